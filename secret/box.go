@@ -1,0 +1,120 @@
+package secret
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// envelopeV1 is the first byte of an envelope:
+//
+//	1 byte  version, 0x01
+//	1 byte  length n of the key id
+//	n bytes key id
+//	12 bytes nonce, random
+//	rest    AES-256-GCM ciphertext and its 16-byte tag
+//
+// Authenticated beside the plain text: the bytes before the nonce, then
+// tenant, name and version (AAD).
+const envelopeV1 = 1
+
+// maxPlainBytes bounds what one envelope holds.
+const maxPlainBytes = 1 << 20
+
+// Why an envelope does not open.
+var (
+	ErrNotAuthentic = errors.New("the envelope was changed, or belongs to another tenant, name or version")
+	ErrEnvelope     = errors.New("not a sealed envelope")
+	ErrUnknownKey   = errors.New("sealed under a key that the key file does not hold")
+)
+
+// AAD ties an envelope to its place: moved to another tenant's row, another
+// name or back to an older version, it no longer opens.
+type AAD struct {
+	Tenant  string
+	Name    string
+	Version int64
+}
+
+// bytes prefixes each field with its length, so that fields cannot run into
+// each other.
+func (a AAD) bytes(header []byte) []byte {
+	b := make([]byte, 0, len(header)+len(a.Tenant)+len(a.Name)+16)
+	b = append(b, header...)
+	for _, field := range []string{a.Tenant, a.Name} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(field)))
+		b = append(b, field...)
+	}
+	return binary.BigEndian.AppendUint64(b, uint64(a.Version))
+}
+
+// Box seals and opens secrets with a key ring. It is safe for concurrent use.
+type Box struct {
+	ring *KeyRing
+}
+
+// NewBox returns a Box over the keys of ring.
+func NewBox(ring *KeyRing) *Box { return &Box{ring: ring} }
+
+// Seal returns plain as an envelope under the first key.
+func (b *Box) Seal(plain Value, aad AAD) ([]byte, error) {
+	text := plain.Reveal()
+	if text == "" {
+		return nil, errors.New("seal: no secret given")
+	}
+	if len(text) > maxPlainBytes {
+		return nil, fmt.Errorf("seal: a secret of %d bytes, at most %d fit", len(text), maxPlainBytes)
+	}
+	k := b.ring.keys[0]
+	nonce := make([]byte, k.aead.NonceSize())
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	header := append([]byte{envelopeV1, byte(len(k.id))}, k.id...)
+	envelope := make([]byte, 0, len(header)+len(nonce)+len(text)+k.aead.Overhead())
+	envelope = append(envelope, header...)
+	envelope = append(envelope, nonce...)
+	return k.aead.Seal(envelope, nonce, []byte(text), aad.bytes(header)), nil
+}
+
+// Open returns the secret of an envelope. Its errors wrap ErrEnvelope,
+// ErrUnknownKey or ErrNotAuthentic.
+func (b *Box) Open(envelope []byte, aad AAD) (Value, error) {
+	id, headerLen, err := splitHeader(envelope)
+	if err != nil {
+		return Value{}, fmt.Errorf("open: %w", err)
+	}
+	k := b.ring.find(id)
+	if k == nil {
+		return Value{}, fmt.Errorf("open: key %q: %w", id, ErrUnknownKey)
+	}
+	header, rest := envelope[:headerLen], envelope[headerLen:]
+	if len(rest) < k.aead.NonceSize()+k.aead.Overhead() {
+		return Value{}, fmt.Errorf("open: %w: too short", ErrEnvelope)
+	}
+	nonce, sealed := rest[:k.aead.NonceSize()], rest[k.aead.NonceSize():]
+	plain, err := k.aead.Open(nil, nonce, sealed, aad.bytes(header))
+	if err != nil {
+		return Value{}, fmt.Errorf("open: key %q: %w", id, ErrNotAuthentic)
+	}
+	return New(string(plain)), nil
+}
+
+// KeyID returns the id of the key an envelope is sealed under, so that a
+// rotation finds what is left under the old key.
+func KeyID(envelope []byte) (string, error) {
+	id, _, err := splitHeader(envelope)
+	return id, err
+}
+
+func splitHeader(envelope []byte) (id string, length int, err error) {
+	if len(envelope) < 2 || envelope[0] != envelopeV1 {
+		return "", 0, ErrEnvelope
+	}
+	length = 2 + int(envelope[1])
+	if len(envelope) < length || !validKeyID(string(envelope[2:length])) {
+		return "", 0, ErrEnvelope
+	}
+	return string(envelope[2:length]), length, nil
+}

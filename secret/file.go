@@ -1,0 +1,135 @@
+package secret
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// maxFileBytes bounds a credential or a key file.
+const maxFileBytes = 64 << 10
+
+// What can be wrong with a secret's file; FileError wraps one of these or the
+// operating system's error (fs.ErrNotExist, fs.ErrPermission).
+var (
+	ErrMode      = errors.New("others may read or change it")
+	ErrEmpty     = errors.New("it is empty")
+	ErrTooLarge  = fmt.Errorf("it is larger than %d bytes", maxFileBytes)
+	ErrMalformed = errors.New("malformed")
+)
+
+// FileError says which file could not be used, why, and what to run.
+type FileError struct {
+	Path string
+	Line int    // line of a key file, 0 when the file as a whole is meant
+	Err  error  // never carries what the file holds
+	Fix  string // what to do, "" when the reason says it all
+}
+
+func (e *FileError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Path)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, " line %d", e.Line)
+	}
+	b.WriteString(": ")
+	b.WriteString(e.Err.Error())
+	if e.Fix != "" {
+		b.WriteString(": " + e.Fix)
+	}
+	return b.String()
+}
+
+func (e *FileError) Unwrap() error { return e.Err }
+
+// ReadFile reads one credential from a file: at most 64 KiB, one newline at
+// its end taken off. It refuses, with a *FileError, a file that others may
+// read or that the group may write; the group may read it, since Kubernetes
+// mounts secrets with mode 0440.
+func ReadFile(path string) (Value, error) {
+	data, err := readPrivate(path)
+	if err != nil {
+		return Value{}, err
+	}
+	return trimmed(data, path)
+}
+
+// Read reads one credential from r, e.g. standard input, under the rules of
+// ReadFile but for the file mode. Name stands for r in errors.
+func Read(r io.Reader, name string) (Value, error) {
+	data, err := readBounded(r, name)
+	if err != nil {
+		return Value{}, err
+	}
+	return trimmed(data, name)
+}
+
+func trimmed(data []byte, name string) (Value, error) {
+	text := strings.TrimSuffix(string(data), "\n")
+	text = strings.TrimSuffix(text, "\r")
+	if text == "" {
+		return Value{}, &FileError{Path: name, Err: ErrEmpty}
+	}
+	return New(text), nil
+}
+
+// readPrivate reads a file that only its owner, and its group at most for
+// reading, has access to. The mode is that of the opened file, so symbolic
+// links (Kubernetes again) are followed and cannot be swapped in between.
+func readPrivate(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, &FileError{Path: path, Err: reason(err)}
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, &FileError{Path: path, Err: reason(err)}
+	}
+	if info.IsDir() {
+		return nil, &FileError{Path: path, Err: errors.New("is a directory, not a file")}
+	}
+	if mode := info.Mode().Perm(); mode&0o027 != 0 {
+		return nil, &FileError{Path: path,
+			Err: fmt.Errorf("mode %04o: %w", mode, ErrMode),
+			Fix: "run: chmod 600 " + shellQuote(path)}
+	}
+	return readBounded(f, path)
+}
+
+func readBounded(r io.Reader, name string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFileBytes+1))
+	if err != nil {
+		return nil, &FileError{Path: name, Err: reason(err)}
+	}
+	if len(data) > maxFileBytes {
+		return nil, &FileError{Path: name, Err: ErrTooLarge}
+	}
+	return data, nil
+}
+
+// reason takes the path off an os error: FileError names it already.
+func reason(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}
+
+// shellQuote quotes a path for a command that a person will paste.
+func shellQuote(s string) string {
+	safe := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+=:,@", r)
+	}
+	if s != "" && !strings.HasPrefix(s, "-") && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
+		return s
+	}
+	quoted := "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	if strings.HasPrefix(s, "-") {
+		return "./" + quoted
+	}
+	return quoted
+}

@@ -1,0 +1,139 @@
+package secret
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+const keyBytes = 32 // AES-256
+
+// key is one sealing key under its name.
+type key struct {
+	id   string
+	aead cipher.AEAD
+}
+
+// KeyRing holds the sealing keys of a key file: the first seals, all open. To
+// rotate, put a new key on the first line, seal everything again, then take
+// the old line out.
+type KeyRing struct {
+	keys []key
+}
+
+// ReadKeyFile reads a key file. Its lines are `keyid:base64`, where keyid is 1
+// to 64 of the characters a-z A-Z 0-9 . _ - and base64 (standard, padded) is a
+// key of 32 bytes; empty lines and lines that begin with # do not count. It
+// returns a *FileError when the file is missing, others may read it, or a line
+// is malformed.
+func ReadKeyFile(path string) (*KeyRing, error) {
+	data, err := readPrivate(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseKeys(data, path)
+}
+
+// ParseKeys reads what a key file holds. Name stands for the file in errors.
+func ParseKeys(data []byte, name string) (*KeyRing, error) {
+	ring := &KeyRing{}
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	lines.Buffer(nil, maxFileBytes+1)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		k, err := parseKey(line)
+		if err == nil && ring.find(k.id) != nil {
+			err = fmt.Errorf("%w: key id %q stands on an earlier line too", ErrMalformed, k.id)
+		}
+		if err != nil {
+			return nil, &FileError{Path: name, Line: n, Err: err}
+		}
+		ring.keys = append(ring.keys, *k)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, &FileError{Path: name, Err: err}
+	}
+	if len(ring.keys) == 0 {
+		return nil, &FileError{Path: name, Err: fmt.Errorf("%w: no key in it", ErrEmpty)}
+	}
+	return ring, nil
+}
+
+// parseKey reads `keyid:base64`. Nothing of the line but a sound key id goes
+// into an error: a person may have put the key itself there.
+func parseKey(line string) (*key, error) {
+	id, encoded, found := strings.Cut(line, ":")
+	if !found || !validKeyID(id) {
+		return nil, fmt.Errorf("%w: want keyid:base64, the id of at most 64 letters, digits, dots, dashes or underscores", ErrMalformed)
+	}
+	raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(encoded))
+	if err != nil {
+		return nil, fmt.Errorf("%w: the key is not base64", ErrMalformed)
+	}
+	if len(raw) != keyBytes {
+		return nil, fmt.Errorf("%w: the key has %d bytes, want %d", ErrMalformed, len(raw), keyBytes)
+	}
+	block, err := aes.NewCipher(raw)
+	if err != nil {
+		return nil, errors.New("aes cannot use the key")
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, errors.New("aes-gcm cannot use the key")
+	}
+	return &key{id: id, aead: aead}, nil
+}
+
+func validKeyID(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	for _, r := range id {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// GenerateKey returns the line of a new key for a key file, without newline,
+// under a random id.
+func GenerateKey() (Value, error) {
+	raw := make([]byte, keyBytes+4)
+	if _, err := rand.Read(raw); err != nil {
+		return Value{}, fmt.Errorf("generate a key: %w", err)
+	}
+	id := "k" + hex.EncodeToString(raw[keyBytes:])
+	return New(id + ":" + base64.StdEncoding.EncodeToString(raw[:keyBytes])), nil
+}
+
+// IDs returns the ids of the keys, the sealing one first.
+func (r *KeyRing) IDs() []string {
+	ids := make([]string, len(r.keys))
+	for i, k := range r.keys {
+		ids[i] = k.id
+	}
+	return ids
+}
+
+// String returns the ids only, so that a ring may be logged.
+func (r *KeyRing) String() string { return "keys " + strings.Join(r.IDs(), ",") }
+
+func (r *KeyRing) find(id string) *key {
+	for i := range r.keys {
+		if r.keys[i].id == id {
+			return &r.keys[i]
+		}
+	}
+	return nil
+}
