@@ -1,0 +1,71 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+)
+
+// Audit is one entry of the audit log: who did what, and when. Fields names
+// what changed; values of secrets never stand in it.
+type Audit struct {
+	Tenant     string    `db:"tenant" json:"tenant"`
+	At         time.Time `db:"at" json:"at"`
+	Actor      string    `db:"actor" json:"actor"`
+	Action     string    `db:"action" json:"action"`
+	ProviderID string    `db:"provider_id" json:"providerId,omitempty"`
+	Detail     Detail    `db:"detail" json:"detail,omitempty"`
+}
+
+// Detail is what an audit entry says beyond its action.
+type Detail map[string]string
+
+// Scan reads a JSON object.
+func (d *Detail) Scan(src any) error {
+	b, ok := src.([]byte)
+	if !ok {
+		return fmt.Errorf("audit detail: cannot read %T", src)
+	}
+	return json.Unmarshal(b, (*map[string]string)(d))
+}
+
+func insertAudit(ctx context.Context, tx sqlx.ExtContext, a Audit) error {
+	detail := a.Detail
+	if detail == nil {
+		detail = Detail{}
+	}
+	text, err := json.Marshal(detail)
+	if err != nil {
+		return fmt.Errorf("audit detail: %w", err)
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO imap_audit_log (tenant, id, at, actor, action, provider_id, detail)
+		VALUES ($1, $2, $3, $4, $5, nullif($6, '')::uuid, $7)`,
+		a.Tenant, uuid.NewString(), a.At, a.Actor, a.Action, a.ProviderID, string(text))
+	if err != nil {
+		return fmt.Errorf("write audit log: %w", wrap(err))
+	}
+	return nil
+}
+
+// WriteAudit writes one entry on its own.
+func (s *Store) WriteAudit(ctx context.Context, a Audit) error { return insertAudit(ctx, s.pool, a) }
+
+// AuditLog lists the newest entries first, of one provider or, when it is
+// empty, of the whole tenant.
+func (s *Store) AuditLog(ctx context.Context, tenant, providerID string, limit int) ([]Audit, error) {
+	var list []Audit
+	err := s.pool.SelectContext(ctx, &list, `
+		SELECT tenant, at, actor, action, coalesce(provider_id::text, '') AS provider_id, detail
+		FROM imap_audit_log
+		WHERE ($1 = '' OR tenant::text = $1) AND ($2 = '' OR provider_id::text = $2)
+		ORDER BY at DESC, id LIMIT $3`, tenant, providerID, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read audit log: %w", wrap(err))
+	}
+	return list, nil
+}

@@ -1,0 +1,94 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// FolderState is the cursor of one folder. Every UID up to SettledUID is
+// final; LastUID is the highest that was handled.
+type FolderState struct {
+	Folder       string        `db:"folder"`
+	UIDValidity  uint32        `db:"uid_validity"`
+	SettledUID   uint32        `db:"settled_uid"`
+	LastUID      uint32        `db:"last_uid"`
+	UIDNext      uint32        `db:"uid_next"`
+	Backlog      int64         `db:"backlog"`    // messages seen on the server and not handled
+	GapPasses    int           `db:"gap_passes"` // searches completed since SettledUID last moved
+	InFlight     pq.Int64Array `db:"in_flight"`  // UIDs being handled: after a crash, the suspects
+	ResyncSince  *time.Time    `db:"resync_since"`
+	ResyncReason string        `db:"resync_reason"`
+	ResyncCount  int           `db:"resync_count"`
+	PausedReason string        `db:"paused_reason"`
+	LastSearchAt *time.Time    `db:"last_search_at"`
+	LastServedAt *time.Time    `db:"last_served_at"`
+	LastError    string        `db:"last_error"`
+}
+
+// Open reports whether the folder has UIDs that are neither final nor handled,
+// so that it must be searched even when the server reports nothing new.
+func (f *FolderState) Open() bool {
+	return f.SettledUID < f.LastUID || f.Backlog > 0 || len(f.InFlight) > 0 || f.ResyncSince != nil
+}
+
+// FolderStates loads the cursors of a provider by folder name.
+func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderState, error) {
+	var list []*FolderState
+	err := s.pool.SelectContext(ctx, &list, `
+		SELECT folder, uid_validity, settled_uid, last_uid, uid_next, backlog, gap_passes, in_flight, resync_since,
+			coalesce(resync_reason, '') AS resync_reason, resync_count, coalesce(paused_reason, '') AS paused_reason,
+			last_search_at, last_served_at, coalesce(last_error, '') AS last_error
+		FROM imap_folder_state WHERE tenant = $1 AND provider_id = $2 ORDER BY folder`, ref.Tenant, ref.ID)
+	if err != nil {
+		return nil, fmt.Errorf("folder states: %w", wrap(err))
+	}
+	states := make(map[string]*FolderState, len(list))
+	for _, f := range list {
+		states[f.Folder] = f
+	}
+	return states, nil
+}
+
+// writeFolder stores the cursor. The caller holds the fence.
+func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) error {
+	inFlight := f.InFlight
+	if inFlight == nil {
+		inFlight = pq.Int64Array{}
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, settled_uid, last_uid, uid_next,
+			backlog, gap_passes, in_flight, resync_since, resync_reason, resync_count, paused_reason,
+			last_search_at, last_served_at, last_error)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, nullif($12, ''), $13, nullif($14, ''), $15, $16,
+			nullif($17, ''))
+		ON CONFLICT (tenant, provider_id, folder) DO UPDATE SET uid_validity = EXCLUDED.uid_validity,
+			settled_uid = EXCLUDED.settled_uid, last_uid = EXCLUDED.last_uid, uid_next = EXCLUDED.uid_next,
+			backlog = EXCLUDED.backlog, gap_passes = EXCLUDED.gap_passes, in_flight = EXCLUDED.in_flight,
+			resync_since = EXCLUDED.resync_since, resync_reason = EXCLUDED.resync_reason,
+			resync_count = EXCLUDED.resync_count, paused_reason = EXCLUDED.paused_reason,
+			last_search_at = EXCLUDED.last_search_at, last_served_at = EXCLUDED.last_served_at,
+			last_error = EXCLUDED.last_error`,
+		fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity, f.SettledUID, f.LastUID, f.UIDNext,
+		f.Backlog, f.GapPasses, inFlight, f.ResyncSince, f.ResyncReason, f.ResyncCount, f.PausedReason,
+		f.LastSearchAt, f.LastServedAt, Clean(f.LastError))
+	if err != nil {
+		return fmt.Errorf("write folder state: %w", err)
+	}
+	return nil
+}
+
+// SetFolder stores a cursor without ledger rows: a first look at a folder, an
+// attempt about to begin, an error. It returns ErrFenced when another run has
+// the provider.
+func (s *Store) SetFolder(ctx context.Context, fence Fence, f *FolderState) error {
+	return s.inTx(ctx, func(tx *sqlx.Tx) error {
+		if err := fence.hold(ctx, tx); err != nil {
+			return err
+		}
+		return writeFolder(ctx, tx, fence, f)
+	})
+}

@@ -1,0 +1,84 @@
+package db
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func containsPassword(err error) bool { return strings.Contains(err.Error(), "hunter2") }
+
+func TestCommitWritesLedgerCursorAndCounters(t *testing.T) {
+	store := testStore(t)
+	p := addProvider(t, store, "support")
+	ref := Ref{p.Tenant, p.ID}
+	lock, _ := take(t, testLocks(t, store), p.ID)
+	at := now()
+	message := func(uid uint32, key string, o Outcome) Message {
+		return Message{UID: uid, EventKey: key, MessageID: "m" + key + "@example.com", Outcome: o, Size: 100, StreamSeq: uint64(uid), ProcessedAt: at}
+	}
+	state := &FolderState{Folder: "INBOX", UIDValidity: 4000000000, SettledUID: 3, LastUID: 4, UIDNext: 5, LastSearchAt: &at}
+	counts, err := store.Commit(t.Context(), lock.Fence, Commit{State: state, At: at, Bytes: 400, Messages: []Message{
+		message(1, "a", Published), message(2, "b", Published), message(3, "a", Published), message(4, "", Skipped),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Counts{Published: 2, Duplicates: 1, Skipped: 1}, counts); diff != "" {
+		t.Errorf("two copies in one commit (-want +got):\n%s", diff)
+	}
+
+	other := &FolderState{Folder: "Поддержка", UIDValidity: 7, SettledUID: 2, LastUID: 2, InFlight: []int64{3, 4}}
+	counts, err = store.Commit(t.Context(), lock.Fence, Commit{State: other, At: at, Messages: []Message{
+		message(1, "b", Published), message(2, "c", Published),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Counts{Published: 1, Duplicates: 1}, counts); diff != "" {
+		t.Errorf("a copy in another folder (-want +got):\n%s", diff)
+	}
+	// The same step once more, as after an answer that got lost.
+	if _, err := store.Commit(t.Context(), lock.Fence, Commit{State: other, At: at, Messages: []Message{message(2, "c", Published)}}); err != nil {
+		t.Fatal(err)
+	}
+
+	states, err := store.FolderStates(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]*FolderState{"INBOX": state, "Поддержка": other}
+	if diff := cmp.Diff(want, states, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(0)); diff != "" {
+		t.Errorf("cursors (-want +got):\n%s", diff)
+	}
+	handled, err := store.HandledAbove(t.Context(), ref, "INBOX", 4000000000, 2)
+	if err != nil || len(handled) != 2 || handled[0].UID != 3 || handled[1].UID != 4 {
+		t.Errorf("handled above 2: %v (%v), want 3 and 4", handled, err)
+	}
+	got, err := store.Provider(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Published != 4 || got.Duplicates != 2 || got.LastSyncAt == nil {
+		t.Errorf("counters: published %d, duplicates %d, last sync %v", got.Published, got.Duplicates, got.LastSyncAt)
+	}
+	var mirrored int64
+	if err := store.pool.GetContext(t.Context(), &mirrored, `SELECT (folder_state->'INBOX'->>'last_uid')::bigint FROM imap_email_provider_config`); err != nil || mirrored != 4 {
+		t.Errorf("mirrored cursor of INBOX is %d (%v), want 4", mirrored, err)
+	}
+}
+
+func TestClean(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain":                   "plain",
+		"nul\x00 inside":          "nul inside",
+		"bad \xff utf-8":          "bad \uFFFD utf-8",
+		strings.Repeat("é", 2000): strings.Repeat("é", 1000),
+	} {
+		if got := Clean(in); got != want {
+			t.Errorf("Clean(%.20q) = %.20q, want %.20q", in, got, want)
+		}
+	}
+}

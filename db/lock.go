@@ -1,0 +1,259 @@
+package db
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// keepAlive is how often the lock connection is asked whether it still lives.
+const keepAlive = 5 * time.Second
+
+// Locks holds the advisory locks of all providers in flight on one pinned
+// connection, which is used for nothing else: a cancelled query would kill the
+// session and its locks.
+type Locks struct {
+	store *Store
+	url   string
+
+	mu      sync.Mutex // one statement at a time on the connection
+	session *lockSession
+	closed  bool
+}
+
+// lockSession is one life of the lock connection. When it dies every lock it
+// held is gone, and lost is closed.
+type lockSession struct {
+	pool *sql.DB
+	conn *sql.Conn
+	held map[int64]bool
+	lost chan struct{}
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+// Lock is one provider's lock together with its fence.
+type Lock struct {
+	Fence   Fence
+	key     int64
+	locks   *Locks
+	session *lockSession
+}
+
+// OpenLocks connects. Without a URL of its own for locks it first makes sure
+// that no pooler shares server sessions, and returns ErrPooler if one does.
+func (s *Store) OpenLocks(ctx context.Context) (*Locks, error) {
+	url := s.opts.LockURL
+	if url == "" {
+		url = s.opts.URL
+		pooled, err := detectPooler(ctx, url, s.opts)
+		if err != nil {
+			return nil, fmt.Errorf("look for a pooler: %w", err)
+		}
+		if pooled {
+			return nil, fmt.Errorf("%w: set LOCK_DATABASE_URL (or --lock-database-url) to a direct connection to Postgres", ErrPooler)
+		}
+	}
+	l := &Locks{store: s, url: url}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.connect(ctx); err != nil {
+		return nil, fmt.Errorf("lock connection: %w", err)
+	}
+	return l, nil
+}
+
+// connect opens a session and its keeper. The caller holds mu.
+func (l *Locks) connect(ctx context.Context) error {
+	opts := l.store.opts
+	opts.IOTimeout = 2 * keepAlive
+	pool, err := openPool(l.url, opts)
+	if err != nil {
+		return err
+	}
+	pool.SetMaxOpenConns(1)
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		pool.Close()
+		return wrap(err)
+	}
+	s := &lockSession{pool: pool, conn: conn, held: map[int64]bool{}, lost: make(chan struct{}), stop: make(chan struct{})}
+	// A node that vanished must not hold a mailbox until the server's default
+	// keepalive of two hours finds out.
+	_, err = conn.ExecContext(ctx, `SELECT set_config('tcp_keepalives_idle', '10', false),
+		set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false),
+		set_config('tcp_user_timeout', '20000', false)`)
+	if err != nil {
+		s.discard()
+		return fmt.Errorf("set keepalives: %w", wrap(err))
+	}
+	l.session = s
+	s.done.Go(func() { l.keep(s) })
+	return nil
+}
+
+// keep asks the session for a sign of life until it ends or dies.
+func (l *Locks) keep(s *lockSession) {
+	ticker := time.NewTicker(keepAlive)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ticker.C:
+		}
+		l.mu.Lock()
+		dead := l.session != s
+		if !dead {
+			// No context: the deadline of the connection bounds it, and a
+			// cancel would end the session.
+			if _, err := s.conn.ExecContext(context.Background(), "SELECT 1"); err != nil {
+				l.drop(s)
+				dead = true
+			}
+		}
+		l.mu.Unlock()
+		if dead {
+			return
+		}
+	}
+}
+
+// drop gives the session up. The caller holds mu.
+func (l *Locks) drop(s *lockSession) {
+	if l.session != s {
+		return
+	}
+	l.session = nil
+	close(s.lost)
+	s.discard()
+}
+
+// discard ends the connection for good: closing a pinned connection would put
+// it, with its locks, back into the pool.
+func (s *lockSession) discard() {
+	_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // ErrBadConn is the order to discard, not a fault
+	_ = s.conn.Close()
+	_ = s.pool.Close()
+}
+
+// Close ends the connection and with it every lock still held.
+func (l *Locks) Close() {
+	l.mu.Lock()
+	l.closed = true
+	s := l.session
+	if s != nil {
+		l.session = nil
+		close(s.stop)
+		s.discard()
+	}
+	l.mu.Unlock()
+	if s != nil {
+		s.done.Wait()
+	}
+}
+
+// TryLock takes the provider's lock without waiting and raises its run_epoch.
+// ok is false when another run holds it.
+func (l *Locks) TryLock(ctx context.Context, tenant, providerID, runID string, now time.Time) (lock *Lock, ok bool, err error) {
+	key := lockKey(tenant, providerID)
+	session, ok, err := l.acquire(ctx, key)
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	lock = &Lock{key: key, locks: l, session: session}
+	lock.Fence, err = l.store.bumpEpoch(ctx, tenant, providerID, runID, now)
+	if err != nil {
+		lock.Unlock()
+		return nil, false, fmt.Errorf("raise run epoch: %w", err)
+	}
+	return lock, true, nil
+}
+
+func (l *Locks) acquire(ctx context.Context, key int64) (*lockSession, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, false, errors.New("locks are closed")
+	}
+	if l.session == nil {
+		if err := l.connect(ctx); err != nil {
+			return nil, false, fmt.Errorf("lock connection: %w", err)
+		}
+	}
+	s := l.session
+	if s.held[key] {
+		return nil, false, nil // Postgres would grant it a second time to the same session
+	}
+	var ok bool
+	if err := s.conn.QueryRowContext(context.WithoutCancel(ctx), "SELECT pg_try_advisory_lock($1)", key).Scan(&ok); err != nil {
+		l.drop(s)
+		return nil, false, fmt.Errorf("advisory lock: %w", wrap(err))
+	}
+	if ok {
+		s.held[key] = true
+	}
+	return s, ok, nil
+}
+
+// Lost is closed when the connection that holds the lock has died: the pass
+// must stop, another run may have the provider by now.
+func (k *Lock) Lost() <-chan struct{} { return k.session.lost }
+
+// Unlock gives the lock back. It is bounded by the connection's own deadline.
+func (k *Lock) Unlock() {
+	l := k.locks
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session != k.session {
+		return // the locks went with the connection
+	}
+	delete(k.session.held, k.key)
+	var ok bool
+	err := k.session.conn.QueryRowContext(context.Background(), "SELECT pg_advisory_unlock($1)", k.key).Scan(&ok)
+	if err != nil {
+		l.drop(k.session)
+	}
+}
+
+// lockKey is the first 8 bytes of SHA-256("imapsync/<tenant>/<provider>").
+func lockKey(tenant, providerID string) int64 {
+	sum := sha256.Sum256([]byte("imapsync/" + tenant + "/" + providerID))
+	return int64(binary.BigEndian.Uint64(sum[:8])) //nolint:gosec // all 64 bits are the key, the sign has no meaning
+}
+
+// detectPooler reports whether two connections of ours can meet in one server
+// session, as they do behind a pooler in transaction mode.
+func detectPooler(ctx context.Context, url string, opts Options) (bool, error) {
+	pool, err := openPool(url, opts)
+	if err != nil {
+		return false, err
+	}
+	defer pool.Close()
+	var pids [2]int
+	var conns [2]*sql.Conn
+	for i := range conns {
+		if conns[i], err = pool.Conn(ctx); err != nil {
+			return false, wrap(err)
+		}
+		defer conns[i].Close()
+	}
+	for try := range 5 {
+		before := pids
+		for i, conn := range conns {
+			if err := conn.QueryRowContext(ctx, "SELECT pg_backend_pid()").Scan(&pids[i]); err != nil {
+				return false, wrap(err)
+			}
+		}
+		if pids[0] == pids[1] || try > 0 && pids != before {
+			return true, nil
+		}
+	}
+	return false, nil
+}

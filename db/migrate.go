@@ -1,0 +1,144 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/lib/pq"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+	"github.com/pressly/goose/v3/lock"
+
+	"imapsync/migrations"
+)
+
+const (
+	versionTable = "imapsync_schema_version"
+	lockTable    = "imapsync_schema_lock"
+)
+
+// Migration is one file of the schema and whether it has been applied.
+type Migration struct {
+	Version   int64     `json:"version"`
+	Name      string    `json:"name"`
+	AppliedAt time.Time `json:"appliedAt,omitzero"`
+}
+
+// Migrate brings the schema to this binary's version and returns what it
+// applied. Several may run at once: a lock table (no session lock: a pooler
+// would leak it) lets one through.
+func Migrate(ctx context.Context, opts Options, log *slog.Logger) ([]Migration, error) {
+	p, pool, err := openMigrations(ctx, opts, log)
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	results, err := p.Up(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", wrap(err))
+	}
+	var applied []Migration
+	for _, r := range results {
+		applied = append(applied, Migration{Version: r.Source.Version, Name: r.Source.Path, AppliedAt: time.Now().UTC()})
+	}
+	return applied, nil
+}
+
+// MigrationStatus lists every migration of this binary; AppliedAt is zero for
+// those that are pending.
+func MigrationStatus(ctx context.Context, opts Options) ([]Migration, error) {
+	p, pool, err := openMigrations(ctx, opts, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	status, err := p.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migration status: %w", wrap(err))
+	}
+	var list []Migration
+	for _, m := range status {
+		list = append(list, Migration{Version: m.Source.Version, Name: m.Source.Path, AppliedAt: m.AppliedAt.UTC()})
+	}
+	return list, nil
+}
+
+func openMigrations(ctx context.Context, opts Options, log *slog.Logger) (*goose.Provider, *sql.DB, error) {
+	opts = opts.withDefaults()
+	opts.IOTimeout = 10 * time.Minute // an index build is silent while it works
+	pool, err := openPool(opts.URL, opts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("database url: %w", err)
+	}
+	if err := pool.PingContext(ctx); err != nil {
+		pool.Close()
+		return nil, nil, wrap(err)
+	}
+	locker, err := lock.NewPostgresTableLocker(lock.WithTableName(lockTable),
+		lock.WithTableLockTimeout(250*time.Millisecond, 240), lock.WithTableLogger(log))
+	if err != nil {
+		pool.Close()
+		return nil, nil, fmt.Errorf("migration lock: %w", err)
+	}
+	store, err := database.NewStore(database.DialectPostgres, versionTable)
+	if err != nil {
+		pool.Close()
+		return nil, nil, fmt.Errorf("migration store: %w", err)
+	}
+	p, err := goose.NewProvider("", pool, migrations.FS, goose.WithStore(store), goose.WithLocker(locker),
+		goose.WithDisableGlobalRegistry(true), goose.WithSlog(log))
+	if err != nil {
+		pool.Close()
+		return nil, nil, fmt.Errorf("read migrations: %w", err)
+	}
+	return p, pool, nil
+}
+
+// SchemaVersion returns the version the database has and the one this binary
+// needs, in bare numbers of migration files.
+func (s *Store) SchemaVersion(ctx context.Context) (have, want int64, err error) {
+	want, err = binaryVersion()
+	if err != nil {
+		return 0, 0, err
+	}
+	err = s.pool.GetContext(ctx, &have, `SELECT coalesce(max(version_id), 0) FROM `+versionTable+` WHERE is_applied`)
+	if pe, ok := errors.AsType[*pq.Error](err); ok && pe.Code == "42P01" {
+		return 0, want, nil // no table: never migrated
+	}
+	return have, want, wrap(err)
+}
+
+// CheckSchema returns ErrSchema with the fix in its text unless the database
+// has exactly the schema of this binary.
+func (s *Store) CheckSchema(ctx context.Context) error {
+	have, want, err := s.SchemaVersion(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read schema version: %w", err)
+	case have < want:
+		return fmt.Errorf("%w: the database is at version %d, this binary needs %d: run `imapsync migrate`", ErrSchema, have, want)
+	case have > want:
+		return fmt.Errorf("%w: the database is at version %d, this binary knows %d: use a newer imapsync", ErrSchema, have, want)
+	}
+	return nil
+}
+
+func binaryVersion() (int64, error) {
+	entries, err := migrations.FS.ReadDir(".")
+	if err != nil {
+		return 0, fmt.Errorf("read migrations: %w", err)
+	}
+	var highest int64
+	for _, e := range entries {
+		v, err := goose.NumericComponent(e.Name())
+		if err != nil {
+			return 0, fmt.Errorf("migration %s: %w", e.Name(), err)
+		}
+		highest = max(highest, v)
+	}
+	return highest, nil
+}
