@@ -173,20 +173,26 @@ func (p *process) running() bool {
 }
 
 // stop sends the signal and waits for the end; what has not ended after ten
-// seconds is killed, which is an error.
+// seconds is killed, which is an error. Children that stay a second longer
+// than the server, because clients keep them, are killed too.
 func (p *process) stop(sig syscall.Signal) error {
 	if !p.running() {
 		return nil
 	}
+	adoptOrphans()
+	children := descendants(p.pid)
 	if err := syscall.Kill(p.pid, sig); err != nil {
 		return fmt.Errorf("stop %s: %w", p.name, err)
 	}
 	select {
 	case <-p.done:
-		return nil
 	case <-time.After(10 * time.Second):
 		return errors.Join(fmt.Errorf("stop %s: still there 10 s after %v", p.name, sig), p.kill())
 	}
+	if awaitEnd(children, time.Second) {
+		return nil
+	}
+	return p.killAll(children)
 }
 
 // kill ends the process and all its descendants at once, as a power cut would.
@@ -194,26 +200,43 @@ func (p *process) kill() error {
 	if !p.running() {
 		return nil
 	}
+	adoptOrphans()
 	// Held still, it cannot start others while they are being counted.
 	if err := syscall.Kill(p.pid, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("kill %s: %w", p.name, err)
 	}
-	family := append(descendants(p.pid), p.pid)
-	for _, pid := range family {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("kill %s: %w", p.name, err)
-		}
+	children := descendants(p.pid)
+	if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill %s: %w", p.name, err)
 	}
 	<-p.done
-	for _, pid := range family {
-		for range 200 {
-			if ended(pid) {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
+	return p.killAll(children)
+}
+
+func (p *process) killAll(pids []int) error {
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("kill a child of %s: %w", p.name, err)
 		}
 	}
+	if !awaitEnd(pids, 5*time.Second) {
+		return fmt.Errorf("kill %s: a child is still there after 5 s", p.name)
+	}
 	return nil
+}
+
+// awaitEnd reports whether all the processes end within the time.
+func awaitEnd(pids []int, limit time.Duration) bool {
+	deadline := time.Now().Add(limit)
+	for _, pid := range pids {
+		for !ended(pid) {
+			if time.Now().After(deadline) {
+				return false
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+	}
+	return true
 }
 
 // awaitReady polls ready until it returns nil. It returns early when the

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // setParentDeath has the kernel send sig when this process dies, which is
@@ -35,9 +37,20 @@ func descendants(pid int) []int {
 	return found
 }
 
-// ended reports whether the process is gone or has only to be reaped.
+// adoptOrphans makes this process the parent of what its children leave behind.
+// In a container the first process often is no init and never reaps; a dead
+// process would then look alive to the lock files of the next one.
+func adoptOrphans() {
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) //nolint:errcheck // init reaps them instead
+}
+
+// ended reports whether the process is gone, and reaps an adopted one.
 func ended(pid int) bool {
-	state, _, ok := procStat(pid)
+	reaped, err := syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+	if err == nil {
+		return reaped == pid
+	}
+	state, _, ok := procStat(pid) // not ours
 	return !ok || state == 'Z' || state == 'X'
 }
 

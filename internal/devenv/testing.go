@@ -158,7 +158,18 @@ func borrowNATS(t testing.TB, url string) {
 	})
 }
 
-// server is what the cleanup of a test needs of any server.
+// TestDovecot starts an IMAP server for one test.
+func TestDovecot(t testing.TB, opts ...DovecotOption) *Dovecot {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	d, err := StartDovecot(ctx, opts...)
+	need(t, err)
+	closeAfter(t, "dovecot", d)
+	return d
+}
+
+// testServer is what the cleanup of a test needs of any server.
 type testServer interface {
 	Close() error
 	Log() string
