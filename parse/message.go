@@ -15,10 +15,13 @@ type Message struct {
 
 	Subject string
 	From    Address // Email is always a valid address; UnknownSender when the mail names none
-	To      []Address
-	Cc      []Address
-	Bcc     []Address
-	ReplyTo []Address
+	// FromLiteral is what From holds in the place of an address when it names
+	// none, e.g. "MAILER-DAEMON"; else "".
+	FromLiteral string
+	To          []Address
+	Cc          []Address
+	Bcc         []Address
+	ReplyTo     []Address
 
 	DateHeader string    // the Date header as it stands, unfolded
 	Date       time.Time // UTC; zero when the header is absent or unreadable

@@ -1,0 +1,190 @@
+// Command corpus runs parse over a folder of mails whose contents several
+// independent parsers agree on (its expected.jsonl), and prints a table per
+// source, one per field, and every miss with its reason.
+//
+// It is a measuring stick: it reads the corpus, which is no part of this
+// project, and changes nothing.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+)
+
+func main() {
+	dir := flag.String("dir", cmpOr(os.Getenv("IMAPSYNC_CORPUS"), "../../shared/corpus"), "folder of the corpus (IMAPSYNC_CORPUS)")
+	results := flag.String("results", "", "write the results as JSON lines, for the corpus's own checker")
+	high := flag.Bool("high", false, "only mails on which three of four references agree in every field")
+	verbose := flag.Bool("v", false, "print what was wanted and what came for each miss")
+	least := flag.Float64("least", 99.0, "exit 1 when fewer percent of the mails have every field right")
+	flag.Parse()
+	ok, err := run(os.Stdout, *dir, *results, *high, *verbose, *least)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "corpus:", err)
+		os.Exit(2)
+	}
+	if !ok {
+		os.Exit(1)
+	}
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// score counts the mails of a source or the mails on which a field is asserted.
+type score struct{ total, right int }
+
+func (s score) String() string {
+	return fmt.Sprintf("%d/%d\t%.2f %%", s.right, s.total, 100*float64(s.right)/float64(max(1, s.total)))
+}
+
+type miss struct {
+	path   string
+	wrong  []verdict
+	reason string
+}
+
+func run(w io.Writer, dir, results string, high, verbose bool, least float64) (bool, error) {
+	expected, err := load(filepath.Join(dir, "expected.jsonl"))
+	if err != nil {
+		return false, err
+	}
+	var out *json.Encoder
+	if results != "" {
+		f, err := os.Create(results)
+		if err != nil {
+			return false, err
+		}
+		defer f.Close()
+		buf := bufio.NewWriter(f)
+		defer buf.Flush()
+		out = json.NewEncoder(buf)
+	}
+
+	all, assertions := score{}, score{}
+	fields, sources := map[string]*score{}, map[string]*score{}
+	var order []string
+	var misses []miss
+	for _, e := range expected {
+		if high && e.Confident != "high" && e.Confident != "ground-truth" {
+			continue
+		}
+		raw, err := os.ReadFile(filepath.Join(dir, e.Path))
+		if err != nil {
+			return false, err
+		}
+		r := read(e.Path, raw)
+		if out != nil {
+			if err := out.Encode(r); err != nil {
+				return false, err
+			}
+		}
+		if sources[e.Source] == nil {
+			sources[e.Source] = &score{}
+			order = append(order, e.Source)
+		}
+		var wrong []verdict
+		for _, v := range check(e, r) {
+			if fields[v.field] == nil {
+				fields[v.field] = &score{}
+			}
+			fields[v.field].total++
+			assertions.total++
+			if v.ok {
+				fields[v.field].right++
+				assertions.right++
+			} else {
+				wrong = append(wrong, v)
+			}
+		}
+		all.total++
+		sources[e.Source].total++
+		if len(wrong) == 0 {
+			all.right++
+			sources[e.Source].right++
+		} else {
+			misses = append(misses, miss{e.Path, wrong, reason(e, r, wrong)})
+		}
+	}
+	report(w, all, assertions, fields, sources, order, misses, verbose)
+	return 100*float64(all.right) >= least*float64(all.total), nil
+}
+
+func report(w io.Writer, all, assertions score, fields, sources map[string]*score, order []string, misses []miss, verbose bool) {
+	t := tabwriter.NewWriter(w, 2, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "source\tevery asserted field right")
+	for _, s := range order {
+		fmt.Fprintf(t, "%s\t%s\n", s, sources[s])
+	}
+	fmt.Fprintln(t, "\nfield\tright")
+	for _, f := range fieldNames {
+		if fields[f] != nil {
+			fmt.Fprintf(t, "%s\t%s\n", f, fields[f])
+		}
+	}
+	fmt.Fprintf(t, "all fields\t%s\n\n", assertions)
+	fmt.Fprintln(t, "miss\tfields\treason")
+	for _, m := range misses {
+		var names []string
+		for _, v := range m.wrong {
+			names = append(names, v.field)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", m.path, strings.Join(names, " "), m.reason)
+		if verbose {
+			for _, v := range m.wrong {
+				fmt.Fprintf(t, "\t%s\twant %.300q\n\t\tgot  %.300q\n", v.field, fmt.Sprint(v.want), fmt.Sprint(deref(v.got)))
+			}
+		}
+	}
+	t.Flush()
+	fmt.Fprintf(w, "\n%d mails, parsed 100 %%, every asserted field right %.2f %% (%d misses)\n", all.total, 100*float64(all.right)/float64(max(1, all.total)), len(misses))
+}
+
+func deref(v any) any {
+	if p, ok := v.(*int64); ok && p != nil {
+		return *p
+	}
+	return v
+}
+
+// reason names why a miss is one, where a rule of ours explains it.
+func reason(e expectation, r result, wrong []verdict) string {
+	if e.Confident == "disputed" {
+		return "the reference parsers themselves disagree"
+	}
+	if r.hadTNEF {
+		return "winmail.dat is opened, the references count it as one file"
+	}
+	return "unexplained"
+}
+
+func load(path string) ([]expectation, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var out []expectation
+	dec := json.NewDecoder(bufio.NewReader(f))
+	for {
+		var e expectation
+		switch err := dec.Decode(&e); {
+		case err == io.EOF:
+			return out, nil
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		out = append(out, e)
+	}
+}

@@ -1,0 +1,12 @@
+module imapsync/bench
+
+go 1.26.0
+
+require (
+	golang.org/x/text v0.43.0
+	imapsync v0.0.0
+)
+
+require github.com/DusanKasan/parsemail v1.2.0 // indirect
+
+replace imapsync => ../

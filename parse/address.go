@@ -1,0 +1,387 @@
+package parse
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+)
+
+// addressList reads the mailboxes of one header field (RFC 5322 section 3.4)
+// as mail really writes them: unquoted commas in names, comments for names,
+// groups, semicolons between, addresses without brackets, brackets without an
+// end, whole addresses inside encoded words. Only syntactically valid
+// addresses come back; literal is what stood in the place of one when there
+// is none at all ("MAILER-DAEMON").
+func addressList(v []byte, hint string, limit int) (list []Address, literal string) {
+	s := &addressScanner{v: unfold(v), hint: hint, limit: limit}
+	s.scan()
+	if len(s.list) == 0 && bytes.Contains(s.v, []byte("=?")) {
+		if d := decodeWords(s.v, hint); strings.IndexByte(d, '@') >= 0 && !strings.Contains(d, "=?") {
+			t := &addressScanner{v: []byte(d), limit: limit}
+			t.scan()
+			if len(t.list) > 0 {
+				return t.list, ""
+			}
+		}
+	}
+	if len(s.list) == 0 {
+		return nil, s.literal
+	}
+	return s.list, ""
+}
+
+type addressScanner struct {
+	v     []byte
+	pos   int
+	hint  string
+	limit int
+	list  []Address
+
+	phrase   []byte // words so far, one blank between
+	addr     []byte // candidate without brackets
+	angle    []byte // what stood in <>
+	hasAngle bool
+	comment  []byte
+	pending  []byte // phrase of a chunk without an address
+	literal  string
+	glued    bool // no blank since the last word
+
+	noQuotes   bool // a quoted string was not closed: quotes are plain from there
+	noComments bool // likewise for comments; both keep the scan linear
+}
+
+func (s *addressScanner) scan() {
+	for s.pos < len(s.v) && len(s.list) < s.limit {
+		switch c := s.v[s.pos]; c {
+		case ' ', '\t', '\r', '\n':
+			s.glued = false
+			s.pos++
+		case ',', ';':
+			s.pos++
+			s.emit(c == ';')
+		case '"':
+			if !s.noQuotes {
+				text, n := quoted(s.v[s.pos:])
+				if n > 0 {
+					s.pos += n
+					if s.pos < len(s.v) && s.v[s.pos] == '@' && s.addr == nil { // "john doe"@example.com
+						rest := atom(s.v[s.pos:])
+						s.addr = append(append([]byte{}, text...), rest...)
+						s.pos += len(rest)
+					} else {
+						s.word(text)
+					}
+					continue
+				}
+				s.noQuotes = true
+			}
+			s.pos++
+		case '(':
+			if !s.noComments {
+				text, n := comment(s.v[s.pos:])
+				if n > 0 {
+					if len(s.comment) == 0 {
+						s.comment = text
+					}
+					s.pos += n
+					continue
+				}
+				s.noComments = true
+			}
+			s.pos++
+		case '<':
+			s.bracket()
+		case '>', ')':
+			s.pos++
+		case ':':
+			s.pos++
+			if !s.hasAngle && s.addr == nil { // the name of a group
+				s.phrase = s.phrase[:0]
+				s.pending = nil
+			}
+		default:
+			a := atom(s.v[s.pos:])
+			if len(a) == 0 {
+				a = s.v[s.pos : s.pos+1]
+			}
+			s.pos += len(a)
+			s.atom(a)
+		}
+	}
+	if len(s.list) < s.limit {
+		s.emit(true)
+	}
+}
+
+// atom takes a run of plain characters: a word of a name or an address.
+func (s *addressScanner) atom(a []byte) {
+	if bytes.IndexByte(a, '@') >= 0 && s.addr == nil && !bytes.HasPrefix(a, []byte("=?")) {
+		switch {
+		case a[0] == '@' && len(s.phrase) > 0: // "john @ example.com"
+			i := bytes.LastIndexByte(s.phrase, ' ') + 1
+			s.addr = append(append([]byte{}, s.phrase[i:]...), a...)
+			s.phrase = bytes.TrimRight(s.phrase[:i], " ")
+		default:
+			s.addr = append([]byte{}, a...)
+		}
+		s.glued = true
+		return
+	}
+	if s.addr != nil && !s.hasAngle && s.addr[len(s.addr)-1] == '@' {
+		s.addr = append(s.addr, a...)
+		return
+	}
+	s.word(a)
+}
+
+func (s *addressScanner) word(w []byte) {
+	if len(s.phrase) > 0 && !s.glued {
+		s.phrase = append(s.phrase, ' ')
+	}
+	s.phrase = append(s.phrase, w...)
+	s.glued = true
+}
+
+// bracket reads <addr>, to the next comma or the end when it is not closed.
+func (s *addressScanner) bracket() {
+	for s.pos < len(s.v) && (s.v[s.pos] == '<' || isSpace(s.v[s.pos])) {
+		s.pos++
+	}
+	rest := s.v[s.pos:]
+	end := bytes.IndexAny(rest, "<>")
+	if end < 0 {
+		end = len(rest)
+	}
+	if q := bytes.IndexByte(rest[:end], '"'); q >= 0 && !s.noQuotes { // <"a>b"@c>
+		_, n := quoted(rest[q:])
+		if n == 0 {
+			s.noQuotes = true
+		} else if q+n > end {
+			if e := bytes.IndexByte(rest[q+n:], '>'); e >= 0 {
+				end = q + n + e
+			}
+		}
+	}
+	if end == len(rest) || rest[end] != '>' { // not closed
+		if c := bytes.IndexByte(rest[:end], ','); c >= 0 {
+			end = c
+		}
+	}
+	inside := rest[:end]
+	s.pos += end
+	if s.pos < len(s.v) && s.v[s.pos] == '>' {
+		s.pos++
+	}
+	if len(inside) > 0 && inside[0] == '@' { // obsolete route
+		if i := bytes.LastIndexByte(inside, ':'); i >= 0 {
+			inside = inside[i+1:]
+		}
+	}
+	if s.hasAngle && bytes.IndexByte(s.angle, '@') >= 0 {
+		// A second address without a comma between.
+		if bytes.IndexByte(inside, '@') < 0 {
+			return
+		}
+		s.emit(true)
+	}
+	s.angle, s.hasAngle = inside, true
+	s.glued = false
+}
+
+// emit ends a mailbox. final is false at a comma, where a chunk without an
+// address is the beginning of the next one's name.
+func (s *addressScanner) emit(final bool) {
+	defer func() {
+		s.phrase, s.addr, s.angle, s.hasAngle, s.comment, s.glued = s.phrase[:0], nil, nil, false, nil, false
+	}()
+	candidate := s.addr
+	name := s.phrase
+	if s.hasAngle {
+		if len(s.angle) > 0 || candidate == nil {
+			if candidate != nil && len(name) == 0 { // a@b <a@b>
+				name = candidate
+			}
+			candidate = s.angle
+		}
+	}
+	email, ok := validAddress(candidate)
+	if !ok && bytes.IndexByte(s.comment, '@') >= 0 { // Name,(<a@b>)
+		if email, ok = validAddress(s.comment); ok {
+			s.comment = nil
+		}
+	}
+	if !ok && s.hasAngle && s.addr != nil {
+		email, ok = validAddress(s.addr)
+	}
+	if !ok {
+		if s.literal == "" {
+			if s.hasAngle && len(candidate) > 0 {
+				s.literal = decodeWords(candidate, s.hint)
+			} else {
+				s.literal = decodeWords(name, s.hint)
+			}
+		}
+		if final {
+			s.pending = nil
+		} else if len(name) > 0 && !s.hasAngle {
+			if len(s.pending) > 0 {
+				s.pending = append(s.pending, ", "...)
+			}
+			s.pending = append(s.pending, name...)
+		}
+		return
+	}
+	if len(s.pending) > 0 {
+		if s.hasAngle {
+			if len(name) > 0 {
+				s.pending = append(s.pending, ", "...)
+			}
+			name = append(s.pending, name...)
+		}
+		s.pending = nil
+	}
+	if len(name) == 0 {
+		name = s.comment
+	}
+	s.list = append(s.list, Address{Name: displayName(name, s.hint), Email: email})
+}
+
+func displayName(v []byte, hint string) string {
+	if len(v) == 0 {
+		return ""
+	}
+	name := decodeWords(v, hint)
+	if len(name) > 1 && (name[0] == '\'' || name[0] == '"') && name[len(name)-1] == name[0] {
+		name = name[1 : len(name)-1]
+	}
+	return strings.TrimSpace(name)
+}
+
+// quoted reads the quoted string v begins with; n is 0 when it is not closed.
+func quoted(v []byte) (text []byte, n int) {
+	for i := 1; i < len(v); i++ {
+		switch v[i] {
+		case '\\':
+			i++
+		case '"':
+			text = v[1:i]
+			if bytes.IndexByte(text, '\\') >= 0 {
+				plain := make([]byte, 0, len(text))
+				for j := 0; j < len(text); j++ {
+					if text[j] == '\\' && j+1 < len(text) {
+						j++
+					}
+					plain = append(plain, text[j])
+				}
+				text = plain
+			}
+			return text, i + 1
+		}
+	}
+	return nil, 0
+}
+
+// comment reads the comment v begins with; n is 0 when it is not closed.
+func comment(v []byte) (text []byte, n int) {
+	depth := 0
+	for i := 0; i < len(v); i++ {
+		switch v[i] {
+		case '\\':
+			i++
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return v[1:i], i + 1
+			}
+		}
+	}
+	return nil, 0
+}
+
+// atom returns the leading run of characters that are no delimiter.
+func atom(v []byte) []byte {
+	for i, c := range v {
+		switch c {
+		case ' ', '\t', '\r', '\n', ',', ';', '"', '(', ')', '<', '>', ':':
+			return v[:i]
+		}
+	}
+	return v
+}
+
+// validAddress returns an addr-spec that is syntactically valid, made from
+// what a sender wrote for one.
+func validAddress(v []byte) (string, bool) {
+	v = bytes.Trim(v, " \t\r\n<>'\"")
+	if hasPrefixFold(v, "mailto:") {
+		v = v[len("mailto:"):]
+	}
+	at := bytes.LastIndexByte(v, '@')
+	if at <= 0 || at == len(v)-1 || len(v) > 998 {
+		return "", false
+	}
+	s := cleanString(decodeWords(v, ""))
+	at = strings.LastIndexByte(s, '@')
+	if at <= 0 {
+		return "", false
+	}
+	local, domain := strings.TrimSpace(s[:at]), strings.TrimSpace(s[at+1:])
+	domain, ok := validDomain(domain)
+	if !ok {
+		return "", false
+	}
+	if len(local) > 1 && local[0] == '"' && local[len(local)-1] == '"' {
+		local = unescape(local[1 : len(local)-1])
+	}
+	if local == "" {
+		return "", false
+	}
+	if !isDotAtom(local) {
+		local = quoteLocal(local)
+	}
+	return local + "@" + domain, true
+}
+
+func validDomain(d string) (string, bool) {
+	if strings.HasPrefix(d, "[") && strings.HasSuffix(d, "]") {
+		_, err := netip.ParseAddr(d[1 : len(d)-1])
+		return d, err == nil
+	}
+	for strings.Contains(d, "..") {
+		d = strings.ReplaceAll(d, "..", ".")
+	}
+	d = strings.Trim(d, ".'>")
+	return d, isDotAtom(d)
+}
+
+// isDotAtom reports RFC 5322 dot-atom-text, with the UTF-8 of RFC 6532.
+func isDotAtom(s string) bool {
+	if s == "" || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") || strings.ContainsRune(s, '\uFFFD') {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == 0x7f || strings.IndexByte("()<>[]:;@\\,\"", c) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func unescape(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+func quoteLocal(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}

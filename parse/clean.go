@@ -1,0 +1,127 @@
+package parse
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// cleanString returns s as valid UTF-8 without control characters: the form of
+// everything that is one line (names, subjects, ids).
+func cleanString(s string) string {
+	ok := true
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f {
+			ok = false
+			break
+		}
+	}
+	if ok {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s))
+	for _, r := range s {
+		switch {
+		case r == '\t' || r == '\n':
+			b.WriteByte(' ')
+		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
+		default:
+			b.WriteRune(r) // RuneError for invalid bytes
+		}
+	}
+	return b.String()
+}
+
+// cleanText appends src to dst as valid UTF-8 with LF line ends and without
+// NUL: the form of everything that is many lines.
+func cleanText(dst, src []byte) []byte {
+	if !utf8.Valid(src) {
+		src = bytes.ToValidUTF8(src, []byte("\uFFFD"))
+	}
+	for len(src) > 0 {
+		i := bytes.IndexByte(src, '\r')
+		chunk := src
+		if i >= 0 {
+			chunk = src[:i]
+		}
+		if bytes.IndexByte(chunk, 0) >= 0 {
+			for _, c := range chunk {
+				if c != 0 {
+					dst = append(dst, c)
+				}
+			}
+		} else {
+			dst = append(dst, chunk...)
+		}
+		if i < 0 {
+			break
+		}
+		src = src[i+1:]
+		for len(src) > 0 && src[0] == '\r' { // \r\r\n
+			src = src[1:]
+		}
+		if len(src) == 0 || src[0] != '\n' {
+			dst = append(dst, '\n')
+		}
+	}
+	return dst
+}
+
+// shorten cuts s to at most n bytes, at a character.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+func isASCII(b []byte) bool {
+	for len(b) >= 8 {
+		if (uint64(b[0])|uint64(b[1])|uint64(b[2])|uint64(b[3])|uint64(b[4])|uint64(b[5])|uint64(b[6])|uint64(b[7]))&0x80 != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// viewString reads b as a string without a copy. The string must not outlive
+// the next change to b, so it never leaves this package.
+func viewString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+// equalFold compares ASCII without regard to case; want is lower case.
+func equalFold(b []byte, want string) bool {
+	if len(b) != len(want) {
+		return false
+	}
+	for i := range b {
+		if lower(b[i]) != want[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// hasPrefixFold is strings.HasPrefix for a lower-case ASCII prefix.
+func hasPrefixFold(b []byte, want string) bool {
+	return len(b) >= len(want) && equalFold(b[:len(want)], want)
+}

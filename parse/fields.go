@@ -1,0 +1,89 @@
+package parse
+
+import (
+	"time"
+)
+
+// readHeader fills the fields of m that stand in the mail's own header.
+func readHeader(m *Message, root *part, hint string, lim Limits, ds *defects) {
+	h := root.head
+	m.Headers = make([]Header, len(h))
+	for i := range h {
+		m.Headers[i] = Header{Name: cleanString(string(h[i].name)), Value: decodeWords(h[i].value, hint)}
+	}
+
+	m.Subject = decodeWords(h.get("subject"), hint)
+	m.MessageID = messageID(decodeWords(h.get("message-id"), ""))
+	if ids := messageIDs(decodeWords(h.get("in-reply-to"), "")); len(ids) > 0 {
+		m.InReplyTo = ids[0]
+	}
+	var refs []string
+	for _, v := range h.all("references") {
+		refs = append(refs, messageIDs(decodeWords(v, ""))...)
+	}
+	m.References = dedupe(refs)
+	if len(m.References) > 0 {
+		m.ThreadID = m.References[0]
+	} else {
+		m.ThreadID = m.InReplyTo
+	}
+
+	m.DateHeader = decodeWords(h.get("date"), "")
+	switch t, ok := parseDate(m.DateHeader); {
+	case ok:
+		m.Date = t
+	case m.DateHeader == "":
+		ds.add("date_missing", "no Date header")
+	default:
+		ds.add("date_invalid", m.DateHeader)
+	}
+
+	list := func(name string) []Address {
+		a, _ := addresses(h, name, hint, lim, ds)
+		return a
+	}
+	from, literal := addresses(h, "from", hint, lim, ds)
+	if len(from) > 0 {
+		m.From = from[0]
+	} else {
+		m.From = Address{Name: literal, Email: UnknownSender}
+		m.FromLiteral = literal
+		if literal == "" {
+			ds.add("from_missing", "no From header with an address")
+		} else {
+			ds.add("from_invalid", literal)
+		}
+	}
+	m.To, m.Cc, m.Bcc, m.ReplyTo = list("to"), list("cc"), list("bcc"), list("reply-to")
+}
+
+// addresses reads all fields of one name as one list.
+func addresses(h fields, name, hint string, lim Limits, ds *defects) (out []Address, literal string) {
+	for i := range h {
+		if len(h[i].name) != len(name) || !equalFold(h[i].name, name) {
+			continue
+		}
+		a, l := addressList(h[i].value, hint, lim.Addresses-len(out))
+		if literal == "" {
+			literal = l
+		}
+		if out == nil {
+			out = a
+		} else {
+			out = append(out, a...)
+		}
+		if len(out) >= lim.Addresses {
+			ds.add("too_many_addresses", name)
+			break
+		}
+	}
+	return out, literal
+}
+
+// utc is t in UTC, or the zero time.
+func utc(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC()
+}

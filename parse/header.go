@@ -1,0 +1,145 @@
+package parse
+
+import "bytes"
+
+// field is one header field as it stands: value still folded and encoded.
+type field struct {
+	name  []byte
+	value []byte
+}
+
+type fields []field
+
+// get returns the first field of that (lower-case) name that is not empty.
+func (f fields) get(name string) []byte {
+	for i := range f {
+		if len(f[i].name) == len(name) && equalFold(f[i].name, name) {
+			if v := bytes.TrimSpace(f[i].value); len(v) > 0 {
+				return v
+			}
+		}
+	}
+	return nil
+}
+
+// all returns every field of that (lower-case) name that is not empty.
+func (f fields) all(name string) [][]byte {
+	var out [][]byte
+	for i := range f {
+		if len(f[i].name) == len(name) && equalFold(f[i].name, name) {
+			if v := bytes.TrimSpace(f[i].value); len(v) > 0 {
+				out = append(out, v)
+			}
+		}
+	}
+	return out
+}
+
+// splitHeader reads the header block at the start of b and returns its fields
+// and where the body begins. It stops at a line for which stop is true (a
+// boundary of a multipart around it) even when no blank line came before.
+func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) (fs fields, body int) {
+	pos := 0
+	open := false // the last line read was a field that may be continued
+	value := 0    // where that field's value begins
+	fs = make(fields, 0, 24)
+	for pos < len(b) {
+		next := len(b)
+		if i := bytes.IndexByte(b[pos:], '\n'); i >= 0 {
+			next = pos + i + 1
+		}
+		line := b[pos:next]
+		text := bytes.TrimRight(line, "\r\n")
+		if len(text) == 0 {
+			if len(fs) == 0 && !open && pos == 0 {
+				// A blank line before any field: there may be none at all.
+				if !looksLikeField(b[next:]) {
+					return fs, next
+				}
+				pos = next
+				continue
+			}
+			return fs, next
+		}
+		if pos > limit {
+			ds.add("header_too_long", "the header is cut at its limit")
+			if i := bytes.Index(b[pos:], []byte("\n\n")); i >= 0 {
+				return fs, pos + i + 2
+			}
+			if i := bytes.Index(b[pos:], []byte("\n\r\n")); i >= 0 {
+				return fs, pos + i + 3
+			}
+			return fs, len(b)
+		}
+		switch {
+		case text[0] == '-' && stop != nil && stop(text):
+			return fs, pos
+		case text[0] == ' ' || text[0] == '\t':
+			if open {
+				fs[len(fs)-1].value = b[value : pos+len(text)]
+			}
+		default:
+			colon := fieldColon(text)
+			switch {
+			case colon > 0:
+				name := bytes.TrimRight(text[:colon], " \t")
+				value = pos + colon + 1
+				fs = append(fs, field{name: name, value: b[value : pos+len(text)]})
+				open = true
+			case pos == 0 && (bytes.HasPrefix(text, []byte("From ")) || bytes.HasPrefix(text, []byte(">From "))):
+				open = false
+			default:
+				if !looksLikeField(b[next:]) {
+					ds.add("header_unterminated", "no blank line between header and body")
+					return fs, pos
+				}
+				ds.add("header_stray_line", string(text[:min(len(text), 80)]))
+				open = false
+			}
+		}
+		pos = next
+	}
+	return fs, len(b)
+}
+
+// fieldColon returns the place of the colon that ends a field name, or -1.
+func fieldColon(line []byte) int {
+	for i, c := range line {
+		switch {
+		case c == ':':
+			return i
+		case c == ' ' || c == '\t':
+			rest := bytes.TrimLeft(line[i:], " \t")
+			if len(rest) > 0 && rest[0] == ':' {
+				return len(line) - len(rest)
+			}
+			return -1
+		case c <= ' ' || c >= 0x7f:
+			return -1
+		}
+	}
+	return -1
+}
+
+// looksLikeField reports whether the next line of b is a header field.
+func looksLikeField(b []byte) bool {
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		b = b[:i]
+	}
+	return fieldColon(b) > 0
+}
+
+// unfold returns a field's value as one line of raw bytes.
+func unfold(v []byte) []byte {
+	v = bytes.TrimSpace(v)
+	if bytes.IndexByte(v, '\n') < 0 && bytes.IndexByte(v, '\r') < 0 {
+		return v
+	}
+	out := make([]byte, 0, len(v))
+	for _, c := range v {
+		if c != '\r' && c != '\n' {
+			out = append(out, c)
+		}
+	}
+	return out
+}

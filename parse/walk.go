@@ -1,0 +1,211 @@
+package parse
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// part is one node of the MIME tree. body is the raw bytes of a leaf.
+type part struct {
+	path     string // "1", "2.1"; "" for the mail itself
+	head     fields
+	typ      mediaType // Content-Type, with the default of its place
+	disp     mediaType // Content-Disposition
+	body     []byte
+	parent   *part
+	children []*part
+}
+
+func (p *part) isMultipart() bool { return p.typ.major == "multipart" }
+
+// walk reads the tree of parts in one pass over raw. It is a total function:
+// any bytes are a tree.
+func walk(raw []byte, lim Limits, ds *defects) *part {
+	w := &walker{raw: raw, lim: lim, ds: ds}
+	root := &part{}
+	w.part(root, 0)
+	return root
+}
+
+type walker struct {
+	raw   []byte
+	lim   Limits
+	ds    *defects
+	stack [][]byte // boundaries of the open multiparts, outermost first
+	parts int
+	full  bool // the limit of parts is reached: no more boundaries
+}
+
+// hit is where a part ends: at a boundary line of stack[level], or at the end
+// of the mail (level -1).
+type hit struct {
+	level   int
+	closing bool
+	end     int // end of the content before the boundary line
+	next    int // begin of the line after it
+}
+
+// part reads a header and what follows it, from pos to the boundary line that
+// ends it, which it returns.
+func (w *walker) part(p *part, pos int) hit {
+	w.parts++
+	var stop func([]byte) bool
+	if len(w.stack) > 0 {
+		stop = func(line []byte) bool { l, _ := w.match(line); return l >= 0 }
+	}
+	var n int
+	p.head, n = splitHeader(w.raw[pos:], w.lim.HeaderBytes, stop, w.ds)
+	pos += n
+	p.typ = contentType(p, w.ds)
+	p.disp = parseMediaType(p.head.get("content-disposition"))
+
+	if p.isMultipart() && !w.full {
+		if len(w.stack) >= w.lim.Nesting {
+			w.ds.add("nesting_too_deep", "parts beyond "+strconv.Itoa(w.lim.Nesting)+" levels are one part")
+		} else if b := w.boundary(p, pos); len(b) > 0 {
+			return w.multipart(p, b, pos)
+		}
+	}
+	h := w.find(pos)
+	p.body = w.raw[pos:max(pos, h.end)]
+	return h
+}
+
+func (w *walker) multipart(p *part, boundary []byte, pos int) hit {
+	level := len(w.stack)
+	w.stack = append(w.stack, boundary)
+	h := w.find(pos)
+	first := h
+	for h.level == level && !h.closing {
+		if w.parts >= w.lim.Parts {
+			w.full = true
+			w.ds.add("too_many_parts", "parts beyond "+strconv.Itoa(w.lim.Parts)+" are left in one")
+		}
+		child := &part{parent: p, path: strconv.Itoa(len(p.children) + 1)}
+		if p.path != "" {
+			child.path = p.path + "." + child.path
+		}
+		p.children = append(p.children, child)
+		h = w.part(child, h.next)
+	}
+	w.stack = w.stack[:level]
+	if h.level == level { // closed: what follows is the epilogue
+		h = w.find(h.next)
+	} else {
+		w.ds.add("multipart_unclosed", "part "+p.path+": no closing boundary")
+	}
+	if len(p.children) == 0 {
+		w.ds.add("multipart_empty", "part "+p.path+": no part inside")
+		p.body = w.raw[pos:max(pos, first.end)]
+		p.typ = mediaType{major: "text", minor: "plain"}
+	}
+	return h
+}
+
+// find returns the next boundary line at or after pos.
+func (w *walker) find(pos int) hit {
+	eof := hit{level: -1, end: len(w.raw), next: len(w.raw)}
+	if len(w.stack) == 0 || w.full {
+		return eof
+	}
+	at := pos
+	for {
+		if !(at == pos && bytes.HasPrefix(w.raw[at:], []byte("--"))) {
+			i := bytes.Index(w.raw[at:], []byte("\n--"))
+			if i < 0 {
+				return eof
+			}
+			at += i + 1
+		}
+		next := len(w.raw)
+		if i := bytes.IndexByte(w.raw[at:], '\n'); i >= 0 {
+			next = at + i + 1
+		}
+		level, closing := w.match(w.raw[at:next])
+		if level >= 0 {
+			end := at
+			if end > pos && w.raw[end-1] == '\n' {
+				end--
+				if end > pos && w.raw[end-1] == '\r' {
+					end--
+				}
+			}
+			return hit{level: level, closing: closing, end: end, next: next}
+		}
+		at = max(next-1, at+1)
+	}
+}
+
+// match tells which open multipart a line is the boundary of. An outer one
+// wins over an inner one of the same name.
+func (w *walker) match(line []byte) (level int, closing bool) {
+	if len(line) < 3 || line[0] != '-' || line[1] != '-' {
+		return -1, false
+	}
+	line = bytes.TrimRight(line[2:], " \t\r\n")
+	for l, b := range w.stack {
+		if !bytes.HasPrefix(line, b) {
+			continue
+		}
+		switch rest := line[len(b):]; {
+		case len(rest) == 0:
+			return l, false
+		case len(rest) == 2 && rest[0] == '-' && rest[1] == '-':
+			return l, true
+		}
+	}
+	return -1, false
+}
+
+// boundary returns the boundary of the multipart p whose body begins at pos:
+// the one it names if such a line exists, else the one its body begins with.
+func (w *walker) boundary(p *part, pos int) []byte {
+	named := []byte(p.typ.param("boundary"))
+	if len(named) > 0 {
+		w.stack = append(w.stack, named)
+		h := w.find(pos)
+		w.stack = w.stack[:len(w.stack)-1]
+		if h.level == len(w.stack) {
+			return named
+		}
+	}
+	b := w.sniff(pos)
+	if b == nil {
+		w.ds.add("boundary_missing", "part "+p.path+": no line is its boundary")
+		return named
+	}
+	w.ds.add("boundary_guessed", "part "+p.path+": "+string(b))
+	return b
+}
+
+// sniff returns the boundary that the multipart body at pos seems to use: the
+// first line of "--" that is followed by a header field.
+func (w *walker) sniff(pos int) []byte {
+	end := w.find(pos).end
+	body := w.raw[min(pos, end):end]
+	for tries := 0; len(body) > 0 && tries < 50; tries++ {
+		i := 0
+		if !bytes.HasPrefix(body, []byte("--")) {
+			i = bytes.Index(body, []byte("\n--"))
+			if i < 0 {
+				return nil
+			}
+			i++
+		}
+		body = body[i:]
+		line := body
+		if j := bytes.IndexByte(body, '\n'); j >= 0 {
+			line = body[:j]
+		}
+		rest := body[len(line):]
+		name := bytes.TrimRight(line[2:], " \t\r")
+		if len(rest) > 0 {
+			rest = rest[1:]
+		}
+		if len(name) > 0 && len(name) <= 200 && bytes.IndexByte(name, ' ') < 0 && looksLikeField(rest) {
+			return name
+		}
+		body = rest
+	}
+	return nil
+}
