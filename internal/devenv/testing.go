@@ -105,6 +105,18 @@ func databaseName(test string) string {
 	return regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(test), "_")
 }
 
+// TestPgBouncer starts a pooler in transaction mode for one test, in front of
+// the server of postgresURL, and returns that URL by way of the pooler.
+func TestPgBouncer(t testing.TB, postgresURL string) (url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	b, err := StartPgBouncer(ctx, postgresURL)
+	need(t, err)
+	closeAfter(t, "pgbouncer", b)
+	return b.URL()
+}
+
 // TestNATS starts a server with JetStream for one test. Without options it is
 // the one that IMAPSYNC_TEST_NATS names, when set: that must hold no streams,
 // tests take turns at it, and each removes the streams it made.
