@@ -37,6 +37,9 @@ userdb {
   driver = static
   args = uid=` + fmt.Sprint(d.mail.uid) + ` gid=` + fmt.Sprint(d.mail.gid) + ` home=` + at("mail") + `/%u
 }
+service imap-login {
+  service_count = 0
+}
 `
 }
 
@@ -61,6 +64,9 @@ userdb static {
     gid = ` + fmt.Sprint(d.mail.gid) + `
     home = ` + at("mail") + `/%{user}
   }
+}
+service imap-login {
+  restart_request_count = unlimited
 }
 `
 }
@@ -113,7 +119,6 @@ service imap-login {
     port = ` + port(d.TLSPort) + `
     ssl = yes
   }
-  service_count = 0
   process_limit = 4
   client_limit = 1000
 }
