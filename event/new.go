@@ -1,0 +1,312 @@
+package event
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"strings"
+	"time"
+
+	"imapsync/parse"
+)
+
+// Delivery is what is known of a mail beside its bytes.
+type Delivery struct {
+	Tenant            string
+	ProviderID        string
+	InboundDefaultsID string
+
+	Folder       string
+	UID          uint32
+	UIDValidity  uint32
+	InternalDate time.Time // when the server received it; zero when unknown
+	Size         int64     // bytes, RFC822.SIZE; 0 takes the length of Raw
+
+	OccurredAt time.Time // now, by the caller's clock
+
+	// Raw is the mail as it came, nil when it was not downloaded. It is kept
+	// as a blob when KeepRaw is set, and when the event cannot hold all of it.
+	Raw     []byte
+	KeepRaw bool
+
+	MessageIDReused bool         // another mail had this Message-ID
+	Skipped         []SkipReason // what was not even downloaded
+	Defects         []Defect     // what went wrong before parsing
+}
+
+// New returns the event of one mail. It is pure: the blobs it names are put by
+// Publisher.StoreBlobs, from the same message and raw mail.
+func New(m *parse.Message, d Delivery, lim Limits) *Event {
+	lim = lim.withDefaults()
+	files := measure(m.Attachments, lim)
+	data := emailData(m, files, d, lim)
+	k := key(normalMessageID(m.MessageID), fingerprint(m, files))
+	data.ID = emailID(m, k)
+	data.ProviderID, data.Tenant = d.ProviderID, d.Tenant
+	data.InboundDefaultsID = d.InboundDefaultsID
+	for i := range data.Attachments {
+		a := &data.Attachments[i]
+		a.Blob = blob(d, lim, a.SHA256, 0)
+	}
+	internal := utc(d.InternalDate)
+	data.IMAP = &IMAP{Folder: d.Folder, UID: d.UID, UIDValidity: d.UIDValidity, InternalDate: internal}
+	data.ReceivedAt = internal
+	if data.ReceivedAt.IsZero() {
+		data.ReceivedAt = utc(m.Date)
+	}
+	occurred := utc(d.OccurredAt)
+	if data.ReceivedAt.IsZero() {
+		data.ReceivedAt = occurred
+		data.defect(DefectReceivedAt, "neither the mail nor the server says when")
+	}
+	if d.MessageIDReused {
+		data.defect(DefectMessageIDReused, "")
+	}
+	ev := &Event{
+		ID: ID(d.Tenant, d.ProviderID, k), Type: Type, Timestamp: occurred, Key: k,
+		Payload: Payload{TenantID: d.Tenant, Tenant: d.Tenant, OccurredAt: occurred, ProviderID: d.ProviderID, EmailData: data},
+	}
+	if d.KeepRaw {
+		keepRaw(&ev.Payload.EmailData, d, lim)
+	}
+	fit(ev, d, lim)
+	return ev
+}
+
+// EmailDataFrom returns the emailData of a mail that came from no server: the
+// same as in the event, but that blobs are absent and nothing is cut to fit a
+// broker. Size is that of the whole mail in bytes.
+func EmailDataFrom(m *parse.Message, size int64, lim Limits) EmailData {
+	lim = lim.withDefaults()
+	files := measure(m.Attachments, lim)
+	data := emailData(m, files, Delivery{Size: size}, lim)
+	data.ID = emailID(m, key(normalMessageID(m.MessageID), fingerprint(m, files)))
+	data.ReceivedAt = utc(m.Date)
+	return data
+}
+
+// emailData maps the message; what depends on the delivery is New's.
+func emailData(m *parse.Message, files []file, d Delivery, lim Limits) EmailData {
+	data := EmailData{
+		Provider:    "imap",
+		From:        address(m.From),
+		To:          addresses(m.To),
+		Cc:          addresses(m.Cc),
+		Bcc:         addresses(m.Bcc),
+		ReplyTo:     addresses(m.ReplyTo),
+		Subject:     m.Subject,
+		Body:        Body{Text: m.Text, HTML: m.HTML},
+		ThreadID:    m.ThreadID,
+		References:  m.References,
+		InReplyTo:   m.InReplyTo,
+		Headers:     headers(m.Headers),
+		MessageSize: d.Size,
+		Importance:  or(m.Importance, "normal"),
+		Sensitivity: or(m.Sensitivity, "normal"),
+
+		AutoSubmitted: or(m.AutoSubmitted, "no"),
+		IsBounce:      m.IsBounce,
+		IsList:        m.IsList,
+		Recipient:     m.Recipient,
+		Security:      m.Security,
+
+		IngressSkipReasons: append([]SkipReason(nil), d.Skipped...),
+		Defects:            append([]Defect(nil), d.Defects...),
+	}
+	if data.MessageSize == 0 {
+		data.MessageSize = int64(len(d.Raw))
+	}
+	if m.Bounce != nil {
+		data.Bounce = new(Bounce(*m.Bounce))
+	}
+	if m.Calendar != nil {
+		data.Calendar = new(Calendar(*m.Calendar))
+	}
+	if m.Reply != nil {
+		data.Reply = new(Reply(*m.Reply))
+	}
+	for _, defect := range m.Defects {
+		data.Defects = append(data.Defects, Defect(defect))
+	}
+	if utc(m.Date).IsZero() && !data.hasDefect("date_") {
+		data.defect(DefectDate, "")
+	}
+	data.attach(files, lim)
+	data.bound()
+	return data
+}
+
+// attach lists the files under the caps; what is over one gets a reason.
+func (data *EmailData) attach(files []file, lim Limits) {
+	var total int64
+	for _, f := range files {
+		skip := func(reason string, limit int64) {
+			data.IngressSkipReasons = append(data.IngressSkipReasons, SkipReason{
+				Type: "attachment", Reason: reason, AttachmentID: f.ID, AttachmentName: f.Name, Size: f.size, Cap: limit,
+			})
+		}
+		switch {
+		case f.size == 0:
+			data.defect(DefectEmptyAttachment, f.ID+" "+f.Name)
+		case f.size > lim.AttachmentBytes:
+			skip(SkipAttachmentBytes, lim.AttachmentBytes)
+		case len(data.Attachments) >= lim.AttachmentCount:
+			skip(SkipAttachmentCount, int64(lim.AttachmentCount))
+		case total+f.size > lim.AttachmentTotalBytes:
+			skip(SkipAttachmentTotal, lim.AttachmentTotalBytes)
+		default:
+			total += f.size
+			data.Attachments = append(data.Attachments, Attachment{
+				ID: f.ID, Name: f.Name, ContentType: f.ContentType, Size: f.size, ContentID: f.ContentID,
+				IsInline: f.IsInline, SHA256: hex.EncodeToString(f.sum[:]), Content: f.content,
+			})
+		}
+	}
+}
+
+// file is an attachment with what one pass over its decoded bytes gave.
+type file struct {
+	parse.Attachment
+	size    int64
+	sum     [sha256.Size]byte
+	content []byte // nil unless it is to be in the event
+}
+
+// measure decodes each attachment once, for size, SHA-256 and inline content.
+func measure(attachments []parse.Attachment, lim Limits) []file {
+	if len(attachments) == 0 {
+		return nil
+	}
+	files := make([]file, len(attachments))
+	buf := make([]byte, 32*kib)
+	for i, a := range attachments {
+		h := sha256.New()
+		small := prefix{limit: lim.InlineBytes}
+		n, _ := io.CopyBuffer(io.MultiWriter(h, &small), onlyReader{a.Open()}, buf) // never fails, see parse.Attachment
+		files[i] = file{Attachment: a, size: n}
+		h.Sum(files[i].sum[:0])
+		if n > 0 && n <= lim.InlineBytes {
+			files[i].content = small.data
+		}
+	}
+	return files
+}
+
+// onlyReader hides WriteTo, which would not use the buffer.
+type onlyReader struct{ io.Reader }
+
+// prefix keeps what is written to it, up to limit bytes.
+type prefix struct {
+	limit int64
+	data  []byte
+}
+
+func (p *prefix) Write(b []byte) (int, error) {
+	if room := p.limit - int64(len(p.data)); room > 0 {
+		p.data = append(p.data, b[:min(room, int64(len(b)))]...)
+	}
+	return len(b), nil
+}
+
+// keepRaw names the raw mail as a blob, or says why there is none.
+func keepRaw(data *EmailData, d Delivery, lim Limits) {
+	switch {
+	case data.RawMIME != nil || len(d.Raw) == 0:
+	case int64(len(d.Raw)) > lim.RawMIMEBytes:
+		reason := SkipReason{Type: "raw_mime", Reason: SkipRawMIMEBytes, Size: int64(len(d.Raw)), Cap: lim.RawMIMEBytes}
+		for _, r := range data.IngressSkipReasons {
+			if r.Type == reason.Type {
+				return
+			}
+		}
+		data.IngressSkipReasons = append([]SkipReason{reason}, data.IngressSkipReasons...)
+	default:
+		sum := sha256.Sum256(d.Raw)
+		data.RawMIME = &RawMIME{Blob: *blob(d, lim, hex.EncodeToString(sum[:]), int64(len(d.Raw)))}
+	}
+}
+
+func blob(d Delivery, lim Limits, sum string, size int64) *Blob {
+	return &Blob{Store: "nats", Bucket: lim.Bucket, Key: BlobKey(d.Tenant, d.ProviderID, sum), Size: size}
+}
+
+// BlobKey returns the name of a blob: the lower-case hex SHA-256 of its bytes
+// under tenant and provider.
+func BlobKey(tenant, provider, sha256 string) string {
+	return tenant + "/" + provider + "/" + sha256
+}
+
+func (data *EmailData) defect(code, detail string) {
+	data.Defects = append(data.Defects, Defect{Code: code, Detail: detail})
+}
+
+func (data *EmailData) hasDefect(prefix string) bool {
+	for _, d := range data.Defects {
+		if strings.HasPrefix(d.Code, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func emailID(m *parse.Message, k string) string {
+	if m.MessageID == "" || len(m.MessageID) > maxIDBytes {
+		return "imap-hash-" + k
+	}
+	return m.MessageID
+}
+
+// headers folds the list into a map. Values of one name are joined in order.
+func headers(list []parse.Header) map[string]string {
+	if len(list) == 0 {
+		return nil
+	}
+	h := make(map[string]string, len(list))
+	var repeated map[string][]string
+	for _, field := range list {
+		name := strings.ToLower(field.Name)
+		first, seen := h[name]
+		if !seen {
+			h[name] = field.Value
+			continue
+		}
+		if repeated == nil {
+			repeated = make(map[string][]string)
+		}
+		if repeated[name] == nil {
+			repeated[name] = []string{first}
+		}
+		repeated[name] = append(repeated[name], field.Value)
+	}
+	for name, values := range repeated {
+		h[name] = strings.Join(values, "\n")
+	}
+	return h
+}
+
+func addresses(list []parse.Address) []Address {
+	out := make([]Address, len(list))
+	for i, a := range list {
+		out[i] = address(a)
+	}
+	return out
+}
+
+func address(a parse.Address) Address { return Address{Email: a.Email, Name: a.Name} }
+
+// utc returns t in UTC, in whole milliseconds; the zero time when RFC 3339 has
+// no way to write it.
+func utc(t time.Time) time.Time {
+	t = t.UTC().Truncate(time.Millisecond)
+	if t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
+}
+
+func or(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}

@@ -1,0 +1,390 @@
+package event
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
+
+	"imapsync/parse"
+)
+
+// PublisherOptions says how to publish. Zero fields take the defaults named.
+type PublisherOptions struct {
+	Limits      Limits        // EventBytes is lowered to what the broker takes
+	MaxPending  int           // events on their way at once; 512
+	AckTimeout  time.Duration // for one confirmation, then it is published again; 5 s
+	StreamGrace time.Duration // how long a stream may be without a leader; 5 s
+	Logger      *slog.Logger  // warnings about the stream; nil for none
+}
+
+// pendingBytes bounds the events on their way at once, in bytes.
+const pendingBytes = 32 * mib
+
+// Publisher publishes events and their blobs. It is safe for concurrent use.
+type Publisher struct {
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	limits Limits
+	grace  time.Duration
+	log    *slog.Logger
+
+	window    *semaphore.Weighted // bytes on their way; each event counts as minWeight at least
+	minWeight int64
+
+	mu    sync.Mutex
+	blobs *Blobs // opened at first use
+}
+
+// NewPublisher makes sure of the stream and returns a Publisher on it. The
+// bucket is made when the first blob is stored. Errors wrap ErrNoJetStream,
+// ErrStream, ErrConfig or ErrUnreachable.
+func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publisher, error) {
+	p := &Publisher{nc: nc, grace: orDuration(o.StreamGrace, 5*time.Second), log: o.Logger}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxPending <= 0 {
+		o.MaxPending = 512
+	}
+	p.window = semaphore.NewWeighted(pendingBytes)
+	p.minWeight = max(pendingBytes/int64(o.MaxPending), 1)
+	js, err := jetstream.New(nc,
+		jetstream.WithPublishAsyncTimeout(orDuration(o.AckTimeout, 5*time.Second)),
+		jetstream.WithPublishAsyncMaxPending(2*o.MaxPending), // the window is the bound, this is never met
+		jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *nats.Msg, _ *jetstream.PubAck) {
+			p.window.Release(p.weight(m))
+			m.Data = nil // stored: no need to keep it until the caller asks
+		}),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) {
+			p.window.Release(p.weight(m))
+		}))
+	if err != nil {
+		return nil, err
+	}
+	p.js = js
+	if p.stream, err = EnsureStream(ctx, js); err != nil {
+		return nil, err
+	}
+	cfg := p.stream.CachedInfo().Config
+	for _, problem := range StreamProblems(cfg) {
+		if problem.Fatal {
+			return nil, fmt.Errorf("%w: %s", ErrStream, problem)
+		}
+		p.log.Warn("stream is not as events need it", "problem", problem.What, "fix", problem.Fix)
+	}
+	p.limits = o.Limits
+	fits := eventBytes(nc.MaxPayload(), int64(cfg.MaxMsgSize))
+	if fits < minEventBytes {
+		return nil, fmt.Errorf("%w: the broker takes messages of %d bytes only: %s", ErrConfig, nc.MaxPayload(), tooSmallFix("set max_payload"))
+	}
+	if p.limits.EventBytes <= 0 || p.limits.EventBytes > fits {
+		p.limits.EventBytes = fits
+	}
+	p.limits = p.limits.withDefaults()
+	return p, nil
+}
+
+func orDuration(d, def time.Duration) time.Duration {
+	if d <= 0 {
+		return def
+	}
+	return d
+}
+
+// Limits returns the limits for New, under which no event is too large for
+// this broker.
+func (p *Publisher) Limits() Limits { return p.limits }
+
+// Result says where an event is.
+type Result struct {
+	Seq       uint64 // its sequence on the stream
+	Duplicate bool   // the stream had it before this publish, or before its repetition
+	Attempts  int    // how often it was sent; with Duplicate, more than 1 may mean that it was this one
+}
+
+// Ack is an event on its way. Wait is for one goroutine.
+type Ack struct {
+	p        *Publisher
+	msg      *nats.Msg
+	future   jetstream.PubAckFuture
+	attempts int
+
+	done   bool
+	result Result
+	err    error
+}
+
+// Publish sends an event and returns once it is on its way, blocking while
+// there are MaxPending others, or 32 MiB of them. Whether it is stored, Wait
+// says. Errors wrap ErrTooLarge, ErrUnreachable or ctx's.
+func (p *Publisher) Publish(ctx context.Context, ev *Event) (*Ack, error) {
+	msg, err := message(ev)
+	if err != nil {
+		return nil, fmt.Errorf("publish: %w", err)
+	}
+	if n := len(msg.Data); n > p.limits.EventBytes {
+		return nil, fmt.Errorf("publish %s: %w: %d bytes, at most %d", ev.Key, ErrTooLarge, n, p.limits.EventBytes)
+	}
+	a := &Ack{p: p, msg: msg}
+	if err := a.send(ctx); err != nil {
+		return nil, fmt.Errorf("publish %s: %w", ev.Key, err)
+	}
+	return a, nil
+}
+
+// Wait returns once the event is stored, publishing it again while the broker
+// does not answer, until ctx ends. Errors wrap ErrStreamFull, ErrStream,
+// ErrNoJetStream, ErrTooLarge, ErrUnreachable or ErrTimeout; after each of
+// them the event may be published again without harm.
+func (a *Ack) Wait(ctx context.Context) (Result, error) {
+	if !a.done {
+		result, err := a.wait(ctx)
+		if err != nil && ctx.Err() != nil {
+			return Result{}, err // not final: it may be asked for again
+		}
+		a.result, a.err, a.done = result, err, true
+		a.msg, a.future = nil, nil
+	}
+	return a.result, a.err
+}
+
+func (a *Ack) wait(ctx context.Context) (Result, error) {
+	var lost time.Time // since when nothing listens on the subject
+	for {
+		if a.future == nil {
+			if err := a.send(ctx); err != nil {
+				return Result{}, fmt.Errorf("publish: %w", err)
+			}
+		}
+		ack, err := a.answer(ctx)
+		if err == nil {
+			return Result{Seq: ack.Sequence, Duplicate: ack.Duplicate, Attempts: a.attempts}, nil
+		}
+		if ctx.Err() != nil {
+			return Result{}, fmt.Errorf("publish: %w: %w", ErrTimeout, context.Cause(ctx))
+		}
+		a.future = nil
+		verdict, named := a.p.judge(err)
+		if verdict == duplicate {
+			if seq := a.storedAt(ctx, err); seq > 0 {
+				return Result{Seq: seq, Duplicate: true, Attempts: a.attempts}, nil
+			}
+			verdict, named = again, fmt.Errorf("%w: %w", ErrTimeout, err) // it was there a moment ago
+		}
+		if verdict == failed {
+			return Result{}, fmt.Errorf("publish: %w", named)
+		}
+		switch {
+		case !errors.Is(named, ErrStream):
+			lost = time.Time{}
+		case lost.IsZero():
+			lost = time.Now()
+		case time.Since(lost) > a.p.grace:
+			return Result{}, fmt.Errorf("publish: %w", named)
+		}
+		if err := sleep(ctx, backoff(a.attempts)); err != nil {
+			return Result{}, fmt.Errorf("publish: %w: %w", named, err)
+		}
+	}
+}
+
+// judge is judge, and tells a broker that does not answer from one that
+// forbids: that one says so on the connection only.
+func (p *Publisher) judge(err error) (verdict, error) {
+	if errors.Is(err, jetstream.ErrAsyncPublishTimeout) && errors.Is(p.nc.LastError(), nats.ErrPermissionViolation) {
+		return failed, fmt.Errorf("%w: %w", ErrConfig, p.nc.LastError())
+	}
+	return judge(err)
+}
+
+// answer waits for what the broker says to the last send.
+func (a *Ack) answer(ctx context.Context) (*jetstream.PubAck, error) {
+	select {
+	case ack := <-a.future.Ok():
+		return ack, nil
+	case err := <-a.future.Err():
+		return nil, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// send puts the event on its way, as soon as there is room in the window and a
+// connection.
+func (a *Ack) send(ctx context.Context) error {
+	p, weight := a.p, a.p.weight(a.msg)
+	if err := p.window.Acquire(ctx, weight); err != nil {
+		return fmt.Errorf("%w: %w", ErrTimeout, context.Cause(ctx))
+	}
+	// Each send has a Msg of its own: the handlers of an earlier one may still
+	// be on their way.
+	a.msg = &nats.Msg{Subject: a.msg.Subject, Header: a.msg.Header, Data: a.msg.Data}
+	for try := 1; ; try++ {
+		future, err := p.js.PublishMsgAsync(a.msg)
+		if err == nil {
+			a.future = future
+			a.attempts++
+			return nil
+		}
+		verdict, named := judge(err)
+		if verdict == again && sleep(ctx, backoff(try)) == nil {
+			continue
+		}
+		p.window.Release(weight)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", named, context.Cause(ctx))
+		}
+		return named
+	}
+}
+
+// storedAt returns the sequence at which the stream has the event, 0 when it
+// has not. The broker names it in the text of its refusal.
+func (a *Ack) storedAt(ctx context.Context, refusal error) uint64 {
+	if api, ok := errors.AsType[*jetstream.APIError](refusal); ok {
+		if _, number, found := strings.Cut(api.Description, ": "); found {
+			if seq, err := strconv.ParseUint(number, 10, 64); err == nil && seq > 0 {
+				return seq
+			}
+		}
+	}
+	m, err := a.p.stream.GetLastMsgForSubject(ctx, a.msg.Subject)
+	if err != nil {
+		return 0
+	}
+	return m.Sequence
+}
+
+func (p *Publisher) weight(m *nats.Msg) int64 {
+	return min(max(int64(len(m.Data)), p.minWeight), pendingBytes)
+}
+
+// StoreBlobs stores the blobs that an event names and the store lacks: its
+// attachments, bodies that were cut, the raw mail. It comes before Publish,
+// with the message and raw mail that New was given. It uses the same memory
+// whatever the size.
+func (p *Publisher) StoreBlobs(ctx context.Context, ev *Event, m *parse.Message, raw []byte) error {
+	puts, err := blobsOf(ev, m, raw)
+	if err != nil || len(puts) == 0 {
+		return err
+	}
+	blobs, err := p.Blobs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, put := range puts {
+		if _, err := blobs.Put(ctx, put.key, put.size, put.open); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Blobs returns the object store, which is made when it is absent.
+func (p *Publisher) Blobs(ctx context.Context) (*Blobs, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.blobs == nil {
+		blobs, err := OpenBlobs(ctx, p.nc, BlobOptions{
+			Bucket: p.limits.Bucket, EventAge: p.stream.CachedInfo().Config.MaxAge, Create: true, Logger: p.log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		p.blobs = blobs
+	}
+	return p.blobs, nil
+}
+
+// message writes the event as it goes over the wire.
+func message(ev *Event) (*nats.Msg, error) {
+	tenant, provider := ev.Payload.Tenant, ev.Payload.ProviderID
+	for name, token := range map[string]string{"tenant": tenant, "provider id": provider, "key": ev.Key} {
+		if !validToken(token) {
+			return nil, fmt.Errorf("%w: the %s %.128q cannot stand in a subject", ErrConfig, name, token)
+		}
+	}
+	data, err := marshal(ev)
+	if err != nil {
+		return nil, err
+	}
+	// The message id is the whole of what the subject says: the broker's
+	// window looks at ids across all subjects, and a mail sent to two
+	// mailboxes has one key and makes two events.
+	return &nats.Msg{
+		Subject: Subject(tenant, provider, ev.Key),
+		Data:    data,
+		Header: nats.Header{
+			jetstream.MsgIDHeader:               {tenant + "." + provider + "." + ev.Key},
+			jetstream.ExpectedLastSubjSeqHeader: {"0"},
+			jetstream.ExpectedStreamHeader:      {StreamName},
+			"Imapsync-Event":                    {Type},
+		},
+	}, nil
+}
+
+// validToken reports whether s can be one token of a subject and of headers,
+// and is short enough for headerReserve.
+func validToken(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	for _, r := range s {
+		if r <= ' ' || r >= 0x7f || r == '.' || r == '*' || r == '>' {
+			return false
+		}
+	}
+	return true
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }} //nolint:gochecknoglobals // a cache, not state
+
+// marshal returns the event's JSON. It leaves <, > and & alone: escaped for
+// HTML, as is json.Marshal's way, a body would be up to six times as long.
+func marshal(ev *Event) ([]byte, error) {
+	buf := buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	defer func() {
+		if buf.Cap() <= mib {
+			buffers.Put(buf)
+		}
+	}()
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(ev); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
+}
+
+// backoff returns how long to wait before another try: from 50 ms, doubling up
+// to 2 s, with a quarter more or less so that many do not come back as one.
+func backoff(try int) time.Duration {
+	d := min(50*time.Millisecond<<min(try-1, 10), 2*time.Second)
+	return d*3/4 + rand.N(d/2)
+}
+
+// sleep waits for d, or returns why ctx ended.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,152 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// StreamName is the stream of the events.
+	StreamName = "INBOUND_EMAIL"
+	// Subjects is what the stream listens on.
+	Subjects = "mail.inbound.v1.>"
+	// StreamMaxAge is how long a stream made by EnsureStream keeps an event.
+	StreamMaxAge = 14 * 24 * time.Hour
+
+	subjectPrefix = "mail.inbound.v1."
+)
+
+// Subject returns the subject of one event.
+func Subject(tenant, provider, key string) string {
+	return subjectPrefix + tenant + "." + provider + "." + key
+}
+
+// EnsureStream makes the stream when it is absent: file storage, limits
+// retention, 14 days, one replica. One that is there is never altered; an
+// operator who wants replicas or other limits makes it first. The error wraps
+// ErrNoJetStream or ErrStream.
+func EnsureStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, StreamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
+			Name:        StreamName,
+			Description: "INBOUND_EMAIL_RECEIVED events of imapsync",
+			Subjects:    []string{Subjects},
+			Retention:   jetstream.LimitsPolicy,
+			Storage:     jetstream.FileStorage,
+			MaxAge:      StreamMaxAge,
+			AllowDirect: true,
+		})
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was first
+			stream, err = js.Stream(ctx, StreamName)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", StreamName, streamError(err))
+	}
+	return stream, nil
+}
+
+// streamError names what the broker answered to a request about a stream.
+func streamError(err error) error {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeSubjectOverlap {
+		return fmt.Errorf("%w: another stream listens on %s: take it off that stream: %w", ErrStream, Subjects, err)
+	}
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("%w: start nats-server with -js, or enable it for the account: %w", ErrNoJetStream, err)
+	case errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("%w: start nats-server with -js: %w", ErrNoJetStream, err)
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrReconnectBufExceeded):
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	case errors.Is(err, context.Canceled):
+		return err
+	}
+	_, named := judge(err)
+	return named
+}
+
+// Problem is something about the stream or the bucket that is not as events
+// need it.
+type Problem struct {
+	Fatal bool // events cannot be published at all
+	What  string
+	Fix   string
+}
+
+func (p Problem) String() string { return p.What + ": " + p.Fix }
+
+// StreamProblems says what is wrong with a stream for our events; nothing for
+// one that EnsureStream made.
+func StreamProblems(cfg jetstream.StreamConfig) []Problem {
+	var ps []Problem
+	add := func(fatal bool, what, fix string) { ps = append(ps, Problem{fatal, what, fix}) }
+	if !covered(cfg.Subjects) {
+		add(true, fmt.Sprintf("stream %s listens on %s, which does not take in %s", cfg.Name, strings.Join(cfg.Subjects, ", "), Subjects),
+			"nats stream edit "+cfg.Name+" --subjects '"+Subjects+"'")
+	}
+	if cfg.NoAck {
+		add(true, "stream "+cfg.Name+" does not acknowledge", "make it again without --no-ack")
+	}
+	if cfg.Mirror != nil {
+		add(true, "stream "+cfg.Name+" is a mirror and takes no messages", "publish to "+cfg.Mirror.Name)
+	}
+	if cfg.Sealed {
+		add(true, "stream "+cfg.Name+" is sealed", "make it again")
+	}
+	if cfg.SubjectTransform != nil {
+		add(true, "stream "+cfg.Name+" rewrites subjects, so it cannot refuse a second publish", "take the subject transform off")
+	}
+	switch cfg.Retention {
+	case jetstream.WorkQueuePolicy:
+		add(false, "stream "+cfg.Name+" is a work queue: it forgets an event once a consumer has it, and cannot refuse a second publish",
+			"make it again with --retention limits")
+	case jetstream.InterestPolicy:
+		add(false, "stream "+cfg.Name+" keeps events by interest: without a consumer they are lost, and a second publish is not refused",
+			"make it again with --retention limits")
+	}
+	if cfg.DiscardNewPerSubject {
+		add(false, "stream "+cfg.Name+" discards new messages per subject: a duplicate looks like a full stream",
+			"nats stream edit "+cfg.Name+" without --discard-per-subject")
+	}
+	if cfg.Storage == jetstream.MemoryStorage {
+		add(false, "stream "+cfg.Name+" is in memory: a restart of nats-server loses it", "make it again with --storage file")
+	}
+	if cfg.MaxMsgSize > 0 && eventBytes(int64(cfg.MaxMsgSize)) < minEventBytes {
+		add(true, fmt.Sprintf("stream %s takes messages of %d bytes only", cfg.Name, cfg.MaxMsgSize), tooSmallFix("nats stream edit "+cfg.Name+" --max-msg-size"))
+	}
+	return ps
+}
+
+func tooSmallFix(option string) string {
+	return fmt.Sprintf("%s=65536 or more", option)
+}
+
+// covered reports whether every subject of ours is one of subjects.
+func covered(subjects []string) bool {
+	return slices.ContainsFunc(subjects, func(s string) bool { return subsumes(s, "mail.inbound.v1.*.*.*") })
+}
+
+// subsumes reports whether every subject that matches narrow matches wide.
+func subsumes(wide, narrow string) bool {
+	w, n := strings.Split(wide, "."), strings.Split(narrow, ".")
+	for i, token := range w {
+		switch {
+		case token == ">":
+			return len(n) > i
+		case i >= len(n) || n[i] == ">":
+			return false
+		case token != "*" && token != n[i]:
+			return false
+		}
+	}
+	return len(w) == len(n)
+}
