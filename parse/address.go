@@ -10,8 +10,8 @@ import (
 // as mail really writes them: unquoted commas in names, comments for names,
 // groups, semicolons between, addresses without brackets, brackets without an
 // end, whole addresses inside encoded words. Only syntactically valid
-// addresses come back; literal is what stood in the place of one when there
-// is none at all ("MAILER-DAEMON").
+// addresses come back; literal is what the brackets held instead when there is
+// none at all ("MAILER-DAEMON").
 func addressList(v []byte, hint string, limit int) (list []Address, literal string) {
 	s := &addressScanner{v: unfold(v), hint: hint, limit: limit}
 	s.scan()
@@ -214,12 +214,8 @@ func (s *addressScanner) emit(final bool) {
 		email, ok = validAddress(s.addr)
 	}
 	if !ok {
-		if s.literal == "" {
-			if s.hasAngle && len(candidate) > 0 {
-				s.literal = decodeWords(candidate, s.hint)
-			} else {
-				s.literal = decodeWords(name, s.hint)
-			}
+		if lit := decodeWords(candidate, s.hint); s.literal == "" && s.hasAngle && !strings.ContainsAny(lit, " \t") {
+			s.literal = lit
 		}
 		if final {
 			s.pending = nil
@@ -320,6 +316,9 @@ func validAddress(v []byte) (string, bool) {
 	at := bytes.LastIndexByte(v, '@')
 	if at <= 0 || at == len(v)-1 || len(v) > 998 {
 		return "", false
+	}
+	if bytes.IndexByte(v, '(') >= 0 && v[0] != '"' {
+		v = []byte(stripComments(string(v)))
 	}
 	s := cleanString(decodeWords(v, ""))
 	at = strings.LastIndexByte(s, '@')

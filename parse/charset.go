@@ -97,11 +97,23 @@ func lookupCharset(label string) (cs charset, ok bool) {
 	return charset{ascii: true}, false
 }
 
+// sevenBit reports a charset that has no bytes above 0x7f.
+func (cs charset) sevenBit() bool {
+	switch cs.name {
+	case "iso-2022-jp", "iso-2022-kr", "hz-gb-2312", "utf-7":
+		return true
+	}
+	return false
+}
+
 // toUTF8 decodes b, which may be returned itself. A label that lies or that
 // nobody knows costs at most some characters.
 func (cs charset) toUTF8(b []byte) []byte {
 	if cs.ascii && isASCII(b) {
 		return b
+	}
+	if cs.sevenBit() && !isASCII(b) && utf8.Valid(b) {
+		return b // the label lies: that charset has no high bytes
 	}
 	switch {
 	case cs.decode != nil:

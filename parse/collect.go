@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // content is what the leaves of the tree amount to.
@@ -84,7 +85,7 @@ func (c *content) appendBody(dst []byte, p *part, lim Limits, ds *defects) []byt
 	}
 	label := p.typ.param("charset")
 	cs, known := lookupCharset(label)
-	if !known && p.typ.minor == "html" && !isASCII(raw) {
+	if !known && p.typ.minor == "html" && !utf8.Valid(raw) {
 		if meta := metaCharset(raw); meta != "" {
 			cs, known = lookupCharset(meta)
 		}
@@ -130,6 +131,9 @@ func metaCharset(b []byte) string {
 func (c *content) addFile(p *part, ds *defects) {
 	e, body := p.encoding(ds), p.body
 	open := func() io.Reader { return newDecoder(e, body) }
+	if e == identity && p.isMessage() {
+		open = messageOpener(body)
+	}
 	var one [1]byte
 	if n, _ := io.ReadFull(open(), one[:]); n == 0 {
 		ds.add("attachment_empty", "part "+p.id()+" ("+p.typ.String()+") holds nothing")
@@ -190,5 +194,40 @@ func cidLinks(html []byte) map[string]bool {
 		id := percentDecode(nil, html[:end])
 		id = bytes.ReplaceAll(id, []byte("&amp;"), []byte("&"))
 		refs[strings.ToLower(cleanID(string(id)))] = true
+	}
+}
+
+// isMessage reports an attached mail.
+func (p *part) isMessage() bool {
+	return p.typ.is("message", "rfc822") || p.typ.is("message", "global")
+}
+
+// messageOpener passes an attached mail on as a file of its own: without the
+// line an mbox put before it, with LF line ends, and with the last of them when
+// the mail ends in a header or in a closing boundary, which the boundary around
+// it has taken.
+func messageOpener(body []byte) func() io.Reader {
+	if bytes.HasPrefix(body, []byte("From ")) {
+		if i := bytes.IndexByte(body, '\n'); i >= 0 {
+			body = body[i+1:]
+		}
+	}
+	last := body[bytes.LastIndexByte(body, '\n')+1:]
+	end := ""
+	switch {
+	case len(last) > 4 && bytes.HasPrefix(last, []byte("--")) && bytes.HasSuffix(last, []byte("--")):
+		end = "\n"
+	case bytes.Contains(body, []byte("\n\n")) || bytes.Contains(body, []byte("\n\r\n")):
+	case len(last) > 0:
+		end = "\n\n"
+	default:
+		end = "\n"
+	}
+	return func() io.Reader {
+		var r io.Reader = &decoder{src: body, step: stepLineEnds}
+		if end != "" {
+			r = io.MultiReader(r, strings.NewReader(end))
+		}
+		return r
 	}
 }

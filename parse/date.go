@@ -103,7 +103,7 @@ func (d *dateParts) offset(tok string) {
 	if len(digits) <= 2 {
 		h, m = n, 0
 	}
-	if h > 24 || m > 59 {
+	if h > 24 {
 		return
 	}
 	d.zone = h*3600 + m*60
@@ -129,12 +129,10 @@ func (d *dateParts) number(tok string) {
 		}
 	}
 	switch {
-	case d.day < 0 && len(tok) <= 2 && n >= 1 && n <= 31:
+	case d.day < 0 && len(tok) <= 3 && n >= 1 && n <= 31:
 		d.day = n
 	case d.year < 0 && (d.month >= 0 || len(tok) == 4):
 		d.year, d.yearDigits = n, len(tok)
-	case d.hour >= 0 && !d.zoned && len(tok) == 4: // zone without its sign
-		d.offset("+" + tok)
 	}
 }
 

@@ -1,6 +1,7 @@
 package parse
 
 import (
+	"strings"
 	"time"
 )
 
@@ -46,12 +47,13 @@ func readHeader(m *Message, root *part, hint string, lim Limits, ds *defects) {
 	if len(from) > 0 {
 		m.From = from[0]
 	} else {
-		m.From = Address{Name: literal, Email: UnknownSender}
+		raw := decodeWords(h.get("from"), hint)
+		m.From = Address{Name: strings.Trim(raw, "<> \t\""), Email: UnknownSender}
 		m.FromLiteral = literal
-		if literal == "" {
-			ds.add("from_missing", "no From header with an address")
+		if raw == "" {
+			ds.add("from_missing", "no From header")
 		} else {
-			ds.add("from_invalid", literal)
+			ds.add("from_invalid", raw)
 		}
 	}
 	m.To, m.Cc, m.Bcc, m.ReplyTo = list("to"), list("cc"), list("bcc"), list("reply-to")

@@ -34,7 +34,7 @@ func (p *part) fileName() string {
 			return name
 		}
 	}
-	if p.typ.is("message", "rfc822") || p.typ.is("message", "global") {
+	if p.isMessage() {
 		e, _ := transferEncoding(p.head.get("content-transfer-encoding"))
 		inner := decodeTransfer(e, p.body, 64<<10)
 		head, _ := splitHeader(inner, 64<<10, nil, &defects{})

@@ -51,12 +51,8 @@ func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) 
 		line := b[pos:next]
 		text := bytes.TrimRight(line, "\r\n")
 		if len(text) == 0 {
-			if len(fs) == 0 && !open && pos == 0 {
-				// A blank line before any field: there may be none at all.
-				if !looksLikeField(b[next:]) {
-					return fs, next
-				}
-				pos = next
+			if stop == nil && len(fs) == 0 && looksLikeField(b[next:]) {
+				pos = next // blank lines before the mail
 				continue
 			}
 			return fs, next
@@ -89,10 +85,6 @@ func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) 
 			case pos == 0 && (bytes.HasPrefix(text, []byte("From ")) || bytes.HasPrefix(text, []byte(">From "))):
 				open = false
 			default:
-				if !looksLikeField(b[next:]) {
-					ds.add("header_unterminated", "no blank line between header and body")
-					return fs, pos
-				}
 				ds.add("header_stray_line", string(text[:min(len(text), 80)]))
 				open = false
 			}

@@ -43,13 +43,15 @@ func contentType(p *part, ds *defects) mediaType {
 			return t
 		}
 		ds.add("content_type_invalid", string(v[:min(len(v), 80)]))
-		if t.major == "text" || t.major == "" {
-			return mediaType{major: "text", minor: "plain", params: t.params}
-		}
-		if t.major == "multipart" {
+		switch {
+		case t.major == "multipart":
 			t.minor = "mixed"
 			return t
+		case t.major != "": // a type without a subtype: nobody knows how to show it
+			t.major, t.minor = "application", "octet-stream"
+			return t
 		}
+		return mediaType{major: "text", minor: "plain", params: t.params}
 	}
 	if p.parent != nil && p.parent.typ.is("multipart", "digest") && v == nil {
 		return mediaType{major: "message", minor: "rfc822"}
@@ -65,10 +67,16 @@ func parseMediaType(v []byte) mediaType {
 		return m
 	}
 	v = unfold(v)
-	head := v
+	head, rest := v, []byte(nil)
 	if i := bytes.IndexByte(v, ';'); i >= 0 {
-		head, v = v[:i], v[i+1:]
-	} else {
+		head, rest = v[:i], v[i+1:]
+	}
+	switch {
+	case isAssignment(head):
+		head = nil // the type itself is missing
+	case rest != nil:
+		v = rest
+	default:
 		v = nil
 		// "text/plain charset=utf-8": the semicolon is missing.
 		if j := bytes.IndexAny(bytes.TrimSpace(head), " \t"); j >= 0 && bytes.IndexByte(head, '=') > j {
@@ -84,6 +92,25 @@ func parseMediaType(v []byte) mediaType {
 	m.minor = token(minor)
 	m.params = parseParams(v)
 	return m
+}
+
+// parseDisposition reads a Content-Disposition. What is neither inline nor
+// attachment counts as attachment (RFC 2183 section 2.8).
+func parseDisposition(v []byte) mediaType {
+	m := parseMediaType(v)
+	m.minor = ""
+	head, _, _ := bytes.Cut(v, []byte(";"))
+	if m.major != "inline" && len(bytes.TrimSpace(head)) > 0 && !isAssignment(head) {
+		m.major = "attachment"
+	}
+	return m
+}
+
+// isAssignment reports "name=value" where a type should be.
+func isAssignment(head []byte) bool {
+	name, _, ok := bytes.Cut(head, []byte("="))
+	name = bytes.TrimSpace(name)
+	return ok && len(name) > 0 && len(token(string(name))) == len(name)
 }
 
 // token returns the leading RFC 2045 token of s in lower case.

@@ -21,7 +21,7 @@ import (
 // Limits bounds what one mail may cost. A zero field takes the default named
 // beside it; what lies beyond a limit is left undone with a defect.
 type Limits struct {
-	Nesting     int // depth of multiparts; 100
+	Nesting     int // depth of multiparts; 256
 	Parts       int // parts in all; 2000
 	HeaderBytes int // bytes of one header block; 1 MiB
 	TextBytes   int // decoded bytes of Text and HTML together; 16 MiB
@@ -37,7 +37,7 @@ func (l Limits) withDefaults() Limits {
 			*v = def
 		}
 	}
-	set(&l.Nesting, 100)
+	set(&l.Nesting, 256)
 	set(&l.Parts, 2000)
 	set(&l.HeaderBytes, 1<<20)
 	set(&l.TextBytes, 16<<20)

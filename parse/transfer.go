@@ -139,7 +139,8 @@ func unhex(c byte) byte {
 }
 
 // stepQuotedPrintable decodes RFC 2045 section 6.7. What is no valid escape
-// stands for itself; blanks before a line end are not text.
+// stands for itself; blanks before a line end are kept, as most mailers mean
+// them.
 func stepQuotedPrintable(dst, src []byte, last bool) ([]byte, int) {
 	if !last {
 		if i := bytes.LastIndexByte(src, '\n'); i >= 0 {
@@ -160,8 +161,10 @@ func stepQuotedPrintable(dst, src []byte, last bool) ([]byte, int) {
 		if end == 1 && len(line) > 0 && line[len(line)-1] == '\r' {
 			line, end = line[:len(line)-1], 2
 		}
-		if end > 0 {
-			line = bytes.TrimRight(line, " \t")
+		if end > 0 && bytes.IndexByte(line, '=') >= 0 {
+			if soft := bytes.TrimRight(line, " \t"); soft[len(soft)-1] == '=' {
+				line = soft
+			}
 		}
 		for {
 			i := bytes.IndexByte(line, '=')
@@ -193,4 +196,21 @@ func stepQuotedPrintable(dst, src []byte, last bool) ([]byte, int) {
 		}
 	}
 	return dst, used
+}
+
+// stepLineEnds turns CRLF into LF: an attached mail is passed on with the line
+// ends of a file.
+func stepLineEnds(dst, src []byte, last bool) ([]byte, int) {
+	if !last && src[len(src)-1] == '\r' && len(src) > 1 {
+		src = src[:len(src)-1]
+	}
+	used := len(src)
+	for {
+		i := bytes.Index(src, []byte("\r\n"))
+		if i < 0 {
+			return append(dst, src...), used
+		}
+		dst = append(dst, src[:i]...)
+		src = src[i+1:]
+	}
 }

@@ -57,7 +57,7 @@ func (w *walker) part(p *part, pos int) hit {
 	p.head, n = splitHeader(w.raw[pos:], w.lim.HeaderBytes, stop, w.ds)
 	pos += n
 	p.typ = contentType(p, w.ds)
-	p.disp = parseMediaType(p.head.get("content-disposition"))
+	p.disp = parseDisposition(p.head.get("content-disposition"))
 
 	if p.isMultipart() && !w.full {
 		if len(w.stack) >= w.lim.Nesting {
@@ -66,9 +66,44 @@ func (w *walker) part(p *part, pos int) hit {
 			return w.multipart(p, b, pos)
 		}
 	}
+	if p.isMultipart() && !w.full && len(w.stack) < w.lim.Nesting {
+		// No boundary to be found: what stands there is one part, with a header
+		// of its own or as plain text.
+		if beginsWithHeader(w.raw[pos:]) && w.parts < w.lim.Parts {
+			child := &part{parent: p, path: w.childPath(p)}
+			p.children = append(p.children, child)
+			return w.part(child, pos)
+		}
+		p.typ = mediaType{major: "text", minor: "plain"}
+	}
 	h := w.find(pos)
 	p.body = w.raw[pos:max(pos, h.end)]
 	return h
+}
+
+func (w *walker) childPath(p *part) string {
+	n := strconv.Itoa(len(p.children) + 1)
+	if p.path == "" {
+		return n
+	}
+	return p.path + "." + n
+}
+
+// beginsWithHeader reports whether b begins with the header of a part or of a
+// mail: by its first field, for prose has colons too.
+func beginsWithHeader(b []byte) bool {
+	if bytes.HasPrefix(b, []byte("From ")) {
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			b = b[i+1:]
+		}
+	}
+	for _, name := range []string{"content-type:", "content-transfer-encoding:", "content-disposition:", "mime-version:",
+		"from:", "to:", "subject:", "date:", "message-id:", "received:", "return-path:"} {
+		if hasPrefixFold(b, name) {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *walker) multipart(p *part, boundary []byte, pos int) hit {
@@ -81,10 +116,7 @@ func (w *walker) multipart(p *part, boundary []byte, pos int) hit {
 			w.full = true
 			w.ds.add("too_many_parts", "parts beyond "+strconv.Itoa(w.lim.Parts)+" are left in one")
 		}
-		child := &part{parent: p, path: strconv.Itoa(len(p.children) + 1)}
-		if p.path != "" {
-			child.path = p.path + "." + child.path
-		}
+		child := &part{parent: p, path: w.childPath(p)}
 		p.children = append(p.children, child)
 		h = w.part(child, h.next)
 	}
@@ -136,14 +168,15 @@ func (w *walker) find(pos int) hit {
 	}
 }
 
-// match tells which open multipart a line is the boundary of. An outer one
-// wins over an inner one of the same name.
+// match tells which open multipart a line is the boundary of. An inner one
+// wins over an outer one of the same name.
 func (w *walker) match(line []byte) (level int, closing bool) {
 	if len(line) < 3 || line[0] != '-' || line[1] != '-' {
 		return -1, false
 	}
 	line = bytes.TrimRight(line[2:], " \t\r\n")
-	for l, b := range w.stack {
+	for l := len(w.stack) - 1; l >= 0; l-- {
+		b := w.stack[l]
 		if !bytes.HasPrefix(line, b) {
 			continue
 		}

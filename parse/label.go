@@ -1,0 +1,3 @@
+package parse
+func label(m *Message, root *part, c *content) {}
+func newReply(m *Message) *Reply { return nil }
