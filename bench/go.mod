@@ -7,6 +7,9 @@ require (
 	imapsync v0.0.0
 )
 
-require github.com/DusanKasan/parsemail v1.2.0 // indirect
+require (
+	github.com/DusanKasan/parsemail v1.2.0 // indirect
+	golang.org/x/net v0.62.0 // indirect
+)
 
 replace imapsync => ../

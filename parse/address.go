@@ -65,7 +65,7 @@ func (s *addressScanner) scan() {
 				if n > 0 {
 					s.pos += n
 					if s.pos < len(s.v) && s.v[s.pos] == '@' && s.addr == nil { // "john doe"@example.com
-						rest := atom(s.v[s.pos:])
+						rest := plainRun(s.v[s.pos:])
 						s.addr = append(append([]byte{}, text...), rest...)
 						s.pos += len(rest)
 					} else {
@@ -100,7 +100,7 @@ func (s *addressScanner) scan() {
 				s.pending = nil
 			}
 		default:
-			a := atom(s.v[s.pos:])
+			a := plainRun(s.v[s.pos:])
 			if len(a) == 0 {
 				a = s.v[s.pos : s.pos+1]
 			}
@@ -295,8 +295,8 @@ func comment(v []byte) (text []byte, n int) {
 	return nil, 0
 }
 
-// atom returns the leading run of characters that are no delimiter.
-func atom(v []byte) []byte {
+// plainRun returns the leading run of characters that are no delimiter.
+func plainRun(v []byte) []byte {
 	for i, c := range v {
 		switch c {
 		case ' ', '\t', '\r', '\n', ',', ';', '"', '(', ')', '<', '>', ':':
