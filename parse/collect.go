@@ -213,20 +213,12 @@ func messageOpener(body []byte) func() io.Reader {
 		}
 	}
 	last := body[bytes.LastIndexByte(body, '\n')+1:]
-	end := ""
-	switch {
-	case len(last) > 4 && bytes.HasPrefix(last, []byte("--")) && bytes.HasSuffix(last, []byte("--")):
-		end = "\n"
-	case bytes.Contains(body, []byte("\n\n")) || bytes.Contains(body, []byte("\n\r\n")):
-	case len(last) > 0:
-		end = "\n\n"
-	default:
-		end = "\n"
-	}
+	closed := len(last) > 4 && bytes.HasPrefix(last, []byte("--")) && bytes.HasSuffix(last, []byte("--"))
+	bare := len(last) > 0 && !bytes.Contains(body, []byte("\n\n")) && !bytes.Contains(body, []byte("\n\r\n"))
 	return func() io.Reader {
 		var r io.Reader = &decoder{src: body, step: stepLineEnds}
-		if end != "" {
-			r = io.MultiReader(r, strings.NewReader(end))
+		if closed || bare {
+			r = io.MultiReader(r, strings.NewReader("\n"))
 		}
 		return r
 	}

@@ -34,13 +34,16 @@ type Message struct {
 	Importance    string // "low", "normal" or "high"
 	Sensitivity   string // "normal", "personal", "private" or "company-confidential"
 	AutoSubmitted string // "no", "auto-generated" or "auto-replied" (RFC 3834)
-	IsBounce      bool
-	IsList        bool
-	Recipient     string    // Delivered-To, X-Original-To or the like; "" when none
-	Bounce        *Bounce   // nil unless a delivery status was read (RFC 3464)
-	Calendar      *Calendar // nil unless a text/calendar part was read
-	Reply         *Reply    // nil unless the new part was told apart from the quote
-	Security      string    // "", "smime-signed", "smime-encrypted", "pgp-signed", "pgp-encrypted"
+	// AutoSubmittedConfidence tells what AutoSubmitted rests on: "high" for a
+	// header, "low" for the wording of the subject alone, "" when it is "no".
+	AutoSubmittedConfidence string
+	IsBounce                bool
+	IsList                  bool
+	Recipient               string    // Delivered-To, X-Original-To or the like; "" when none
+	Bounce                  *Bounce   // nil unless a delivery status (RFC 3464) or X-Failed-Recipients was read
+	Calendar                *Calendar // nil unless a text/calendar part was read
+	Reply                   *Reply    // nil unless the new part was told apart from the quote
+	Security                string    // "", "smime-signed", "smime-encrypted", "pgp-signed", "pgp-encrypted"
 
 	Defects []Defect // what was wrong with the mail, in the order it was found
 }

@@ -1,0 +1,2 @@
+package parse
+func newReply(m *Message) *Reply { return nil }
