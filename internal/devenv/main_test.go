@@ -72,7 +72,7 @@ func TestNothingStays(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "devenv") // short: it will hold Unix sockets
+			dir, err := os.MkdirTemp("", "devenv") //nolint:usetesting // short, as it will hold Unix sockets
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -130,7 +130,7 @@ func postgresBin(ctx context.Context) (string, error) {
 			continue
 		}
 		// A program of that name need not be the server.
-		out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output() //nolint:gosec // found above
+		out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
 		if err == nil && strings.HasPrefix(string(out), "postgres (PostgreSQL)") {
 			return dir, nil
 		}
@@ -159,7 +159,7 @@ func (p *Postgres) initdb(ctx context.Context) error {
 	if err := errors.Join(os.WriteFile(pwfile, []byte(password), 0o600), p.account.own(pwfile)); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "initdb"), //nolint:gosec // found by postgresBin
+	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "initdb"),
 		"--pgdata", p.scratch.file("data"), "--username", "postgres", "--pwfile", pwfile,
 		"--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
 	cmd.Dir = p.scratch.path

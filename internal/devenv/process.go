@@ -1,6 +1,7 @@
 package devenv
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -71,7 +72,7 @@ func (s *scratch) file(elem ...string) string {
 func (s *scratch) tell(pid string, sig string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintln(s.pipe, pid, sig) //nolint:errcheck // see above
+	fmt.Fprintln(s.pipe, pid, sig)
 }
 
 // close removes the directory, by way of the guard.
@@ -102,7 +103,7 @@ func (s *scratch) spawn(as account, stop syscall.Signal, log string, argv ...str
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(argv[0], argv[1:]...) //nolint:gosec // our own programs and arguments
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = s.path
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = sysProcAttr(as, stop)
@@ -142,7 +143,7 @@ func (s *scratch) spawn(as account, stop syscall.Signal, log string, argv ...str
 func sysProcAttr(as account, stop syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	if as.foreign() {
-		attr.Credential = &syscall.Credential{Uid: uint32(as.uid), Gid: uint32(as.gid)} //nolint:gosec // ids of the system's own user table
+		attr.Credential = &syscall.Credential{Uid: uint32(as.uid), Gid: uint32(as.gid)}
 	}
 	setParentDeath(attr, stop)
 	return attr
@@ -249,13 +250,16 @@ func (p *process) awaitReady(deadline <-chan struct{}, log string, ready func() 
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("%s ended while starting (%v); its log says:\n%s", p.name, p.err, indent(tail(log, 20)))
+			return fmt.Errorf("%s ended while starting: %w; its log says:\n%s", p.name, cmp.Or(p.err, errEndedWell), indent(tail(log, 20)))
 		case <-deadline:
 			return fmt.Errorf("%s is not ready: %w; its log says:\n%s", p.name, err, indent(tail(log, 20)))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
+
+// errEndedWell is the end of a server that does not stay but finds no fault.
+var errEndedWell = errors.New("exit status 0")
 
 func indent(s string) string { return "\t" + strings.ReplaceAll(s, "\n", "\n\t") }
 
@@ -268,5 +272,5 @@ func lockFile(name string) (unlock func(), err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
 	}
-	return func() { f.Close() }, nil //nolint:errcheck,gosec // the lock ends with the file, nothing was written
+	return func() { f.Close() }, nil //nolint:errcheck // the lock ends with the file, nothing was written
 }

@@ -1,0 +1,95 @@
+#!/bin/sh
+# Sees to it that what the tests and the demo start is installed: PostgreSQL,
+# Dovecot, PgBouncer, and a C compiler for the race detector. On Debian and its
+# kin it installs what is missing (by sudo when not root); elsewhere it names
+# it and fails. It starts no system service, and enables none: the tests and
+# the demo run servers of their own.
+set -eu
+
+# has_file PATTERNS says whether a file matches one of the patterns.
+has_file() {
+	for f in $1; do
+		[ -e "$f" ] && return 0
+	done
+	return 1
+}
+
+has_postgres() {
+	has_file '/usr/lib/postgresql/*/bin/initdb' || command -v initdb >/dev/null
+}
+has_dovecot() { # dovecot-core alone has the server but no IMAP
+	has_file "/usr/lib/dovecot/imap-login /usr/libexec/dovecot/imap-login /opt/homebrew/opt/dovecot/libexec/dovecot/imap-login"
+}
+has_pgbouncer() {
+	PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer >/dev/null
+}
+has_cc() {
+	command -v "${CC:-gcc}" >/dev/null && has_file "/usr/include/stdlib.h /Library/Developer/CommandLineTools"
+}
+
+missing=''  # packages
+services='' # what they would start at boot
+look() {
+	missing='' services=''
+	has_postgres || { missing="$missing postgresql" services="$services postgresql.service"; }
+	has_dovecot || { missing="$missing dovecot-imapd" services="$services dovecot.service dovecot.socket"; }
+	has_pgbouncer || { missing="$missing pgbouncer" services="$services pgbouncer.service"; }
+	has_cc || missing="$missing gcc libc6-dev"
+}
+
+fail() {
+	echo "make deps: $*" >&2
+	exit 1
+}
+
+look
+[ -n "$missing" ] || exit 0
+
+command -v apt-get >/dev/null ||
+	fail "missing, under their Debian names:$missing. Install them by your system's package manager."
+
+if [ "$(id -u)" = 0 ]; then
+	root=
+elif ! command -v sudo >/dev/null; then
+	fail "missing:$missing. Install them as root: apt-get install$missing"
+elif [ -t 0 ]; then
+	root=sudo
+else
+	root='sudo -n' # nobody is there to type a password
+fi
+
+echo "make deps: installing$missing" >&2
+
+# Packages ask this program before they start a service; 101 is no.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	trap '$root rm -f "$policy"' EXIT
+	trap 'exit 130' HUP INT TERM
+	printf '#!/bin/sh\nexit 101\n' | $root tee "$policy" >/dev/null &&
+		$root chmod 755 "$policy" || fail "missing:$missing. Install them as root: apt-get install$missing"
+fi
+
+install() {
+	# shellcheck disable=SC2086 # a list of words
+	$root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+		apt-get install -y -q --no-install-recommends $missing </dev/null >"$log" 2>&1
+}
+
+log=$(mktemp)
+# The package lists may be absent or old: then once more with new ones.
+if ! install && ! { $root apt-get update -q </dev/null >"$log" 2>&1 && install; }; then
+	cat "$log" >&2
+	rm -f "$log"
+	fail "apt-get could not install$missing: see above"
+fi
+rm -f "$log"
+
+# Nor at the next boot. Without systemd there is none to tell.
+if command -v systemctl >/dev/null; then
+	for service in $services; do
+		$root systemctl --quiet disable "$service" 2>/dev/null || true
+	done
+fi
+
+look
+[ -z "$missing" ] || fail "still missing after their installation:$missing"
