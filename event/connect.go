@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 )
 
 // ConnectOptions says where NATS is.
@@ -45,7 +46,7 @@ func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
 		nats.DrainTimeout(5 * time.Second),
 	}
 	if o.CredsFile != "" {
-		if err := readable(o.CredsFile); err != nil {
+		if err := checkCreds(o.CredsFile); err != nil {
 			return nil, fmt.Errorf("%w: credentials: %w", ErrConfig, err)
 		}
 		opts = append(opts, nats.UserCredentials(o.CredsFile))
@@ -144,6 +145,25 @@ func readable(path string) error {
 		return err
 	}
 	return f.Close()
+}
+
+// checkCreds tells a bad file before the server is asked: nats.go's own error
+// looks like that of a connection.
+func checkCreds(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	defer clear(data)
+	if token, err := nkeys.ParseDecoratedJWT(data); err != nil || token == "" {
+		return fmt.Errorf("%s: no user JWT in it: want a .creds file", path)
+	}
+	pair, err := nkeys.ParseDecoratedUserNKey(data)
+	if err != nil {
+		return fmt.Errorf("%s: no user seed in it: want a .creds file", path)
+	}
+	pair.Wipe()
+	return nil
 }
 
 // logOptions also keeps nats.go from writing to standard error by itself.

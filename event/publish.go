@@ -195,7 +195,10 @@ func (a *Ack) wait(ctx context.Context) (Result, error) {
 		case time.Since(lost) > a.p.grace:
 			return Result{}, fmt.Errorf("publish: %w", named)
 		}
-		if err := sleep(ctx, backoff(a.attempts)); err != nil {
+		if a.attempts == 1 {
+			continue // a whole window may have failed at once, long before each is asked for
+		}
+		if err := sleep(ctx, backoff(a.attempts-1)); err != nil {
 			return Result{}, fmt.Errorf("publish: %w: %w", named, err)
 		}
 	}
