@@ -1,2 +1,320 @@
 package parse
-func newReply(m *Message) *Reply { return nil }
+
+import (
+	"strings"
+)
+
+// newReply tells the new part of a reply from what it answers and from the
+// signature. It is nil when there is no border to be found. An inline reply,
+// whose answers stand between the quotes, is never cut.
+func newReply(m *Message) *Reply {
+	if m.Text == "" {
+		return nil
+	}
+	lines := strings.Split(m.Text, "\n")
+	b := findBorder(lines)
+	r := &Reply{Strategy: b.strategy, Confidence: b.confidence}
+	switch b.layout {
+	case layoutTop:
+		lines = lines[:b.begin]
+	case layoutBottom:
+		lines = lines[b.end:]
+	case layoutInline:
+		r.Text = strings.TrimSpace(m.Text)
+		return r
+	}
+	body, signed := cutSignature(lines)
+	if b.layout == layoutNone {
+		if !signed {
+			return nil
+		}
+		r.Strategy, r.Confidence = "signature", "medium"
+	}
+	r.Text = strings.TrimSpace(strings.Join(body, "\n"))
+	if r.Text == "" {
+		return nil
+	}
+	return r
+}
+
+type layout int
+
+const (
+	layoutNone   layout = iota
+	layoutTop           // the reply stands above the quote
+	layoutBottom        // the reply stands below the quote
+	layoutInline        // the reply stands between the quotes
+)
+
+// border is where the quote begins and ends, and which rule found it.
+type border struct {
+	layout     layout
+	begin, end int // lines of the quote: [begin, end)
+	strategy   string
+	confidence string
+}
+
+// findBorder looks for the first line that begins a quote.
+func findBorder(lines []string) border {
+	for i, line := range lines {
+		t := strings.TrimSpace(line)
+		if t == "" {
+			continue
+		}
+		switch {
+		case isReplyAbove(t):
+			return topBorder(lines, i, "reply_above_line", "high")
+		case t[0] == '>':
+			return quoteBorder(lines, i, i, "quote")
+		case isOriginalMessage(t):
+			return topBorder(lines, i, "original_message", "high")
+		case isHeaderBlock(lines, i):
+			begin := i
+			for begin > 0 && strings.Trim(lines[begin-1], " \t_-*") == "" && strings.TrimSpace(lines[begin-1]) != "" {
+				begin-- // the rule Outlook draws
+			}
+			return topBorder(lines, begin, "header_block", "high")
+		}
+		if end, ok := attribution(lines, i); ok {
+			next := end
+			for next < len(lines) && strings.TrimSpace(lines[next]) == "" {
+				next++
+			}
+			if next < len(lines) && isQuoted(lines[next]) {
+				return quoteBorder(lines, i, next, "attribution")
+			}
+			return topBorder(lines, i, "attribution", "medium")
+		}
+	}
+	return border{}
+}
+
+// topBorder is a border below which everything is quote.
+func topBorder(lines []string, i int, strategy, confidence string) border {
+	if blank(lines[:i]) {
+		return border{} // nothing above: a forwarded mail, or no reply at all
+	}
+	if saysInline(lines[:i]) {
+		return border{layout: layoutInline, strategy: "inline", confidence: "low"}
+	}
+	return border{layout: layoutTop, begin: i, end: len(lines), strategy: strategy, confidence: confidence}
+}
+
+// quoteBorder decides where the reply stands around lines marked with ">",
+// which begin at first; begin is where the words before them begin.
+func quoteBorder(lines []string, begin, first int, strategy string) border {
+	end := first
+	blocks := 1 // runs of quoted lines
+	texts := 0  // runs of other lines behind the first of them
+	inQuote := true
+	for i := first; i < len(lines); i++ {
+		t := strings.TrimSpace(lines[i])
+		switch {
+		case t == "":
+		case isQuoted(lines[i]):
+			if !inQuote {
+				blocks++
+			}
+			inQuote = true
+			end = i + 1
+		case isSignatureMark(lines[i]) || strings.HasPrefix(t, "____"):
+			i = len(lines)
+		default:
+			if _, ok := attribution(lines, i); ok {
+				inQuote = true // the words before an older quote
+				continue
+			}
+			if inQuote {
+				texts++
+			}
+			inQuote = false
+		}
+	}
+	above := !blank(lines[:begin])
+	switch {
+	case texts == 0 && above:
+		if saysInline(lines[:begin]) {
+			return border{layout: layoutInline, strategy: "inline", confidence: "low"}
+		}
+		confidence := "medium"
+		if strategy == "attribution" {
+			confidence = "high"
+		}
+		return border{layout: layoutTop, begin: begin, end: end, strategy: strategy, confidence: confidence}
+	case texts == 0:
+		return border{}
+	case texts == 1 && blocks == 1 && !above:
+		return border{layout: layoutBottom, begin: begin, end: end, strategy: strategy + "_bottom", confidence: "medium"}
+	}
+	return border{layout: layoutInline, strategy: "inline", confidence: "low"}
+}
+
+func isQuoted(line string) bool { return strings.HasPrefix(strings.TrimLeft(line, " \t"), ">") }
+
+func blank(lines []string) bool {
+	for _, l := range lines {
+		if strings.TrimSpace(l) != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// attribution reports "On …, … wrote:" at line i, on one line or wrapped over
+// up to four, and the line after it.
+func attribution(lines []string, i int) (end int, ok bool) {
+	first := strings.Trim(strings.TrimSpace(lines[i]), "-*_ ")
+	if first == "" || len(first) > 400 {
+		return 0, false
+	}
+	joined := ""
+	for n := i; n < len(lines) && n < i+4; n++ {
+		t := strings.TrimSpace(lines[n])
+		if t == "" || n > i && t[0] == '>' || len(t) > 400 {
+			return 0, false
+		}
+		joined += " " + t
+		t = strings.TrimRight(t, "*_- ")
+		if strings.HasSuffix(t, ":") || strings.HasSuffix(t, "：") || strings.HasSuffix(t, "wrote") {
+			if n == i || beginsAttribution(first) {
+				return n + 1, saysWrote(joined) && (beginsAttribution(first) || strings.ContainsAny(joined, "@<0123456789"))
+			}
+			return 0, false
+		}
+		if n == i && !beginsAttribution(first) {
+			return 0, false
+		}
+	}
+	return 0, false
+}
+
+// beginsAttribution reports a line that can begin an attribution: with a date
+// or with the word before it.
+func beginsAttribution(s string) bool {
+	if s[0] >= '0' && s[0] <= '9' {
+		return true
+	}
+	word, _, _ := strings.Cut(s, " ")
+	return attributionStarts[strings.ToLower(strings.Trim(word, ",.:"))]
+}
+
+func saysWrote(s string) bool {
+	s = strings.ToLower(s)
+	for _, verb := range wroteVerbs {
+		if strings.Contains(s, verb) {
+			return true
+		}
+	}
+	return false
+}
+
+// isOriginalMessage reports "-----Original Message-----".
+func isOriginalMessage(t string) bool {
+	if t[0] != '-' && t[0] != '_' && t[0] != '*' {
+		return false
+	}
+	return originalMessages[strings.ToLower(strings.Trim(t, "-_*: \t"))]
+}
+
+// isReplyAbove reports the line of a help desk above which a reply is to stand.
+func isReplyAbove(t string) bool {
+	if t[0] != '#' && t[0] != '-' && t[0] != '=' && t[0] != '*' || len(t) > 200 {
+		return false
+	}
+	l := strings.ToLower(t)
+	return strings.Contains(l, "above this line") || strings.Contains(l, "oberhalb dieser") || strings.Contains(l, "au-dessus de cette ligne") || strings.Contains(l, "encima de esta línea")
+}
+
+// isHeaderBlock reports the header that Outlook puts before what is answered:
+// a From line, and at least two of Sent, To, Cc and Subject in the lines after.
+func isHeaderBlock(lines []string, i int) bool {
+	if headerLabel(lines[i]) != labelFrom {
+		return false
+	}
+	seen := 0
+	for _, l := range lines[i+1 : min(len(lines), i+9)] {
+		if headerLabel(l) == labelOther {
+			seen++
+		}
+	}
+	return seen >= 2
+}
+
+type labelKind int
+
+const (
+	labelNone labelKind = iota
+	labelFrom
+	labelOther
+)
+
+func headerLabel(line string) labelKind {
+	line = strings.TrimLeft(line, " \t*")
+	i := strings.IndexAny(line[:min(len(line), 60)], ":：")
+	if i <= 0 {
+		return labelNone
+	}
+	word := strings.ToLower(strings.Trim(line[:i], " \t*\u00a0"))
+	if fromLabels[word] {
+		return labelFrom
+	}
+	if otherLabels[word] {
+		return labelOther
+	}
+	return labelNone
+}
+
+func saysInline(lines []string) bool {
+	text := strings.ToLower(shorten(strings.Join(lines[:min(len(lines), 30)], "\n"), 4000))
+	for _, words := range inlineWords {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxSignature is how many lines a signature has at most.
+const maxSignature = 15
+
+// cutSignature drops "-- " and what follows it, and the lines that phones and
+// mail programs add.
+func cutSignature(lines []string) (body []string, cut bool) {
+	last := len(lines)
+	for last > 0 && strings.TrimSpace(lines[last-1]) == "" {
+		last--
+	}
+	for i := max(0, last-maxSignature); i < last; i++ {
+		if isSignatureMark(lines[i]) {
+			return lines[:i], true
+		}
+	}
+	for n := 0; n < 3 && last > 0 && isDeviceLine(lines[last-1]); n++ {
+		last--
+		for last > 0 && strings.TrimSpace(lines[last-1]) == "" {
+			last--
+		}
+		cut = true
+	}
+	return lines[:last], cut
+}
+
+// isSignatureMark reports the line that begins a signature (RFC 3676 4.3).
+func isSignatureMark(line string) bool {
+	t := strings.TrimRight(line, " \t\u00a0")
+	return t == "--" || t == "—" || t == "- --"
+}
+
+// isDeviceLine reports "Sent from my iPhone" and the like.
+func isDeviceLine(line string) bool {
+	t := strings.ToLower(strings.TrimSpace(line))
+	if t == "" || len(t) > 160 {
+		return false
+	}
+	for _, words := range deviceLines {
+		if strings.HasPrefix(t, words) {
+			return true
+		}
+	}
+	return false
+}
