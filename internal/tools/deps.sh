@@ -63,10 +63,11 @@ echo "make deps: installing$missing" >&2
 # Packages ask this program before they start a service; 101 is no.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
+	printf '#!/bin/sh\nexit 101\n' | $root tee "$policy" >/dev/null ||
+		fail "missing:$missing. Install them as root: apt-get install$missing"
 	trap '$root rm -f "$policy"' EXIT
 	trap 'exit 130' HUP INT TERM
-	printf '#!/bin/sh\nexit 101\n' | $root tee "$policy" >/dev/null &&
-		$root chmod 755 "$policy" || fail "missing:$missing. Install them as root: apt-get install$missing"
+	$root chmod 755 "$policy"
 fi
 
 install() {
@@ -78,7 +79,7 @@ install() {
 log=$(mktemp)
 # The package lists may be absent or old: then once more with new ones.
 if ! install && ! { $root apt-get update -q </dev/null >"$log" 2>&1 && install; }; then
-	cat "$log" >&2
+	tail -n 15 "$log" >&2
 	rm -f "$log"
 	fail "apt-get could not install$missing: see above"
 fi
@@ -87,7 +88,7 @@ rm -f "$log"
 # Nor at the next boot. Without systemd there is none to tell.
 if command -v systemctl >/dev/null; then
 	for service in $services; do
-		$root systemctl --quiet disable "$service" 2>/dev/null || true
+		$root systemctl --quiet disable "$service" >/dev/null 2>&1 || true
 	done
 fi
 
