@@ -82,7 +82,9 @@ func (c Counts) Total() int {
 type Commit struct {
 	State    *FolderState
 	Messages []Message
-	Bytes    int64 // downloaded
+	Failures []Failure // messages among them that go to the quarantine
+	Retried  []uint32  // UIDs that came out of the quarantine by this step
+	Bytes    int64     // downloaded
 	At       time.Time
 }
 
@@ -103,6 +105,9 @@ func (s *Store) Commit(ctx context.Context, fence Fence, c Commit) (Counts, erro
 		counts = Counts{}
 		for _, o := range outcomes {
 			counts.Add(o)
+		}
+		if err := writeQuarantine(ctx, tx, fence, c); err != nil {
+			return err
 		}
 		if err := writeFolder(ctx, tx, fence, c.State); err != nil {
 			return err
@@ -222,16 +227,24 @@ func (s *Store) HandledAbove(ctx context.Context, ref Ref, folder string, uidVal
 	return list, nil
 }
 
-// MessagesByID lists the published messages of a provider that bear a
-// Message-ID: more than one event key means that the sender reuses it.
-func (s *Store) MessagesByID(ctx context.Context, ref Ref, messageIDs []string) ([]Message, error) {
-	var list []Message
+// Known is a message of the provider that has been published.
+type Known struct {
+	EventKey  string `db:"event_key"`
+	MessageID string `db:"message_id"`
+}
+
+// KnownMessages lists the published messages that have one of the event keys
+// or one of the Message-IDs: a key that is known is a duplicate, a Message-ID
+// under another key means that the sender reuses it.
+func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, messageIDs []string) ([]Known, error) {
+	var list []Known
 	err := s.pool.SelectContext(ctx, &list, `
-		SELECT folder, uid_validity, uid, event_key, message_id, coalesce(fingerprint, '') AS fingerprint, outcome,
-			coalesce(reason, '') AS reason, coalesce(stream_seq, 0) AS stream_seq, size, attempts, processed_at
-		FROM imap_messages
-		WHERE tenant = $1 AND provider_id = $2 AND message_id = ANY($3) AND outcome = 'published'`,
-		ref.Tenant, ref.ID, pq.Array(messageIDs))
+		SELECT event_key, coalesce(message_id, '') AS message_id FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND event_key = ANY($3)
+		UNION
+		SELECT event_key, message_id FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND message_id = ANY($4)`,
+		ref.Tenant, ref.ID, pq.Array(keys), pq.Array(messageIDs))
 	if err != nil {
 		return nil, fmt.Errorf("read ledger: %w", wrap(err))
 	}

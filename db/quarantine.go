@@ -1,0 +1,123 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// The states of a quarantined message. One in retry is tried again by itself,
+// one that is dead waits for a person.
+const (
+	QuarantineRetry     = "retry"
+	QuarantineDead      = "dead"
+	QuarantineReleased  = "released"
+	QuarantineDiscarded = "discarded"
+)
+
+// Failure is a message that could not be handled, and when to try it again.
+type Failure struct {
+	UID           uint32
+	State         string // QuarantineRetry or QuarantineDead
+	Stage         string // fetch, parse, blob, publish, crash
+	ErrorCode     string
+	Error         string
+	Attempts      int // so far, this one included
+	Size          int64
+	MessageID     string
+	Subject       string
+	Sender        string
+	EventKey      string
+	RawBlobKey    string
+	NextAttemptAt *time.Time
+}
+
+// Quarantine is one message in quarantine.
+type Quarantine struct {
+	Tenant        string     `db:"tenant" json:"tenant"`
+	ID            string     `db:"id" json:"id"`
+	ProviderID    string     `db:"provider_id" json:"providerId"`
+	Folder        string     `db:"folder" json:"folder"`
+	UIDValidity   uint32     `db:"uid_validity" json:"uidValidity"`
+	UID           uint32     `db:"uid" json:"uid"`
+	State         string     `db:"state" json:"state"`
+	Stage         string     `db:"stage" json:"stage"`
+	ErrorCode     string     `db:"error_code" json:"errorCode"`
+	Error         string     `db:"error" json:"error"`
+	Attempts      int        `db:"attempts" json:"attempts"`
+	Size          int64      `db:"size" json:"size"`
+	MessageID     string     `db:"message_id" json:"messageId,omitempty"`
+	Subject       string     `db:"subject" json:"subject,omitempty"`
+	Sender        string     `db:"sender" json:"sender,omitempty"`
+	EventKey      string     `db:"event_key" json:"eventKey,omitempty"`
+	RawBlobKey    string     `db:"raw_blob_key" json:"rawBlobKey,omitempty"`
+	NextAttemptAt *time.Time `db:"next_attempt_at" json:"nextAttemptAt,omitempty"`
+	CreatedAt     time.Time  `db:"created_at" json:"createdAt"`
+	UpdatedAt     time.Time  `db:"updated_at" json:"updatedAt"`
+}
+
+const quarantineSelect = `
+	SELECT tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts, size,
+		coalesce(message_id, '') AS message_id, coalesce(subject, '') AS subject, coalesce(sender, '') AS sender,
+		coalesce(event_key, '') AS event_key, coalesce(raw_blob_key, '') AS raw_blob_key, next_attempt_at,
+		created_at, updated_at
+	FROM imap_quarantine`
+
+// QuarantineDue lists the messages of a provider whose next attempt is due,
+// the longest waiting first.
+func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit int) ([]Quarantine, error) {
+	var list []Quarantine
+	err := s.pool.SelectContext(ctx, &list, quarantineSelect+`
+		WHERE tenant = $1 AND provider_id = $2 AND state = 'retry' AND (next_attempt_at IS NULL OR next_attempt_at <= $3)
+		ORDER BY next_attempt_at NULLS FIRST, folder, uid LIMIT $4`, ref.Tenant, ref.ID, now, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read quarantine: %w", wrap(err))
+	}
+	return list, nil
+}
+
+// writeQuarantine stores the failures of a step and takes out what succeeded.
+func writeQuarantine(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) error {
+	for _, f := range c.Failures {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO imap_quarantine (tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code,
+				error, attempts, size, message_id, subject, sender, event_key, raw_blob_key, next_attempt_at,
+				created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, ''), nullif($14, ''),
+				nullif($15, ''), nullif($16, ''), nullif($17, ''), $18, $19, $19)
+			ON CONFLICT (tenant, provider_id, folder, uid_validity, uid) DO UPDATE SET state = EXCLUDED.state,
+				stage = EXCLUDED.stage, error_code = EXCLUDED.error_code, error = EXCLUDED.error,
+				attempts = EXCLUDED.attempts, size = greatest(imap_quarantine.size, EXCLUDED.size),
+				message_id = coalesce(EXCLUDED.message_id, imap_quarantine.message_id),
+				subject = coalesce(EXCLUDED.subject, imap_quarantine.subject),
+				sender = coalesce(EXCLUDED.sender, imap_quarantine.sender),
+				event_key = coalesce(EXCLUDED.event_key, imap_quarantine.event_key),
+				raw_blob_key = coalesce(EXCLUDED.raw_blob_key, imap_quarantine.raw_blob_key),
+				next_attempt_at = EXCLUDED.next_attempt_at, updated_at = EXCLUDED.updated_at`,
+			fence.Tenant, uuid.NewString(), fence.ProviderID, c.State.Folder, c.State.UIDValidity, f.UID, f.State,
+			f.Stage, f.ErrorCode, Clean(f.Error), f.Attempts, f.Size, Clean(f.MessageID), Clean(f.Subject),
+			Clean(f.Sender), f.EventKey, f.RawBlobKey, f.NextAttemptAt, c.At)
+		if err != nil {
+			return fmt.Errorf("write quarantine: %w", err)
+		}
+	}
+	if len(c.Retried) == 0 {
+		return nil
+	}
+	uids := make([]int64, len(c.Retried))
+	for i, uid := range c.Retried {
+		uids[i] = int64(uid)
+	}
+	_, err := tx.ExecContext(ctx, `
+		DELETE FROM imap_quarantine
+		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = ANY($5)`,
+		fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, pq.Array(uids))
+	if err != nil {
+		return fmt.Errorf("leave quarantine: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package sync
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"imapsync/db"
+	"imapsync/event"
+)
+
+// commit waits until the broker has acknowledged every event of a chunk, and
+// then records what became of its messages together with the cursor.
+func (f *folderPass) commit(ctx context.Context, c *chunk) error {
+	now := time.Now().UTC()
+	step := db.Commit{State: f.state, At: now}
+	for _, m := range c.messages {
+		row, err := f.outcome(ctx, m, now)
+		if err != nil {
+			return err
+		}
+		step.Messages = append(step.Messages, row)
+		step.Bytes += int64(len(m.raw))
+		switch {
+		case row.Outcome == db.Quarantined:
+			step.Failures = append(step.Failures, f.quarantine(m, now))
+		case m.retry:
+			step.Retried = append(step.Retried, m.uid)
+		}
+	}
+	next := *f.state
+	handled := f.handledWith(step.Messages, now)
+	advance(&next, handled, now, false)
+	next.InFlight = slices.DeleteFunc(slices.Clone(f.state.InFlight), func(uid int64) bool {
+		return slices.ContainsFunc(c.messages, func(m *message) bool { return int64(m.uid) == uid })
+	})
+	next.Backlog = max(0, f.state.Backlog-int64(len(handled)-len(f.handled)))
+	next.LastServedAt, next.LastError = &now, ""
+	step.State = &next
+	counts, err := f.runner.Store.Commit(ctx, f.fence, step)
+	if err != nil {
+		return err
+	}
+	f.taken += len(step.Messages)
+	settled := func(h db.Handled) bool { return h.UID <= next.SettledUID }
+	f.state, f.handled = &next, slices.DeleteFunc(handled, settled)
+	f.counts.Plus(counts)
+	f.log.Info("commit", "published", counts.Published, "duplicates", counts.Duplicates, "skipped", counts.Skipped,
+		"expunged", counts.Expunged, "quarantined", counts.Quarantined, "settled_uid", next.SettledUID, "last_uid", next.LastUID)
+	f.runner.progress(f.pass, int(next.Backlog))
+	return nil
+}
+
+// outcome waits for a message's acknowledgement and gives its ledger row.
+func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db.Message, error) {
+	row := db.Message{UID: m.uid, Size: cmp.Or(m.size, int64(len(m.raw))), Attempts: m.attempts + 1, ProcessedAt: now}
+	if m.parsed != nil {
+		row.MessageID = m.parsed.MessageID
+	}
+	if m.event != nil {
+		row.EventKey = m.event.Key
+	}
+	if m.ack != nil {
+		res, err := m.ack.Wait(ctx)
+		switch {
+		case errors.Is(err, event.ErrTooLarge):
+			m.fail("publish", "too_large", err)
+		case err != nil:
+			return db.Message{}, fmt.Errorf("publish uid %d: %w", m.uid, err)
+		}
+		row.StreamSeq = res.Seq
+	}
+	switch {
+	case m.failure != nil:
+		row.Outcome, row.Reason = db.Quarantined, m.failure.code
+	case m.expunged:
+		row.Outcome = db.Expunged
+	case m.known:
+		row.Outcome = db.Duplicate
+	default:
+		// The stream may have had it already, from a pass that was killed
+		// before it could commit: then it is this row that was published.
+		row.Outcome = db.Published
+	}
+	f.log.Debug("message", "uid", m.uid, "outcome", row.Outcome, "event_key", row.EventKey, "stream_seq", row.StreamSeq)
+	return row, nil
+}
+
+// maxAttempts is how often a message is tried before it waits for a person.
+const maxAttempts = 5
+
+// quarantine describes a failed message and when it is tried again.
+func (f *folderPass) quarantine(m *message, now time.Time) db.Failure {
+	q := db.Failure{
+		UID: m.uid, State: db.QuarantineRetry, Stage: m.failure.stage, ErrorCode: m.failure.code,
+		Error: m.failure.err.Error(), Attempts: m.attempts + 1, Size: m.size,
+	}
+	if q.Attempts >= maxAttempts {
+		q.State = db.QuarantineDead
+	} else {
+		next := now.Add(time.Minute << (2 * (q.Attempts - 1)))
+		q.NextAttemptAt = &next
+	}
+	if m.parsed != nil {
+		q.MessageID, q.Subject, q.Sender = m.parsed.MessageID, m.parsed.Subject, m.parsed.From.Email
+	}
+	if m.event != nil {
+		q.EventKey = m.event.Key
+	}
+	f.log.Warn("message_quarantined", "uid", m.uid, "stage", q.Stage, "code", q.ErrorCode, "error", q.Error,
+		"attempts", q.Attempts, "state", q.State)
+	return q
+}
+
+// handledWith is the ledger above the cursor as it will be after the commit.
+func (f *folderPass) handledWith(rows []db.Message, now time.Time) []db.Handled {
+	list := f.handled[:len(f.handled):len(f.handled)]
+	for _, row := range rows {
+		if _, known := slices.BinarySearchFunc(f.handled, row.UID, compareUID); !known {
+			list = append(list, db.Handled{UID: row.UID, ProcessedAt: now})
+		}
+	}
+	slices.SortFunc(list, func(a, b db.Handled) int { return cmp.Compare(a.UID, b.UID) })
+	return list
+}
+
+func compareUID(h db.Handled, uid uint32) int { return cmp.Compare(h.UID, uid) }
+
+// suspects are the messages that must be handled alone: those from the
+// quarantine whose next attempt is due, and those that were in flight when the
+// last pass was killed. One that was alone then, twice, has had its attempt.
+func (f *folderPass) suspects(ctx context.Context, uids []uint32) ([]*message, error) {
+	killed := map[uint32]int{}
+	for _, uid := range f.state.InFlight {
+		killed[uint32(uid)]++ //nolint:gosec // written as a UID, of 32 bits
+	}
+	var all, singly []*message
+	for _, q := range f.retries[f.status.Name] {
+		if q.UIDValidity == f.state.UIDValidity {
+			all = append(all, &message{listed: listed{uid: q.UID, size: q.Size}, attempts: q.Attempts, retry: true, killed: killed[q.UID]})
+			delete(killed, q.UID)
+		}
+	}
+	for _, uid := range slices.Sorted(maps.Keys(killed)) {
+		if slices.Contains(uids, uid) {
+			all = append(all, &message{listed: listed{uid: uid}, killed: killed[uid]})
+		}
+	}
+	for _, m := range all {
+		if m.killed < 2 && !(m.retry && m.killed > 0) {
+			singly = append(singly, m)
+			continue
+		}
+		m.attempts = max(m.attempts, m.killed-1)
+		m.fail("crash", "killed", errors.New("the pass was killed while it handled this message alone"))
+		if err := f.commit(ctx, &chunk{messages: []*message{m}}); err != nil {
+			return nil, err
+		}
+	}
+	return singly, nil
+}
+
+func containsStub(raw []byte) bool { return bytes.Contains(raw, []byte(exchangeStub)) }
+
+func (r *Runner) progress(ps *pass, left int) {
+	if r.OnProgress == nil {
+		return
+	}
+	r.report.Lock()
+	defer r.report.Unlock()
+	r.OnProgress(Progress{Provider: ps.provider, Done: ps.counts.Total(), Left: left, Bytes: ps.bytes.Load(), Elapsed: time.Since(ps.started)})
+}

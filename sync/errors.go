@@ -1,0 +1,212 @@
+package sync
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"imapsync/db"
+	"imapsync/event"
+	"imapsync/secret"
+)
+
+// Class says what has to happen before an error can go away.
+type Class string
+
+// The classes of errors.
+const (
+	Transient Class = "transient" // the next pass tries again
+	Auth      Class = "auth"      // the credentials are refused
+	Config    Class = "config"    // a setting is wrong
+	Content   Class = "message"   // one message cannot be handled
+	Bug       Class = "bug"       // ours
+)
+
+// Error is an error whose class was known where it arose. Code is a stable
+// word for logs, metrics and the provider's state.
+type Error struct {
+	Class Class
+	Code  string
+	Err   error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error beneath.
+func (e *Error) Unwrap() error { return e.Err }
+
+func transient(code string, err error) error { return &Error{Transient, code, err} }
+func config(code string, err error) error    { return &Error{Config, code, err} }
+func auth(code string, err error) error      { return &Error{Auth, code, err} }
+
+// Classify gives the class and the code of any error of a pass.
+func Classify(err error) (Class, string) {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Class, e.Code
+	}
+	switch {
+	case errors.Is(err, db.ErrFenced):
+		return Transient, "fenced"
+	case errors.Is(err, errLockLost):
+		return Transient, "lock_lost"
+	case errors.Is(err, db.ErrUnreachable):
+		return Transient, "postgres"
+	case errors.Is(err, event.ErrUnreachable), errors.Is(err, event.ErrTimeout):
+		return Transient, "nats"
+	case errors.Is(err, event.ErrStreamFull):
+		return Transient, "stream_full"
+	case errors.Is(err, event.ErrStream), errors.Is(err, event.ErrNoJetStream), errors.Is(err, event.ErrConfig):
+		return Config, "stream"
+	case errors.Is(err, db.ErrNotFound), errors.Is(err, secret.ErrUnknownKey), errors.Is(err, secret.ErrNotAuthentic):
+		return Config, "secret"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return Transient, "timeout"
+	case errors.Is(err, context.Canceled):
+		return Transient, "cancelled"
+	}
+	if ie, ok := errors.AsType[*imap.Error](err); ok {
+		return classifyStatus(string(ie.Type), string(ie.Code), ie.Text)
+	}
+	return Transient, "connection"
+}
+
+// systemic reports whether the error is about Postgres or NATS, so that every
+// other provider would meet it too and the run must stop.
+func systemic(err error) bool {
+	return errors.Is(err, db.ErrUnreachable) || errors.Is(err, event.ErrUnreachable) ||
+		errors.Is(err, event.ErrStreamFull) || errors.Is(err, event.ErrStream) ||
+		errors.Is(err, event.ErrNoJetStream) || errors.Is(err, event.ErrTimeout)
+}
+
+// throttleWords are how servers say "later" in words, in lower case.
+var throttleWords = []string{
+	"throttl", "too many", "try again", "temporar", "overquota", "rate limit", "rate-limit", "bandwidth", "unavailable",
+	"in use", "backoff", "busy", "maximum number of connections", "connected", "simultaneous", "later",
+}
+
+func throttled(text string) bool {
+	text = strings.ToLower(text)
+	for _, w := range throttleWords {
+		if strings.Contains(text, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// classifyStatus classes a NO, BAD or BYE outside of login (RFC 5530).
+func classifyStatus(typ, code, text string) (Class, string) {
+	switch strings.ToUpper(code) {
+	case "UNAVAILABLE", "LIMIT", "INUSE", "THROTTLED", "OVERQUOTA", "SERVERBUG", "CONTACTADMIN":
+		return Transient, strings.ToLower(code)
+	case "NONEXISTENT", "TRYCREATE":
+		return Config, "folder_missing"
+	case "NOPERM":
+		return Config, "no_permission"
+	case "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED":
+		return Auth, strings.ToLower(code)
+	}
+	if throttled(text) {
+		return Transient, "throttled"
+	}
+	if typ == "BYE" {
+		return Transient, "bye"
+	}
+	return Transient, "refused"
+}
+
+// loginError classes the refusal of a login. It is strict: only what certainly
+// speaks of the credentials counts towards pausing the provider.
+func loginError(err error, last status) error {
+	ie, ok := errors.AsType[*imap.Error](err)
+	if !ok {
+		if last.Type == "BYE" {
+			return transient("throttled", fmt.Errorf("login: server said %s", last))
+		}
+		return fmt.Errorf("login: %w", err)
+	}
+	code := strings.ToUpper(string(ie.Code))
+	wrapped := fmt.Errorf("login refused: %s", last)
+	switch {
+	case code == "AUTHENTICATIONFAILED", code == "AUTHORIZATIONFAILED", code == "EXPIRED":
+		return auth(strings.ToLower(code), wrapped)
+	case code == "PRIVACYREQUIRED":
+		return config("privacy_required", fmt.Errorf("%w: use --tls implicit or starttls", wrapped))
+	case code == "" && ie.Type == imap.StatusResponseTypeNo && !throttled(ie.Text):
+		return auth("login_refused", wrapped)
+	}
+	class, word := classifyStatus(string(ie.Type), code, ie.Text)
+	if class == Auth || class == Config {
+		class = Transient
+	}
+	return &Error{class, word, wrapped}
+}
+
+// dialError classes a failure to connect.
+func dialError(err error) error {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		if dns.IsNotFound {
+			return config("host_not_found", fmt.Errorf("connect: host %q is not in DNS: check --host", dns.Name))
+		}
+		return transient("dns", fmt.Errorf("connect: %w", err))
+	}
+	return transient("connect", fmt.Errorf("connect: %w", err))
+}
+
+// tlsError names what is wrong with a certificate and what to do about it.
+func tlsError(host string, err error) error {
+	if host == "" {
+		host = "the server"
+	}
+	if e, ok := errors.AsType[x509.HostnameError](err); ok {
+		return config("tls_host", fmt.Errorf("tls: the certificate is for %s, not for %s: check --host or set --tls-server-name",
+			certNames(e.Certificate), host))
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
+		if e.Cert != nil && time.Now().Before(e.Cert.NotBefore) {
+			return config("tls_not_yet_valid", fmt.Errorf("tls: the certificate of %s is not valid before %s: check both clocks",
+				host, e.Cert.NotBefore.UTC().Format(time.RFC3339)))
+		}
+		expired := "in the past"
+		if e.Cert != nil {
+			expired = e.Cert.NotAfter.UTC().Format(time.RFC3339)
+		}
+		return config("tls_expired", fmt.Errorf("tls: the certificate of %s expired %s: it must be renewed on the server", host, expired))
+	}
+	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		if e.Cert != nil && e.Cert.Issuer.String() == e.Cert.Subject.String() {
+			return config("tls_self_signed", fmt.Errorf("tls: the certificate of %s is self-signed: give it with --ca-file if you trust it", host))
+		}
+		return config("tls_unknown_ca", fmt.Errorf("tls: the certificate of %s is signed by an unknown authority: give its CA with --ca-file", host))
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return config("tls_certificate", fmt.Errorf("tls: %w", err))
+	}
+	if e, ok := errors.AsType[tls.RecordHeaderError](err); ok && e.Conn != nil {
+		return config("tls_not_spoken", fmt.Errorf("tls: %s does not speak TLS on this port: use --tls starttls, or port 993", host))
+	}
+	if strings.Contains(err.Error(), "protocol version not supported") {
+		return config("tls_version", fmt.Errorf("tls: %s speaks nothing newer than TLS 1.1", host))
+	}
+	return transient("tls", fmt.Errorf("tls: %w", err))
+}
+
+func certNames(c *x509.Certificate) string {
+	switch {
+	case c == nil:
+		return "another host"
+	case len(c.DNSNames) > 0:
+		return strings.Join(c.DNSNames, ", ")
+	case len(c.IPAddresses) > 0:
+		return c.IPAddresses[0].String()
+	}
+	return c.Subject.CommonName
+}

@@ -1,0 +1,186 @@
+package sync
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+)
+
+// maxUIDsPerCommand keeps command lines short enough for every server.
+const maxUIDsPerCommand = 200
+
+// listed is what the server says of a message before its body is asked for.
+type listed struct {
+	uid          uint32
+	size         int64     // RFC822.SIZE in bytes; a hint, some servers are off
+	internalDate time.Time // zero when the server did not say
+}
+
+// examine opens a folder read-only: \Seen is not ours to set. A zero in the
+// answer means that the server did not say.
+func (s *Session) examine(name string) (*imap.SelectData, error) {
+	data, err := s.client.Select(name, &imap.SelectOptions{ReadOnly: true}).Wait()
+	if err != nil {
+		err = s.cause(err)
+		if ie, ok := errors.AsType[*imap.Error](err); ok {
+			class, code := classifyStatus(string(ie.Type), string(ie.Code), ie.Text)
+			return nil, &Error{class, code, fmt.Errorf("examine: %w", err)}
+		}
+		return nil, fmt.Errorf("examine: %w", err)
+	}
+	return data, nil
+}
+
+// maxUID ends every range: `n:*` would return the last message when it is below n.
+const maxUID = 4294967295
+
+// searchRange lists the UIDs from first to last that the selected folder has
+// and that meet the criteria (nil for all). The order is the server's.
+func (s *Session) searchRange(first, last uint32, criteria *imap.SearchCriteria) ([]uint32, error) {
+	if first > last || first == 0 {
+		return nil, nil
+	}
+	span := imap.UIDSet{imap.UIDRange{Start: imap.UID(first), Stop: imap.UID(last)}}
+	ask := imap.SearchCriteria{UID: []imap.UIDSet{span}}
+	if criteria != nil {
+		ask.And(criteria)
+	}
+	data, err := s.client.UIDSearch(&ask, nil).Wait()
+	if err != nil {
+		err = s.cause(err)
+		if _, refused := errors.AsType[*imap.Error](err); refused && criteria == nil && s.alive() {
+			return s.listRange(span)
+		}
+		return nil, fmt.Errorf("search: %w", err)
+	}
+	var uids []uint32
+	for _, uid := range data.AllUIDs() {
+		if uint32(uid) >= first && uint32(uid) <= last {
+			uids = append(uids, uint32(uid))
+		}
+	}
+	return uids, nil
+}
+
+// listRange stands in for SEARCH on servers that refuse it.
+func (s *Session) listRange(span imap.UIDSet) ([]uint32, error) {
+	cmd := s.client.Fetch(span, &imap.FetchOptions{UID: true})
+	var uids []uint32
+	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+		for item := msg.Next(); item != nil; item = msg.Next() {
+			if uid, ok := item.(imapclient.FetchItemDataUID); ok && span.Contains(uid.UID) {
+				uids = append(uids, uint32(uid.UID))
+			}
+		}
+	}
+	if err := cmd.Close(); err != nil {
+		return nil, fmt.Errorf("search refused, list uids: %w", s.cause(err))
+	}
+	return uids, nil
+}
+
+// fetchSizes asks for size and date of messages. Those that the server leaves
+// out are not in the answer.
+func (s *Session) fetchSizes(uids []uint32) (map[uint32]listed, error) {
+	found := make(map[uint32]listed, len(uids))
+	for window := range slices.Chunk(uids, maxUIDsPerCommand) {
+		cmd := s.client.Fetch(uidSet(window), &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true})
+		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+			var l listed
+			sized := false
+			for item := msg.Next(); item != nil; item = msg.Next() {
+				switch item := item.(type) {
+				case imapclient.FetchItemDataUID:
+					l.uid = uint32(item.UID)
+				case imapclient.FetchItemDataRFC822Size:
+					l.size, sized = item.Size, true
+				case imapclient.FetchItemDataInternalDate:
+					l.internalDate = item.Time.UTC()
+				}
+			}
+			if sized && slices.Contains(window, l.uid) {
+				found[l.uid] = l
+			}
+		}
+		if err := cmd.Close(); err != nil {
+			return nil, fmt.Errorf("fetch sizes: %w", s.cause(err))
+		}
+	}
+	return found, nil
+}
+
+// errBodyTooLarge says that a server sent more than it announced.
+var errBodyTooLarge = errors.New("body is larger than the limit")
+
+// fetchBodies reads whole messages, or their headers alone, one FETCH for all
+// of them, and gives each to use as soon as it is complete. A message that the
+// server leaves out is never given. The error is about the connection: what
+// was given before it is whole.
+func (s *Session) fetchBodies(uids []uint32, headerOnly bool, limit int64, use func(uid uint32, raw []byte)) error {
+	section := &imap.FetchItemBodySection{Peek: true}
+	if headerOnly {
+		section.Specifier = imap.PartSpecifierHeader
+	}
+	cmd := s.client.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
+	readErr := func() error {
+		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+			uid, raw, err := readBody(msg, limit)
+			if err != nil {
+				return fmt.Errorf("fetch uid %d: %w", uid, err)
+			}
+			if raw != nil && slices.Contains(uids, uid) {
+				use(uid, raw)
+			}
+		}
+		return nil
+	}()
+	if readErr != nil {
+		_ = s.wire.Close() // a body that is not read to its end blocks the client's reader
+	}
+	err := cmd.Close()
+	switch {
+	case readErr != nil && errors.Is(readErr, errBodyTooLarge):
+		return readErr
+	case readErr != nil:
+		return s.cause(readErr)
+	case err != nil:
+		return fmt.Errorf("fetch: %w", s.cause(err))
+	}
+	return nil
+}
+
+// readBody reads one FETCH answer. raw is nil when it holds no body.
+func readBody(msg *imapclient.FetchMessageData, limit int64) (uid uint32, raw []byte, err error) {
+	for item := msg.Next(); item != nil; item = msg.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			uid = uint32(item.UID)
+		case imapclient.FetchItemDataBodySection:
+			if item.Literal == nil {
+				continue // NIL: the server has no body to give
+			}
+			size := item.Literal.Size()
+			if size > limit {
+				return uid, nil, fmt.Errorf("%w: %d bytes, limit %d", errBodyTooLarge, size, limit)
+			}
+			raw = make([]byte, size)
+			if _, err := io.ReadFull(item.Literal, raw); err != nil {
+				return uid, nil, fmt.Errorf("body broke off: %w", err)
+			}
+		}
+	}
+	return uid, raw, nil
+}
+
+func uidSet(uids []uint32) imap.UIDSet {
+	var set imap.UIDSet
+	for _, uid := range uids {
+		set.AddNum(imap.UID(uid))
+	}
+	return set
+}

@@ -1,0 +1,258 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"imapsync/db"
+)
+
+// folderPass is the pass over one folder.
+type folderPass struct {
+	*pass
+	log     *slog.Logger
+	status  mailboxStatus
+	state   *db.FolderState // as it will be committed next
+	handled []db.Handled    // ledger rows above SettledUID, ascending
+	fresh   bool            // there was no cursor before this pass
+	taken   int             // messages handled
+}
+
+// folder handles up to budget messages of one folder, lowest UID first. It
+// returns how many it handled and how many are known to be left.
+func (ps *pass) folder(ctx context.Context, status mailboxStatus, budget int) (taken, backlog int, err error) {
+	f := &folderPass{pass: ps, status: status, log: ps.log.With("folder", status.Name)}
+	selected, err := ps.session.examine(status.Name)
+	if err != nil {
+		return 0, 0, err
+	}
+	if selected.UIDValidity != 0 {
+		f.status.UIDValidity = selected.UIDValidity
+	}
+	if selected.UIDNext != 0 {
+		f.status.UIDNext = uint32(selected.UIDNext)
+	}
+	if f.status.UIDValidity == 0 {
+		return 0, 0, transient("uidvalidity_unknown", errors.New("the server gives no UIDVALIDITY, so no place in the folder can be kept; nothing was read"))
+	}
+	if err := f.load(ctx); err != nil {
+		return 0, 0, err
+	}
+	uids, err := f.search(ctx, selected.NumMessages)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { ps.states[status.Name] = f.state }()
+	take := uids[:min(len(uids), budget)]
+	if len(take) > 0 {
+		f.log.Info("new_messages", "count", len(uids), "taking", len(take))
+	}
+	err = f.handle(ctx, take)
+	if len(f.state.InFlight) > 0 {
+		err = errors.Join(err, f.landed(ctx))
+	}
+	return f.taken, int(f.state.Backlog), err
+}
+
+// landed takes back that messages are being handled: the pass ends before
+// them, and was not killed by one.
+func (f *folderPass) landed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishPatience)
+	defer cancel()
+	f.state.InFlight = nil
+	err := f.runner.Store.SetFolder(ctx, f.fence, f.state)
+	if errors.Is(err, db.ErrFenced) {
+		return nil // the run that took over writes its own
+	}
+	return err
+}
+
+// load reads the cursor, or makes one for a folder seen for the first time or
+// numbered anew.
+func (f *folderPass) load(ctx context.Context) error {
+	if st := f.states[f.status.Name]; st != nil {
+		copied := *st
+		f.state = &copied
+	}
+	var err error
+	switch {
+	case f.state == nil:
+		f.fresh = true
+		if f.state, err = f.firstLook(); err != nil {
+			return err
+		}
+		return f.runner.Store.SetFolder(ctx, f.fence, f.state)
+	case f.state.UIDValidity != f.status.UIDValidity:
+		return f.renumbered(ctx, fmt.Sprintf("UIDVALIDITY changed from %d to %d", f.state.UIDValidity, f.status.UIDValidity))
+	}
+	f.handled, err = f.runner.Store.HandledAbove(ctx, f.ref, f.status.Name, f.state.UIDValidity, f.state.SettledUID)
+	return err
+}
+
+// firstLook makes the cursor of a folder that was never read, as the
+// provider's start says: what lies below it is left alone.
+func (f *folderPass) firstLook() (*db.FolderState, error) {
+	st := &db.FolderState{Folder: f.status.Name, UIDValidity: f.status.UIDValidity}
+	start := f.provider.Start
+	if start == "all" {
+		return st, nil
+	}
+	criteria, err := startCriteria(start)
+	if err != nil {
+		return nil, err
+	}
+	uids, err := f.session.searchRange(1, maxUID, criteria)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(uids)
+	switch {
+	case len(uids) == 0 && start == "recent":
+		return st, nil
+	case start == "none":
+		if len(uids) > 0 {
+			st.SettledUID = uids[len(uids)-1]
+		}
+	case len(uids) == 0: // nothing since that date: begin behind all there is
+		all, err := f.session.searchRange(1, maxUID, nil)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) > 0 {
+			st.SettledUID = slices.Max(all)
+		}
+	case start == "recent":
+		st.SettledUID = uids[max(0, len(uids)-f.provider.MaxEmailsPerSync)] - 1
+	default:
+		st.SettledUID = uids[0] - 1
+	}
+	st.LastUID = st.SettledUID
+	return st, nil
+}
+
+// startCriteria turns since:30d or since:2026-01-31 into a search; recent and
+// none look at everything.
+func startCriteria(start string) (*imap.SearchCriteria, error) {
+	since, ok := strings.CutPrefix(start, "since:")
+	if !ok {
+		return nil, nil //nolint:nilnil // no criteria means all messages
+	}
+	day, err := ParseSince(since, time.Now())
+	if err != nil {
+		return nil, config("start", err)
+	}
+	return &imap.SearchCriteria{Since: day}, nil
+}
+
+// ParseSince reads a span of days like 30d, or a date like 2026-01-31, and
+// returns the day it begins on.
+func ParseSince(s string, now time.Time) (time.Time, error) {
+	if day, err := time.Parse(time.DateOnly, s); err == nil {
+		return day, nil
+	}
+	var days int
+	if n, err := fmt.Sscanf(s, "%dd", &days); err != nil || n != 1 || days < 0 || fmt.Sprintf("%dd", days) != s {
+		return time.Time{}, fmt.Errorf("%q is neither a number of days like 30d nor a date like 2026-01-31", s)
+	}
+	return now.UTC().AddDate(0, 0, -days).Truncate(24 * time.Hour), nil
+}
+
+// renumbered begins a new cursor after the server has given the messages new
+// UIDs. What was published before is known by its event key, so the search
+// takes in more than what is surely new: all unread mail, and all that came
+// since two days before the last pass, whoever has read it meanwhile.
+func (f *folderPass) renumbered(ctx context.Context, reason string) error {
+	since := time.Now().UTC()
+	if f.state.LastSearchAt != nil {
+		since = *f.state.LastSearchAt
+	}
+	since = since.AddDate(0, 0, -2).Truncate(24 * time.Hour)
+	if old := f.state.ResyncSince; old != nil && old.Before(since) {
+		since = *old // the last one was not finished
+	}
+	uids, err := f.session.searchRange(1, maxUID, nil)
+	if err != nil {
+		return err
+	}
+	st := &db.FolderState{
+		Folder: f.status.Name, UIDValidity: f.status.UIDValidity, ResyncSince: &since, ResyncReason: reason,
+		ResyncCount: f.state.ResyncCount + 1, LastServedAt: f.state.LastServedAt, LastSearchAt: f.state.LastSearchAt,
+	}
+	if len(uids) > 0 {
+		st.LastUID = slices.Max(uids)
+	}
+	f.state, f.handled = st, nil
+	f.log.Warn("folder_renumbered", "reason", reason, "since", since)
+	return f.runner.Store.SetFolder(ctx, f.fence, st)
+}
+
+// search lists the UIDs to handle, ascending, and settles what is known to be
+// final without them.
+func (f *folderPass) search(ctx context.Context, exists uint32) ([]uint32, error) {
+	var found []uint32
+	var err error
+	now := time.Now().UTC()
+	if exists > 0 {
+		if found, err = f.searchNew(); err != nil {
+			return nil, err
+		}
+	}
+	uids := wanted(found, f.state, f.handled)
+	if f.state.ResyncSince != nil && !slices.ContainsFunc(uids, func(uid uint32) bool { return uid <= f.state.LastUID }) {
+		// All that the new numbering was searched for is handled.
+		f.state.SettledUID, f.state.ResyncSince, f.state.ResyncReason = f.state.LastUID, nil, ""
+		f.handled = slices.DeleteFunc(f.handled, func(h db.Handled) bool { return h.UID <= f.state.SettledUID })
+	}
+	changed := f.state.UIDNext != f.status.UIDNext || f.state.LastSearchAt == nil
+	settled := f.state.SettledUID
+	if from, to, ok := expiredGaps(f.state, f.handled, now); ok && f.state.ResyncSince == nil {
+		late, err := f.session.searchRange(from, to, nil)
+		if err != nil {
+			return nil, err
+		}
+		late = wanted(late, f.state, f.handled)
+		advance(f.state, f.handled, now, len(late) == 0)
+		uids = wanted(append(uids, late...), f.state, f.handled)
+	} else {
+		advance(f.state, f.handled, now, false)
+	}
+	open := f.state.SettledUID < f.state.LastUID || f.status.UIDNext > f.state.LastUID+1
+	if open && len(uids) == 0 && f.state.SettledUID == settled {
+		f.state.GapPasses++
+	}
+	f.state.LastSearchAt, f.state.UIDNext = &now, f.status.UIDNext
+	f.state.Backlog = int64(len(uids))
+	if len(uids) == 0 && (changed || open || f.fresh || settled != f.state.SettledUID || f.state.LastError != "") {
+		f.state.InFlight, f.state.LastError = nil, ""
+		if err := f.runner.Store.SetFolder(ctx, f.fence, f.state); err != nil {
+			return nil, err
+		}
+	}
+	f.log.Debug("search", "settled_uid", f.state.SettledUID, "found", len(found), "new", len(uids))
+	return uids, nil
+}
+
+// searchNew asks for the UIDs above the cursor. While a renumbered folder is
+// being gone through, those up to LastUID are narrowed to what may be new.
+func (f *folderPass) searchNew() ([]uint32, error) {
+	st := f.state
+	if st.ResyncSince == nil {
+		return f.session.searchRange(st.SettledUID+1, maxUID, nil)
+	}
+	maybe := &imap.SearchCriteria{Or: [][2]imap.SearchCriteria{{
+		{NotFlag: []imap.Flag{imap.FlagSeen}}, {Since: *st.ResyncSince},
+	}}}
+	old, err := f.session.searchRange(st.SettledUID+1, st.LastUID, maybe)
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := f.session.searchRange(st.LastUID+1, maxUID, nil)
+	return append(old, fresh...), err
+}

@@ -1,0 +1,246 @@
+package sync
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"imapsync/db"
+	"imapsync/event"
+	"imapsync/parse"
+)
+
+// pass is one pass over one provider, under its lock.
+type pass struct {
+	runner      *Runner
+	provider    *db.Provider
+	ref         db.Ref
+	fence       db.Fence
+	log         *slog.Logger
+	started     time.Time
+	limits      event.Limits
+	parseLimits parse.Limits
+
+	session    *Session
+	reconnects int
+	states     map[string]*db.FolderState
+	retries    map[string][]db.Quarantine // due, by folder
+
+	counts  db.Counts
+	folders int
+	left    int
+	bytes   atomic.Int64
+	partial bool // some folders were served before or after one failed
+}
+
+func newRunID() string { return uuid.NewString() }
+
+// maxRetries is how many quarantined messages one pass tries again.
+const maxRetries = 20
+
+// run reads what is new in every folder of the provider.
+func (ps *pass) run(ctx context.Context) error {
+	store := ps.runner.Store
+	var err error
+	if ps.states, err = store.FolderStates(ctx, ps.ref); err != nil {
+		return err
+	}
+	due, err := store.QuarantineDue(ctx, ps.ref, time.Now().UTC(), maxRetries)
+	if err != nil {
+		return err
+	}
+	ps.retries = map[string][]db.Quarantine{}
+	for _, q := range due {
+		ps.retries[q.Folder] = append(ps.retries[q.Folder], q)
+	}
+	if err := ps.connect(ctx); err != nil {
+		return err
+	}
+	defer func() { ps.session.Close() }()
+	for {
+		taken, err := ps.allFolders(ctx)
+		if err != nil || !ps.runner.Options.Drain || taken == 0 || ps.left == 0 || ps.runner.stopping() {
+			return err
+		}
+		ps.retries = nil
+	}
+}
+
+func (ps *pass) connect(ctx context.Context) error {
+	password, err := ps.runner.Password(ctx, ps.provider)
+	if err != nil {
+		return config("secret", fmt.Errorf("password: %w", err))
+	}
+	started := time.Now()
+	session, err := Connect(ctx, ps.provider, SessionOptions{
+		Password: password, Timeouts: ps.runner.Options.Timeouts,
+		MaxMessageBytes: ps.runner.Options.MaxMessageBytes, Version: ps.runner.Options.Version,
+	})
+	if err != nil {
+		return err
+	}
+	ps.session = session
+	ps.log.Debug("connect", "host", ps.provider.Host, "port", ps.provider.Port, "tls", ps.provider.TLS,
+		"duration_ms", time.Since(started).Milliseconds())
+	return nil
+}
+
+// allFolders serves every folder that has something new: INBOX first, then the
+// least recently served. The budget is shared evenly, and what one folder does
+// not use flows on. It returns how many messages were handled.
+func (ps *pass) allFolders(ctx context.Context) (taken int, err error) {
+	found, failed, err := ps.session.resolve(ps.provider.Folders)
+	if err != nil {
+		return 0, err
+	}
+	ps.folders, ps.left = len(found), 0
+	errs := ps.folderErrors(failed)
+	now := time.Now().UTC()
+	var work []mailboxStatus
+	for _, status := range found {
+		if nothingNew(ps.states[status.Name], status, now) && len(ps.retries[status.Name]) == 0 {
+			continue
+		}
+		work = append(work, status)
+	}
+	slices.SortStableFunc(work, ps.servedBefore)
+	budget := ps.provider.MaxEmailsPerSync
+	// A second round gives what was left over to folders with a backlog.
+	for range 2 {
+		var unfinished []mailboxStatus
+		for i, status := range work {
+			if budget == 0 || ps.runner.stopping() {
+				break
+			}
+			share := (budget + len(work) - i - 1) / (len(work) - i)
+			n, backlog, err := ps.folder(ctx, status, share)
+			taken += n
+			budget -= n
+			if err != nil {
+				if ctx.Err() != nil || systemic(err) || errors.Is(err, db.ErrFenced) {
+					return taken, err
+				}
+				errs = append(errs, ps.folderFailed(status.Name, err))
+				if !ps.session.alive() {
+					if err := ps.reconnect(ctx); err != nil {
+						return taken, errors.Join(append(errs, err)...)
+					}
+				}
+				continue
+			}
+			if backlog > 0 {
+				unfinished = append(unfinished, status)
+			}
+		}
+		if work = unfinished; len(work) == 0 || taken == 0 {
+			break
+		}
+		ps.retries = nil
+	}
+	for _, status := range found {
+		if st := ps.states[status.Name]; st != nil {
+			ps.left += int(st.Backlog)
+		}
+	}
+	ps.partial = len(errs) > 0 && len(errs) < len(found)+len(failed)
+	return taken, errors.Join(errs...)
+}
+
+// servedBefore orders folders: INBOX, then the least recently served.
+func (ps *pass) servedBefore(a, b mailboxStatus) int {
+	rank := func(st mailboxStatus) time.Time {
+		s := ps.states[st.Name]
+		if st.Name == inbox || s == nil || s.LastServedAt == nil {
+			return time.Time{}
+		}
+		return *s.LastServedAt
+	}
+	switch {
+	case a.Name == b.Name:
+		return 0
+	case a.Name == inbox:
+		return -1
+	case b.Name == inbox:
+		return 1
+	}
+	return cmp.Or(rank(a).Compare(rank(b)), cmp.Compare(a.Name, b.Name))
+}
+
+func (ps *pass) folderErrors(failed map[string]error) []error {
+	var errs []error
+	for name, err := range failed {
+		errs = append(errs, ps.folderFailed(name, err))
+	}
+	slices.SortFunc(errs, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+	return errs
+}
+
+func (ps *pass) folderFailed(name string, err error) error {
+	class, code := Classify(err)
+	ps.log.Warn("folder_failed", "folder", name, "class", class, "code", code, "error", err.Error())
+	return fmt.Errorf("folder %q: %w", name, err)
+}
+
+// maxReconnects bounds the connections of one pass.
+const maxReconnects = 5
+
+// reconnect replaces a session that died in the middle of a pass.
+func (ps *pass) reconnect(ctx context.Context) error {
+	if ps.reconnects++; ps.reconnects > maxReconnects {
+		return transient("connection", fmt.Errorf("the connection was lost %d times in one pass", ps.reconnects))
+	}
+	ps.session.Close()
+	ps.log.Info("reconnect", "attempt", ps.reconnects)
+	return ps.connect(ctx)
+}
+
+// finishPatience is how long the end of a pass may take to be written once the
+// pass itself has been cancelled.
+const finishPatience = 5 * time.Second
+
+// finish records how the pass ended.
+func (ps *pass) finish(ctx context.Context, res Result) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishPatience)
+	defer cancel()
+	now := time.Now().UTC()
+	end := db.Pass{
+		StartedAt: ps.started.UTC(), EndedAt: now, Counts: ps.counts, Folders: ps.folders, Bytes: ps.bytes.Load(),
+		Host: ps.runner.Options.Host, Version: ps.runner.Options.Version,
+	}
+	if res.Err != nil {
+		if errors.Is(res.Err, db.ErrFenced) || errors.Is(res.Err, db.ErrUnreachable) {
+			return nil // there is nothing we may, or can, write
+		}
+		var class Class
+		class, end.ErrorCode = Classify(res.Err)
+		end.Error = errors.Unwrap(res.Err).Error()
+		end.AuthFailure = class == Auth
+		if end.AuthFailure && ps.provider.AuthFailures+1 >= maxAuthFailures {
+			end.PauseReason = db.PauseAuthFailure
+			ps.log.Warn("provider_paused", "reason", end.PauseReason, "failures", maxAuthFailures)
+		}
+		if !res.Partial && !systemic(res.Err) {
+			next := now.Add(backoff(ps.provider.ConsecutiveFailures + 1))
+			end.NextAttemptAt = &next
+		}
+	}
+	return ps.runner.Store.FinishPass(ctx, ps.fence, ps.provider, end)
+}
+
+// maxAuthFailures is how many refusals of the credentials in a row pause a provider.
+const maxAuthFailures = 3
+
+// backoff grows from half a minute to half an hour, with jitter so that the
+// providers of one broken host do not come back together.
+func backoff(failures int) time.Duration {
+	d := min(30*time.Second<<min(failures-1, 10), 30*time.Minute)
+	return d/2 + rand.N(d/2)
+}

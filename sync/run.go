@@ -1,0 +1,273 @@
+// Package sync reads new mail: one pass over every provider that is due.
+// Import it as mailsync.
+//
+// A pass is one straight line: run → provider → folder → fetch → parse →
+// publish → commit. Goroutines stand in four places: the bounded fan-out over
+// providers (Runner.Run), the three stages a chunk of messages goes through
+// (folderPass.pipeline), the parsers of one chunk (pass.prepare), and the keeper
+// of the lock connection (package db).
+//
+// Invariants: the cursor moves in the transaction that records what became of
+// every UID it moves over, after the broker has acknowledged the events; flags
+// are neither read nor written; a message, a folder or a provider that fails
+// never stops another one; every wait on a server has a bound.
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"imapsync/db"
+	"imapsync/event"
+	"imapsync/parse"
+	"imapsync/secret"
+)
+
+// Options tune a run. Zero fields take their defaults.
+type Options struct {
+	Workers          int   // providers at a time; 8
+	MaxInFlightBytes int64 // raw mail in memory, all providers together; 64 MiB
+	MaxMessageBytes  int64 // larger messages go out as headers only; 50 MB
+	Timeouts         Timeouts
+	Drain            bool // repeat passes until nothing is left
+	Host             string
+	Version          string
+}
+
+// Defaults of Options.
+const (
+	DefaultWorkers          = 8
+	DefaultMaxInFlightBytes = 64 << 20
+	DefaultMaxMessageBytes  = 50_000_000
+)
+
+func (o Options) withDefaults() Options {
+	if o.Workers <= 0 {
+		o.Workers = DefaultWorkers
+	}
+	if o.MaxInFlightBytes <= 0 {
+		o.MaxInFlightBytes = DefaultMaxInFlightBytes
+	}
+	if o.MaxMessageBytes <= 0 {
+		o.MaxMessageBytes = DefaultMaxMessageBytes
+	}
+	return o
+}
+
+// Runner runs passes. Its fields are set once, before Run.
+type Runner struct {
+	Store     *db.Store
+	Locks     *db.Locks
+	Publisher *event.Publisher
+	Password  func(ctx context.Context, p *db.Provider) (secret.Value, error)
+	Log       *slog.Logger
+	Options   Options
+
+	// Stop asks for an orderly end: the chunk in hand is finished and
+	// committed, nothing new is begun.
+	Stop <-chan struct{}
+	// OnProgress and OnResult may be nil. They are called one at a time.
+	OnProgress func(Progress)
+	OnResult   func(Result)
+
+	report   sync.Mutex
+	inFlight *semaphore.Weighted
+}
+
+// Progress is where the pass over one provider stands.
+type Progress struct {
+	Provider *db.Provider
+	Done     int   // messages handled
+	Left     int   // messages known to wait, those of this pass included
+	Bytes    int64 // downloaded
+	Elapsed  time.Duration
+}
+
+// Result is how the pass over one provider ended.
+type Result struct {
+	Ref      db.Ref
+	Provider *db.Provider // nil when it could not be loaded
+	Busy     bool         // another run holds the lock
+	Err      error        // nil when everything went well
+	Partial  bool         // Err is about some folders only, the others were served
+	Counts   db.Counts
+	Folders  int // looked at
+	Left     int // messages known to wait for the next pass
+	Bytes    int64
+	Duration time.Duration
+}
+
+// Summary counts the providers of a run.
+type Summary struct {
+	Providers int       `json:"providers"`
+	OK        int       `json:"ok"`
+	Partial   int       `json:"partial"` // some folders failed
+	Failed    int       `json:"failed"`
+	Busy      int       `json:"busy"`
+	Skipped   int       `json:"skipped"` // not begun: the run was ended
+	Counts    db.Counts `json:"counts"`
+	Left      int       `json:"left"`
+	Bytes     int64     `json:"bytes"`
+}
+
+// providerPage is how many providers' settings are loaded at a time.
+const providerPage = 200
+
+// Run passes once over every provider of refs. The error is about what all of
+// them need, Postgres or NATS; a provider's own failure is in its Result.
+func (r *Runner) Run(ctx context.Context, refs []db.Ref) (Summary, error) {
+	r.Options = r.Options.withDefaults()
+	r.inFlight = semaphore.NewWeighted(r.Options.MaxInFlightBytes)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		summary  = Summary{Providers: len(refs)}
+		slots    = make(chan struct{}, r.Options.Workers)
+		wg       sync.WaitGroup
+		finished = func(res Result) {
+			r.report.Lock()
+			defer r.report.Unlock()
+			summary.add(res)
+			if r.OnResult != nil {
+				r.OnResult(res)
+			}
+			if res.Err != nil && systemic(res.Err) {
+				cancel(res.Err)
+			}
+		}
+	)
+	begun := 0
+pages:
+	for page := range slices.Chunk(refs, providerPage) {
+		providers, err := r.Store.Providers(ctx, page)
+		if err != nil {
+			cancel(err)
+			break
+		}
+		begun += len(page) - len(providers) // removed meanwhile
+		for _, p := range providers {
+			select {
+			case <-r.Stop:
+				break pages
+			case <-ctx.Done():
+				break pages
+			case slots <- struct{}{}:
+			}
+			if ctx.Err() != nil || r.stopping() {
+				<-slots
+				break pages
+			}
+			begun++
+			wg.Go(func() {
+				defer func() { <-slots }()
+				finished(r.provider(ctx, p))
+			})
+		}
+	}
+	wg.Wait()
+	summary.Skipped = len(refs) - begun
+	if cause := context.Cause(ctx); cause != nil && systemic(cause) {
+		return summary, cause
+	}
+	return summary, nil
+}
+
+func (s *Summary) add(res Result) {
+	s.Counts.Plus(res.Counts)
+	s.Left += res.Left
+	s.Bytes += res.Bytes
+	switch {
+	case res.Busy:
+		s.Busy++
+	case res.Err == nil:
+		s.OK++
+	case res.Partial:
+		s.Partial++
+	default:
+		s.Failed++
+	}
+}
+
+func (r *Runner) stopping() bool {
+	select {
+	case <-r.Stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// errLockLost ends a pass whose lock connection died.
+var errLockLost = errors.New("the lock connection died; another run may have the provider by now")
+
+// provider takes the lock and runs the pass.
+func (r *Runner) provider(ctx context.Context, p *db.Provider) Result {
+	started := time.Now()
+	res := Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p}
+	runID := newRunID()
+	lock, ok, err := r.Locks.TryLock(ctx, p.Tenant, p.ID, runID, started.UTC())
+	if err != nil {
+		res.Err = fmt.Errorf("provider %s: lock: %w", p.ID, err)
+		return res
+	}
+	log := r.Log.With("tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "run_id", runID)
+	if !ok {
+		log.Info("provider_busy")
+		res.Busy = true
+		return res
+	}
+	defer lock.Unlock()
+	timeouts := r.Options.Timeouts.timeouts(p)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeouts.Pass,
+		transient("pass_timeout", fmt.Errorf("the pass took longer than %s", timeouts.Pass)))
+	defer cancel()
+	ctx, lost := context.WithCancelCause(ctx)
+	defer lost(nil)
+	watched := make(chan struct{})
+	defer close(watched)
+	go func() {
+		select {
+		case <-lock.Lost():
+			lost(errLockLost)
+		case <-watched:
+		}
+	}()
+	ps := &pass{runner: r, provider: p, ref: res.Ref, fence: lock.Fence, log: log, started: started,
+		limits: r.eventLimits(p), parseLimits: parse.Limits{}}
+	err = ps.run(ctx)
+	res.Counts, res.Folders, res.Left, res.Bytes = ps.counts, ps.folders, ps.left, ps.bytes.Load()
+	res.Duration = time.Since(started)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !systemic(err) && !errors.Is(err, db.ErrFenced) {
+			err = cause
+		}
+		res.Err = fmt.Errorf("provider %s: %w", p.ID, err)
+		res.Partial = ps.partial
+	}
+	if finishErr := ps.finish(ctx, res); finishErr != nil && res.Err == nil {
+		res.Err = fmt.Errorf("provider %s: %w", p.ID, finishErr)
+	}
+	return res
+}
+
+// eventLimits are the publisher's, narrowed by the provider's own caps.
+func (r *Runner) eventLimits(p *db.Provider) event.Limits {
+	lim := r.Publisher.Limits()
+	if p.MaxAttachment > 0 {
+		lim.AttachmentBytes = p.MaxAttachment
+	}
+	if p.MaxAttachments > 0 {
+		lim.AttachmentTotalBytes = p.MaxAttachments
+	}
+	if p.MaxAttachmentN > 0 {
+		lim.AttachmentCount = p.MaxAttachmentN
+	}
+	return lim
+}

@@ -1,0 +1,191 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/emersion/go-sasl"
+
+	"imapsync/db"
+	"imapsync/secret"
+)
+
+// Timeouts bound what a server may cost in time. Zero takes the default.
+type Timeouts struct {
+	Connect time.Duration // TCP, and the TLS handshake; 10 s
+	Command time.Duration // silence while a command is outstanding; 30 s
+	Literal time.Duration // silence in a message body; 60 s
+	Pass    time.Duration // one pass over a provider; 15 min
+}
+
+// timeouts are the provider's own, then those of the run, then the defaults.
+func (t Timeouts) timeouts(p *db.Provider) Timeouts {
+	pick := func(ms int, run, def time.Duration) time.Duration {
+		switch {
+		case ms > 0:
+			return time.Duration(ms) * time.Millisecond
+		case run > 0:
+			return run
+		}
+		return def
+	}
+	return Timeouts{
+		Connect: pick(p.ConnectTimeoutMS, t.Connect, 10*time.Second),
+		Command: pick(p.CommandTimeoutMS, t.Command, 30*time.Second),
+		Literal: pick(p.LiteralTimeoutMS, t.Literal, 60*time.Second),
+		Pass:    pick(p.PassTimeoutMS, t.Pass, 15*time.Minute),
+	}
+}
+
+// Session is an authenticated IMAP connection. It is not for concurrent use.
+type Session struct {
+	client *imapclient.Client
+	wire   *wire
+	caps   imap.CapSet
+	id     *imapclient.IDCommand
+	stop   func() bool // ends the watch on the context
+	ctx    context.Context
+}
+
+// SessionOptions are what a session needs beside the provider's settings.
+type SessionOptions struct {
+	Password        secret.Value
+	Timeouts        Timeouts
+	MaxMessageBytes int64 // largest body that will be asked for
+	Version         string
+}
+
+// Connect dials, secures and logs in. The session ends when ctx does: its
+// socket is closed, so that nothing can hang on it.
+func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*Session, error) {
+	timeouts := opts.Timeouts.timeouts(p)
+	conn, w, err := dial(ctx, p, timeouts, wireLimits{
+		Command: timeouts.Command, Literal: timeouts.Literal, LiteralSize: opts.MaxMessageBytes + opts.MaxMessageBytes/2,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(ctx, conn, w)
+	if err := s.login(p, opts); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func newSession(ctx context.Context, conn net.Conn, w *wire) *Session {
+	s := &Session{ctx: ctx, wire: w}
+	s.stop = context.AfterFunc(ctx, func() { conn.Close() })
+	s.client = imapclient.New(s.wire, nil)
+	return s
+}
+
+func (s *Session) login(p *db.Provider, opts SessionOptions) error {
+	if err := s.client.WaitGreeting(); err != nil {
+		return transient("greeting", fmt.Errorf("greeting: %w", s.cause(err)))
+	}
+	if s.client.State() == imap.ConnStateAuthenticated {
+		return config("preauth", errors.New("greeting: the server skips the login, so nobody knows whose mailbox this is: refused"))
+	}
+	caps := s.client.Caps()
+	if caps == nil {
+		return transient("capability", fmt.Errorf("capability: %w", s.cause(errors.New("no answer"))))
+	}
+	password := opts.Password.Reveal()
+	s.wire.Redact(password)
+	var err error
+	switch {
+	case caps.Has(imap.CapLoginDisabled) && !caps.Has(imap.AuthCap(sasl.Plain)):
+		return config("login_disabled", errors.New("login: the server offers neither LOGIN nor PLAIN here: use --tls implicit or starttls, or --auth oauth2"))
+	case caps.Has(imap.AuthCap(sasl.Plain)) && (caps.Has(imap.CapLoginDisabled) || !plainASCII(p.Username+password)):
+		// LOGIN has no charset; PLAIN is UTF-8 (RFC 4616).
+		err = s.client.Authenticate(sasl.NewPlainClient("", p.Username, password))
+	default:
+		err = s.client.Login(p.Username, password).Wait()
+	}
+	if err != nil {
+		return loginError(s.cause(err), s.wire.LastStatus())
+	}
+	if s.caps = s.client.Caps(); s.caps == nil {
+		return transient("capability", fmt.Errorf("capability: %w", s.cause(errors.New("no answer"))))
+	}
+	if s.caps.Has(imap.CapID) {
+		// Some servers refuse EXAMINE before they have been told a name.
+		s.id = s.client.ID(&imap.IDData{Name: "imapsync", Version: opts.Version})
+	}
+	return nil
+}
+
+// Capabilities lists what the server offers after login, sorted.
+func (s *Session) Capabilities() []string {
+	var list []string
+	for c := range s.caps {
+		list = append(list, string(c))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// cause replaces what go-imap made of a failure by what happened: the context's
+// end, the server's BYE, or the I/O error with its type.
+func (s *Session) cause(err error) error {
+	if err == nil {
+		return nil
+	}
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	if _, ok := errors.AsType[*imap.Error](err); ok {
+		return err
+	}
+	last := s.wire.LastStatus()
+	if last.Type == "BYE" {
+		class, code := classifyStatus(last.Type, last.Code, last.Text)
+		return &Error{class, code, fmt.Errorf("server said %s", last)}
+	}
+	if ioErr := s.wire.Err(); ioErr != nil {
+		return ioErr
+	}
+	return err
+}
+
+// alive reports whether another command may be sent.
+func (s *Session) alive() bool {
+	select {
+	case <-s.client.Closed():
+		return false
+	default:
+		return s.ctx.Err() == nil && s.wire.Err() == nil
+	}
+}
+
+// logoutPatience is how long a server may take to say goodbye.
+const logoutPatience = 2 * time.Second
+
+// Close logs out, without waiting long for an answer, and closes the socket.
+func (s *Session) Close() {
+	if s.alive() && s.client.State() != imap.ConnStateNotAuthenticated {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = s.client.Logout().Wait() // whatever it says, the connection ends now
+		}()
+		select {
+		case <-done:
+		case <-time.After(logoutPatience):
+		}
+	}
+	s.stop()
+	_ = s.wire.Close() // frees go-imap's reader, which Client.Close would wait for
+}
+
+func plainASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0
+}
