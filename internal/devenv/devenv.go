@@ -8,7 +8,8 @@
 //	url := devenv.TestPostgres(t, db.Migrate)  // fresh migrated database, dropped at cleanup; nil: an empty one
 //	pg, url := devenv.TestPostgresServer(t, m) // a server of the test's own: Stop, Start, Kill
 //	pooled := devenv.TestPgBouncer(t, url)     // transaction pooling in front of url
-//	ns := devenv.TestNATS(t)                   // URL, Stop, Start; NATSMaxPayload(1<<20)
+//	ns := devenv.TestNATS(t)                   // URL; NATSMaxPayload(1<<20)
+//	ns := devenv.TestNATSServer(t)             // a server of the test's own: Stop, Start
 //	dc := devenv.TestDovecot(t)                // Host, TLSPort, StartTLSPort, PlainPort, CAFile; AddUser, Deliver, Append
 //
 // Elsewhere [StartPostgres], [StartPgBouncer], [StartNATS] and [StartDovecot]
@@ -53,11 +54,10 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s is not installed: run `make deps`, or install the package %s", e.Program, e.Package)
 }
 
-// findProgram returns the path of a program that $PATH or one of dirs has.
-// Server programs live in sbin, which is not in everybody's $PATH.
-func findProgram(name, pkg string, dirs ...string) (string, error) {
-	dirs = append(dirs, filepath.SplitList(os.Getenv("PATH"))...)
-	dirs = append(dirs, "/usr/sbin", "/usr/local/sbin", "/sbin", "/opt/homebrew/sbin")
+// findProgram returns the path of a program in $PATH, or in sbin: servers live
+// there, and it is not in everybody's $PATH.
+func findProgram(name, pkg string) (string, error) {
+	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin", "/sbin", "/opt/homebrew/sbin")
 	for _, dir := range dirs {
 		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil && filepath.IsAbs(path) {
 			return path, nil

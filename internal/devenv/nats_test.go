@@ -10,7 +10,7 @@ import (
 )
 
 func TestNATSKeepsStreamsOverRestart(t *testing.T) {
-	server := devenv.TestNATS(t, devenv.NATSMaxPayload(2<<20))
+	server := devenv.TestNATSServer(t, devenv.NATSMaxPayload(2<<20))
 	connect := func() jetstream.JetStream {
 		t.Helper()
 		conn, err := nats.Connect(server.URL())

@@ -117,16 +117,25 @@ func TestPgBouncer(t testing.TB, postgresURL string) (url string) {
 	return b.URL()
 }
 
-// TestNATS starts a server with JetStream for one test. Without options it is
+// TestNATS returns a server with JetStream for one test. Without options it is
 // the one that IMAPSYNC_TEST_NATS names, when set: that must hold no streams,
-// tests take turns at it, and each removes the streams it made.
+// tests take turns at it, and each removes the streams it made. A second one in
+// the same test is its own.
 func TestNATS(t testing.TB, opts ...NATSOption) *NATS {
 	t.Helper()
-	if given := os.Getenv("IMAPSYNC_TEST_NATS"); given != "" && len(opts) == 0 && shared.nats.TryLock() {
-		t.Cleanup(shared.nats.Unlock)
-		borrowNATS(t, given)
-		return OpenNATS(given)
+	given := os.Getenv("IMAPSYNC_TEST_NATS")
+	if given == "" || len(opts) > 0 || !shared.nats.TryLock() {
+		return TestNATSServer(t, opts...)
 	}
+	t.Cleanup(shared.nats.Unlock)
+	borrowNATS(t, given)
+	return OpenNATS(given)
+}
+
+// TestNATSServer starts a server with JetStream for one test, to be stopped at
+// will.
+func TestNATSServer(t testing.TB, opts ...NATSOption) *NATS {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	n, err := StartNATS(ctx, opts...)
