@@ -214,18 +214,23 @@ func (b *Blobs) expires(info BlobInfo) bool {
 // putChunks sends the bytes under a name that nothing refers to yet, and
 // returns once all are confirmed. A chunk that fails ends it: sent again it
 // would stand after later ones.
-func (b *Blobs) putChunks(ctx context.Context, id, sum string, size int64, r io.Reader) (uint32, error) {
+func (b *Blobs) putChunks(ctx context.Context, id, sum string, size int64, r io.Reader) (_ uint32, err error) {
 	subject := b.chunkSubject(id)
 	var window [chunkWindow]jetstream.PubAckFuture
+	defer func() {
+		if err != nil {
+			settle(ctx, window[:]) // or a chunk on its way would escape the discarding
+		}
+	}()
 	var total int64
 	var n uint32
 	h := sha256.New()
-	buf := make([]byte, b.chunk)
+	buf := make([]byte, min(int64(b.chunk), max(size, 0)+1))
 	for {
 		length, readErr := io.ReadFull(r, buf)
 		if length > 0 {
 			slot := &window[n%chunkWindow]
-			if err := confirmed(ctx, *slot); err != nil {
+			if err := confirmed(ctx, slot); err != nil {
 				return 0, err
 			}
 			_, _ = h.Write(buf[:length])
@@ -248,7 +253,7 @@ func (b *Blobs) putChunks(ctx context.Context, id, sum string, size int64, r io.
 		}
 	}
 	for i := range window {
-		if err := confirmed(ctx, window[i]); err != nil {
+		if err := confirmed(ctx, &window[i]); err != nil {
 			return 0, err
 		}
 	}
@@ -258,11 +263,23 @@ func (b *Blobs) putChunks(ctx context.Context, id, sum string, size int64, r io.
 	return n, nil
 }
 
-// confirmed waits until a chunk is stored; nil is no chunk.
-func confirmed(ctx context.Context, future jetstream.PubAckFuture) error {
+// settle waits until nothing is on its way any more, a second at most.
+func settle(ctx context.Context, window []jetstream.PubAckFuture) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	for i := range window {
+		_ = confirmed(ctx, &window[i])
+	}
+}
+
+// confirmed waits until a chunk is stored, and empties its slot; an empty one
+// is no chunk.
+func confirmed(ctx context.Context, slot *jetstream.PubAckFuture) error {
+	future := *slot
 	if future == nil {
 		return nil
 	}
+	*slot = nil
 	select {
 	case <-future.Ok():
 		return nil
@@ -298,7 +315,7 @@ func (b *Blobs) putMeta(ctx context.Context, key, id, sum string, size int64, ch
 	if err != nil {
 		return err
 	}
-	return confirmed(ctx, future)
+	return confirmed(ctx, &future)
 }
 
 // discard takes away chunks that nothing refers to. When that fails too, they

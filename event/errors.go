@@ -95,7 +95,7 @@ func judge(err error) (verdict, error) {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return failed, fmt.Errorf("%w: %w", ErrTooLarge, err)
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 		return failed, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
 		return again, fmt.Errorf("%w: nothing listens on its subjects: %w", ErrStream, err)

@@ -91,9 +91,9 @@ func emailData(m *parse.Message, files []file, d Delivery, lim Limits) EmailData
 		Provider:    "imap",
 		From:        address(m.From),
 		To:          addresses(m.To),
-		Cc:          addresses(m.Cc),
-		Bcc:         addresses(m.Bcc),
-		ReplyTo:     addresses(m.ReplyTo),
+		Cc:          optional(addresses(m.Cc)),
+		Bcc:         optional(addresses(m.Bcc)),
+		ReplyTo:     optional(addresses(m.ReplyTo)),
 		Subject:     m.Subject,
 		Body:        Body{Text: m.Text, HTML: m.HTML},
 		ThreadID:    m.ThreadID,
@@ -284,12 +284,21 @@ func headers(list []parse.Header) map[string]string {
 	return h
 }
 
+// addresses never returns nil: to is always there.
 func addresses(list []parse.Address) []Address {
 	out := make([]Address, len(list))
 	for i, a := range list {
 		out[i] = address(a)
 	}
 	return out
+}
+
+// optional makes an empty list nil, as it comes back from JSON.
+func optional(list []Address) []Address {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }
 
 func address(a parse.Address) Address { return Address{Email: a.Email, Name: a.Name} }

@@ -132,7 +132,7 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[*Received, error] {
 			yield(nil, fmt.Errorf("subscribe: %w", streamError(err)))
 			return
 		}
-		defer messages.Stop()
+		defer s.leave(messages)
 		for {
 			next, cancel := ctx, func() {}
 			if s.idle > 0 {
@@ -151,6 +151,24 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[*Received, error] {
 				return
 			}
 		}
+	}
+}
+
+// leave ends the pulling and hands back what was fetched ahead: another reader
+// of a durable consumer would otherwise wait for AckWait to get it.
+func (s *Subscription) leave(messages jetstream.MessagesContext) {
+	if !s.durable || s.nc.IsClosed() {
+		messages.Stop()
+		return
+	}
+	messages.Drain()
+	for {
+		msg, err := messages.Next(jetstream.NextMaxWait(time.Second))
+		if err != nil {
+			messages.Stop()
+			return
+		}
+		_ = msg.Nak()
 	}
 }
 
