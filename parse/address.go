@@ -95,6 +95,9 @@ func (s *addressScanner) scan() {
 			s.pos++
 		case ':':
 			s.pos++
+			if len(s.addr) > 0 && s.addr[0] == '@' { // obsolete route
+				s.addr = nil
+			}
 			if !s.hasAngle && s.addr == nil { // the name of a group
 				s.phrase = s.phrase[:0]
 				s.pending = nil
@@ -383,4 +386,13 @@ func unescape(s string) string {
 
 func quoteLocal(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// unquoteLocal gives an address as net/mail does: the local part bare.
+func unquoteLocal(email string) string {
+	at := strings.LastIndexByte(email, '@')
+	if email[0] != '"' || at < 2 {
+		return email
+	}
+	return unescape(email[1:at-1]) + email[at:]
 }

@@ -8,6 +8,9 @@ import (
 // reportLimit bounds what is read of a report or an invitation, in bytes.
 const reportLimit = 256 << 10
 
+// maxRecipients is how many recipients of a report are looked at.
+const maxRecipients = 1000
+
 // readBounce reads the delivery status of a bounce (RFC 3464) and the
 // Message-ID of the mail that came back, else X-Failed-Recipients.
 func readBounce(root *part, c *content) *Bounce {
@@ -50,7 +53,7 @@ func (p *part) start(limit int) []byte {
 // the first recipient who did not get the mail, else of the first recipient.
 func deliveryStatus(b []byte) *Bounce {
 	var first *Bounce
-	for len(b) > 0 {
+	for n := 0; len(b) > 0 && n < maxRecipients; n++ {
 		b = bytes.TrimLeft(b, " \t\r\n")
 		head, n := splitHeader(b, reportLimit, nil, &defects{})
 		if n == 0 {

@@ -29,6 +29,7 @@ func collect(root *part, lim Limits, ds *defects) *content {
 			}
 		}
 	}
+	var tnef []*part
 	for _, p := range c.leaves {
 		switch {
 		case p.isBody() && p.typ.minor == "plain":
@@ -36,7 +37,14 @@ func collect(root *part, lim Limits, ds *defects) *content {
 			c.text = c.appendBody(c.text, p, lim, ds)
 		case p.isBody():
 			c.html = c.appendBody(c.html, p, lim, ds)
+		case p.isTNEF():
+			tnef = append(tnef, p)
 		default:
+			c.addFile(p, ds)
+		}
+	}
+	for _, p := range tnef { // last: their text counts only when there is no other
+		if !openTNEF(c, p, lim, ds) {
 			c.addFile(p, ds)
 		}
 	}

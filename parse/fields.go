@@ -1,6 +1,7 @@
 package parse
 
 import (
+	"math"
 	"strings"
 	"time"
 )
@@ -15,12 +16,12 @@ func readHeader(m *Message, root *part, hint string, lim Limits, ds *defects) {
 
 	m.Subject = decodeWords(h.get("subject"), hint)
 	m.MessageID = messageID(decodeWords(h.get("message-id"), ""))
-	if ids := messageIDs(decodeWords(h.get("in-reply-to"), "")); len(ids) > 0 {
+	if ids := messageIDs(decodeWords(h.get("in-reply-to"), ""), 1); len(ids) > 0 {
 		m.InReplyTo = ids[0]
 	}
 	var refs []string
 	for _, v := range h.all("references") {
-		refs = append(refs, messageIDs(decodeWords(v, ""))...)
+		refs = append(refs, messageIDs(decodeWords(v, ""), math.MaxInt)...)
 	}
 	m.References = dedupe(refs)
 	if len(m.References) > 0 {

@@ -64,6 +64,9 @@ func safeName(name string) string {
 		return r
 	}, cleanString(name))
 	name = strings.TrimSpace(name)
+	if strings.HasPrefix(name, "..") {
+		name = strings.TrimLeft(name, "._ ")
+	}
 	if strings.Trim(name, "._ ") == "" {
 		return ""
 	}

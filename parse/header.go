@@ -1,6 +1,9 @@
 package parse
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
 // field is one header field as it stands: value still folded and encoded.
 type field struct {
@@ -9,6 +12,9 @@ type field struct {
 }
 
 type fields []field
+
+// maxFields is how many fields of one header are kept.
+const maxFields = 2000
 
 // get returns the first field of that (lower-case) name that is not empty.
 func (f fields) get(name string) []byte {
@@ -42,7 +48,6 @@ func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) 
 	pos := 0
 	open := false // the last line read was a field that may be continued
 	value := 0    // where that field's value begins
-	fs = make(fields, 0, 24)
 	for pos < len(b) {
 		next := len(b)
 		if i := bytes.IndexByte(b[pos:], '\n'); i >= 0 {
@@ -77,7 +82,13 @@ func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) 
 		default:
 			colon := fieldColon(text)
 			switch {
+			case len(fs) >= maxFields:
+				ds.add("header_too_long", "fields beyond "+strconv.Itoa(maxFields)+" are left out")
+				open = false
 			case colon > 0:
+				if fs == nil {
+					fs = make(fields, 0, 24)
+				}
 				name := bytes.TrimRight(text[:colon], " \t")
 				value = pos + colon + 1
 				fs = append(fs, field{name: name, value: b[value : pos+len(text)]})

@@ -292,6 +292,6 @@ func checkDialect(m *Message, c *content, email parsemail.Email) error {
 
 func sameAddresses(got []*mail.Address, want []Address) bool {
 	return slices.EqualFunc(got, want, func(g *mail.Address, w Address) bool {
-		return g.Name == w.Name && g.Address == strings.TrimSpace(w.Email)
+		return g.Name == w.Name && g.Address == unquoteLocal(w.Email)
 	})
 }

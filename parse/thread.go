@@ -7,12 +7,12 @@ const maxReferences = 100
 
 // messageIDs reads the msg-ids of a field (RFC 5322 section 3.6.4): those in
 // angle brackets, else the words that look like one.
-func messageIDs(v string) []string {
+func messageIDs(v string, most int) []string {
 	var ids []string
 	if strings.IndexByte(v, '<') >= 0 {
 		for {
 			i := strings.IndexByte(v, '<')
-			if i < 0 {
+			if i < 0 || len(ids) >= most {
 				return ids
 			}
 			v = v[i+1:]
@@ -27,6 +27,9 @@ func messageIDs(v string) []string {
 		}
 	}
 	for w := range strings.FieldsSeq(v) {
+		if len(ids) >= most {
+			break
+		}
 		if w = cleanID(strings.Trim(w, ",;")); strings.IndexByte(w, '@') > 0 {
 			ids = append(ids, w)
 		}
@@ -37,7 +40,7 @@ func messageIDs(v string) []string {
 // messageID reads a Message-ID: what stands in the first angle brackets, else
 // the whole value.
 func messageID(v string) string {
-	if ids := messageIDs(v); len(ids) > 0 && strings.IndexByte(v, '<') >= 0 {
+	if ids := messageIDs(v, 1); len(ids) > 0 && strings.IndexByte(v, '<') >= 0 {
 		return ids[0]
 	}
 	return cleanID(v)

@@ -1,0 +1,83 @@
+package parse
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// seeds adds the mails of testdata and, when IMAPSYNC_CORPUS names a folder,
+// the small ones of it.
+func seeds(f *testing.F) {
+	add := func(dir string, most int64) {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".eml") {
+				return err
+			}
+			if info, err := d.Info(); err != nil || info.Size() > most {
+				return err
+			}
+			raw, err := os.ReadFile(path)
+			f.Add(raw)
+			return err
+		})
+		if err != nil {
+			f.Fatal(err)
+		}
+	}
+	add("testdata", 1<<20)
+	if dir := os.Getenv("IMAPSYNC_CORPUS"); dir != "" {
+		add(dir, 16<<10)
+	}
+}
+
+// FuzzParse holds the promises of Message for any bytes.
+func FuzzParse(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		before := string(raw)
+		m := Parse(raw, Limits{})
+		if string(raw) != before {
+			t.Fatal("the raw mail was changed")
+		}
+		checkMessage(t, raw, m, Limits{})
+		checkSame(t, raw, m, Limits{})
+		small := Limits{Nesting: 2, Parts: 3, HeaderBytes: 200, TextBytes: 100, Addresses: 2}
+		checkMessage(t, raw, Parse(raw, small), small)
+	})
+}
+
+// FuzzInject gives a sender every field that reaches the normalised mail, and
+// holds that parsemail reads from it what was written, part by part.
+func FuzzInject(f *testing.F) {
+	f.Add("subject", "name", "id@example.com", "text", "<p>html</p>", "cid", "file.txt")
+	f.Add("=?utf-8?q?a=0D=0ABcc:_x=40y?=", "\"\r\nTo: x@y", "<a>\r\n\r\n--b", "\r\n--b--\r\n", "--b\r\nContent-Type: text/plain\r\n\r\n", "a\x01b", "\"\r\n\r\nx")
+	f.Add("\x00", "=?utf-8?b?Ig==?=", "a b", "\n.\n", "", ">", "..")
+	f.Fuzz(func(t *testing.T, subject, name, id, text, html, cid, file string) {
+		raw := []byte("From: " + name + " <a@example.com>\r\nTo: " + name + " <b@example.com>, c@example.com\r\nSubject: " + subject +
+			"\r\nMessage-ID: " + id + "\r\nReferences: " + id + " <x@example.com>\r\nContent-Type: multipart/related; boundary=b\r\n\r\n" +
+			"--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + text +
+			"\r\n--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + html + "<img src=\"cid:" + cid + "\">" +
+			"\r\n--b\r\nContent-Type: image/png\r\nContent-ID: <" + cid + ">\r\nContent-Disposition: inline; filename=\"" + file + "\"\r\n\r\nPNG" +
+			"\r\n--b\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=\"" + file + "\"\r\n\r\nPDF\r\n--b--\r\n")
+		m := Parse(raw, Limits{})
+		checkMessage(t, raw, m, Limits{})
+		checkSame(t, raw, m, Limits{})
+	})
+}
+
+// FuzzHTML holds that text made from HTML is clean and bounded.
+func FuzzHTML(f *testing.F) {
+	f.Add("<p>a<br>b<table><tr><td>1<td>2</table><ul><li>x</ul><blockquote>q</blockquote><a href='http://x'>y</a><pre>\n z</pre>")
+	f.Add("<div style='display:none'>hidden<script></style><!--<svg><![CDATA[")
+	f.Fuzz(func(t *testing.T, s string) {
+		s = string(cleanText(nil, []byte(s)))
+		text := htmlText(s, 1000)
+		checkText(t, "text", text)
+		if len(text) > 1000 {
+			t.Errorf("%d bytes of text, limit 1000", len(text))
+		}
+	})
+}
