@@ -148,7 +148,7 @@ func TestNATSServer(t testing.TB, opts ...NATSOption) *NATS {
 // have fixed names. What a person keeps on it is never touched.
 func borrowNATS(t testing.TB, url string) {
 	t.Helper()
-	unlock, err := lockFile("imapsync-test-nats.lock")
+	unlock, err := lockFile(fmt.Sprintf("imapsync-test-nats-%d.lock", os.Getuid()))
 	need(t, err)
 	t.Cleanup(unlock)
 	conn, err := nats.Connect(url)
