@@ -145,7 +145,7 @@ func TestLinear(t *testing.T) {
 		"calendar": func(s string) string { return "Content-Type: text/calendar\n\n" + s },
 		"rfc822":   func(s string) string { return "Content-Type: message/rfc822\n\n" + s },
 	}
-	size := 1 << 18
+	size := 1 << 17
 	if testing.Short() {
 		size = 1 << 14
 	}
@@ -154,7 +154,7 @@ func TestLinear(t *testing.T) {
 			for _, piece := range pieces {
 				raw := []byte(build(strings.Repeat(piece, size/len(piece))))
 				m, alloc, took := measure(raw)
-				if took > 5*time.Second || alloc > uint64(40*len(raw)+1<<20) {
+				if took > 5*time.Second || alloc > uint64(64*len(raw)+1<<20) {
 					t.Errorf("%q: %d bytes in %v, %d bytes allocated", piece, len(raw), took, alloc)
 				}
 				checkMessage(t, raw, m, Limits{})

@@ -125,6 +125,10 @@ func token(s string) string {
 	return strings.ToLower(s)
 }
 
+// maxParams is how many parameters of one field are kept, the pieces of
+// RFC 2231 apart.
+const maxParams = 100
+
 // piece is one raw parameter before RFC 2231 pieces are joined.
 type piece struct {
 	name    string
@@ -134,7 +138,11 @@ type piece struct {
 }
 
 func parseParams(v []byte) []param {
-	var pieces []piece
+	if len(v) == 0 {
+		return nil
+	}
+	pieces := make([]piece, 0, bytes.Count(v, []byte("*"))+min(maxParams, bytes.Count(v, []byte(";"))+1))
+	plain := 0
 	for len(v) > 0 {
 		v = bytes.TrimLeft(v, " \t;")
 		eq := bytes.IndexAny(v, "=;")
@@ -164,7 +172,10 @@ func parseParams(v []byte) []param {
 				p.n = -1
 			}
 		}
-		if p.name != "" {
+		if p.n < 0 {
+			plain++
+		}
+		if p.name != "" && (p.n >= 0 || plain <= maxParams) {
 			pieces = append(pieces, p)
 		}
 	}

@@ -204,9 +204,10 @@ func (d *dialect) header(m *Message) {
 }
 
 // sentence writes a text that parsemail gives back as it is: one that could
-// be taken for encoded words is encoded itself.
+// be taken for encoded words is encoded itself, and so is a long one, for
+// parsemail takes every word apart.
 func sentence(s string) string {
-	if strings.Contains(s, "=?") {
+	if len(s) > 1000 || strings.Contains(s, "=?") {
 		return "=?utf-8?b?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
 	}
 	return s

@@ -51,14 +51,14 @@ func decodeWords(v []byte, hint string) string {
 	}
 	flush()
 	out.WriteString(rawBetween(v, hint))
-	return cleanString(strings.TrimSpace(out.String()))
+	return strings.TrimSpace(cleanString(out.String()))
 }
 
 // rawString is a value without encoded words.
 func rawString(v []byte, hint string) string {
 	v = unfold(v)
 	if isASCII(v) {
-		return cleanString(string(v))
+		return strings.TrimSpace(cleanString(string(v)))
 	}
 	return strings.TrimSpace(cleanString(rawBetween(v, hint)))
 }
