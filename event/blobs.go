@@ -34,7 +34,7 @@ const (
 	// would be less than an event's life and a day.
 	blobMargin = 7 * 24 * time.Hour
 	blobSpare  = 24 * time.Hour
-	putTries   = 5
+	putTries   = 8 // five seconds in all
 )
 
 // BlobOptions says which bucket to use and how.

@@ -446,6 +446,35 @@ func TestWindowIsBounded(t *testing.T) {
 	}
 }
 
+// TestWindowIsGivenBack: sends that come to nothing leave their room to others.
+func TestWindowIsGivenBack(t *testing.T) {
+	n, err := devenv.StartNATS(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	p := newPublisher(t, connect(t, n), PublisherOptions{MaxPending: 4, AckTimeout: time.Second})
+	if err := n.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for range 8 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		if _, err := tryPublish(ctx, p, numbered(1, p.Limits())); err == nil {
+			t.Error("published to nobody")
+		}
+		cancel()
+	}
+	if err := n.Start(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 { // duplicates are given back too
+		publish(t, p, numbered(i%2, p.Limits()))
+	}
+	if !p.window.TryAcquire(pendingBytes) {
+		t.Error("the window is not empty")
+	}
+}
+
 // TestWaitAgain: a Wait that was cut short can be repeated.
 func TestWaitAgain(t *testing.T) {
 	nc := connect(t, devenv.TestNATS(t))
