@@ -97,13 +97,16 @@ func lookupCharset(label string) (cs charset, ok bool) {
 	return charset{ascii: true}, false
 }
 
-// sevenBit reports a charset that has no bytes above 0x7f.
-func (cs charset) sevenBit() bool {
+// unlikeUTF8 reports a charset in which text is never valid UTF-8 by chance:
+// one that has no bytes above 0x7f, or in which they are single letters. (Not
+// so Latin-1, whose accents and signs may be meant to stand together.)
+func (cs charset) unlikeUTF8() bool {
 	switch cs.name {
 	case "iso-2022-jp", "iso-2022-kr", "hz-gb-2312", "utf-7":
 		return true
 	}
-	return false
+	_, single := cs.enc.(*charmap.Charmap)
+	return single && cs.name != "windows-1252"
 }
 
 // toUTF8 decodes b, which may be returned itself. A label that lies or that
@@ -112,8 +115,8 @@ func (cs charset) toUTF8(b []byte) []byte {
 	if cs.ascii && isASCII(b) {
 		return b
 	}
-	if cs.sevenBit() && !isASCII(b) && utf8.Valid(b) {
-		return b // the label lies: that charset has no high bytes
+	if cs.unlikeUTF8() && !isASCII(b) && utf8.Valid(b) {
+		return b // the label lies
 	}
 	switch {
 	case cs.decode != nil:

@@ -56,9 +56,11 @@ func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) 
 		line := b[pos:next]
 		text := bytes.TrimRight(line, "\r\n")
 		if len(text) == 0 {
-			if stop == nil && len(fs) == 0 && looksLikeField(b[next:]) {
-				pos = next // blank lines before the mail
-				continue
+			if stop == nil && len(fs) == 0 {
+				if rest := bytes.TrimLeft(b[next:], "\r\n"); looksLikeField(rest) {
+					pos = len(b) - len(rest) // blank lines before the mail
+					continue
+				}
 			}
 			return fs, next
 		}
@@ -71,6 +73,10 @@ func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) 
 				return fs, pos + i + 3
 			}
 			return fs, len(b)
+		}
+		if pos+len(text) > limit {
+			ds.add("header_too_long", "the header is cut at its limit")
+			text = text[:max(1, limit-pos)]
 		}
 		switch {
 		case text[0] == '-' && stop != nil && stop(text):
@@ -95,6 +101,15 @@ func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) 
 				open = true
 			case pos == 0 && (bytes.HasPrefix(text, []byte("From ")) || bytes.HasPrefix(text, []byte(">From "))):
 				open = false
+			case foldedColon(text, b[next:]) > 0:
+				value = next + foldedColon(text, b[next:])
+				end := len(b)
+				if i := bytes.IndexByte(b[value:], '\n'); i >= 0 {
+					end = value + i + 1
+				}
+				fs = append(fs, field{name: text, value: bytes.TrimRight(b[value:min(end, max(value, limit))], "\r\n")})
+				pos, open = end, true
+				continue
 			default:
 				ds.add("header_stray_line", string(text[:min(len(text), 80)]))
 				open = false
@@ -122,6 +137,16 @@ func fieldColon(line []byte) int {
 		}
 	}
 	return -1
+}
+
+// foldedColon returns how far the colon of a field reaches into the next line
+// when the line broke before it ("From\n : a@b"), else 0.
+func foldedColon(name, next []byte) int {
+	rest := bytes.TrimLeft(next, " \t")
+	if len(rest) == len(next) || len(rest) == 0 || rest[0] != ':' || len(name) > 80 || len(token(string(name))) != len(name) {
+		return 0
+	}
+	return len(next) - len(rest) + 1
 }
 
 // looksLikeField reports whether the next line of b is a header field.

@@ -25,8 +25,9 @@ type result struct {
 	HTML        string       `json:"html"`
 	Attachments []attachment `json:"attachments"`
 
-	defects []parse.Defect
-	hadTNEF bool
+	defects   []parse.Defect
+	tnef      bool // carries a winmail.dat
+	uuencoded bool
 }
 
 type attachment struct {
@@ -53,7 +54,9 @@ func read(path string, raw []byte) result {
 		n, _ := io.Copy(h, a.Open())
 		r.Attachments = append(r.Attachments, attachment{n, hex.EncodeToString(h.Sum(nil))})
 	}
-	r.hadTNEF = strings.Contains(strings.ToLower(string(raw)), "ms-tnef")
+	lower := strings.ToLower(string(raw))
+	r.tnef = strings.Contains(lower, "application/ms-tnef")
+	r.uuencoded = strings.Contains(lower, "encoding: x-uu")
 	return r
 }
 
