@@ -16,7 +16,7 @@ func tree(raw string, lim Limits) (out []string, codes []string) {
 		if len(p.children) == 0 {
 			line += " " + string(p.body)
 		}
-		out = append(out, strings.TrimRight(line, " "))
+		out = append(out, strings.Trim(line, " "))
 		for _, c := range p.children {
 			visit(c)
 		}
