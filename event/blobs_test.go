@@ -290,6 +290,10 @@ func TestBlobOutlivesTheEvent(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 
+	p := newPublisher(t, nc, PublisherOptions{})
+	if blobs, err := p.Blobs(testContext(t)); err != nil || blobs.refreshAfter != 6*24*time.Hour {
+		t.Errorf("the publisher's blobs are refreshed after %v, %v", blobs.refreshAfter, err)
+	}
 	for name, tt := range map[string]struct{ ttl, events, want time.Duration }{
 		"for ever":         {0, 14 * 24 * time.Hour, 0},
 		"shorter":          {24 * time.Hour, 14 * 24 * time.Hour, time.Hour},
@@ -371,7 +375,7 @@ func TestBlobMemoryIsFlat(t *testing.T) {
 		key := BlobKey(testTenant, testProvider, hex.EncodeToString(h.Sum(nil)))
 		var most uint64
 		probe := func() io.Reader {
-			return io.MultiReader(&endless{size - 10}, readFunc(func(p []byte) (int, error) {
+			return io.MultiReader(&endless{size - 10}, readFunc(func([]byte) (int, error) {
 				runtime.GC()
 				var m runtime.MemStats
 				runtime.ReadMemStats(&m)

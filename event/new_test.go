@@ -88,8 +88,8 @@ func TestFullEventIsFull(t *testing.T) {
 		case v.Kind() == reflect.Slice && v.Len() > 0 && v.Index(0).Kind() == reflect.Struct:
 			walk(at+"[0]", v.Index(0))
 		case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[time.Time]():
-			for i := range v.NumField() {
-				walk(at+"."+v.Type().Field(i).Name, v.Field(i))
+			for field, value := range v.Fields() {
+				walk(at+"."+field.Name, value)
 			}
 		case v.IsZero() && v.Kind() != reflect.Bool:
 			t.Errorf("%s is not set", at)
@@ -305,8 +305,8 @@ func scramble(rnd *rand.Rand, v reflect.Value) {
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			return
 		}
-		for i := range v.NumField() {
-			scramble(rnd, v.Field(i))
+		for _, field := range v.Fields() {
+			scramble(rnd, field)
 		}
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Uint8 {

@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -100,6 +96,18 @@ func makeStream(t testing.TB, nc *nats.Conn, change func(*jetstream.StreamConfig
 		t.Fatal(err)
 	}
 	return js
+}
+
+// deleteStream takes the stream away. Another one stays beside it, since a
+// server that removes its last stream removes the directory under a new one.
+func deleteStream(t testing.TB, js jetstream.JetStream) {
+	t.Helper()
+	if _, err := js.CreateStream(testContext(t), jetstream.StreamConfig{Name: "BESIDE", Subjects: []string{"beside"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(testContext(t), StreamName); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestPublishedOnce(t *testing.T) {
@@ -305,77 +313,6 @@ func TestServerGone(t *testing.T) {
 	}
 }
 
-func TestStreamFull(t *testing.T) {
-	for name, change := range map[string]func(*jetstream.StreamConfig){
-		"messages": func(c *jetstream.StreamConfig) { c.MaxMsgs = 3 },
-		"bytes":    func(c *jetstream.StreamConfig) { c.MaxBytes = 4000 },
-	} {
-		t.Run(name, func(t *testing.T) {
-			nc := connect(t, devenv.TestNATS(t))
-			makeStream(t, nc, func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardNew; change(c) })
-			p := newPublisher(t, nc, PublisherOptions{})
-			publish(t, p, numbered(0, p.Limits()))
-			var full error
-			for i := 1; i < 10 && full == nil; i++ {
-				_, full = tryPublish(testContext(t), p, numbered(i, p.Limits()))
-			}
-			if !errors.Is(full, ErrStreamFull) {
-				t.Errorf("%v, want ErrStreamFull", full)
-			}
-			if res := publish(t, p, numbered(0, p.Limits())); !res.Duplicate {
-				t.Error("what is on a full stream is a duplicate still")
-			}
-		})
-	}
-	t.Run("account", func(t *testing.T) {
-		nc := connect(t, devenv.TestNATS(t, devenv.NATSMaxStore(64*kib)))
-		p := newPublisher(t, nc, PublisherOptions{})
-		var full error
-		for i := 0; i < 1000 && full == nil; i++ {
-			_, full = tryPublish(testContext(t), p, numbered(i, p.Limits()))
-		}
-		if !errors.Is(full, ErrStreamFull) {
-			t.Errorf("%v, want ErrStreamFull", full)
-		}
-	})
-}
-
-func TestStreamVanishes(t *testing.T) {
-	nc := connect(t, devenv.TestNATS(t))
-	p := newPublisher(t, nc, PublisherOptions{StreamGrace: 300 * time.Millisecond})
-	if err := p.js.DeleteStream(testContext(t), StreamName); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tryPublish(testContext(t), p, numbered(1, p.Limits())); !errors.Is(err, ErrStream) {
-		t.Errorf("%v, want ErrStream", err)
-	}
-	// It comes back within the grace.
-	p.grace = 10 * time.Second
-	ack, err := p.Publish(testContext(t), numbered(1, p.Limits()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := EnsureStream(testContext(t), p.js); err != nil {
-		t.Fatal(err)
-	}
-	if res, err := ack.Wait(testContext(t)); err != nil || res.Seq != 1 || res.Duplicate {
-		t.Errorf("%+v, %v", res, err)
-	}
-	// Another stream takes its subjects.
-	if err := p.js.DeleteStream(testContext(t), StreamName); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.js.CreateStream(testContext(t), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"mail.>"}}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tryPublish(testContext(t), p, numbered(2, p.Limits())); !errors.Is(err, ErrStream) {
-		t.Errorf("%v, want ErrStream", err)
-	}
-	if _, err := NewPublisher(testContext(t), nc, PublisherOptions{}); !errors.Is(err, ErrStream) || !strings.Contains(err.Error(), "another stream") {
-		t.Errorf("%v, want ErrStream naming the cause", err)
-	}
-}
-
 func TestTooLarge(t *testing.T) {
 	nc := connect(t, devenv.TestNATS(t, devenv.NATSMaxPayload(64*kib)))
 	makeStream(t, nc, func(c *jetstream.StreamConfig) { c.MaxMsgSize = 56 * kib })
@@ -422,14 +359,10 @@ func TestWindowIsBounded(t *testing.T) {
 	if _, err := NewPublisher(testContext(t), nc, PublisherOptions{}); !errors.Is(err, ErrStream) {
 		t.Errorf("a stream without acks: %v, want ErrStream", err)
 	}
-	if err := js.DeleteStream(testContext(t), StreamName); err != nil {
-		t.Fatal(err)
-	}
+	deleteStream(t, js)
 	p := newPublisher(t, nc, PublisherOptions{MaxPending: 4, AckTimeout: 30 * time.Second})
 	cfg := p.stream.CachedInfo().Config
-	if err := js.DeleteStream(testContext(t), StreamName); err != nil {
-		t.Fatal(err)
-	}
+	deleteStream(t, js)
 	cfg.NoAck = true // now nothing is ever confirmed
 	if _, err := js.CreateStream(testContext(t), cfg); err != nil {
 		t.Fatal(err)
@@ -479,9 +412,7 @@ func TestWindowIsGivenBack(t *testing.T) {
 func TestWaitAgain(t *testing.T) {
 	nc := connect(t, devenv.TestNATS(t))
 	p := newPublisher(t, nc, PublisherOptions{StreamGrace: time.Minute})
-	if err := p.js.DeleteStream(testContext(t), StreamName); err != nil {
-		t.Fatal(err)
-	}
+	deleteStream(t, p.js)
 	ack, err := p.Publish(testContext(t), numbered(1, p.Limits()))
 	if err != nil {
 		t.Fatal(err)
@@ -498,185 +429,6 @@ func TestWaitAgain(t *testing.T) {
 		if res, err := ack.Wait(testContext(t)); err != nil || res.Seq != 1 {
 			t.Errorf("%+v, %v", res, err)
 		}
-	}
-}
-
-func TestEnsureStreamNeverAlters(t *testing.T) {
-	nc := connect(t, devenv.TestNATS(t))
-	js := makeStream(t, nc, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour; c.Subjects = []string{"mail.>"} })
-	p := newPublisher(t, nc, PublisherOptions{})
-	publish(t, p, numbered(1, p.Limits()))
-	stream, err := js.Stream(testContext(t), StreamName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if cfg := stream.CachedInfo().Config; cfg.MaxAge != time.Hour || cfg.Subjects[0] != "mail.>" {
-		t.Errorf("%+v", cfg)
-	}
-}
-
-func TestEnsureStreamMakesIt(t *testing.T) {
-	nc := connect(t, devenv.TestNATS(t))
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			if _, err := EnsureStream(testContext(t), js); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	stream, err := EnsureStream(testContext(t), js)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := stream.CachedInfo().Config
-	if cfg.MaxAge != 14*24*time.Hour || cfg.Retention != jetstream.LimitsPolicy || cfg.Storage != jetstream.FileStorage || cfg.Subjects[0] != "mail.inbound.v1.>" || cfg.Duplicates != 2*time.Minute {
-		t.Errorf("%+v", cfg)
-	}
-	if ps := StreamProblems(cfg); len(ps) != 0 {
-		t.Errorf("problems with our own stream: %v", ps)
-	}
-}
-
-func TestStreamProblems(t *testing.T) {
-	good := jetstream.StreamConfig{Name: StreamName, Subjects: []string{Subjects}}
-	for name, tt := range map[string]struct {
-		change func(*jetstream.StreamConfig)
-		what   string
-		fatal  bool
-	}{
-		"good":         {func(*jetstream.StreamConfig) {}, "", false},
-		"work queue":   {func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }, "work queue", false},
-		"interest":     {func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }, "interest", false},
-		"subjects":     {func(c *jetstream.StreamConfig) { c.Subjects = []string{"mail.inbound.v2.>"} }, "listens on", true},
-		"no ack":       {func(c *jetstream.StreamConfig) { c.NoAck = true }, "acknowledge", true},
-		"mirror":       {func(c *jetstream.StreamConfig) { c.Mirror = &jetstream.StreamSource{Name: "M"} }, "mirror", true},
-		"sealed":       {func(c *jetstream.StreamConfig) { c.Sealed = true }, "sealed", true},
-		"transform":    {func(c *jetstream.StreamConfig) { c.SubjectTransform = &jetstream.SubjectTransformConfig{} }, "rewrites", true},
-		"memory":       {func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, "memory", false},
-		"per subject":  {func(c *jetstream.StreamConfig) { c.DiscardNewPerSubject = true }, "per subject", false},
-		"message size": {func(c *jetstream.StreamConfig) { c.MaxMsgSize = 10_000 }, "10000 bytes", true},
-	} {
-		cfg := good
-		tt.change(&cfg)
-		ps := StreamProblems(cfg)
-		if tt.what == "" {
-			if len(ps) != 0 {
-				t.Errorf("%s: %v", name, ps)
-			}
-			continue
-		}
-		if len(ps) != 1 || !strings.Contains(ps[0].What, tt.what) || ps[0].Fatal != tt.fatal || ps[0].Fix == "" {
-			t.Errorf("%s: %v, want one that says %q, fatal %v", name, ps, tt.what, tt.fatal)
-		}
-	}
-}
-
-func TestCovered(t *testing.T) {
-	for subject, want := range map[string]bool{
-		">": true, "mail.>": true, "mail.inbound.>": true, "mail.inbound.v1.>": true, "mail.inbound.v1.*.*.*": true, "*.*.*.*.*.*": true,
-		"mail.inbound.v1.*.*": false, "mail.inbound.v1.*.*.*.*": false, "mail.inbound.v1.a.>": false, "mail.inbound.v1.*.*.*.>": false,
-		"mail.inbound.v2.>": false, "": false,
-	} {
-		if got := covered([]string{"other", subject}); got != want {
-			t.Errorf("covered(%q) = %v", subject, got)
-		}
-	}
-}
-
-func TestNoJetStream(t *testing.T) {
-	n := devenv.TestNATS(t, func(o *server.Options) { o.JetStream = false })
-	if _, err := NewPublisher(testContext(t), connect(t, n), PublisherOptions{}); !errors.Is(err, ErrNoJetStream) {
-		t.Errorf("%v, want ErrNoJetStream", err)
-	}
-}
-
-func TestForbidden(t *testing.T) {
-	n := devenv.TestNATS(t, func(o *server.Options) {
-		o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Deny: []string{"mail.>"}},
-		}}}
-	})
-	nc, err := Connect(testContext(t), ConnectOptions{URL: strings.Replace(n.URL(), "nats://", "nats://u:p@", 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	p := newPublisher(t, nc, PublisherOptions{AckTimeout: 200 * time.Millisecond})
-	if _, err := tryPublish(testContext(t), p, numbered(1, p.Limits())); !errors.Is(err, ErrConfig) {
-		t.Errorf("%v, want ErrConfig", err)
-	}
-}
-
-func TestConnect(t *testing.T) {
-	const pass = "hunter2-Tr0ub4dor"
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close()
-	go func() {
-		for {
-			if _, err := silent.Accept(); err != nil {
-				return
-			}
-		}
-	}()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
-	locked := devenv.TestNATS(t, func(o *server.Options) { o.Username, o.Password = "u", "other" })
-	host := strings.TrimPrefix(locked.URL(), "nats://")
-	emptyCreds := filepath.Join(t.TempDir(), "creds")
-	if err := os.WriteFile(emptyCreds, []byte("nothing"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, tt := range map[string]struct {
-		o    ConnectOptions
-		want error
-		in   string
-	}{
-		"nobody listens":   {ConnectOptions{URL: "nats://u:" + pass + "@" + closed.Addr().String()}, ErrUnreachable, closed.Addr().String()},
-		"silence":          {ConnectOptions{URL: "nats://u:" + pass + "@" + silent.Addr().String(), Timeout: 300 * time.Millisecond}, ErrUnreachable, silent.Addr().String()},
-		"several":          {ConnectOptions{URL: closed.Addr().String() + ", nats://" + pass + "@" + closed.Addr().String()}, ErrUnreachable, "nats://" + closed.Addr().String() + ",nats://"},
-		"wrong password":   {ConnectOptions{URL: "nats://u:" + pass + "@" + host}, ErrConfig, host},
-		"no URL":           {ConnectOptions{}, ErrConfig, "no URL"},
-		"bad URL":          {ConnectOptions{URL: "nats://u:" + pass + "%zz@h"}, ErrConfig, "cannot be read"},
-		"bad port":         {ConnectOptions{URL: "nats://u:" + pass + "@h:port"}, ErrConfig, "cannot be read"},
-		"bad scheme":       {ConnectOptions{URL: "http://u:" + pass + "@h"}, ErrConfig, `"http"`},
-		"no creds file":    {ConnectOptions{URL: "nats://" + host, CredsFile: "/nowhere/creds"}, ErrConfig, "/nowhere/creds"},
-		"empty creds file": {ConnectOptions{URL: "nats://" + host, CredsFile: emptyCreds}, ErrConfig, "no user"},
-		"no ca file":       {ConnectOptions{URL: "nats://" + host, CAFile: "/nowhere/ca"}, ErrConfig, "/nowhere/ca"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			started := time.Now()
-			nc, err := Connect(testContext(t), tt.o)
-			if err == nil {
-				nc.Close()
-				t.Fatal("connected")
-			}
-			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.in) {
-				t.Errorf("%v, want %v naming %s", err, tt.want, tt.in)
-			}
-			if strings.Contains(err.Error(), pass) {
-				t.Errorf("%v shows the password", err)
-			}
-			if took := time.Since(started); took > 3*time.Second {
-				t.Errorf("took %v", took)
-			}
-		})
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := Connect(ctx, ConnectOptions{URL: "nats://" + silent.Addr().String()}); !errors.Is(err, ErrUnreachable) {
-		t.Errorf("ctx: %v, want ErrUnreachable", err)
 	}
 }
 

@@ -128,7 +128,7 @@ func compareSchema(t *testing.T, at string, typ reflect.Type, node, doc map[stri
 		properties, _ := node["properties"].(map[string]any)
 		required := append(asStrings(node["required"]), extra...)
 		left := maps.Clone(properties)
-		for f := range fields(typ) {
+		for f := range typ.Fields() {
 			name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if name == "-" {
 				continue
@@ -150,16 +150,6 @@ func compareSchema(t *testing.T, at string, typ reflect.Type, node, doc map[stri
 		}
 	default:
 		t.Errorf("%s: a %v", at, typ)
-	}
-}
-
-func fields(typ reflect.Type) func(func(reflect.StructField) bool) {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range typ.NumField() {
-			if !yield(typ.Field(i)) {
-				return
-			}
-		}
 	}
 }
 

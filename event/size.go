@@ -96,7 +96,7 @@ func blobLen(b *Blob) int {
 // it without HTML escaping.
 func jsonLen(s string) int {
 	n := len(s)
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		switch c := s[i]; {
 		case c >= 0x80:
 			// U+2028 and U+2029 (e2 80 a8, e2 80 a9) are written as \u2028.

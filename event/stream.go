@@ -128,6 +128,23 @@ func StreamProblems(cfg jetstream.StreamConfig) []Problem {
 	return ps
 }
 
+// BucketProblems says what is wrong with the stream of a bucket, OBJ_ and its
+// name, for the blobs of the events on the stream of ours.
+func BucketProblems(bucket, ours jetstream.StreamConfig) []Problem {
+	var ps []Problem
+	name := strings.TrimPrefix(bucket.Name, "OBJ_")
+	if bucket.MaxAge > 0 && (ours.MaxAge == 0 || bucket.MaxAge < ours.MaxAge+blobSpare) {
+		ps = append(ps, Problem{
+			What: fmt.Sprintf("bucket %s keeps blobs for %v, and stream %s events for longer or nearly as long (%v)", name, bucket.MaxAge, ours.Name, ours.MaxAge),
+			Fix:  fmt.Sprintf("nats stream edit %s --max-age %v", bucket.Name, ours.MaxAge+blobMargin),
+		})
+	}
+	if bucket.Storage == jetstream.MemoryStorage {
+		ps = append(ps, Problem{What: "bucket " + name + " is in memory: a restart of nats-server loses it", Fix: "make it again with --storage file"})
+	}
+	return ps
+}
+
 func tooSmallFix(option string) string {
 	return fmt.Sprintf("%s=65536 or more", option)
 }

@@ -56,7 +56,7 @@ func TestReadFile(t *testing.T) {
 			if _, ok := errors.AsType[*FileError](err); !ok || !strings.Contains(err.Error(), path) {
 				t.Errorf("%v does not name the file", err)
 			}
-			if tt.err == ErrMode && !strings.Contains(err.Error(), "chmod 600 "+path) {
+			if errors.Is(tt.err, ErrMode) && !strings.Contains(err.Error(), "chmod 600 "+path) {
 				t.Errorf("%v does not give the command to run", err)
 			}
 		})

@@ -1,0 +1,230 @@
+package event
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"imapsync/parse"
+)
+
+// Put stores what open reads, size bytes whose SHA-256 is the end of key,
+// unless the store has it and will keep it for as long as an event. It reports
+// whether it stored anything. Open may be called several times, once a try.
+// Memory is the same whatever the size. Several at once on one key are
+// harmless, and one that is broken off leaves nothing that can be seen.
+func (b *Blobs) Put(ctx context.Context, key string, size int64, open func() io.Reader) (stored bool, err error) {
+	for try := 1; ; try++ {
+		stored, err := b.putOnce(ctx, key, size, open)
+		if err == nil {
+			return stored, nil
+		}
+		verdict, named := judge(err)
+		if errors.Is(err, ErrBlob) {
+			verdict, named = failed, err
+		}
+		if verdict == failed || try == putTries {
+			return false, fmt.Errorf("blob %s: %w", key, named)
+		}
+		if cause := sleep(ctx, backoff(try)); cause != nil {
+			return false, fmt.Errorf("blob %s: %w: %w", key, named, cause)
+		}
+	}
+}
+
+func (b *Blobs) putOnce(ctx context.Context, key string, size int64, open func() io.Reader) (bool, error) {
+	sum := path.Base(key)
+	info, err := b.Stat(ctx, key)
+	if err != nil && !errors.Is(err, ErrBlob) {
+		return false, err
+	}
+	if err == nil && info.Size == size && info.SHA256 == sum && !b.expires(info) {
+		return false, nil
+	}
+	id := nuid.Next()
+	chunks, err := b.putChunks(ctx, id, sum, size, open())
+	if err == nil {
+		err = b.putMeta(ctx, key, id, sum, size, chunks, info.seq)
+	}
+	if err == nil {
+		return true, nil
+	}
+	b.discard(ctx, id)
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && (api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeSequenceInProcess) {
+		// Someone else has put it: the next try finds it.
+		return false, fmt.Errorf("%w: put by another: %s", ErrTimeout, api.Description)
+	}
+	return false, err
+}
+
+// expires reports whether a stored blob would not outlive an event of now.
+func (b *Blobs) expires(info BlobInfo) bool {
+	return b.refreshAfter > 0 && time.Since(info.Stored) > b.refreshAfter
+}
+
+// putChunks sends the bytes under a name that nothing refers to yet, and
+// returns once all are confirmed. A chunk that fails ends it: sent again it
+// would stand after later ones.
+func (b *Blobs) putChunks(ctx context.Context, id, sum string, size int64, r io.Reader) (_ uint32, err error) {
+	subject := b.chunkSubject(id)
+	var window [chunkWindow]jetstream.PubAckFuture
+	defer func() {
+		if err != nil {
+			settle(ctx, window[:]) // or a chunk on its way would escape the discarding
+		}
+	}()
+	var total int64
+	var n uint32
+	h := sha256.New()
+	buf := make([]byte, min(int64(b.chunk), max(size, 0)+1))
+	for {
+		length, readErr := io.ReadFull(r, buf)
+		if length > 0 {
+			slot := &window[n%chunkWindow]
+			if err := confirmed(ctx, slot); err != nil {
+				return 0, err
+			}
+			_, _ = h.Write(buf[:length])
+			total += int64(length)
+			msg := &nats.Msg{Subject: subject, Data: buf[:length], Header: nats.Header{jetstream.ExpectedStreamHeader: {"OBJ_" + b.bucket}}}
+			// The bytes are copied to the connection before this returns, and
+			// without retries never read again: buf is free.
+			future, err := b.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
+			if err != nil {
+				return 0, err
+			}
+			*slot = future
+			n++
+		}
+		if readErr == io.EOF || readErr == io.ErrUnexpectedEOF {
+			break
+		}
+		if readErr != nil {
+			return 0, fmt.Errorf("%w: read: %w", ErrBlob, readErr)
+		}
+	}
+	for i := range window {
+		if err := confirmed(ctx, &window[i]); err != nil {
+			return 0, err
+		}
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); total != size || got != sum {
+		return 0, fmt.Errorf("%w: read %d bytes with sha256 %s, want %d with %s", ErrBlob, total, got, size, sum)
+	}
+	return n, nil
+}
+
+// settle waits until nothing is on its way any more, a second at most.
+func settle(ctx context.Context, window []jetstream.PubAckFuture) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	for i := range window {
+		_ = confirmed(ctx, &window[i])
+	}
+}
+
+// confirmed waits until a chunk is stored, and empties its slot; an empty one
+// is no chunk.
+func confirmed(ctx context.Context, slot *jetstream.PubAckFuture) error {
+	future := *slot
+	if future == nil {
+		return nil
+	}
+	*slot = nil
+	select {
+	case <-future.Ok():
+		return nil
+	case err := <-future.Err():
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrTimeout, context.Cause(ctx))
+	}
+}
+
+// putMeta makes the object visible, if its metadata is still what Stat saw.
+// The chunks of an object put anew stay until they expire, for whoever reads
+// them now.
+func (b *Blobs) putMeta(ctx context.Context, key, id, sum string, size int64, chunks uint32, seen uint64) error {
+	digest, err := hex.DecodeString(sum)
+	if err != nil || len(digest) != sha256.Size {
+		return fmt.Errorf("%w: the key does not end in a sha256", ErrBlob)
+	}
+	data, err := json.Marshal(jetstream.ObjectInfo{
+		ObjectMeta: jetstream.ObjectMeta{Name: key, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(b.chunk)}},
+		Bucket:     b.bucket, NUID: id, Size: uint64(size), Chunks: chunks,
+		Digest: "SHA-256=" + base64.URLEncoding.EncodeToString(digest),
+	})
+	if err != nil {
+		return err
+	}
+	msg := &nats.Msg{Subject: b.metaSubject(key), Data: data, Header: nats.Header{
+		jetstream.MsgRollup:                 {jetstream.MsgRollupSubject},
+		jetstream.ExpectedStreamHeader:      {"OBJ_" + b.bucket},
+		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(seen, 10)},
+	}}
+	future, err := b.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return err
+	}
+	return confirmed(ctx, &future)
+}
+
+// discard takes away chunks that nothing refers to. When that fails too, they
+// expire with the bucket.
+func (b *Blobs) discard(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	_ = b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.chunkSubject(id)))
+}
+
+// put is one blob that an event names.
+type put struct {
+	key  string
+	size int64
+	open func() io.Reader
+}
+
+// blobsOf lists the blobs an event names, with where their bytes are.
+func blobsOf(ev *Event, m *parse.Message, raw []byte) ([]put, error) {
+	data := &ev.Payload.EmailData
+	var puts []put
+	sources := m.Attachments // the event lists some of them, in the same order
+	for _, a := range data.Attachments {
+		if a.Blob == nil {
+			continue
+		}
+		i := slices.IndexFunc(sources, func(s parse.Attachment) bool { return clipped(s.ID, maxIDBytes) == a.ID })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: the message has no attachment %q", ErrBlob, a.ID)
+		}
+		puts = append(puts, put{a.Blob.Key, a.Size, sources[i].Open})
+		sources = sources[i+1:]
+	}
+	text := func(blob *Blob, s string) {
+		if blob != nil {
+			puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return strings.NewReader(s) }})
+		}
+	}
+	text(data.Body.TextBlob, m.Text)
+	text(data.Body.HTMLBlob, m.HTML)
+	if data.RawMIME != nil {
+		blob := data.RawMIME.Blob
+		puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return bytes.NewReader(raw) }})
+	}
+	return puts, nil
+}

@@ -1,0 +1,72 @@
+package event
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// message writes the event as it goes over the wire.
+func message(ev *Event) (*nats.Msg, error) {
+	tenant, provider := ev.Payload.Tenant, ev.Payload.ProviderID
+	for name, token := range map[string]string{"tenant": tenant, "provider id": provider, "key": ev.Key} {
+		if !validToken(token) {
+			return nil, fmt.Errorf("%w: the %s %.128q cannot stand in a subject", ErrConfig, name, token)
+		}
+	}
+	data, err := marshal(ev)
+	if err != nil {
+		return nil, err
+	}
+	// The message id is the whole of what the subject says: the broker's
+	// window looks at ids across all subjects, and a mail sent to two
+	// mailboxes has one key and makes two events.
+	return &nats.Msg{
+		Subject: Subject(tenant, provider, ev.Key),
+		Data:    data,
+		Header: nats.Header{
+			jetstream.MsgIDHeader:               {tenant + "." + provider + "." + ev.Key},
+			jetstream.ExpectedLastSubjSeqHeader: {"0"},
+			jetstream.ExpectedStreamHeader:      {StreamName},
+			"Imapsync-Event":                    {Type},
+		},
+	}, nil
+}
+
+// validToken reports whether s can be one token of a subject and of headers,
+// and is short enough for headerReserve.
+func validToken(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	for _, r := range s {
+		if r <= ' ' || r >= 0x7f || r == '.' || r == '*' || r == '>' {
+			return false
+		}
+	}
+	return true
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }} //nolint:gochecknoglobals // a cache, not state
+
+// marshal returns the event's JSON. It leaves <, > and & alone: escaped for
+// HTML, as is json.Marshal's way, a body would be up to six times as long.
+func marshal(ev *Event) ([]byte, error) {
+	buf := buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	defer func() {
+		if buf.Cap() <= mib {
+			buffers.Put(buf)
+		}
+	}()
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(ev); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
+}
