@@ -134,9 +134,13 @@ func BucketProblems(bucket, ours jetstream.StreamConfig) []Problem {
 	var ps []Problem
 	name := strings.TrimPrefix(bucket.Name, "OBJ_")
 	if bucket.MaxAge > 0 && (ours.MaxAge == 0 || bucket.MaxAge < ours.MaxAge+blobSpare) {
+		age := ours.MaxAge + blobMargin
+		if ours.MaxAge == 0 {
+			age = 0 // for ever
+		}
 		ps = append(ps, Problem{
 			What: fmt.Sprintf("bucket %s keeps blobs for %v, and stream %s events for longer or nearly as long (%v)", name, bucket.MaxAge, ours.Name, ours.MaxAge),
-			Fix:  fmt.Sprintf("nats stream edit %s --max-age %v", bucket.Name, ours.MaxAge+blobMargin),
+			Fix:  fmt.Sprintf("nats stream edit %s --max-age %v", bucket.Name, age),
 		})
 	}
 	if bucket.Storage == jetstream.MemoryStorage {
