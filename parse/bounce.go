@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"cmp"
 	"strings"
 )
 
@@ -130,7 +131,7 @@ func isBounce(m *Message, root *part) bool {
 	}
 	from := strings.ToLower(m.From.Email)
 	if m.From.Email == UnknownSender {
-		from = strings.ToLower(m.From.Name)
+		from = strings.ToLower(cmp.Or(m.FromLiteral, m.From.Name))
 	}
 	local, _, _ := strings.Cut(from, "@")
 	switch {

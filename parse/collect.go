@@ -142,8 +142,7 @@ func (c *content) addFile(p *part, ds *defects) {
 	if e == identity && p.isMessage() {
 		open = messageOpener(body)
 	}
-	var one [1]byte
-	if n, _ := io.ReadFull(open(), one[:]); n == 0 {
+	if !holdsBytes(e, body) {
 		ds.add("attachment_empty", "part "+p.id()+" ("+p.typ.String()+") holds nothing")
 		return
 	}
@@ -154,6 +153,17 @@ func (c *content) addFile(p *part, ds *defects) {
 		ContentID:   cleanID(decodeWords(p.head.get("content-id"), "")),
 		open:        open,
 	})
+}
+
+// holdsBytes reports whether anything at all comes out of body.
+func holdsBytes(e encoding, body []byte) bool {
+	var one [1]byte
+	for _, b := range [][]byte{body[:min(len(body), 512)], body} {
+		if n, _ := io.ReadFull(newDecoder(e, b), one[:]); n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // id is the part path; a mail that is one part is part "1" (RFC 3501).

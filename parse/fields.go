@@ -49,7 +49,8 @@ func readHeader(m *Message, root *part, hint string, lim Limits, ds *defects) {
 		m.From = from[0]
 	} else {
 		raw := decodeWords(h.get("from"), hint)
-		m.From = Address{Name: strings.Trim(raw, "<> \t\""), Email: UnknownSender}
+		name, _, _ := strings.Cut(raw, "<")
+		m.From = Address{Name: strings.Trim(name, " \t\""), Email: UnknownSender}
 		m.FromLiteral = literal
 		if raw == "" {
 			ds.add("from_missing", "no From header")

@@ -60,7 +60,9 @@ func TestHostileSizes(t *testing.T) {
 				return len(m.Attachments) == 1 && strings.HasPrefix(m.Attachments[0].Name, "aaaa")
 			}},
 		{"100,000 encoded words", "From: a@example.com\r\nSubject:" + repeat(" =?utf-8?q?=C3=A4?=\r\n", 100000) + "\r\nx",
-			func(m *Message) bool { return strings.HasPrefix(m.Subject, repeat("ä", 40000)) && hasDefect(m, "header_too_long") && m.Text == "x" }},
+			func(m *Message) bool {
+				return strings.HasPrefix(m.Subject, repeat("ä", 40000)) && hasDefect(m, "header_too_long") && m.Text == "x"
+			}},
 		{"100,000 words of changing charset", "Subject:" + repeat(" =?utf-8?q?=C3=A4?=\r\n =?latin1?q?=E4?=\r\n", 25000) + plainHeader + "\r\nx",
 			func(m *Message) bool { return m.Subject == repeat("ä", 50000) }},
 		{"1 MB folded subject", "Subject:" + repeat(" word\r\n", 1<<20/7-100) + plainHeader + "\r\nx",
