@@ -82,15 +82,29 @@ func (p *part) encoding(ds *defects) encoding {
 // appendBody appends the text of p to dst, on a line of its own.
 func (c *content) appendBody(dst []byte, p *part, lim Limits, ds *defects) []byte {
 	left := lim.TextBytes - len(c.text) - len(c.html)
-	if left <= 0 {
-		ds.add("text_too_long", "text beyond the limit is left out")
-		return dst
-	}
 	raw := decodeTransfer(p.encoding(ds), p.body, left+1)
-	if len(raw) > left {
-		ds.add("text_too_long", "text beyond the limit is left out")
-		raw = raw[:left]
+	text := p.toUTF8(raw[:min(len(raw), left)], ds)
+	most := len(dst) + left
+	if len(dst) > 0 && len(text) > 0 && dst[len(dst)-1] != '\n' {
+		dst = append(dst, '\n')
 	}
+	if dst == nil {
+		dst = make([]byte, 0, len(text)+1)
+	}
+	if p.typ.minor == "plain" && strings.EqualFold(p.typ.param("format"), "flowed") {
+		text = unflow(cleanText(nil, text), strings.EqualFold(p.typ.param("delsp"), "yes"))
+	}
+	dst = cleanText(dst, text)
+	if len(raw) > left || len(dst) > most {
+		ds.add("text_too_long", "text beyond the limit is left out")
+		dst = dst[:len(shorten(viewString(dst), max(0, min(most, len(dst)))))]
+	}
+	return dst
+}
+
+// toUTF8 decodes the text of p by its label, an HTML document without one by
+// its own.
+func (p *part) toUTF8(raw []byte, ds *defects) []byte {
 	label := p.typ.param("charset")
 	cs, known := lookupCharset(label)
 	if !known && p.typ.minor == "html" && !utf8.Valid(raw) {
@@ -101,19 +115,7 @@ func (c *content) appendBody(dst []byte, p *part, lim Limits, ds *defects) []byt
 	if !known && label != "" {
 		ds.add("charset_unknown", label)
 	}
-	text := cs.toUTF8(raw)
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	if len(dst) > 0 && len(text) > 0 && dst[len(dst)-1] != '\n' {
-		dst = append(dst, '\n')
-	}
-	if dst == nil {
-		dst = make([]byte, 0, len(text)+1)
-	}
-	dst = cleanText(dst, text)
-	if over := len(c.text) + len(c.html); over < lim.TextBytes && len(dst) > lim.TextBytes {
-		dst = []byte(shorten(viewString(dst), lim.TextBytes))
-	}
-	return dst
+	return bytes.TrimPrefix(cs.toUTF8(raw), []byte("\xef\xbb\xbf"))
 }
 
 // metaCharset returns the charset an HTML document names for itself.
