@@ -10,8 +10,8 @@ import (
 // groups, semicolons between, addresses without brackets, brackets without an
 // end, whole addresses inside encoded words. Only syntactically valid
 // addresses come back; literal is what the brackets held instead when there is
-// none at all ("MAILER-DAEMON").
-func addressList(v []byte, hint string, limit int) (list []Address, literal string) {
+// none at all ("MAILER-DAEMON"), and invalid whether anything was left out.
+func addressList(v []byte, hint string, limit int) (list []Address, literal string, invalid bool) {
 	s := &addressScanner{v: unfold(v), hint: hint, limit: limit}
 	s.scan()
 	if len(s.list) == 0 && bytes.Contains(s.v, []byte("=?")) {
@@ -19,14 +19,14 @@ func addressList(v []byte, hint string, limit int) (list []Address, literal stri
 			t := &addressScanner{v: []byte(d), limit: limit}
 			t.scan()
 			if len(t.list) > 0 {
-				return t.list, ""
+				return t.list, "", t.invalid
 			}
 		}
 	}
 	if len(s.list) == 0 {
-		return nil, s.literal
+		return nil, s.literal, s.invalid
 	}
-	return s.list, ""
+	return s.list, "", s.invalid
 }
 
 type addressScanner struct {
@@ -43,6 +43,7 @@ type addressScanner struct {
 	comment  []byte
 	pending  []byte // phrase of a chunk without an address
 	literal  string
+	invalid  bool
 	glued    bool // no blank since the last word
 
 	noQuotes   bool // a quoted string was not closed: quotes are plain from there
@@ -216,6 +217,7 @@ func (s *addressScanner) emit(final bool) {
 		email, ok = validAddress(s.addr)
 	}
 	if !ok {
+		s.invalid = s.invalid || len(candidate) > 0
 		if lit := decodeWords(candidate, s.hint); s.literal == "" && s.hasAngle && !strings.ContainsAny(lit, " \t") {
 			s.literal = lit
 		}

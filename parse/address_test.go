@@ -46,7 +46,7 @@ func TestAddressList(t *testing.T) {
 		{in: ``}, {in: `<>`}, {in: `@`}, {in: `a@`}, {in: `@b`}, {in: `,,;`}, {in: `"`}, {in: `(`}, {in: `<`},
 	}
 	for _, tt := range tests {
-		got, literal := addressList([]byte(tt.in), "", 100)
+		got, literal, _ := addressList([]byte(tt.in), "", 100)
 		if diff := cmp.Diff(tt.want, got); diff != "" || literal != tt.literal {
 			t.Errorf("%q: literal %q, want %q; -want +got\n%s", tt.in, literal, tt.literal, diff)
 		}

@@ -25,7 +25,7 @@ func readBounce(root *part, c *content) *Bounce {
 		}
 	}
 	if v := root.head.get("x-failed-recipients"); b == nil && v != nil {
-		if list, _ := addressList(v, "", 1); len(list) > 0 {
+		if list, _, _ := addressList(v, "", 1); len(list) > 0 {
 			b = &Bounce{FinalRecipient: list[0].Email, Action: "failed"}
 		}
 	}

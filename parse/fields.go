@@ -67,7 +67,10 @@ func addresses(h fields, name, hint string, lim Limits, ds *defects) (out []Addr
 		if len(h[i].name) != len(name) || !equalFold(h[i].name, name) {
 			continue
 		}
-		a, l := addressList(h[i].value, hint, lim.Addresses-len(out))
+		a, l, invalid := addressList(h[i].value, hint, lim.Addresses-len(out))
+		if invalid && name != "from" {
+			ds.add("address_invalid", name+": "+decodeWords(h[i].value[:min(len(h[i].value), 200)], hint))
+		}
 		if literal == "" {
 			literal = l
 		}

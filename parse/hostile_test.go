@@ -2,6 +2,7 @@ package parse
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"strings"
 	"testing"
@@ -116,6 +117,27 @@ func measure(raw []byte) (m *Message, alloc uint64, took time.Duration) {
 	took = time.Since(start)
 	runtime.ReadMemStats(&after)
 	return m, after.TotalAlloc - before.TotalAlloc, took
+}
+
+// TestMemory holds that a file is decoded only where it is read, and that a
+// Message keeps nothing of it.
+func TestMemory(t *testing.T) {
+	raw := []byte(plainHeader + "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/zip\r\n" +
+		"Content-Transfer-Encoding: base64\r\n\r\n" + strings.Repeat(strings.Repeat("QUJD", 19)+"\r\n", 100_000) + "--b--\r\n")
+	m, alloc, _ := measure(raw)
+	if alloc > 256<<10 {
+		t.Errorf("parsing a mail of %d bytes allocated %d", len(raw), alloc)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n, err := io.Copy(io.Discard, m.Attachments[0].Open())
+	runtime.ReadMemStats(&after)
+	if n != 57*100_000 || err != nil {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > 256<<10 {
+		t.Errorf("reading %d bytes allocated %d", n, got)
+	}
 }
 
 // TestLinear repeats what a lenient reader may stumble over, a megabyte of it

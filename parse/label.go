@@ -75,7 +75,7 @@ func isList(h fields) bool {
 func recipient(h fields) string {
 	for _, name := range []string{"x-original-to", "envelope-to", "x-envelope-to", "delivered-to", "x-delivered-to", "x-rcpt-to", "x-real-to"} {
 		if v := h.get(name); v != nil {
-			if list, _ := addressList(v, "", 1); len(list) > 0 {
+			if list, _, _ := addressList(v, "", 1); len(list) > 0 {
 				return list[0].Email
 			}
 		}

@@ -27,8 +27,16 @@ func main() {
 	results := flag.String("results", "", "write the results as JSON lines, for the corpus's own checker")
 	high := flag.Bool("high", false, "only mails on which three of four references agree in every field")
 	verbose := flag.Bool("v", false, "print what was wanted and what came for each miss")
+	replies := flag.String("replies", "", "only print the reply found in each mail of this source, e.g. talon")
 	least := flag.Float64("least", 99.0, "exit 1 when fewer percent of the mails have every field right or other by a rule of ours")
 	flag.Parse()
+	if *replies != "" {
+		if err := printReplies(os.Stdout, *dir, *replies); err != nil {
+			fmt.Fprintln(os.Stderr, "corpus:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	ok, err := run(os.Stdout, *dir, *results, *high, *verbose, *least)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "corpus:", err)
