@@ -74,7 +74,7 @@ func Parse(raw []byte, lim Limits) *Message {
 		m.Text = htmlText(m.HTML, lim.TextBytes)
 	}
 	label(m, root, c)
-	if !lim.SkipReply {
+	if !lim.SkipReply && !m.IsBounce {
 		m.Reply = newReply(m)
 	}
 	m.Defects = ds.list
