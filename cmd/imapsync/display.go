@@ -1,0 +1,169 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"imapsync/db"
+	mailsync "imapsync/sync"
+)
+
+// runDisplay shows how a run goes: a line a provider on a terminal, log lines
+// elsewhere, JSON lines on standard output when asked for.
+type runDisplay struct {
+	app       *app
+	log       *slog.Logger
+	terminal  bool
+	json      bool
+	pending   bool // a progress line stands on the terminal, to be overwritten
+	lastError error
+}
+
+func newRunDisplay(a *app, output string) *runDisplay {
+	d := &runDisplay{app: a, log: a.log, json: output == "json"}
+	if d.terminal = a.logFormat == "" && isTerminal(a.stderr) && !d.json; d.terminal && !a.debug() {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	return d
+}
+
+// progress is called for every committed chunk.
+func (d *runDisplay) progress(p mailsync.Progress) {
+	if !d.terminal {
+		return
+	}
+	rate := float64(p.Done) / max(p.Elapsed.Seconds(), 0.001)
+	fmt.Fprintf(d.app.stderr, "\r\033[K%s  %d done, %d left, %.0f mail/s, %s", p.Provider.Name, p.Done, p.Left, rate, byteSize(p.Bytes))
+	d.pending = true
+}
+
+// runResult is one provider's line of `run -o json`.
+type runResult struct {
+	Tenant     string    `json:"tenant"`
+	ProviderID string    `json:"providerId"`
+	Provider   string    `json:"provider"`
+	Outcome    string    `json:"outcome"` // ok, partial, failed, busy
+	ErrorClass string    `json:"errorClass,omitempty"`
+	ErrorCode  string    `json:"errorCode,omitempty"`
+	Error      string    `json:"error,omitempty"`
+	Counts     db.Counts `json:"counts"`
+	Folders    int       `json:"folders"`
+	Left       int       `json:"left"`
+	Bytes      int64     `json:"bytes"`
+	DurationMS int64     `json:"durationMs"`
+}
+
+func (d *runDisplay) result(res mailsync.Result) {
+	r := runResult{
+		Tenant: res.Ref.Tenant, ProviderID: res.Ref.ID, Provider: res.Provider.Name, Outcome: "ok", Counts: res.Counts,
+		Folders: res.Folders, Left: res.Left, Bytes: res.Bytes, DurationMS: res.Duration.Milliseconds(),
+	}
+	switch {
+	case res.Busy:
+		r.Outcome = "busy"
+	case res.Err != nil:
+		d.lastError = res.Err
+		class, code := mailsync.Classify(res.Err)
+		r.Outcome, r.ErrorClass, r.ErrorCode, r.Error = "failed", string(class), code, oneLine(res.Err.Error())
+		if res.Partial {
+			r.Outcome = "partial"
+		}
+	}
+	d.logResult(r)
+	switch {
+	case d.json:
+		// A struct of plain fields always encodes.
+		line, _ := json.Marshal(r)
+		d.app.printf("%s\n", line)
+	case d.terminal:
+		d.clear()
+		fmt.Fprintf(d.app.stderr, "%s  %s\n", r.Provider, r.text())
+	}
+}
+
+func (d *runDisplay) logResult(r runResult) {
+	level := slog.LevelInfo
+	attrs := []any{"tenant", r.Tenant, "provider_id", r.ProviderID, "provider", r.Provider, "outcome", r.Outcome,
+		"published", r.Counts.Published, "duplicates", r.Counts.Duplicates, "skipped", r.Counts.Skipped,
+		"expunged", r.Counts.Expunged, "quarantined", r.Counts.Quarantined, "folders", r.Folders, "left", r.Left,
+		"bytes", r.Bytes, "duration_ms", r.DurationMS}
+	if r.Error != "" {
+		level = slog.LevelError
+		attrs = append(attrs, "class", r.ErrorClass, "code", r.ErrorCode, "error", r.Error)
+	}
+	d.log.Log(d.app.context(), level, "provider_done", attrs...)
+}
+
+func (r runResult) text() string {
+	if r.Outcome == "busy" {
+		return "busy: another run holds its lock"
+	}
+	text := countsText(r.Counts)
+	if r.Left > 0 {
+		text += fmt.Sprintf(", %d left", r.Left)
+	}
+	text += fmt.Sprintf(" (%s in %s)", byteSize(r.Bytes), (time.Duration(r.DurationMS) * time.Millisecond).String())
+	if r.Error != "" {
+		text += "\n  " + r.Outcome + ": " + r.Error
+	}
+	return text
+}
+
+// summary is the line of the run as a whole.
+func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
+	d.log.Info("run_done", "providers", s.Providers, "ok", s.OK, "partial", s.Partial, "failed", s.Failed, "busy", s.Busy,
+		"skipped", s.Skipped, "published", s.Counts.Published, "duplicates", s.Counts.Duplicates,
+		"quarantined", s.Counts.Quarantined, "left", s.Left, "bytes", s.Bytes, "duration_ms", took.Milliseconds())
+	if !d.terminal {
+		return
+	}
+	d.clear()
+	line := fmt.Sprintf("%d of %d providers ok: %s", s.OK, s.Providers, countsText(s.Counts))
+	for _, part := range []struct {
+		n    int
+		word string
+	}{{s.Partial, "partly failed"}, {s.Failed, "failed"}, {s.Busy, "busy"}, {s.Skipped, "not begun"}} {
+		if part.n > 0 {
+			line += fmt.Sprintf("; %d %s", part.n, part.word)
+		}
+	}
+	fmt.Fprintf(d.app.stderr, "%s, %s\n", line, took.Round(time.Millisecond))
+}
+
+func (d *runDisplay) clear() {
+	if d.pending {
+		fmt.Fprint(d.app.stderr, "\r\033[K")
+		d.pending = false
+	}
+}
+
+func countsText(c db.Counts) string {
+	text := fmt.Sprintf("%d published", c.Published)
+	for _, part := range []struct {
+		n    int
+		word string
+	}{{c.Duplicates, "duplicates"}, {c.Skipped, "skipped"}, {c.Expunged, "expunged"}, {c.Quarantined, "quarantined"}} {
+		if part.n > 0 {
+			text += fmt.Sprintf(", %d %s", part.n, part.word)
+		}
+	}
+	return text
+}
+
+// byteSize writes a number of bytes for people.
+func byteSize(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1000_000_000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

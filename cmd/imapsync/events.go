@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"imapsync/db"
+	"imapsync/event"
+)
+
+func newEvents(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "events", Short: "Read the stream of events", Args: noArgs, RunE: helpOnly}
+	cmd.AddCommand(newEventsTail(a))
+	return cmd
+}
+
+func helpOnly(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+func newEventsTail(a *app) *cobra.Command {
+	var provider, tenant, output string
+	var all bool
+	var idle time.Duration
+	var count int
+	cmd := &cobra.Command{
+		Use: "tail", Short: "Show events as they arrive, until Ctrl-C",
+		Long:    "Show events as they arrive. It reads for itself alone: nothing is acknowledged, and no\nconsumer misses anything by it.",
+		Example: "  imapsync events tail --all --idle 1s\n  imapsync events tail --provider support -o json | jq .payload.emailData.subject",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			opts := event.SubscribeOptions{NewOnly: !all, Idle: idle}
+			if tenant != "" {
+				id, err := uuid.Parse(tenant)
+				if err != nil {
+					return usageError("--tenant %q: not a UUID", tenant)
+				}
+				opts.Tenant = id.String()
+			}
+			if provider != "" {
+				ref, err := a.providerRef(ctx, provider, opts.Tenant)
+				if err != nil {
+					return err
+				}
+				opts.Tenant, opts.ProviderID = ref.Tenant, ref.ID
+			}
+			nc, err := a.openNATS(ctx)
+			if err != nil {
+				return err
+			}
+			defer nc.Close()
+			sub, err := event.Subscribe(ctx, nc, opts)
+			if err != nil {
+				return err
+			}
+			shown := 0
+			for rec, err := range sub.Events(ctx) {
+				if bad, ok := errors.AsType[*event.DecodeError](err); ok {
+					a.log.Warn("event_unreadable", "error", bad.Error())
+					continue
+				}
+				if err != nil {
+					return endOfTail(ctx, err)
+				}
+				if err := a.printEvent(rec, output); err != nil {
+					return err
+				}
+				if shown++; shown == count {
+					return nil
+				}
+			}
+			return nil
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&provider, "provider", "", "only of this provider, by name or id")
+	fs.StringVar(&tenant, "tenant", "", "only of this tenant")
+	fs.BoolVar(&all, "all", false, "begin with what is on the stream already")
+	fs.DurationVar(&idle, "idle", 0, "end when nothing came for so long (0: never)")
+	fs.IntVar(&count, "count", 0, "end after so many events (0: never)")
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+// endOfTail makes Ctrl-C an ordinary end.
+func endOfTail(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (a *app) printEvent(rec *event.Received, output string) error {
+	if output == "json" {
+		line, err := json.Marshal(rec.Event)
+		if err != nil {
+			return err
+		}
+		a.printf("%s\n", line)
+		return nil
+	}
+	mail := rec.Event.Payload.EmailData
+	folder := ""
+	if mail.IMAP != nil {
+		folder = mail.IMAP.Folder
+	}
+	a.printf("%s  %-24s  %-30s  %s", rec.Event.Timestamp.UTC().Format(time.RFC3339), oneLine(folder), mail.From.Email, oneLine(mail.Subject))
+	if n := len(mail.Attachments); n > 0 {
+		a.printf("  [%d attachments]", n)
+	}
+	a.printf("\n")
+	return nil
+}
+
+// providerRef finds a provider in the database. An id needs none when the
+// tenant is given too.
+func (a *app) providerRef(ctx context.Context, nameOrID, tenant string) (db.Ref, error) {
+	if id, err := uuid.Parse(nameOrID); err == nil && tenant != "" {
+		return db.Ref{Tenant: tenant, ID: id.String()}, nil
+	}
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return db.Ref{}, err
+	}
+	defer store.Close()
+	p, err := store.FindProvider(ctx, nameOrID, tenant)
+	if err != nil {
+		return db.Ref{}, findError(err)
+	}
+	return db.Ref{Tenant: p.Tenant, ID: p.ID}, nil
+}
+
+func newBlob(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "blob", Short: "Read attachments and raw mail", Args: noArgs, RunE: helpOnly}
+	cmd.AddCommand(&cobra.Command{
+		Use: "get KEY", Short: "Write a blob to standard output",
+		Long:    "Write an attachment or a raw mail to standard output. KEY is blob.key of an event. The bytes\nare checked against the SHA-256 in the key: on a mismatch the command fails.",
+		Example: "  imapsync blob get 0000…/7f3c…/9f86d0… > invoice.pdf",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError("blob get takes one KEY, as in an event's blob.key")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			nc, err := a.openNATS(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer nc.Close()
+			blobs, err := event.OpenBlobs(cmd.Context(), nc, event.BlobOptions{})
+			if err != nil {
+				return err
+			}
+			r, _, err := blobs.Get(cmd.Context(), args[0])
+			if errors.Is(err, event.ErrBlob) {
+				return usageError("blob %s: %w", args[0], err)
+			}
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			if _, err := io.Copy(a.stdout, r); err != nil {
+				return &exitError{exitFailed, fmt.Errorf("blob %s: %w", args[0], err)}
+			}
+			return nil
+		},
+	})
+	return cmd
+}

@@ -1,0 +1,96 @@
+// Command imapsync turns mailboxes into events: it reads new mail over IMAP and
+// publishes each message once to NATS JetStream.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Main runs the command line and returns its exit code. The first SIGINT or
+// SIGTERM asks for an orderly end, the second ends the process at once, which
+// is as safe as kill -9 is.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		if v := recover(); v != nil {
+			// No stack trace: it may hold what a server or a mail said.
+			fmt.Fprintf(stderr, "imapsync: internal error: %v\nPlease report it with the command you ran.\n", v)
+			code = exitBug
+		}
+	}()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // from here a second signal has its default effect
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		if msg := message(err); msg != "" {
+			fmt.Fprintf(stderr, "imapsync: %s\n", msg)
+		}
+	}
+	return exitCode(err)
+}
+
+// newRoot makes the command tree.
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "imapsync",
+		Short: "Turn mailboxes into events: new mail over IMAP, each message once, to NATS JetStream",
+		Long: "imapsync reads new mail over IMAP, parses it, publishes each message once as\n" +
+			"INBOUND_EMAIL_RECEIVED to NATS JetStream and keeps its place in Postgres.\n\n" + exitCodesHelp +
+			"\nEvery flag has an environment variable: IMAPSYNC_ and the flag's name in capitals\n" +
+			"(--max-message-bytes: IMAPSYNC_MAX_MESSAGE_BYTES), but for DATABASE_URL,\n" +
+			"LOCK_DATABASE_URL, NATS_URL and NATS_CREDS.",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: a.prepare,
+		Args:              noArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError("%v: see `%s --help`", err, cmd.CommandPath())
+	})
+	a.globalFlags(root.PersistentFlags())
+	root.AddGroup(
+		&cobra.Group{ID: "job", Title: "The job:"},
+		&cobra.Group{ID: "setup", Title: "Setting up:"},
+		&cobra.Group{ID: "look", Title: "Looking:"},
+	)
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, cmd := range cmds {
+			cmd.GroupID = group
+			root.AddCommand(cmd)
+		}
+	}
+	add("job", newRun(a))
+	add("setup", newMigrate(a), newSecret(a), newProvider(a))
+	add("look", newStatus(a), newParse(a), newEvents(a), newBlob(a))
+	root.AddCommand(newVersion(a))
+	root.CompletionOptions.HiddenDefaultCmd = false
+	return root
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.HasSubCommands() {
+		return usageError("unknown command %q: see `%s --help`", args[0], cmd.CommandPath())
+	}
+	return usageError("%s takes no argument, got %q", cmd.CommandPath(), args[0])
+}

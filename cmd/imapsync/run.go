@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"imapsync/db"
+	"imapsync/event"
+	"imapsync/secret"
+	mailsync "imapsync/sync"
+)
+
+// runFlags are the flags of `imapsync run`.
+type runFlags struct {
+	providers []string
+	tenant    string
+	shard     string
+	failOn    string
+	deadline  time.Duration
+	output    string
+	options   mailsync.Options
+	limits    event.Limits
+}
+
+func newRun(a *app) *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Read new mail of every provider that is due and publish it",
+		Long: "Read new mail once, of every provider that is active, not paused and due, or of those\n" +
+			"named with --provider whether due or not. SIGTERM finishes the chunk in hand, commits it\n" +
+			"and ends within 10 s. Killing it any other way loses and doubles nothing.\n\n" + exitCodesHelp,
+		Example: "  imapsync run\n  imapsync run --provider support --drain\n  imapsync run --shard 0/4 --deadline 50s",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
+	}
+	fs := cmd.Flags()
+	fs.StringSliceVar(&f.providers, "provider", nil, "take only this provider, by name or id (repeatable)")
+	fs.StringVar(&f.tenant, "tenant", "", "take only the providers of this tenant")
+	fs.BoolVar(&f.options.Drain, "drain", false, "go on until nothing is left, max_emails_per_sync at a time")
+	fs.IntVar(&f.options.Workers, "workers", mailsync.DefaultWorkers, "providers at a time")
+	fs.StringVar(&f.shard, "shard", "", "take part i of n of the providers, e.g. 0/4")
+	fs.DurationVar(&f.deadline, "deadline", 0, "begin nothing new after this time (0: no deadline)")
+	fs.StringVar(&f.failOn, "fail-on", "all", "all: exit 75 when every provider failed; any: exit 1 when one failed")
+	fs.Int64Var(&f.options.MaxMessageBytes, "max-message-bytes", mailsync.DefaultMaxMessageBytes, "larger messages go out as headers only")
+	fs.Int64Var(&f.options.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
+	fs.Int64Var(&f.limits.AttachmentBytes, "max-attachment-bytes", 10<<20, "largest attachment kept")
+	fs.Int64Var(&f.limits.AttachmentTotalBytes, "max-attachments-total-bytes", 25<<20, "attachments kept of one message, together")
+	fs.IntVar(&f.limits.AttachmentCount, "max-attachments", 25, "attachments kept of one message")
+	fs.DurationVar(&f.options.Timeouts.Connect, "connect-timeout", 0, "TCP and TLS handshake (0: the provider's, else 10s)")
+	fs.DurationVar(&f.options.Timeouts.Command, "command-timeout", 0, "silence of a server while it works (0: the provider's, else 30s)")
+	fs.DurationVar(&f.options.Timeouts.Literal, "literal-timeout", 0, "silence within a message body (0: the provider's, else 1m)")
+	fs.DurationVar(&f.options.Timeouts.Pass, "pass-timeout", 0, "one pass over a provider (0: the provider's, else 15m)")
+	outputFlag(cmd, &f.output)
+	return cmd
+}
+
+func (f *runFlags) check() (shardIndex, shardCount int, err error) {
+	var problems []error
+	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if f.tenant != "" {
+		if id, err := uuid.Parse(f.tenant); err != nil {
+			wrong("--tenant %q: not a UUID", f.tenant)
+		} else {
+			f.tenant = id.String()
+		}
+	}
+	if f.failOn != "all" && f.failOn != "any" {
+		wrong("--fail-on %q: use all or any", f.failOn)
+	}
+	if f.options.Workers < 1 {
+		wrong("--workers %d: at least 1", f.options.Workers)
+	}
+	if f.deadline < 0 {
+		wrong("--deadline %s: not a time in the past", f.deadline)
+	}
+	if f.options.MaxMessageBytes < 1 || f.options.MaxInFlightBytes < 1 {
+		wrong("--max-message-bytes and --max-in-flight-bytes: at least 1")
+	}
+	if f.limits.AttachmentBytes < 1 || f.limits.AttachmentTotalBytes < 1 || f.limits.AttachmentCount < 1 {
+		wrong("--max-attachment-bytes, --max-attachments-total-bytes and --max-attachments: at least 1")
+	}
+	if f.shard != "" {
+		index, count, ok := strings.Cut(f.shard, "/")
+		i, errI := strconv.Atoi(index)
+		n, errN := strconv.Atoi(count)
+		if !ok || errI != nil || errN != nil || n < 1 || i < 0 || i >= n {
+			wrong("--shard %q: use i/n with 0 <= i < n, e.g. 0/4", f.shard)
+		}
+		shardIndex, shardCount = i, n
+	}
+	if len(problems) > 0 {
+		return 0, 0, &exitError{exitUsage, errors.Join(problems...)}
+	}
+	return shardIndex, shardCount, nil
+}
+
+// grace is how long the work in hand may take once the run was asked to end.
+const grace = 8 * time.Second
+
+func (a *app) run(ctx context.Context, f *runFlags) error {
+	shardIndex, shardCount, err := f.check()
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	box, err := a.box()
+	if err != nil {
+		return err
+	}
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	refs, err := a.runRefs(ctx, store, f, shardIndex, shardCount)
+	if err != nil {
+		return err
+	}
+	locks, err := store.OpenLocks(ctx)
+	if err != nil {
+		return err
+	}
+	defer locks.Close()
+	nc, err := a.openNATS(ctx)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	pub, err := event.NewPublisher(ctx, nc, event.PublisherOptions{Limits: f.limits, Logger: a.log})
+	if err != nil {
+		return err
+	}
+
+	// Two ends: stop asks for an orderly one, work is cancelled a little later.
+	stop, work, cancel := twoEnds(ctx, f.deadline)
+	defer cancel()
+	show := newRunDisplay(a, f.output)
+	f.options.Host, _ = os.Hostname() // for people to read; empty when unknown
+	f.options.Version = version()
+	runner := &mailsync.Runner{
+		Store: store, Locks: locks, Publisher: pub, Log: show.log, Options: f.options, Stop: stop,
+		Password: func(ctx context.Context, p *db.Provider) (secret.Value, error) {
+			return store.OpenSecret(ctx, box, p.Tenant, db.PasswordName(p.ID))
+		},
+		OnProgress: show.progress, OnResult: show.result,
+	}
+	summary, err := runner.Run(work, refs)
+	show.summary(summary, time.Since(started))
+	return runError(f, summary, err, show.lastError)
+}
+
+// twoEnds derives from ctx the channel that asks for an orderly end, closed
+// with ctx or at the deadline, and the context of the work, which ends grace
+// later.
+func twoEnds(ctx context.Context, deadline time.Duration) (<-chan struct{}, context.Context, context.CancelFunc) {
+	soft, cancelSoft := context.WithCancel(ctx)
+	if deadline > 0 {
+		soft, cancelSoft = context.WithTimeout(ctx, deadline)
+	}
+	hard, cancelHard := context.WithCancelCause(context.WithoutCancel(ctx))
+	context.AfterFunc(soft, func() {
+		time.AfterFunc(grace, func() { cancelHard(errors.New("the run was asked to end")) })
+	})
+	return soft.Done(), hard, func() {
+		cancelHard(nil)
+		cancelSoft()
+	}
+}
+
+// runRefs are the providers of a run: those named, or those that are due.
+func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags, shardIndex, shardCount int) ([]db.Ref, error) {
+	if len(f.providers) == 0 {
+		return store.ProvidersDue(ctx, db.DueFilter{Tenant: f.tenant, Now: time.Now().UTC(), ShardIndex: shardIndex, ShardCount: shardCount})
+	}
+	var refs []db.Ref
+	var idle []error
+	for _, name := range f.providers {
+		p, err := store.FindProvider(ctx, name, f.tenant)
+		if err != nil {
+			return nil, findError(err)
+		}
+		switch {
+		case !p.Active || !p.AutoProcess:
+			idle = append(idle, fmt.Errorf("provider %s is not active", p.Name))
+		case p.PausedAt != nil:
+			idle = append(idle, fmt.Errorf("provider %s is paused (%s) since %s: `imapsync provider resume %s`",
+				p.Name, p.PauseReason, p.PausedAt.UTC().Format(time.RFC3339), p.ID))
+		default:
+			refs = append(refs, db.Ref{Tenant: p.Tenant, ID: p.ID})
+		}
+	}
+	if len(refs) == 0 {
+		return nil, &exitError{exitTempfail, errors.Join(idle...)}
+	}
+	for _, err := range idle {
+		a.log.Warn("provider_left_out", "error", err.Error())
+	}
+	return refs, nil
+}
+
+// findError adds where to look to the error of a provider that was not found.
+func findError(err error) error {
+	if errors.Is(err, db.ErrNotFound) {
+		return usageError("%w: `imapsync provider list` shows what there is", err)
+	}
+	return err
+}
+
+// runError decides how the run as a whole ended.
+func runError(f *runFlags, s mailsync.Summary, err, last error) error {
+	done := s.OK + s.Partial
+	switch {
+	case err != nil:
+		return err
+	case f.failOn == "any" && s.Failed+s.Partial > 0:
+		return &exitError{exitFailed, fmt.Errorf("%d of %d providers failed", s.Failed+s.Partial, s.Providers)}
+	case s.Providers == 0 || done > 0:
+		return nil
+	case s.Failed == s.Providers && s.Providers == 1:
+		return &exitError{exitTempfail, last}
+	case s.Failed == s.Providers:
+		return &exitError{exitTempfail, fmt.Errorf("every provider failed, the last with: %w", last)}
+	case s.Failed == 0 && s.Busy > 0 && len(f.providers) == 1:
+		return &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", f.providers[0])}
+	case s.Skipped == s.Providers:
+		return &exitError{exitTempfail, errors.New("nothing was begun: the run was asked to end first")}
+	}
+	return nil
+}
