@@ -14,6 +14,7 @@ import (
 type FolderState struct {
 	Folder       string        `db:"folder"`
 	UIDValidity  uint32        `db:"uid_validity"`
+	StartUID     uint32        `db:"start_uid"` // up to here nothing was to be published
 	SettledUID   uint32        `db:"settled_uid"`
 	LastUID      uint32        `db:"last_uid"`
 	UIDNext      uint32        `db:"uid_next"`
@@ -29,6 +30,10 @@ type FolderState struct {
 	LastError    string        `db:"last_error"`
 }
 
+// ResyncAccepted is the ResyncReason of a folder whose unknown messages a
+// person wants published, however many they are.
+const ResyncAccepted = "accepted"
+
 // Open reports whether the folder has UIDs that are neither final nor handled,
 // so that it must be searched even when the server reports nothing new.
 func (f *FolderState) Open() bool {
@@ -39,7 +44,7 @@ func (f *FolderState) Open() bool {
 func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderState, error) {
 	var list []*FolderState
 	err := s.pool.SelectContext(ctx, &list, `
-		SELECT folder, uid_validity, settled_uid, last_uid, uid_next, backlog, gap_passes, in_flight, resync_since,
+		SELECT folder, uid_validity, start_uid, settled_uid, last_uid, uid_next, backlog, gap_passes, in_flight, resync_since,
 			coalesce(resync_reason, '') AS resync_reason, resync_count, coalesce(paused_reason, '') AS paused_reason,
 			last_search_at, last_served_at, coalesce(last_error, '') AS last_error
 		FROM imap_folder_state WHERE tenant = $1 AND provider_id = $2 ORDER BY folder`, ref.Tenant, ref.ID)
@@ -62,11 +67,11 @@ func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) 
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, settled_uid, last_uid, uid_next,
 			backlog, gap_passes, in_flight, resync_since, resync_reason, resync_count, paused_reason,
-			last_search_at, last_served_at, last_error)
+			last_search_at, last_served_at, last_error, start_uid)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, nullif($12, ''), $13, nullif($14, ''), $15, $16,
-			nullif($17, ''))
+			nullif($17, ''), $18)
 		ON CONFLICT (tenant, provider_id, folder) DO UPDATE SET uid_validity = EXCLUDED.uid_validity,
-			settled_uid = EXCLUDED.settled_uid, last_uid = EXCLUDED.last_uid, uid_next = EXCLUDED.uid_next,
+			start_uid = EXCLUDED.start_uid, settled_uid = EXCLUDED.settled_uid, last_uid = EXCLUDED.last_uid, uid_next = EXCLUDED.uid_next,
 			backlog = EXCLUDED.backlog, gap_passes = EXCLUDED.gap_passes, in_flight = EXCLUDED.in_flight,
 			resync_since = EXCLUDED.resync_since, resync_reason = EXCLUDED.resync_reason,
 			resync_count = EXCLUDED.resync_count, paused_reason = EXCLUDED.paused_reason,
@@ -74,7 +79,7 @@ func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) 
 			last_error = EXCLUDED.last_error`,
 		fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity, f.SettledUID, f.LastUID, f.UIDNext,
 		f.Backlog, f.GapPasses, inFlight, f.ResyncSince, f.ResyncReason, f.ResyncCount, f.PausedReason,
-		f.LastSearchAt, f.LastServedAt, Clean(f.LastError))
+		f.LastSearchAt, f.LastServedAt, Clean(f.LastError), f.StartUID)
 	if err != nil {
 		return fmt.Errorf("write folder state: %w", err)
 	}
@@ -90,5 +95,27 @@ func (s *Store) SetFolder(ctx context.Context, fence Fence, f *FolderState) erro
 			return err
 		}
 		return writeFolder(ctx, tx, fence, f)
+	})
+}
+
+// RenumberFolder stores the new cursor of a folder whose messages got new UIDs,
+// with an audit entry. Quarantined messages are given up under their old UIDs:
+// they are found again under the new ones.
+func (s *Store) RenumberFolder(ctx context.Context, fence Fence, f *FolderState, audit Audit) error {
+	return s.inTx(ctx, func(tx *sqlx.Tx) error {
+		if err := fence.hold(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			DELETE FROM imap_quarantine
+			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity <> $4 AND state IN ('retry', 'released')`,
+			fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity)
+		if err != nil {
+			return fmt.Errorf("give up old uids: %w", err)
+		}
+		if err := writeFolder(ctx, tx, fence, f); err != nil {
+			return err
+		}
+		return insertAudit(ctx, tx, audit)
 	})
 }

@@ -227,6 +227,44 @@ func (s *Store) HandledAbove(ctx context.Context, ref Ref, folder string, uidVal
 	return list, nil
 }
 
+// LedgerUIDs gives what became of every UID of a folder that the ledger knows.
+func (s *Store) LedgerUIDs(ctx context.Context, ref Ref, folder string, uidValidity uint32) (map[uint32]Outcome, error) {
+	rows, err := s.pool.QueryxContext(ctx, `
+		SELECT uid, outcome FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4`,
+		ref.Tenant, ref.ID, folder, uidValidity)
+	if err != nil {
+		return nil, fmt.Errorf("read ledger: %w", wrap(err))
+	}
+	defer rows.Close()
+	known := map[uint32]Outcome{}
+	for rows.Next() {
+		var uid uint32
+		var outcome Outcome
+		if err := rows.Scan(&uid, &outcome); err != nil {
+			return nil, fmt.Errorf("read ledger: %w", wrap(err))
+		}
+		known[uid] = outcome
+	}
+	return known, wrap(rows.Err())
+}
+
+// PublishedSince lists what was published of a provider since a time, oldest
+// first.
+func (s *Store) PublishedSince(ctx context.Context, ref Ref, since time.Time) ([]Message, error) {
+	var list []Message
+	err := s.pool.SelectContext(ctx, &list, `
+		SELECT folder, uid_validity, uid, event_key, coalesce(message_id, '') AS message_id, outcome,
+			coalesce(stream_seq, 0) AS stream_seq, size, attempts, processed_at
+		FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND processed_at >= $3
+		ORDER BY processed_at, uid`, ref.Tenant, ref.ID, since)
+	if err != nil {
+		return nil, fmt.Errorf("read ledger: %w", wrap(err))
+	}
+	return list, nil
+}
+
 // Known is a message of the provider that has been published.
 type Known struct {
 	EventKey  string `db:"event_key"`

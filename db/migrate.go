@@ -101,7 +101,7 @@ func openMigrations(ctx context.Context, opts Options, log *slog.Logger) (*goose
 // SchemaVersion returns the version the database has and the one this binary
 // needs, in bare numbers of migration files.
 func (s *Store) SchemaVersion(ctx context.Context) (have, want int64, err error) {
-	want, err = binaryVersion()
+	want, err = BinaryVersion()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -127,7 +127,8 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	return nil
 }
 
-func binaryVersion() (int64, error) {
+// BinaryVersion is the schema version that this binary needs.
+func BinaryVersion() (int64, error) {
 	entries, err := migrations.FS.ReadDir(".")
 	if err != nil {
 		return 0, fmt.Errorf("read migrations: %w", err)

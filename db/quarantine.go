@@ -11,7 +11,8 @@ import (
 )
 
 // The states of a quarantined message. One in retry is tried again by itself,
-// one that is dead waits for a person.
+// one that is dead waits for a person, one that is released goes out by its
+// headers alone at the next pass.
 const (
 	QuarantineRetry     = "retry"
 	QuarantineDead      = "dead"
@@ -67,12 +68,13 @@ const quarantineSelect = `
 		created_at, updated_at
 	FROM imap_quarantine`
 
-// QuarantineDue lists the messages of a provider whose next attempt is due,
-// the longest waiting first.
+// QuarantineDue lists the messages of a provider that the next pass takes: those
+// whose next attempt is due, the longest waiting first, and those released.
 func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit int) ([]Quarantine, error) {
 	var list []Quarantine
 	err := s.pool.SelectContext(ctx, &list, quarantineSelect+`
-		WHERE tenant = $1 AND provider_id = $2 AND state = 'retry' AND (next_attempt_at IS NULL OR next_attempt_at <= $3)
+		WHERE tenant = $1 AND provider_id = $2
+			AND (state = 'released' OR state = 'retry' AND (next_attempt_at IS NULL OR next_attempt_at <= $3))
 		ORDER BY next_attempt_at NULLS FIRST, folder, uid LIMIT $4`, ref.Tenant, ref.ID, now, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read quarantine: %w", wrap(err))
@@ -120,4 +122,65 @@ func writeQuarantine(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) er
 		return fmt.Errorf("leave quarantine: %w", err)
 	}
 	return nil
+}
+
+// QuarantineFilter says which quarantined messages to list. Empty fields match all.
+type QuarantineFilter struct {
+	Tenant     string
+	ProviderID string
+	State      string
+	Limit      int
+}
+
+// ListQuarantine lists quarantined messages, the newest first.
+func (s *Store) ListQuarantine(ctx context.Context, f QuarantineFilter) ([]Quarantine, error) {
+	var list []Quarantine
+	err := s.pool.SelectContext(ctx, &list, quarantineSelect+`
+		WHERE ($1 = '' OR tenant::text = $1) AND ($2 = '' OR provider_id::text = $2) AND ($3 = '' OR state = $3)
+		ORDER BY created_at DESC, id LIMIT $4`, f.Tenant, f.ProviderID, f.State, f.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("list quarantine: %w", wrap(err))
+	}
+	return list, nil
+}
+
+// FindQuarantine finds a quarantined message by its id, or ErrNotFound.
+func (s *Store) FindQuarantine(ctx context.Context, id, tenant string) (*Quarantine, error) {
+	var list []Quarantine
+	err := s.pool.SelectContext(ctx, &list, quarantineSelect+`
+		WHERE id::text = $1 AND ($2 = '' OR tenant::text = $2)`, id, tenant)
+	if err != nil {
+		return nil, fmt.Errorf("find quarantine: %w", wrap(err))
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("quarantined message %s: %w", id, ErrNotFound)
+	}
+	return &list[0], nil
+}
+
+// SetQuarantineState moves a quarantined message on: to retry it is due at once
+// and has all its attempts again; a discarded one counts as skipped.
+func (s *Store) SetQuarantineState(ctx context.Context, q *Quarantine, state string, audit Audit) error {
+	return s.inTx(ctx, func(tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			UPDATE imap_quarantine SET state = $3, updated_at = $4, next_attempt_at = NULL,
+				attempts = CASE WHEN $3 = 'retry' THEN 0 ELSE attempts END
+			WHERE tenant = $1 AND id = $2`, q.Tenant, q.ID, state, audit.At)
+		if err != nil {
+			return fmt.Errorf("set quarantine state: %w", err)
+		}
+		outcome := Quarantined
+		if state == QuarantineDiscarded {
+			outcome = Skipped
+		}
+		_, err = tx.ExecContext(ctx, `
+			UPDATE imap_messages SET outcome = $6, reason = $7
+			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = $5
+				AND outcome IN ('quarantined', 'skipped')`,
+			q.Tenant, q.ProviderID, q.Folder, q.UIDValidity, q.UID, string(outcome), state)
+		if err != nil {
+			return fmt.Errorf("set outcome: %w", err)
+		}
+		return insertAudit(ctx, tx, audit)
+	})
 }

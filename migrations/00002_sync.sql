@@ -52,12 +52,14 @@ CREATE TABLE imap_sync_state (
 );
 
 -- The cursor, one row a folder. Every UID up to settled_uid is final;
--- last_uid is the highest that was handled.
+-- last_uid is the highest that was handled; what lies up to start_uid was there
+-- before and is not ours to publish.
 CREATE TABLE imap_folder_state (
     tenant           uuid        NOT NULL,
     provider_id      uuid        NOT NULL,
     folder           text        NOT NULL,
     uid_validity     bigint      NOT NULL,
+    start_uid        bigint      NOT NULL DEFAULT 0,
     settled_uid      bigint      NOT NULL DEFAULT 0,
     last_uid         bigint      NOT NULL DEFAULT 0,
     uid_next         bigint      NOT NULL DEFAULT 0,

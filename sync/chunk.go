@@ -30,12 +30,14 @@ type message struct {
 	attempts   int  // before this one
 	killed     int  // passes that were killed while handling it
 	retry      bool // it comes from the quarantine
+	released   bool // a person let it go out by its headers alone
 	headerOnly bool // too large to be downloaded
 	raw        []byte
 	parsed     *parse.Message
 	event      *event.Event
 	ack        *event.Ack
 	known      bool // published before, under whatever UID
+	again      bool // the stream has lost it: publish it though it is known
 	expunged   bool
 	failure    *failure
 }
@@ -189,7 +191,7 @@ func (f *folderPass) look(messages []*message) error {
 		switch {
 		case ok:
 			m.listed = l
-			m.headerOnly = l.size > f.runner.Options.MaxMessageBytes
+			m.headerOnly = m.released || l.size > f.runner.Options.MaxMessageBytes
 		default:
 			still, err := f.session.searchRange(m.uid, m.uid, nil)
 			if err != nil {
@@ -366,6 +368,9 @@ func (f *folderPass) fetchAll(whole, headers []uint32, use func(uid uint32, raw 
 	return nil
 }
 
+// defectReleased marks an event that a person let out of the quarantine.
+const defectReleased = "released_from_quarantine"
+
 // exchangeStub is what some servers put in place of a message they cannot
 // convert.
 const exchangeStub = "Retrieval using the IMAP4 protocol failed"
@@ -424,7 +429,7 @@ func (f *folderPass) parse(m *message, reused bool) {
 		}
 	}()
 	if m.parsed == nil {
-		m.parsed = parse.Parse(m.raw, f.parseLimits)
+		m.parsed = parse.Parse(m.raw, parse.Limits{})
 	}
 	d := event.Delivery{
 		Tenant: f.provider.Tenant, ProviderID: f.provider.ID, InboundDefaultsID: f.provider.DefaultsID,
@@ -435,6 +440,10 @@ func (f *folderPass) parse(m *message, reused bool) {
 	if m.headerOnly {
 		d.KeepRaw = false
 		d.Skipped = []event.SkipReason{{Type: "raw_mime", Reason: event.SkipRawMIMEBytes, Size: m.size, Cap: f.runner.Options.MaxMessageBytes}}
+	}
+	if m.released {
+		d.Skipped = nil
+		d.Defects = []event.Defect{{Code: defectReleased, Detail: "the body could not be handled; the message was released from quarantine by its headers"}}
 	}
 	m.event = event.New(m.parsed, d, f.limits)
 }
@@ -469,7 +478,7 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 			continue
 		}
 		id := db.Clean(m.parsed.MessageID)
-		if m.known = byKey[m.event.Key]; m.known {
+		if m.known = byKey[m.event.Key] && !m.again; m.known {
 			continue
 		}
 		if other := byID[id]; id != "" && other != "" && other != m.event.Key {

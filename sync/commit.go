@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -28,7 +31,7 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 		step.Bytes += int64(len(m.raw))
 		switch {
 		case row.Outcome == db.Quarantined:
-			step.Failures = append(step.Failures, f.quarantine(m, now))
+			step.Failures = append(step.Failures, f.quarantine(ctx, m, now))
 		case m.retry:
 			step.Retried = append(step.Retried, m.uid)
 		}
@@ -95,13 +98,13 @@ func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db
 const maxAttempts = 5
 
 // quarantine describes a failed message and when it is tried again.
-func (f *folderPass) quarantine(m *message, now time.Time) db.Failure {
+func (f *folderPass) quarantine(ctx context.Context, m *message, now time.Time) db.Failure {
 	q := db.Failure{
 		UID: m.uid, State: db.QuarantineRetry, Stage: m.failure.stage, ErrorCode: m.failure.code,
 		Error: m.failure.err.Error(), Attempts: m.attempts + 1, Size: m.size,
 	}
 	if q.Attempts >= maxAttempts {
-		q.State = db.QuarantineDead
+		q.State, q.RawBlobKey = db.QuarantineDead, f.keepRaw(ctx, m)
 	} else {
 		next := now.Add(time.Minute << (2 * (q.Attempts - 1)))
 		q.NextAttemptAt = &next
@@ -115,6 +118,26 @@ func (f *folderPass) quarantine(m *message, now time.Time) db.Failure {
 	f.log.Warn("message_quarantined", "uid", m.uid, "stage", q.Stage, "code", q.ErrorCode, "error", q.Error,
 		"attempts", q.Attempts, "state", q.State)
 	return q
+}
+
+// keepRaw stores the mail of a message that is given up, so that it outlives
+// the mailbox. It returns the key of the blob, empty when there is none: the
+// message still stands on the server then.
+func (f *folderPass) keepRaw(ctx context.Context, m *message) string {
+	if len(m.raw) == 0 || m.headerOnly {
+		return ""
+	}
+	sum := sha256.Sum256(m.raw)
+	key := event.BlobKey(f.provider.Tenant, f.provider.ID, hex.EncodeToString(sum[:]))
+	blobs, err := f.runner.Publisher.Blobs(ctx)
+	if err == nil {
+		_, err = blobs.Put(ctx, key, int64(len(m.raw)), func() io.Reader { return bytes.NewReader(m.raw) })
+	}
+	if err != nil {
+		f.log.Warn("raw_not_kept", "uid", m.uid, "error", err.Error())
+		return ""
+	}
+	return key
 }
 
 // handledWith is the ledger above the cursor as it will be after the commit.
@@ -142,7 +165,8 @@ func (f *folderPass) suspects(ctx context.Context, uids []uint32) ([]*message, e
 	var all, singly []*message
 	for _, q := range f.retries[f.status.Name] {
 		if q.UIDValidity == f.state.UIDValidity {
-			all = append(all, &message{listed: listed{uid: q.UID, size: q.Size}, attempts: q.Attempts, retry: true, killed: killed[q.UID]})
+			all = append(all, &message{listed: listed{uid: q.UID, size: q.Size}, attempts: q.Attempts, retry: true,
+				released: q.State == db.QuarantineReleased, killed: killed[q.UID]})
 			delete(killed, q.UID)
 		}
 	}

@@ -28,10 +28,35 @@ type folderPass struct {
 // folder handles up to budget messages of one folder, lowest UID first. It
 // returns how many it handled and how many are known to be left.
 func (ps *pass) folder(ctx context.Context, status mailboxStatus, budget int) (taken, backlog int, err error) {
-	f := &folderPass{pass: ps, status: status, log: ps.log.With("folder", status.Name)}
-	selected, err := ps.session.examine(status.Name)
+	f, exists, err := ps.open(ctx, status)
 	if err != nil {
 		return 0, 0, err
+	}
+	uids, err := f.search(ctx, exists)
+	if err != nil {
+		return 0, 0, err
+	}
+	if f.state.ResyncSince != nil {
+		if uids, err = f.reconcileRenumbered(ctx, uids); err != nil {
+			return f.taken, int(f.state.Backlog), err
+		}
+	}
+	defer func() { ps.states[status.Name] = f.state }()
+	take := uids[:min(len(uids), budget)]
+	if len(take) > 0 {
+		f.log.Info("new_messages", "count", len(uids), "taking", len(take))
+	}
+	err = f.handle(ctx, take)
+	return f.taken, int(f.state.Backlog), errors.Join(err, f.landed(ctx))
+}
+
+// open selects a folder read-only and loads its cursor. exists is how many
+// messages it holds.
+func (ps *pass) open(ctx context.Context, status mailboxStatus) (f *folderPass, exists uint32, err error) {
+	f = &folderPass{pass: ps, status: status, log: ps.log.With("folder", status.Name)}
+	selected, err := ps.session.examine(status.Name)
+	if err != nil {
+		return nil, 0, err
 	}
 	if selected.UIDValidity != 0 {
 		f.status.UIDValidity = selected.UIDValidity
@@ -40,25 +65,9 @@ func (ps *pass) folder(ctx context.Context, status mailboxStatus, budget int) (t
 		f.status.UIDNext = uint32(selected.UIDNext)
 	}
 	if f.status.UIDValidity == 0 {
-		return 0, 0, transient("uidvalidity_unknown", errors.New("the server gives no UIDVALIDITY, so no place in the folder can be kept; nothing was read"))
+		return nil, 0, transient("uidvalidity_unknown", errors.New("the server gives no UIDVALIDITY, so no place in the folder can be kept; nothing was read"))
 	}
-	if err := f.load(ctx); err != nil {
-		return 0, 0, err
-	}
-	uids, err := f.search(ctx, selected.NumMessages)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer func() { ps.states[status.Name] = f.state }()
-	take := uids[:min(len(uids), budget)]
-	if len(take) > 0 {
-		f.log.Info("new_messages", "count", len(uids), "taking", len(take))
-	}
-	err = f.handle(ctx, take)
-	if len(f.state.InFlight) > 0 {
-		err = errors.Join(err, f.landed(ctx))
-	}
-	return f.taken, int(f.state.Backlog), err
+	return f, selected.NumMessages, f.load(ctx)
 }
 
 // landed takes back that messages are being handled: the pass ends before
@@ -66,6 +75,9 @@ func (ps *pass) folder(ctx context.Context, status mailboxStatus, budget int) (t
 func (f *folderPass) landed(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishPatience)
 	defer cancel()
+	if len(f.state.InFlight) == 0 {
+		return nil
+	}
 	f.state.InFlight = nil
 	err := f.runner.Store.SetFolder(ctx, f.fence, f.state)
 	if errors.Is(err, db.ErrFenced) {
@@ -89,8 +101,15 @@ func (f *folderPass) load(ctx context.Context) error {
 			return err
 		}
 		return f.runner.Store.SetFolder(ctx, f.fence, f.state)
-	case f.state.UIDValidity != f.status.UIDValidity:
-		return f.renumbered(ctx, fmt.Sprintf("UIDVALIDITY changed from %d to %d", f.state.UIDValidity, f.status.UIDValidity))
+	case f.state.PausedReason != "":
+		return config("folder_paused", fmt.Errorf("paused: %s", f.state.PausedReason))
+	}
+	reason, err := f.numberedAnew()
+	if err != nil {
+		return err
+	}
+	if reason != "" {
+		return f.renumbered(ctx, reason)
 	}
 	f.handled, err = f.runner.Store.HandledAbove(ctx, f.ref, f.status.Name, f.state.UIDValidity, f.state.SettledUID)
 	return err
@@ -133,7 +152,7 @@ func (f *folderPass) firstLook() (*db.FolderState, error) {
 	default:
 		st.SettledUID = uids[0] - 1
 	}
-	st.LastUID = st.SettledUID
+	st.LastUID, st.StartUID = st.SettledUID, st.SettledUID
 	return st, nil
 }
 
@@ -164,35 +183,6 @@ func ParseSince(s string, now time.Time) (time.Time, error) {
 	return now.UTC().AddDate(0, 0, -days).Truncate(24 * time.Hour), nil
 }
 
-// renumbered begins a new cursor after the server has given the messages new
-// UIDs. What was published before is known by its event key, so the search
-// takes in more than what is surely new: all unread mail, and all that came
-// since two days before the last pass, whoever has read it meanwhile.
-func (f *folderPass) renumbered(ctx context.Context, reason string) error {
-	since := time.Now().UTC()
-	if f.state.LastSearchAt != nil {
-		since = *f.state.LastSearchAt
-	}
-	since = since.AddDate(0, 0, -2).Truncate(24 * time.Hour)
-	if old := f.state.ResyncSince; old != nil && old.Before(since) {
-		since = *old // the last one was not finished
-	}
-	uids, err := f.session.searchRange(1, maxUID, nil)
-	if err != nil {
-		return err
-	}
-	st := &db.FolderState{
-		Folder: f.status.Name, UIDValidity: f.status.UIDValidity, ResyncSince: &since, ResyncReason: reason,
-		ResyncCount: f.state.ResyncCount + 1, LastServedAt: f.state.LastServedAt, LastSearchAt: f.state.LastSearchAt,
-	}
-	if len(uids) > 0 {
-		st.LastUID = slices.Max(uids)
-	}
-	f.state, f.handled = st, nil
-	f.log.Warn("folder_renumbered", "reason", reason, "since", since)
-	return f.runner.Store.SetFolder(ctx, f.fence, st)
-}
-
 // search lists the UIDs to handle, ascending, and settles what is known to be
 // final without them.
 func (f *folderPass) search(ctx context.Context, exists uint32) ([]uint32, error) {
@@ -207,7 +197,8 @@ func (f *folderPass) search(ctx context.Context, exists uint32) ([]uint32, error
 	uids := wanted(found, f.state, f.handled)
 	if f.state.ResyncSince != nil && !slices.ContainsFunc(uids, func(uid uint32) bool { return uid <= f.state.LastUID }) {
 		// All that the new numbering was searched for is handled.
-		f.state.SettledUID, f.state.ResyncSince, f.state.ResyncReason = f.state.LastUID, nil, ""
+		f.state.SettledUID, f.state.StartUID = f.state.LastUID, f.state.LastUID
+		f.state.ResyncSince, f.state.ResyncReason = nil, ""
 		f.handled = slices.DeleteFunc(f.handled, func(h db.Handled) bool { return h.UID <= f.state.SettledUID })
 	}
 	changed := f.state.UIDNext != f.status.UIDNext || f.state.LastSearchAt == nil
@@ -222,6 +213,9 @@ func (f *folderPass) search(ctx context.Context, exists uint32) ([]uint32, error
 		uids = wanted(append(uids, late...), f.state, f.handled)
 	} else {
 		advance(f.state, f.handled, now, false)
+	}
+	if f.state.ResyncSince == nil && f.state.ResyncCount > 0 && !f.fresh {
+		f.state.ResyncCount, changed = 0, true // a pass under the same numbering
 	}
 	open := f.state.SettledUID < f.state.LastUID || f.status.UIDNext > f.state.LastUID+1
 	if open && len(uids) == 0 && f.state.SettledUID == settled {

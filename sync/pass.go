@@ -15,19 +15,17 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
-	"imapsync/parse"
 )
 
 // pass is one pass over one provider, under its lock.
 type pass struct {
-	runner      *Runner
-	provider    *db.Provider
-	ref         db.Ref
-	fence       db.Fence
-	log         *slog.Logger
-	started     time.Time
-	limits      event.Limits
-	parseLimits parse.Limits
+	runner   *Runner
+	provider *db.Provider
+	ref      db.Ref
+	fence    db.Fence
+	log      *slog.Logger
+	started  time.Time
+	limits   event.Limits
 
 	session    *Session
 	reconnects int

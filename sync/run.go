@@ -26,7 +26,6 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
-	"imapsync/parse"
 	"imapsync/secret"
 )
 
@@ -123,8 +122,7 @@ const providerPage = 200
 // Run passes once over every provider of refs. The error is about what all of
 // them need, Postgres or NATS; a provider's own failure is in its Result.
 func (r *Runner) Run(ctx context.Context, refs []db.Ref) (Summary, error) {
-	r.Options = r.Options.withDefaults()
-	r.inFlight = semaphore.NewWeighted(r.Options.MaxInFlightBytes)
+	r.init()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
@@ -179,6 +177,11 @@ pages:
 	return summary, nil
 }
 
+func (r *Runner) init() {
+	r.Options = r.Options.withDefaults()
+	r.inFlight = semaphore.NewWeighted(r.Options.MaxInFlightBytes)
+}
+
 func (s *Summary) add(res Result) {
 	s.Counts.Plus(res.Counts)
 	s.Left += res.Left
@@ -207,8 +210,14 @@ func (r *Runner) stopping() bool {
 // errLockLost ends a pass whose lock connection died.
 var errLockLost = errors.New("the lock connection died; another run may have the provider by now")
 
-// provider takes the lock and runs the pass.
+// provider runs the pass over one provider under its lock.
 func (r *Runner) provider(ctx context.Context, p *db.Provider) Result {
+	return r.locked(ctx, p, (*pass).run)
+}
+
+// locked takes the provider's lock, does work under it and records how it
+// ended.
+func (r *Runner) locked(ctx context.Context, p *db.Provider, work func(*pass, context.Context) error) Result {
 	started := time.Now()
 	res := Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p}
 	runID := newRunID()
@@ -228,20 +237,10 @@ func (r *Runner) provider(ctx context.Context, p *db.Provider) Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeouts.Pass,
 		transient("pass_timeout", fmt.Errorf("the pass took longer than %s", timeouts.Pass)))
 	defer cancel()
-	ctx, lost := context.WithCancelCause(ctx)
-	defer lost(nil)
-	watched := make(chan struct{})
-	defer close(watched)
-	go func() {
-		select {
-		case <-lock.Lost():
-			lost(errLockLost)
-		case <-watched:
-		}
-	}()
-	ps := &pass{runner: r, provider: p, ref: res.Ref, fence: lock.Fence, log: log, started: started,
-		limits: r.eventLimits(p), parseLimits: parse.Limits{}}
-	err = ps.run(ctx)
+	ctx, unwatch := whileHeld(ctx, lock)
+	defer unwatch()
+	ps := &pass{runner: r, provider: p, ref: res.Ref, fence: lock.Fence, log: log, started: started, limits: r.eventLimits(p)}
+	err = work(ps, ctx)
 	res.Counts, res.Folders, res.Left, res.Bytes = ps.counts, ps.folders, ps.left, ps.bytes.Load()
 	res.Duration = time.Since(started)
 	if err != nil {
@@ -255,6 +254,19 @@ func (r *Runner) provider(ctx context.Context, p *db.Provider) Result {
 		res.Err = fmt.Errorf("provider %s: %w", p.ID, finishErr)
 	}
 	return res
+}
+
+// whileHeld derives a context that ends when the lock's connection dies.
+func whileHeld(ctx context.Context, lock *db.Lock) (context.Context, func()) {
+	ctx, lost := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-lock.Lost():
+			lost(errLockLost)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { lost(nil) }
 }
 
 // eventLimits are the publisher's, narrowed by the provider's own caps.

@@ -1,0 +1,90 @@
+package db
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func valid() *Provider {
+	return &Provider{
+		Tenant: DefaultTenant, Name: "support", Mailbox: "support@example.com", Host: "imap.example.com", Port: 993,
+		TLS: TLSImplicit, AuthType: AuthPassword, Username: "support@example.com", MaxEmailsPerSync: 50, Start: "recent",
+	}
+}
+
+func TestValidate(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(p *Provider)
+		want   []string // fields, in this order
+	}{
+		{"a good one", func(*Provider) {}, nil},
+		{"nothing at all", func(p *Provider) { *p = Provider{} },
+			[]string{"tenant", "name", "mailbox", "host", "port", "tls", "auth", "username", "max-emails-per-sync", "start"}},
+		{"IPv4", func(p *Provider) { p.Host = "192.0.2.1" }, nil},
+		{"IPv6", func(p *Provider) { p.Host = "2001:db8::1" }, nil},
+		{"localhost", func(p *Provider) { p.Host = "localhost" }, nil},
+		{"a digit too many", func(p *Provider) { p.Host = "192.0.2.1.1" }, []string{"host"}},
+		{"IPv6 in brackets", func(p *Provider) { p.Host = "[2001:db8::1]" }, []string{"host"}},
+		{"URL", func(p *Provider) { p.Host = "imaps://imap.example.com" }, []string{"host"}},
+		{"host and port", func(p *Provider) { p.Host = "imap.example.com:993" }, []string{"host"}},
+		{"space in host", func(p *Provider) { p.Host = "imap example" }, []string{"host"}},
+		{"umlaut in host", func(p *Provider) { p.Host = "müller.example" }, []string{"host"}},
+		{"port 0", func(p *Provider) { p.Port = 0 }, []string{"port"}},
+		{"port 65536", func(p *Provider) { p.Port = 65536 }, []string{"port"}},
+		{"highest port", func(p *Provider) { p.Port = 65535 }, nil},
+		{"mailbox without at", func(p *Provider) { p.Mailbox = "support" }, []string{"mailbox"}},
+		{"mailbox with a name", func(p *Provider) { p.Mailbox = "Support <support@example.com>" }, []string{"mailbox"}},
+		{"two mailboxes", func(p *Provider) { p.Mailbox = "a@example.com, b@example.com" }, []string{"mailbox"}},
+		{"mailbox in UTF-8", func(p *Provider) { p.Mailbox = "почта@example.com" }, nil},
+		{"a line break in the user name", func(p *Provider) { p.Username = "a\r\nA1 LOGOUT" }, []string{"username"}},
+		{"a UUID for a name", func(p *Provider) { p.Name = DefaultTenant }, []string{"name"}},
+		{"NUL in the name", func(p *Provider) { p.Name = "a\x00" }, []string{"name"}},
+		{"nil tenant", func(p *Provider) { p.Tenant = "00000000-0000-0000-0000-000000000000" }, nil},
+		{"tenant in braces", func(p *Provider) { p.Tenant = "{" + DefaultTenant + "}" }, []string{"tenant"}},
+		{"tenant in capitals", func(p *Provider) { p.Tenant = "ABCDEF00-0000-4000-8000-000000000000" }, []string{"tenant"}},
+		{"oauth2", func(p *Provider) { p.AuthType = "oauth2" }, []string{"auth"}},
+		{"folders", func(p *Provider) { p.Folders = FolderNames{"INBOX", "Support/Neu, alt", "Archive/*", "受信"} }, nil},
+		{"bad folders", func(p *Provider) { p.Folders = FolderNames{"", "a\n", "b", "b"} }, []string{"folder", "folder", "folder"}},
+		{"no budget", func(p *Provider) { p.MaxEmailsPerSync = 0 }, []string{"max-emails-per-sync"}},
+		{"CA", func(p *Provider) { p.CAPEM = "not PEM" }, []string{"ca-file"}},
+		{"TLS server name", func(p *Provider) { p.TLSServerName = "a b" }, []string{"tls-server-name"}},
+		{"defaults", func(p *Provider) { p.DefaultsID = "7" }, []string{"defaults-id"}},
+		{"timeouts", func(p *Provider) {
+			p.ConnectTimeoutMS, p.CommandTimeoutMS, p.LiteralTimeoutMS, p.PassTimeoutMS = 1, -1, 3_600_001, 86_400_001
+		}, []string{"connect-timeout", "command-timeout", "literal-timeout", "pass-timeout"}},
+		{"caps", func(p *Provider) {
+			p.MaxMessageBytes, p.MaxAttachment, p.MaxAttachments, p.MaxAttachmentN = -1, -1, -1, -1
+		}, []string{"max-message-bytes", "max-attachment-bytes", "max-attachments-total-bytes", "max-attachments"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := valid()
+			tt.change(p)
+			var got []string
+			for _, problem := range p.Validate() {
+				got = append(got, problem.Field)
+				if problem.Message == "" || strings.ContainsFunc(problem.Message, func(r rune) bool { return r < ' ' }) {
+					t.Errorf("%s: %q is not one clear line", problem.Field, problem.Message)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("fields (-want +got):\n%s%v", diff, p.Validate())
+			}
+		})
+	}
+}
+
+func TestValidStart(t *testing.T) {
+	for start, want := range map[string]bool{
+		"recent": true, "all": true, "none": true, "since:30d": true, "since:0d": true, "since:2026-01-31": true,
+		"": false, "Recent": false, "since:": false, "since:030d": false, "since:-1d": false, "since:30": false,
+		"since:2026-02-30": false, "30d": false, "since:30d ": false,
+	} {
+		if got := validStart(start); got != want {
+			t.Errorf("validStart(%q) = %v, want %v", start, got, want)
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"imapsync/db"
+)
+
+// Backfill says which old mail to publish. What the ledger knows is left out,
+// so a backfill that was broken off goes on where it was when it is run again.
+type Backfill struct {
+	Since   time.Time
+	Until   time.Time // first day that is not taken; zero for no end
+	Folders []string  // empty for the provider's own
+	DryRun  bool      // count only
+	Rate    int       // messages a second; 0 for as fast as it goes
+	OnCount func(BackfillCount)
+}
+
+// BackfillCount is what a backfill finds in one folder.
+type BackfillCount struct {
+	Folder string `json:"folder"`
+	Found  int    `json:"found"`   // in the range of dates
+	Known  int    `json:"known"`   // handled before
+	ToRead int    `json:"to_read"` // the rest
+}
+
+// Backfill publishes old mail of one provider, under its lock. Dates are those
+// the server received the mail on, by its own calendar (RFC 3501 SINCE, BEFORE).
+func (r *Runner) Backfill(ctx context.Context, p *db.Provider, b Backfill) Result {
+	r.init()
+	return r.locked(ctx, p, func(ps *pass, ctx context.Context) error { return ps.backfill(ctx, b) })
+}
+
+func (ps *pass) backfill(ctx context.Context, b Backfill) error {
+	var err error
+	if ps.states, err = ps.runner.Store.FolderStates(ctx, ps.ref); err != nil {
+		return err
+	}
+	if err := ps.connect(ctx); err != nil {
+		return err
+	}
+	defer func() { ps.session.Close() }()
+	filter := ps.provider.Folders
+	if len(b.Folders) > 0 {
+		filter = b.Folders
+	}
+	found, failed, err := ps.session.resolve(filter)
+	if err != nil {
+		return err
+	}
+	errs := ps.folderErrors(failed)
+	for _, status := range found {
+		if ps.runner.stopping() {
+			break
+		}
+		ps.folders++
+		if err := ps.backfillFolder(ctx, status, b); err != nil {
+			if ctx.Err() != nil || systemic(err) || errors.Is(err, db.ErrFenced) || !ps.session.alive() {
+				return err
+			}
+			errs = append(errs, ps.folderFailed(status.Name, err))
+		}
+	}
+	ps.partial = len(errs) > 0 && len(errs) < len(found)+len(failed)
+	return errors.Join(errs...)
+}
+
+func (ps *pass) backfillFolder(ctx context.Context, status mailboxStatus, b Backfill) error {
+	f, _, err := ps.open(ctx, status)
+	if err != nil {
+		return err
+	}
+	defer func() { ps.states[status.Name] = f.state }()
+	found, err := f.session.searchRange(1, maxUID, &imap.SearchCriteria{Since: b.Since, Before: b.Until})
+	if err != nil {
+		return err
+	}
+	known, err := ps.runner.Store.LedgerUIDs(ctx, ps.ref, status.Name, f.state.UIDValidity)
+	if err != nil {
+		return err
+	}
+	slices.Sort(found)
+	found = slices.Compact(found)
+	left := slices.DeleteFunc(slices.Clone(found), func(uid uint32) bool {
+		_, handled := known[uid]
+		return handled
+	})
+	if !b.DryRun {
+		if left, err = f.recognise(ctx, left); err != nil {
+			return err
+		}
+	}
+	if b.OnCount != nil {
+		b.OnCount(BackfillCount{Folder: status.Name, Found: len(found), Known: len(found) - len(left), ToRead: len(left)})
+	}
+	if b.DryRun {
+		return nil
+	}
+	return f.handleSlowly(ctx, left, b.Rate)
+}
+
+// handleSlowly handles messages that the cursor has passed, at most rate a second.
+func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) error {
+	size := batchUIDs
+	if rate > 0 {
+		size = min(rate, batchUIDs)
+	}
+	for batch := range slices.Chunk(uids, size) {
+		if f.runner.stopping() {
+			break
+		}
+		began := time.Now()
+		messages := make([]*message, len(batch))
+		for i, uid := range batch {
+			messages[i] = &message{listed: listed{uid: uid}}
+		}
+		if err := f.handleBatch(ctx, messages); err != nil {
+			return errors.Join(err, f.landed(ctx))
+		}
+		if rate > 0 {
+			select {
+			case <-time.After(time.Until(began.Add(time.Duration(len(batch)) * time.Second / time.Duration(rate)))):
+			case <-f.runner.Stop:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return f.landed(ctx)
+}
+
+// Republish reads messages again that the stream has lost and publishes them
+// under the same identity, under the provider's lock. It returns how many were
+// found on the server; the others are gone there too.
+func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.Message) (int, Result) {
+	r.init()
+	found := 0
+	res := r.locked(ctx, p, func(ps *pass, ctx context.Context) error {
+		var err error
+		found, err = ps.republish(ctx, lost)
+		return err
+	})
+	return found, res
+}
+
+func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
+	var err error
+	if ps.states, err = ps.runner.Store.FolderStates(ctx, ps.ref); err != nil {
+		return 0, err
+	}
+	if err := ps.connect(ctx); err != nil {
+		return 0, err
+	}
+	defer func() { ps.session.Close() }()
+	byFolder := map[string][]db.Message{}
+	for _, m := range lost {
+		byFolder[m.Folder] = append(byFolder[m.Folder], m)
+	}
+	found := 0
+	for folder, list := range byFolder {
+		f, _, err := ps.open(ctx, mailboxStatus{Name: folder})
+		if err != nil {
+			return found, fmt.Errorf("folder %q: %w", folder, err)
+		}
+		var messages []*message
+		for _, m := range list {
+			if m.UIDValidity == f.state.UIDValidity {
+				messages = append(messages, &message{listed: listed{uid: m.UID}, again: true})
+			}
+		}
+		if err := f.handleBatch(ctx, messages); err != nil {
+			return found, errors.Join(fmt.Errorf("folder %q: %w", folder, err), f.landed(ctx))
+		}
+		for _, m := range messages {
+			if !m.expunged && m.failure == nil {
+				found++
+			}
+		}
+		if err := f.landed(ctx); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,122 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"imapsync/db"
+)
+
+// FolderReport compares what the server has in a folder with the ledger.
+type FolderReport struct {
+	Folder      string   `json:"folder"`
+	UIDValidity uint32   `json:"uidValidity"`
+	OnServer    int      `json:"onServer"`
+	Before      int      `json:"before"`    // there before the provider's start: not ours to publish
+	Handled     int      `json:"handled"`   // on the server and in the ledger
+	Elsewhere   int      `json:"elsewhere"` // published under another UID or folder
+	Waiting     int      `json:"waiting"`   // above the cursor: the next passes take them
+	Quarantined int      `json:"quarantined"`
+	Missing     []uint32 `json:"missing"` // passed by the cursor and unknown: must be empty
+	Extra       int      `json:"extra"`   // in the ledger and no longer on the server
+	Error       string   `json:"error,omitempty"`
+}
+
+// Reconcile compares every folder of a provider with the ledger. It reads only
+// and takes no lock. report is called for each folder as it is done.
+func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(FolderReport)) error {
+	r.init()
+	ps := &pass{runner: r, provider: p, ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, log: r.Log, limits: r.eventLimits(p)}
+	var err error
+	if ps.states, err = r.Store.FolderStates(ctx, ps.ref); err != nil {
+		return err
+	}
+	if err := ps.connect(ctx); err != nil {
+		return fmt.Errorf("provider %s: %w", p.ID, err)
+	}
+	defer func() { ps.session.Close() }()
+	found, failed, err := ps.session.resolve(p.Folders)
+	if err != nil {
+		return fmt.Errorf("provider %s: %w", p.ID, err)
+	}
+	errs := ps.folderErrors(failed)
+	for name, err := range failed {
+		report(FolderReport{Folder: name, Error: err.Error()})
+	}
+	for _, status := range found {
+		rep, err := ps.reconcileFolder(ctx, status)
+		if err != nil {
+			rep.Error = err.Error()
+			errs = append(errs, fmt.Errorf("folder %q: %w", status.Name, err))
+		}
+		report(rep)
+		if !ps.session.alive() {
+			break
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("provider %s: %w", p.ID, err)
+	}
+	return nil
+}
+
+func (ps *pass) reconcileFolder(ctx context.Context, status mailboxStatus) (FolderReport, error) {
+	rep := FolderReport{Folder: status.Name, Missing: []uint32{}}
+	selected, err := ps.session.examine(status.Name)
+	if err != nil {
+		return rep, err
+	}
+	rep.UIDValidity = max(selected.UIDValidity, status.UIDValidity)
+	var uids []uint32
+	if selected.NumMessages > 0 {
+		if uids, err = ps.session.searchRange(1, maxUID, nil); err != nil {
+			return rep, err
+		}
+	}
+	slices.Sort(uids)
+	uids = slices.Compact(uids)
+	rep.OnServer = len(uids)
+	st := ps.states[status.Name]
+	if st == nil || st.UIDValidity != rep.UIDValidity {
+		rep.Waiting = len(uids) // the next pass looks at this folder for the first time
+		return rep, nil
+	}
+	ledger, err := ps.runner.Store.LedgerUIDs(ctx, ps.ref, status.Name, st.UIDValidity)
+	if err != nil {
+		return rep, err
+	}
+	var unknown []uint32
+	for _, uid := range uids {
+		outcome, known := ledger[uid]
+		switch {
+		case known && outcome == db.Quarantined:
+			rep.Quarantined++
+		case known:
+			rep.Handled++
+		case uid <= st.StartUID:
+			rep.Before++
+		case uid > st.SettledUID || st.ResyncSince != nil:
+			rep.Waiting++
+		default:
+			unknown = append(unknown, uid)
+		}
+		delete(ledger, uid)
+	}
+	rep.Extra = len(ledger)
+	f := &folderPass{pass: ps, status: status, state: st, log: ps.log}
+	for window := range slices.Chunk(unknown, headerWindow) {
+		elsewhere, err := f.knownByHeader(ctx, window)
+		if err != nil {
+			return rep, err
+		}
+		rep.Elsewhere += len(elsewhere)
+		for _, uid := range window {
+			if _, ok := elsewhere[uid]; !ok {
+				rep.Missing = append(rep.Missing, uid)
+			}
+		}
+	}
+	return rep, nil
+}

@@ -1,0 +1,167 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"imapsync/db"
+	"imapsync/event"
+	"imapsync/parse"
+)
+
+const (
+	// maxRenumbered changes of the numbering in a row pause a folder: its
+	// server does not keep its promise, and each change costs a search.
+	maxRenumbered = 5
+	// maxUnknown is how many messages may turn up unknown after a change
+	// before a person is asked: a restored backup must not become tickets.
+	maxUnknown = 1000
+	// headerWindow is how many headers one FETCH asks for.
+	headerWindow = 100
+)
+
+// numberedAnew tells, if so, how the server has given the messages of the
+// folder new UIDs: by another UIDVALIDITY, or by a UIDNEXT below what was
+// settled. UIDNEXT is a hint, so it is believed only when the server has
+// nothing from there on.
+func (f *folderPass) numberedAnew() (reason string, err error) {
+	if f.state.UIDValidity != f.status.UIDValidity {
+		return fmt.Sprintf("UIDVALIDITY changed from %d to %d", f.state.UIDValidity, f.status.UIDValidity), nil
+	}
+	next := f.status.UIDNext
+	if next == 0 || next > f.state.SettledUID || f.state.ResyncSince != nil {
+		return "", nil
+	}
+	above, err := f.session.searchRange(next, maxUID, nil)
+	if err != nil || len(above) > 0 {
+		return "", err
+	}
+	return fmt.Sprintf("UIDNEXT went back to %d, below %d", next, f.state.SettledUID), nil
+}
+
+// renumbered begins a new cursor after the server has given the messages new
+// UIDs. What was published before is known by its event key, so the search
+// takes in more than what is surely new: all unread mail, and all that came
+// since two days before the last pass, whoever has read it meanwhile.
+func (f *folderPass) renumbered(ctx context.Context, reason string) error {
+	since := f.started.UTC()
+	if f.state.LastSearchAt != nil {
+		since = *f.state.LastSearchAt
+	}
+	since = since.AddDate(0, 0, -2).Truncate(24 * time.Hour)
+	if old := f.state.ResyncSince; old != nil && old.Before(since) {
+		since = *old // the last one was not finished
+	}
+	uids, err := f.session.searchRange(1, maxUID, nil)
+	if err != nil {
+		return err
+	}
+	st := &db.FolderState{
+		Folder: f.status.Name, UIDValidity: f.status.UIDValidity, ResyncSince: &since, ResyncReason: reason,
+		ResyncCount: f.state.ResyncCount + 1, LastServedAt: f.state.LastServedAt, LastSearchAt: f.state.LastSearchAt,
+	}
+	if len(uids) > 0 {
+		st.LastUID = slices.Max(uids)
+	}
+	if st.ResyncCount >= maxRenumbered {
+		st.PausedReason = fmt.Sprintf("the server numbered the folder anew %d times in a row (%s); when it is mended: `imapsync provider resync %s --folder %q`",
+			st.ResyncCount, reason, f.provider.ID, f.status.Name)
+	}
+	audit := db.Audit{
+		Tenant: f.provider.Tenant, At: time.Now().UTC(), Actor: "imapsync", Action: "folder_renumbered", ProviderID: f.provider.ID,
+		Detail: db.Detail{"folder": f.status.Name, "reason": reason, "since": since.Format(time.DateOnly)},
+	}
+	if err := f.runner.Store.RenumberFolder(ctx, f.fence, st, audit); err != nil {
+		return err
+	}
+	f.log.Warn("folder_renumbered", "reason", reason, "since", since, "times", st.ResyncCount)
+	f.state, f.handled = st, nil
+	if st.PausedReason != "" {
+		return config("folder_paused", fmt.Errorf("paused: %s", st.PausedReason))
+	}
+	return nil
+}
+
+// recognise goes through messages by their headers alone and marks as duplicates what the ledger knows by its event
+// key, so that only what is unknown is downloaded. It returns the rest.
+func (f *folderPass) recognise(ctx context.Context, uids []uint32) ([]uint32, error) {
+	var unknown []uint32
+	for window := range slices.Chunk(uids, headerWindow) {
+		if f.runner.stopping() {
+			return nil, nil
+		}
+		known, err := f.knownByHeader(ctx, window)
+		if err != nil {
+			return nil, err
+		}
+		c := &chunk{}
+		for _, uid := range window {
+			if key, ok := known[uid]; ok {
+				c.messages = append(c.messages, &message{listed: listed{uid: uid}, known: true, event: &event.Event{Key: key}})
+			} else {
+				unknown = append(unknown, uid)
+			}
+		}
+		if len(c.messages) > 0 {
+			if err := f.commit(ctx, c); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return unknown, nil
+}
+
+// reconcileRenumbered leaves of the UIDs of a renumbered folder those that are
+// new. When there are too many, a person is asked first.
+func (f *folderPass) reconcileRenumbered(ctx context.Context, uids []uint32) ([]uint32, error) {
+	unknown, err := f.recognise(ctx, uids)
+	if err != nil || len(unknown) <= maxUnknown || f.state.ResyncReason == db.ResyncAccepted {
+		return unknown, err
+	}
+	st := *f.state
+	st.PausedReason = fmt.Sprintf("%s, and %d messages are unknown, more than %d; to publish them: `imapsync provider resync %s --folder %q --accept`",
+		st.ResyncReason, len(unknown), maxUnknown, f.provider.ID, f.status.Name)
+	if err := f.runner.Store.SetFolder(ctx, f.fence, &st); err != nil {
+		return nil, err
+	}
+	f.state = &st
+	return nil, config("folder_paused", fmt.Errorf("paused: %s", st.PausedReason))
+}
+
+// knownByHeader fetches headers and returns the event keys of those messages
+// that have been published. One without Message-ID cannot be told by its
+// header.
+func (f *folderPass) knownByHeader(ctx context.Context, uids []uint32) (map[uint32]string, error) {
+	keys := map[uint32]string{}
+	err := f.session.fetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) {
+		if key, ok := event.HeaderKey(parse.Parse(raw, parse.Limits{})); ok {
+			keys[uid] = key
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]string, 0, len(keys))
+	for _, key := range keys {
+		all = append(all, key)
+	}
+	found, err := f.runner.Store.KnownMessages(ctx, f.ref, all, nil)
+	if err != nil {
+		return nil, err
+	}
+	published := make(map[string]bool, len(found))
+	for _, k := range found {
+		published[k.EventKey] = true
+	}
+	for uid, key := range keys {
+		if !published[key] {
+			delete(keys, uid)
+		}
+	}
+	return keys, nil
+}
+
+// maxHeaderBytes bounds a header that is downloaded by itself.
+const maxHeaderBytes = 8 << 20
