@@ -17,12 +17,17 @@ import (
 	"imapsync/parse"
 )
 
-// mails reads the mails of the corpus: IMAPSYNC_CORPUS, or beside the project.
+// mails reads the mails of the corpus: IMAPSYNC_CORPUS, or beside the project,
+// or else parse's own few.
 func mails(b *testing.B) (raws [][]byte) {
 	dir := os.Getenv("IMAPSYNC_CORPUS")
 	if dir == "" {
 		dir = "../../shared/corpus"
+		if _, err := os.Stat(dir); err != nil {
+			dir = "../parse/testdata"
+		}
 	}
+	b.Logf("mails of %s", dir)
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".eml") {
 			return err

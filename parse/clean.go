@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strings"
 	"unicode/utf8"
-	"unsafe"
 )
 
 // cleanString returns s as valid UTF-8 without control characters: the form of
@@ -80,6 +79,17 @@ func shorten(s string, n int) string {
 	return s[:n]
 }
 
+// cut is shorten for bytes.
+func cut(b []byte, n int) []byte {
+	if len(b) <= n {
+		return b
+	}
+	for n > 0 && !utf8.RuneStart(b[n]) {
+		n--
+	}
+	return b[:max(0, n)]
+}
+
 func isASCII(b []byte) bool {
 	for len(b) >= 8 {
 		if (uint64(b[0])|uint64(b[1])|uint64(b[2])|uint64(b[3])|uint64(b[4])|uint64(b[5])|uint64(b[6])|uint64(b[7]))&0x80 != 0 {
@@ -94,10 +104,6 @@ func isASCII(b []byte) bool {
 	}
 	return true
 }
-
-// viewString reads b as a string without a copy. The string must not outlive
-// the next change to b, so it never leaves this package.
-func viewString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 

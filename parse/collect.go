@@ -97,7 +97,7 @@ func (c *content) appendBody(dst []byte, p *part, lim Limits, ds *defects) []byt
 	dst = cleanText(dst, text)
 	if len(raw) > left || len(dst) > most {
 		ds.add("text_too_long", "text beyond the limit is left out")
-		dst = dst[:len(shorten(viewString(dst), max(0, min(most, len(dst)))))]
+		dst = cut(dst, most)
 	}
 	return dst
 }

@@ -20,8 +20,8 @@ func label(m *Message, root *part, c *content) {
 	m.Security = security(root, c)
 }
 
-// value is a header field as a lower-case token.
-func (f fields) token(name string) string { return token(viewString(f.get(name))) }
+// token is the first word of a field in lower case.
+func (f fields) token(name string) string { return token(string(f.get(name))) }
 
 func importance(h fields) string {
 	switch h.token("importance") {

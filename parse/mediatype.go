@@ -52,7 +52,7 @@ func contentType(p *part, ds *defects) mediaType {
 		}
 		return mediaType{major: "text", minor: "plain", params: t.params}
 	}
-	if p.parent != nil && p.parent.typ.is("multipart", "digest") && v == nil {
+	if p.parent != nil && p.parent.typ.is("multipart", "digest") {
 		return mediaType{major: "message", minor: "rfc822"}
 	}
 	return mediaType{major: "text", minor: "plain"}

@@ -266,9 +266,9 @@ func checkDialect(m *Message, c *content, email parsemail.Email) error {
 		return fmt.Errorf("bcc")
 	case !sameAddresses(email.ReplyTo, m.ReplyTo):
 		return fmt.Errorf("reply-to")
-	case email.TextBody != viewString(c.text):
+	case email.TextBody != string(c.text):
 		return fmt.Errorf("text")
-	case email.HTMLBody != viewString(c.html):
+	case email.HTMLBody != string(c.html):
 		return fmt.Errorf("html")
 	case len(email.Attachments)+len(email.EmbeddedFiles) != len(c.files):
 		return fmt.Errorf("number of files")

@@ -38,9 +38,8 @@ func parseParams(v []byte) []param {
 		var value []byte
 		value, v = paramValue(v[eq+1:])
 		p := piece{name: name, n: -1, value: value}
-		if star := strings.IndexByte(name, '*'); star >= 0 {
-			p.name = name[:star]
-			rest := name[star+1:]
+		if bare, rest, ok := strings.Cut(name, "*"); ok {
+			p.name = bare
 			if strings.HasSuffix(rest, "*") || rest == "" {
 				p.encoded = true
 				rest = strings.TrimSuffix(rest, "*")

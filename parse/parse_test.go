@@ -107,7 +107,7 @@ func TestBoundariesAreFresh(t *testing.T) {
 func TestFileNames(t *testing.T) {
 	for in, want := range map[string]string{
 		"report.pdf": "report.pdf", "../../etc/passwd": "etc_passwd", `C:\dir\a.txt`: "C:_dir_a.txt", "..": "", "/": "", "": "",
-		"a\x00b.txt": "ab.txt", "abc\u202etxt.exe": "abctxt.exe", " x ": "x", ".profile": ".profile",
+		"a\x00b.txt": "ab.txt", "abc\u202etxt.exe": "abctxt.exe", "\tx": "x", ".profile": ".profile",
 	} {
 		if got := safeName(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)

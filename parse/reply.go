@@ -167,17 +167,17 @@ func attribution(lines []string, i int) (end int, ok bool) {
 	if first == "" || len(first) > 400 {
 		return 0, false
 	}
-	joined := ""
+	var joined strings.Builder
 	for n := i; n < len(lines) && n < i+4; n++ {
 		t := strings.TrimSpace(lines[n])
 		if t == "" || n > i && t[0] == '>' || len(t) > 400 {
 			return 0, false
 		}
-		joined += " " + t
+		joined.WriteString(" " + t)
 		t = strings.TrimRight(t, "*_- ")
 		if strings.HasSuffix(t, ":") || strings.HasSuffix(t, "：") || strings.HasSuffix(t, "wrote") {
 			if n == i || beginsAttribution(first) {
-				return n + 1, saysWrote(joined) && (beginsAttribution(first) || strings.ContainsAny(joined, "@<0123456789"))
+				return n + 1, saysWrote(joined.String()) && (beginsAttribution(first) || strings.ContainsAny(joined.String(), "@<0123456789"))
 			}
 			return 0, false
 		}

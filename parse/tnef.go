@@ -51,13 +51,13 @@ func openTNEF(c *content, p *part, lim Limits, ds *defects) bool {
 	}
 	if len(c.text) == 0 && len(c.html) == 0 {
 		text, html := t.body()
-		if len(text)+len(html) > lim.TextBytes {
-			ds.add("text_too_long", "text beyond the limit is left out")
-			text = text[:min(len(text), lim.TextBytes)]
-			html = html[:min(len(html), lim.TextBytes-len(text))]
-		}
 		if len(text)+len(html) > 0 {
 			c.text, c.html = cleanText(nil, text), cleanText(nil, html)
+			if len(c.text)+len(c.html) > lim.TextBytes {
+				ds.add("text_too_long", "text beyond the limit is left out")
+				c.text = cut(c.text, lim.TextBytes)
+				c.html = cut(c.html, lim.TextBytes-len(c.text))
+			}
 			c.hasText = len(text) > 0
 			found = true
 		}

@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 )
 
@@ -175,8 +176,7 @@ func (w *walker) match(line []byte) (level int, closing bool) {
 		return -1, false
 	}
 	line = bytes.TrimRight(line[2:], " \t\r\n")
-	for l := len(w.stack) - 1; l >= 0; l-- {
-		b := w.stack[l]
+	for l, b := range slices.Backward(w.stack) {
 		if !bytes.HasPrefix(line, b) {
 			continue
 		}

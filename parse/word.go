@@ -11,7 +11,7 @@ import (
 // windows-1252.
 func decodeWords(v []byte, hint string) string {
 	v = bytes.TrimSpace(v)
-	if bytes.Index(v, []byte("=?")) < 0 {
+	if !bytes.Contains(v, []byte("=?")) {
 		return rawString(v, hint)
 	}
 	v = unfold(v)

@@ -8,6 +8,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"flag"
@@ -65,18 +66,8 @@ func run(w io.Writer, dir, results string, high, verbose bool, least float64) (b
 	if err != nil {
 		return false, err
 	}
-	var out *json.Encoder
-	if results != "" {
-		f, err := os.Create(results)
-		if err != nil {
-			return false, err
-		}
-		defer f.Close()
-		buf := bufio.NewWriter(f)
-		defer buf.Flush()
-		out = json.NewEncoder(buf)
-	}
-
+	var written bytes.Buffer // the results file
+	out := json.NewEncoder(&written)
 	all, explained, assertions := score{}, 0, score{}
 	fields, sources := map[string]*score{}, map[string]*score{}
 	var order []string
@@ -90,10 +81,8 @@ func run(w io.Writer, dir, results string, high, verbose bool, least float64) (b
 			return false, err
 		}
 		r := read(e.Path, raw)
-		if out != nil {
-			if err := out.Encode(r); err != nil {
-				return false, err
-			}
+		if err := out.Encode(r); err != nil {
+			return false, err
 		}
 		if sources[e.Source] == nil {
 			sources[e.Source] = &score{}
@@ -124,6 +113,11 @@ func run(w io.Writer, dir, results string, high, verbose bool, least float64) (b
 				explained++
 			}
 			misses = append(misses, miss{e.Path, wrong, why})
+		}
+	}
+	if results != "" {
+		if err := os.WriteFile(results, written.Bytes(), 0o644); err != nil {
+			return false, err
 		}
 	}
 	report(w, assertions, fields, sources, order, misses, verbose)
