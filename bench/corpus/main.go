@@ -116,7 +116,7 @@ func run(w io.Writer, dir, results string, high, verbose bool, least float64) (b
 		}
 	}
 	if results != "" {
-		if err := os.WriteFile(results, written.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(results, written.Bytes(), 0o600); err != nil {
 			return false, err
 		}
 	}
