@@ -22,8 +22,38 @@ func need(t *testing.T, err error) {
 	}
 }
 
+// ownTemp gives the test a directory for temporary files, and returns what
+// reports what is left in it. t.TempDir is closed to the accounts that servers
+// run as.
+func ownTemp(t *testing.T) (left func() []string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "imapsync-test-") //nolint:usetesting // see above
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Setenv("TMPDIR", dir)
+	return func() (names []string) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return names
+	}
+}
+
 func TestDemo(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
+	left := ownTemp(t)
 	var output bytes.Buffer
 	got, err := demo(t.Context(), &printer{w: &output})
 	need(t, err)
@@ -37,15 +67,14 @@ func TestDemo(t *testing.T) {
 	if marks := strings.Count(output.String(), "✓"); marks != got.promises || marks < 10 || strings.Contains(output.String(), "✗") {
 		t.Errorf("%d promises shown as kept, %d counted", marks, got.promises)
 	}
-	left, err := os.ReadDir(os.Getenv("TMPDIR"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v (%v)", left, err)
+	if names := left(); len(names) > 0 {
+		t.Errorf("left behind: %v", names)
 	}
 }
 
 // Interrupted at any moment, the demo ends and leaves nothing behind.
 func TestDemoInterrupted(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
+	left := ownTemp(t)
 	for _, moment := range []string{"PostgreSQL", "$ imapsync migrate", "$ imapsync run"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		_, err := demo(ctx, &printer{w: &tripwire{word: moment, trip: cancel}})
@@ -54,9 +83,8 @@ func TestDemoInterrupted(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("at %q: %v, want it to be context.Canceled", moment, err)
 		}
-		left, err := os.ReadDir(os.Getenv("TMPDIR"))
-		if err != nil || len(left) > 0 {
-			t.Errorf("at %q: left behind: %v (%v)", moment, left, err)
+		if names := left(); len(names) > 0 {
+			t.Errorf("at %q: left behind: %v", moment, names)
 		}
 	}
 }

@@ -70,7 +70,7 @@ func (d *desk) work(ctx context.Context, nc *nats.Conn) ([]*event.Event, error) 
 }
 
 // file puts a mail into the ticket of its conversation, or opens one for it.
-func (d *desk) file(ev *event.Event) *ticket {
+func (d *desk) file(ev *event.Event) {
 	mail := &ev.Payload.EmailData
 	tenant := ev.Payload.Tenant
 	if t := d.mails[tenant+" "+ev.Key]; t != nil {
@@ -78,7 +78,7 @@ func (d *desk) file(ev *event.Event) *ticket {
 			t.entry(ev.Key).places = append(t.entry(ev.Key).places, ev.Payload.ProviderID)
 		}
 		d.seen[ev.ID] = true
-		return t
+		return
 	}
 	parents := answered(mail)
 	var t *ticket
@@ -104,7 +104,6 @@ func (d *desk) file(ev *event.Event) *ticket {
 			d.threads[tenant+" "+id] = t
 		}
 	}
-	return t
 }
 
 // answered lists the mails that a mail refers to, the nearest first. A bounce

@@ -51,7 +51,7 @@ func dev(ctx context.Context, out *printer) (err error) {
 }
 
 // tries are the commands that dev proposes.
-var tries = []string{ //nolint:gochecknoglobals // a list that is never written
+var tries = []string{
 	"imapsync run",
 	"imapsync events tail --all --idle 1s",
 	"imapsync status",

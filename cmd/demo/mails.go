@@ -56,7 +56,7 @@ func newFile(name string, content []byte) file {
 }
 
 //go:embed mails/*.eml
-var embedded embed.FS //nolint:gochecknoglobals // embedding has no other form
+var embedded embed.FS
 
 // written returns an embedded mail.
 func written(mailbox, folder, name string, w want) mail {
@@ -92,7 +92,8 @@ func writtenMails() []mail {
 		// A thread, with the bounce of the answer to it.
 		written(support, inbox, "lamp-1", want{subject: "Lamp flickers since Monday", from: "anna@berg.example", text: "whenever the coffee machine is on"}),
 		written(support, inbox, "lamp-2", want{subject: "Re: [Ticket] Lamp flickers since Monday", from: "anna@berg.example", text: "flickers just the same"}),
-		written(support, customers, "lamp-3", want{subject: "AW: Lamp flickers since Monday", from: "jonas@berg.example", text: "The other two lamps", html: "<blockquote>"}),
+		written(support, customers, "lamp-3", want{subject: "AW: Lamp flickers since Monday", from: "jonas@berg.example", text: "The other two lamps", html: "<blockquote>",
+			files: []file{newFile("lamps.csv", []byte("room,lamp,flickers\n1,Tide,yes\n2,Tide,yes\n3,Pier,yes\n"))}}),
 		written(support, inbox, "lamp-bounce", want{
 			subject: "Undelivered Mail Returned to Sender", from: "MAILER-DAEMON@mx.harbour.example", text: "could not", labels: []string{"bounce", "auto"},
 			files: []file{{name: "part-2.txt"}, {name: "part-3.txt"}},

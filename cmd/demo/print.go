@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -20,7 +21,7 @@ type printer struct {
 }
 
 func newPrinter(f *os.File) *printer {
-	return &printer{w: f, colour: term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""} //nolint:gosec // a file descriptor is a small number
+	return &printer{w: f, colour: term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""}
 }
 
 func (p *printer) line(format string, args ...any) {
@@ -30,9 +31,9 @@ func (p *printer) line(format string, args ...any) {
 }
 
 // step begins the next part.
-func (p *printer) step(format string, args ...any) {
+func (p *printer) step(title string) {
 	p.steps++
-	p.line("\n%s", p.bold(fmt.Sprintf("%d  %s", p.steps, fmt.Sprintf(format, args...))))
+	p.line("\n%s", p.bold(fmt.Sprintf("%d  %s", p.steps, title)))
 }
 
 func (p *printer) paint(code, s string) string {
@@ -52,7 +53,7 @@ func (p *printer) blue(s string) string  { return p.paint("36", s) }
 func (p *printer) labels(e *entry) string {
 	list := e.labels
 	if len(e.places) > 1 {
-		list = append(list[:len(list):len(list)], fmt.Sprintf("in %d mailboxes", len(e.places)))
+		list = append(slices.Clip(list), fmt.Sprintf("in %d mailboxes", len(e.places)))
 	}
 	if len(list) == 0 {
 		return ""
