@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"imapsync/db"
+)
+
+func newProvider(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "provider", Short: "Add, show, change and test mailboxes", Args: noArgs, RunE: helpOnly,
+		Long: "A provider is one mailbox account. It is named by its id, or by its name when that is unique\n" +
+			"(--tenant narrows the search).\n\n" + exitCodesHelp,
+	}
+	cmd.AddCommand(newProviderAdd(a), newProviderList(a), newProviderShow(a), newProviderSet(a), newProviderRm(a),
+		newProviderTest(a), newProviderFolders(a), newProviderPause(a), newProviderResume(a), newProviderResync(a))
+	return cmd
+}
+
+// tenantFlag adds --tenant to a command that looks for a provider.
+func tenantFlag(cmd *cobra.Command, tenant *string) {
+	cmd.Flags().StringVar(tenant, "tenant", "", "look only in this tenant, a UUID (default: all tenants)")
+	previous := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if *tenant != "" {
+			id, err := uuid.Parse(*tenant)
+			if err != nil {
+				return usageError("--tenant: %q is not a UUID", *tenant)
+			}
+			*tenant = id.String()
+		}
+		if previous != nil {
+			return previous(cmd, args)
+		}
+		return nil
+	}
+}
+
+// oneProvider accepts exactly the argument PROVIDER.
+func oneProvider(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 || args[0] == "" {
+		return usageError("%s takes one PROVIDER, its name or id: `imapsync provider list` shows what there is", cmd.CommandPath())
+	}
+	return nil
+}
+
+// findProvider finds the provider that a person means.
+func findProvider(ctx context.Context, store *db.Store, nameOrID, tenant string) (*db.Provider, error) {
+	p, err := store.FindProvider(ctx, nameOrID, tenant)
+	if errors.Is(err, db.ErrAmbiguous) {
+		return nil, usageError("%w: `imapsync provider list` shows them", err)
+	}
+	if err != nil {
+		return nil, findError(err)
+	}
+	return p, nil
+}
+
+// notef tells a person something that is not the output.
+func (a *app) notef(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
+
+// audit is the entry for something done to a provider by whoever runs this.
+func audit(p *db.Provider, action string, detail db.Detail) db.Audit {
+	return db.Audit{Tenant: p.Tenant, At: time.Now().UTC(), Actor: actor(), Action: action, ProviderID: p.ID, Detail: detail}
+}
+
+// actor is the operating system's user.
+func actor() string {
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return "uid " + strconv.Itoa(os.Getuid())
+}
+
+func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
+
+func newProviderPause(a *app) *cobra.Command {
+	var tenant string
+	cmd := &cobra.Command{
+		Use: "pause PROVIDER", Short: "Stop reading a mailbox; mail waits on the server",
+		Long:    "Stop reading a mailbox until it is resumed. A pass under way is not ended. Mail that arrives\nmeanwhile waits on the server." + exitCodesPointer,
+		Example: "  imapsync provider pause support",
+		Args:    oneProvider,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := a.openStore(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			p, err := findProvider(cmd.Context(), store, args[0], tenant)
+			if err != nil {
+				return err
+			}
+			if err := store.PauseProvider(cmd.Context(), ref(p), db.PauseManual, audit(p, "provider_paused", nil)); err != nil {
+				return err
+			}
+			a.notef("paused %s: `imapsync provider resume %s` goes on", p.Name, shellQuote(args[0]))
+			return nil
+		},
+	}
+	tenantFlag(cmd, &tenant)
+	return cmd
+}
+
+func newProviderResume(a *app) *cobra.Command {
+	var tenant string
+	var noTest bool
+	cmd := &cobra.Command{
+		Use: "resume PROVIDER", Short: "Go on reading a paused mailbox",
+		Long: "Go on reading a mailbox that was paused, by a person or because its login was refused: the\n" +
+			"connection is tested first, then failures are forgotten and the provider is due at once." + exitCodesPointer,
+		Example: "  imapsync provider resume support",
+		Args:    oneProvider,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			store, err := a.openStore(ctx)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			p, err := findProvider(ctx, store, args[0], tenant)
+			if err != nil {
+				return err
+			}
+			if !noTest {
+				box, err := a.box()
+				if err != nil {
+					return err
+				}
+				if _, err := a.checkStored(ctx, store, box, p); err != nil {
+					return withMore(err, "still as it was: --no-test resumes it anyway")
+				}
+			}
+			if err := store.ResumeProvider(ctx, ref(p), audit(p, "provider_resumed", nil)); err != nil {
+				return err
+			}
+			a.notef("resumed %s: the next run reads it", p.Name)
+			return nil
+		},
+	}
+	tenantFlag(cmd, &tenant)
+	cmd.Flags().BoolVar(&noTest, "no-test", false, "do not test the connection first")
+	return cmd
+}
+
+func newProviderRm(a *app) *cobra.Command {
+	var tenant string
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "rm PROVIDER", Short: "Remove a mailbox and all that is kept about it",
+		Long: "Remove a provider with its password, its place in every folder, its ledger and its history.\n" +
+			"The mail on the server and the events on the stream stay. Added again it has a new id and\n" +
+			"begins anew as --start says, so mail may be published again under the new id." + exitCodesPointer,
+		Example: "  imapsync provider rm support --yes",
+		Args:    oneProvider,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			store, err := a.openStore(ctx)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			p, err := findProvider(ctx, store, args[0], tenant)
+			if err != nil {
+				return err
+			}
+			if !yes {
+				if err := a.confirm(ctx, p); err != nil {
+					return err
+				}
+			}
+			detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
+			if err := store.RemoveProvider(ctx, ref(p), audit(p, "provider_removed", detail)); err != nil {
+				return err
+			}
+			a.notef("removed %s (%s)", p.Name, p.Mailbox)
+			return nil
+		},
+	}
+	tenantFlag(cmd, &tenant)
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+// confirm asks for the provider's name on a terminal.
+func (a *app) confirm(ctx context.Context, p *db.Provider) error {
+	if !isTerminal(a.stdin) {
+		return usageError("provider rm: removes %s (%s) and all that is kept about it: confirm with --yes", p.Name, p.Mailbox)
+	}
+	fmt.Fprintf(a.stderr, "Removes %s (%s) and all that is kept about it. Type its name to confirm: ", p.Name, p.Mailbox)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(a.stdin).ReadString('\n') // nothing typed: not confirmed
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case line := <-answer:
+		if line != p.Name {
+			return usageError("provider rm: %q is not %q: nothing was removed", line, p.Name)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"imapsync/db"
+	"imapsync/secret"
+)
+
+func newProviderAdd(a *app) *cobra.Command {
+	var f providerFlags
+	var pw passwordFlags
+	var tenant, output string
+	var noTest bool
+	cmd := &cobra.Command{
+		Use: "add", Short: "Add a mailbox",
+		Long: "Add a mailbox and print its id. The connection is tested first: when that fails, nothing is\n" +
+			"stored. The password comes from a file, from standard input, or from a prompt on the terminal;\n" +
+			"it is stored sealed under the key of IMAPSYNC_SECRET_KEY_FILE and never shown again.\n\n" +
+			"Time-outs and caps given here hold for this provider alone; they are taken from the command\n" +
+			"line only, since the environment's are the run's." + exitCodesPointer,
+		Example: "  imapsync provider add --mailbox support@example.com --host imap.example.com\n" +
+			"  imapsync provider add --name support --mailbox support@example.com --host imap.example.com \\\n" +
+			"      --folder INBOX --folder Support/New --start since:30d --password-file support.pw",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			p, err := f.newProvider(tenant)
+			if err != nil {
+				return err
+			}
+			fromCommandLine := pw
+			if fromCommandLine.only(f.onCommandLine); fromCommandLine.any() {
+				pw = fromCommandLine
+			}
+			f.problems = append(f.problems, pw.check(a.stdin)...)
+			if !pw.any() && !isTerminal(a.stdin) {
+				f.wrong("password-file", "missing: give --password-file FILE or --password-stdin, or run it on a terminal to be asked")
+			}
+			box, boxErr := a.box()
+			if boxErr != nil {
+				f.files = append(f.files, boxErr)
+			}
+			password := f.passwordFromFile(ctx, a, &pw)
+			if err := f.err(p); err != nil {
+				return err
+			}
+			if password.IsZero() {
+				if password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", p.Username, p.Host)); err != nil {
+					return err
+				}
+			}
+			return a.addProvider(ctx, box, p, password, noTest, output)
+		},
+	}
+	f.add(cmd)
+	pw.add(cmd.Flags())
+	cmd.Flags().StringVar(&tenant, "tenant", db.DefaultTenant, "whose mailbox it is, a UUID")
+	cmd.Flags().BoolVar(&noTest, "no-test", false, "store it without testing the connection")
+	cmd.Flags().SortFlags = false
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+// newProvider is a provider of the defaults and the flags. What is wrong is
+// kept for err.
+func (f *providerFlags) newProvider(tenant string) (*db.Provider, error) {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return nil, err
+	}
+	p := &db.Provider{
+		Tenant: tenant, ID: id.String(), Active: true, AutoProcess: true, Status: db.StatusConfiguring,
+		TLS: db.TLSImplicit, Port: defaultPort(db.TLSImplicit), AuthType: db.AuthPassword, MaxEmailsPerSync: 50,
+		Start: "recent", CreatedAt: time.Now().UTC(),
+	}
+	if id, err := uuid.Parse(tenant); err == nil {
+		p.Tenant = id.String()
+	}
+	f.apply(p, f.forNew)
+	// A missing mailbox is told once, not three times.
+	if !f.forNew("name") {
+		p.Name = cmp.Or(p.Mailbox, "-")
+	}
+	if !f.forNew("username") {
+		p.Username = cmp.Or(p.Mailbox, "-")
+	}
+	return p, nil
+}
+
+// passwordFromFile reads a password file at once, so that its faults are told
+// with all others.
+func (f *providerFlags) passwordFromFile(ctx context.Context, a *app, pw *passwordFlags) secret.Value {
+	if pw.file == "" || pw.stdin || pw.prompt {
+		return secret.Value{}
+	}
+	v, err := pw.read(ctx, a, "")
+	if err != nil {
+		f.files = append(f.files, err)
+	}
+	return v
+}
+
+func (a *app) addProvider(ctx context.Context, box *secret.Box, p *db.Provider, password secret.Value, noTest bool, output string) error {
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if p.TLS == db.TLSNone {
+		a.notef("warning: --tls none sends the password and all mail unencrypted")
+	}
+	var check *providerCheck
+	if !noTest {
+		if check, err = a.checkProvider(ctx, p, password); err != nil {
+			return withMore(err, "nothing was stored: --no-test stores it anyway")
+		}
+		p.Status = db.StatusConnected
+	}
+	sealed, err := store.SealSecret(ctx, box, p.Tenant, db.PasswordName(p.ID), password, p.CreatedAt)
+	if err != nil {
+		return err
+	}
+	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
+	err = store.AddProvider(ctx, p, []db.Secret{sealed}, audit(p, "provider_created", detail))
+	if errors.Is(err, db.ErrExists) {
+		return usageError("--mailbox: %w in tenant %s: `imapsync provider list` shows it, `imapsync provider set` changes it", err, p.Tenant)
+	}
+	if err != nil {
+		return err
+	}
+	if output == "json" {
+		return a.printJSON(addedProvider{providerView: viewOf(p), Check: check})
+	}
+	if check != nil {
+		a.notef("connected to %s as %s; it has %d folders:", p.Host, p.Username, len(check.Folders))
+		check.print(a.stderr)
+	}
+	a.notef("added %s; next: imapsync run --provider %s", p.Name, p.ID)
+	a.printf("%s\n", p.ID)
+	return nil
+}
+
+// addedProvider is what `add -o json` prints.
+type addedProvider struct {
+	providerView
+	Check *providerCheck `json:"check,omitempty"`
+}
+
+func newProviderSet(a *app) *cobra.Command {
+	var f providerFlags
+	var pw passwordFlags
+	var tenant string
+	var noTest bool
+	cmd := &cobra.Command{
+		Use: "set PROVIDER", Short: "Change settings of a mailbox",
+		Long: "Change the settings given on the command line and leave the others; the environment does not\n" +
+			"count here. When what changes concerns the connection, that is tested first, and when the\n" +
+			"test fails, nothing is stored. An empty value (--folder '', --ca-file '') goes back to the\n" +
+			"default, as 0 does for time-outs and caps. The cursor stays: another --start counts for\n" +
+			"folders that were never read." + exitCodesPointer,
+		Example: "  imapsync provider set support --max-emails-per-sync 200\n" +
+			"  imapsync provider set support --password-prompt",
+		Args: oneProvider,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			pw.only(f.onCommandLine)
+			store, err := a.openStore(ctx)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			was, err := findProvider(ctx, store, args[0], tenant)
+			if err != nil {
+				return err
+			}
+			is := *was
+			f.apply(&is, f.onCommandLine)
+			f.problems = append(f.problems, pw.check(a.stdin)...)
+			password := f.passwordFromFile(ctx, a, &pw)
+			if err := f.err(&is); err != nil {
+				return err
+			}
+			changed := changedFields(was, &is)
+			if len(changed) == 0 && !pw.any() {
+				return usageError("%s: nothing to change: give the settings to change, see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
+			}
+			if pw.any() && password.IsZero() {
+				if password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", is.Username, is.Host)); err != nil {
+					return err
+				}
+			}
+			return a.changeProvider(ctx, store, &is, changed, password, noTest)
+		},
+	}
+	f.add(cmd)
+	pw.add(cmd.Flags())
+	tenantFlag(cmd, &tenant)
+	cmd.Flags().BoolVar(&noTest, "no-test", false, "store it without testing the connection")
+	cmd.Flags().SortFlags = false
+	return cmd
+}
+
+// connectionFields are the settings that a test of the connection proves.
+var connectionFields = [...]string{"host", "port", "tls", "ca-file", "tls-server-name", "auth", "username", "folder"}
+
+func (a *app) changeProvider(ctx context.Context, store *db.Store, p *db.Provider, changed []string, password secret.Value, noTest bool) error {
+	test := !password.IsZero() || slices.ContainsFunc(changed, func(field string) bool {
+		return slices.Contains(connectionFields[:], field)
+	})
+	test = test && !noTest
+	var sealed []db.Secret
+	var box *secret.Box
+	if test || !password.IsZero() {
+		var err error
+		if box, err = a.box(); err != nil {
+			return err
+		}
+	}
+	if !password.IsZero() {
+		one, err := store.SealSecret(ctx, box, p.Tenant, db.PasswordName(p.ID), password, time.Now().UTC())
+		if err != nil {
+			return err
+		}
+		sealed = append(sealed, one)
+		changed = append(changed, "password")
+	}
+	if test {
+		var err error
+		if password.IsZero() {
+			_, err = a.checkStored(ctx, store, box, p)
+		} else {
+			_, err = a.checkProvider(ctx, p, password)
+		}
+		if err != nil {
+			return withMore(err, "nothing was changed: --no-test stores it anyway")
+		}
+	}
+	detail := db.Detail{"fields": strings.Join(changed, ", ")}
+	err := store.UpdateProvider(ctx, p, sealed, audit(p, "provider_changed", detail))
+	if errors.Is(err, db.ErrExists) && sealed == nil {
+		return usageError("--mailbox: %w in tenant %s", err, p.Tenant)
+	}
+	if err != nil {
+		return err
+	}
+	a.notef("changed %s: %s", p.Name, detail["fields"])
+	if p.PausedAt != nil {
+		a.notef("it is paused (%s): `imapsync provider resume %s` goes on", p.PauseReason, p.ID)
+	}
+	return nil
+}

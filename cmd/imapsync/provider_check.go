@@ -1,0 +1,281 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"imapsync/db"
+	"imapsync/secret"
+	mailsync "imapsync/sync"
+)
+
+// providerCheck is what a test of a connection found.
+type providerCheck struct {
+	Capabilities []string     `json:"capabilities"`
+	Folders      []folderView `json:"folders"`
+}
+
+type folderView struct {
+	mailsync.Folder
+	Configured bool `json:"configured"` // the provider reads it
+}
+
+// checkPatience bounds a test of a connection as a whole.
+const checkPatience = 2 * time.Minute
+
+// checkProvider connects, logs in, lists the folders and opens those that are
+// configured, read-only. The error is one line with its exit code. When it is
+// about folders only, the check is returned beside it.
+func (a *app) checkProvider(ctx context.Context, p *db.Provider, password secret.Value) (*providerCheck, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, &mailsync.Error{
+		Class: mailsync.Transient, Code: "timeout", Err: fmt.Errorf("the test took longer than %s", checkPatience),
+	})
+	defer cancel()
+	a.log.Debug("connection_test", "provider_id", p.ID, "host", p.Host, "port", p.Port, "tls", string(p.TLS), "username", p.Username)
+	s, err := mailsync.Connect(ctx, p, mailsync.SessionOptions{Password: password, Version: version()})
+	if err != nil {
+		return nil, checkError(p, err)
+	}
+	defer s.Close()
+	folders, err := s.Folders()
+	if err != nil {
+		return nil, checkError(p, err)
+	}
+	check := &providerCheck{Capabilities: s.Capabilities(), Folders: []folderView{}}
+	names, err := s.CheckFolders(p.Folders)
+	for _, f := range folders {
+		check.Folders = append(check.Folders, folderView{f, slices.Contains(names, f.Name)})
+	}
+	if err != nil {
+		return check, checkError(p, err)
+	}
+	return check, nil
+}
+
+// checkStored is checkProvider with the password that is stored.
+func (a *app) checkStored(ctx context.Context, store *db.Store, box *secret.Box, p *db.Provider) (*providerCheck, error) {
+	password, err := store.OpenSecret(ctx, box, p.Tenant, db.PasswordName(p.ID))
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, &exitError{exitConfig, &mailsync.Error{Class: mailsync.Config, Code: "secret",
+			Err: fmt.Errorf("no password is stored: `imapsync provider set %s --password-prompt`", p.ID)}}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.checkProvider(ctx, p, password)
+}
+
+// checkError makes one line of what went wrong: where, what, and the fix.
+func checkError(p *db.Provider, err error) error {
+	class, code := mailsync.Classify(err)
+	line := net.JoinHostPort(p.Host, strconv.Itoa(p.Port)) + ": " + oneLine(strings.ReplaceAll(err.Error(), "\n", "; "))
+	if fix := checkFix(class, code); fix != "" {
+		line += ": " + fix
+	}
+	exit := exitTempfail
+	switch class {
+	case mailsync.Config, mailsync.Auth:
+		exit = exitConfig
+	case mailsync.Bug:
+		exit = exitBug
+	case mailsync.Transient, mailsync.Content:
+	}
+	return &exitError{exit, &mailsync.Error{Class: class, Code: code, Err: errors.New(line)}}
+}
+
+// checkFix is what to do about it, where the error does not say so itself.
+func checkFix(class mailsync.Class, code string) string {
+	switch {
+	case class == mailsync.Auth:
+		return "check --username and the password; some servers want an app password, or IMAP switched on in the account"
+	case code == "connect" || code == "dns":
+		return "check --host, --port and the network in between"
+	case code == "greeting" || code == "tls":
+		return "check --port and --tls: 993 is for implicit, 143 for starttls"
+	case code == "folder_missing":
+		return "choose others with --folder"
+	case code == "timeout":
+		return "try again, or give it more time with --connect-timeout and --command-timeout"
+	case class == mailsync.Transient:
+		return "try again later"
+	}
+	return ""
+}
+
+// withMore adds to an error what it means for the command.
+func withMore(err error, more string) error {
+	return &exitError{exitCode(err), fmt.Errorf("%w; %s", err, more)}
+}
+
+// print writes the table of folders.
+func (c *providerCheck) print(to io.Writer) {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FOLDER\tMESSAGES\tSPECIAL USE\tREAD")
+	for _, f := range c.Folders {
+		messages, read := strconv.FormatInt(f.Messages, 10), "no"
+		if f.Messages < 0 {
+			messages = "-"
+		}
+		if f.Configured {
+			read = "yes"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.Name, messages, cmp.Or(f.SpecialUse, "-"), read)
+	}
+	w.Flush()
+}
+
+// testResult is one provider of `provider test -o json`.
+type testResult struct {
+	Tenant     string         `json:"tenant"`
+	ID         string         `json:"id"`
+	Name       string         `json:"name"`
+	Host       string         `json:"host"`
+	OK         bool           `json:"ok"`
+	ErrorClass string         `json:"errorClass,omitempty"`
+	ErrorCode  string         `json:"errorCode,omitempty"`
+	Error      string         `json:"error,omitempty"`
+	Check      *providerCheck `json:"check,omitempty"`
+}
+
+func newProviderTest(a *app) *cobra.Command {
+	var tenant, output string
+	cmd := &cobra.Command{
+		Use: "test [PROVIDER]", Short: "Test the connection of one mailbox, or of all",
+		Long: "Connect, log in, list capabilities and folders, and open the folders that are read. Nothing\n" +
+			"is changed, on the server or here.\n\n" +
+			"Exit codes: 0 all is well · 75 it may pass by itself (network, a busy server) · 78 a setting\n" +
+			"or the password is wrong · others as in `imapsync --help`",
+		Example: "  imapsync provider test support",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError("%s takes at most one PROVIDER, got %d", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			store, err := a.openStore(ctx)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			var list []*db.Provider
+			if len(args) == 1 {
+				p, err := findProvider(ctx, store, args[0], tenant)
+				if err != nil {
+					return err
+				}
+				list = []*db.Provider{p}
+			} else if list, err = store.ListProviders(ctx, tenant); err != nil {
+				return err
+			}
+			return a.testProviders(ctx, store, list, output)
+		},
+	}
+	tenantFlag(cmd, &tenant)
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (a *app) testProviders(ctx context.Context, store *db.Store, list []*db.Provider, output string) error {
+	box, err := a.box()
+	if err != nil {
+		return err
+	}
+	results := []testResult{}
+	var failed []error
+	code := exitOK
+	for _, p := range list {
+		check, err := a.checkStored(ctx, store, box, p)
+		r := testResult{Tenant: p.Tenant, ID: p.ID, Name: p.Name, Host: p.Host, OK: err == nil, Check: check}
+		if err != nil {
+			if errors.Is(err, db.ErrUnreachable) || ctx.Err() != nil {
+				return err
+			}
+			class, word := mailsync.Classify(err)
+			r.ErrorClass, r.ErrorCode, r.Error = string(class), word, oneLine(err.Error())
+			failed = append(failed, fmt.Errorf("%s: %w", p.Name, err))
+			code = max(code, exitCode(err)) // configuration before what may pass by itself
+		}
+		results = append(results, r)
+		if output != "json" {
+			a.printTest(p, r)
+		}
+	}
+	if output == "json" {
+		if err := a.printJSON(results); err != nil {
+			return err
+		}
+	}
+	if len(failed) > 0 {
+		return &exitError{code, errors.Join(failed...)}
+	}
+	return nil
+}
+
+func (a *app) printTest(p *db.Provider, r testResult) {
+	if !r.OK {
+		return // told at the end, with its exit code
+	}
+	var read []string
+	for _, f := range r.Check.Folders {
+		if f.Configured {
+			read = append(read, f.Name)
+		}
+	}
+	a.printf("%s: ok: %s as %s, %d folders, reads %q\n  capabilities: %s\n", p.Name,
+		net.JoinHostPort(p.Host, strconv.Itoa(p.Port)), p.Username, len(r.Check.Folders), read, r.Check.Capabilities)
+}
+
+func newProviderFolders(a *app) *cobra.Command {
+	var tenant, output string
+	cmd := &cobra.Command{
+		Use: "folders PROVIDER", Short: "List the folders of a mailbox, and which are read",
+		Long: "List the folders on the server with their number of messages and special use, and which of\n" +
+			"them are read. A folder that is configured and missing is an error." + exitCodesPointer,
+		Example: "  imapsync provider folders support",
+		Args:    oneProvider,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			store, err := a.openStore(ctx)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			p, err := findProvider(ctx, store, args[0], tenant)
+			if err != nil {
+				return err
+			}
+			box, err := a.box()
+			if err != nil {
+				return err
+			}
+			check, checkErr := a.checkStored(ctx, store, box, p)
+			switch {
+			case check == nil:
+				return checkErr
+			case output == "json":
+				if err := a.printJSON(check.Folders); err != nil {
+					return err
+				}
+			default:
+				check.print(a.stdout)
+			}
+			return checkErr
+		},
+	}
+	tenantFlag(cmd, &tenant)
+	outputFlag(cmd, &output)
+	return cmd
+}
