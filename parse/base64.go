@@ -31,23 +31,9 @@ func (s *base64State) step(dst, src []byte, last bool) ([]byte, int) {
 	v := &base64Value
 	for len(src) > 0 {
 		if s.n == 0 {
-			for len(src) >= 8 {
-				a, b, c, d := v[src[0]], v[src[1]], v[src[2]], v[src[3]]
-				e, f, g, h := v[src[4]], v[src[5]], v[src[6]], v[src[7]]
-				if (a|b|c|d|e|f|g|h)&0xc0 != 0 {
-					break
-				}
-				o := out[w : w+6 : w+6]
-				o[0] = a<<2 | b>>4
-				o[1] = b<<4 | c>>2
-				o[2] = c<<6 | d
-				o[3] = e<<2 | f>>4
-				o[4] = f<<4 | g>>2
-				o[5] = g<<6 | h
-				w += 6
-				src = src[8:]
-			}
-			if len(src) == 0 {
+			n, written := wholeGroups(out[w:], src)
+			w += written
+			if src = src[n:]; len(src) == 0 {
 				break
 			}
 		}
@@ -68,6 +54,41 @@ func (s *base64State) step(dst, src []byte, last bool) ([]byte, int) {
 		w += s.flush(out[w:])
 	}
 	return out[:w], used
+}
+
+// wholeGroups decodes groups of four characters and skips line ends, up to the
+// first byte that is neither. It returns how much it read and wrote.
+func wholeGroups(out, src []byte) (n, w int) {
+	v := &base64Value
+	for {
+		for ; len(src)-n >= 8; n += 8 {
+			s := src[n : n+8 : n+8]
+			a, b, c, d, e, f, g, h := v[s[0]], v[s[1]], v[s[2]], v[s[3]], v[s[4]], v[s[5]], v[s[6]], v[s[7]]
+			if (a|b|c|d|e|f|g|h)&0xc0 != 0 {
+				break
+			}
+			o := out[w : w+6 : w+6]
+			o[0], o[1], o[2] = a<<2|b>>4, b<<4|c>>2, c<<6|d
+			o[3], o[4], o[5] = e<<2|f>>4, f<<4|g>>2, g<<6|h
+			w += 6
+		}
+		if len(src)-n >= 4 {
+			s := src[n : n+4 : n+4]
+			if a, b, c, d := v[s[0]], v[s[1]], v[s[2]], v[s[3]]; (a|b|c|d)&0xc0 == 0 {
+				o := out[w : w+3 : w+3]
+				o[0], o[1], o[2] = a<<2|b>>4, b<<4|c>>2, c<<6|d
+				w += 3
+				n += 4
+			}
+		}
+		begin := n
+		for n < len(src) && (src[n] == '\n' || src[n] == '\r') {
+			n++
+		}
+		if n == begin {
+			return n, w
+		}
+	}
 }
 
 // flush writes what an unfinished group of characters holds.

@@ -2,7 +2,6 @@ package parse
 
 import (
 	"bytes"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -19,18 +18,24 @@ func cleanString(s string) string {
 	if ok {
 		return s
 	}
-	var b strings.Builder
-	b.Grow(len(s))
-	for _, r := range s {
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		c := s[i]
 		switch {
-		case r == '\t' || r == '\n':
-			b.WriteByte(' ')
-		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
+		case c == '\t' || c == '\n':
+			b = append(b, ' ')
+		case c < ' ' || c == 0x7f:
+		case c < utf8.RuneSelf:
+			b = append(b, c)
 		default:
-			b.WriteRune(r) // RuneError for invalid bytes
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r >= 0xa0 { // RuneError stands for invalid bytes
+				b = utf8.AppendRune(b, r)
+			}
+			i += n - 1
 		}
 	}
-	return b.String()
+	return string(b)
 }
 
 // cleanText appends src to dst as valid UTF-8 with LF line ends and without
@@ -88,6 +93,16 @@ func cut(b []byte, n int) []byte {
 		n--
 	}
 	return b[:max(0, n)]
+}
+
+// isPrintable reports ASCII without control characters: what is clean as it is.
+func isPrintable(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 func isASCII(b []byte) bool {

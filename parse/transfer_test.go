@@ -73,3 +73,14 @@ func TestLongBodies(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkBase64(b *testing.B) {
+	line := bytes.Repeat([]byte("QUJD"), 19)
+	src := bytes.Repeat(append(line, "\r\n"...), 600)
+	dst := make([]byte, 0, len(src))
+	b.SetBytes(int64(len(src)))
+	for b.Loop() {
+		var s base64State
+		dst, _ = s.step(dst[:0], src, true)
+	}
+}

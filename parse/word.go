@@ -57,6 +57,9 @@ func decodeWords(v []byte, hint string) string {
 // rawString is a value without encoded words.
 func rawString(v []byte, hint string) string {
 	v = unfold(v)
+	if isPrintable(v) {
+		return string(v)
+	}
 	if isASCII(v) {
 		return strings.TrimSpace(cleanString(string(v)))
 	}
