@@ -42,6 +42,11 @@ type Event struct {
 	// Key is the identity of the mail (see Key); it is the end of the subject
 	// and so not in the JSON.
 	Key string `json:"-"`
+
+	// Lost says that the stream has lost this event: it is published past the
+	// broker's window of message ids, which would take it for a duplicate. That
+	// the stream has no such subject still decides.
+	Lost bool `json:"-"`
 }
 
 // Payload names whose mail it is.

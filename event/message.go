@@ -25,16 +25,16 @@ func message(ev *Event) (*nats.Msg, error) {
 	// The message id is the whole of what the subject says: the broker's
 	// window looks at ids across all subjects, and a mail sent to two
 	// mailboxes has one key and makes two events.
-	return &nats.Msg{
-		Subject: Subject(tenant, provider, ev.Key),
-		Data:    data,
-		Header: nats.Header{
-			jetstream.MsgIDHeader:               {tenant + "." + provider + "." + ev.Key},
-			jetstream.ExpectedLastSubjSeqHeader: {"0"},
-			jetstream.ExpectedStreamHeader:      {StreamName},
-			"Imapsync-Event":                    {Type},
-		},
-	}, nil
+	header := nats.Header{
+		jetstream.MsgIDHeader:               {tenant + "." + provider + "." + ev.Key},
+		jetstream.ExpectedLastSubjSeqHeader: {"0"},
+		jetstream.ExpectedStreamHeader:      {StreamName},
+		"Imapsync-Event":                    {Type},
+	}
+	if ev.Lost {
+		delete(header, jetstream.MsgIDHeader)
+	}
+	return &nats.Msg{Subject: Subject(tenant, provider, ev.Key), Data: data, Header: header}, nil
 }
 
 // validToken reports whether s can be one token of a subject and of headers,

@@ -446,6 +446,7 @@ func (f *folderPass) parse(m *message, reused bool) {
 		d.Defects = []event.Defect{{Code: defectReleased, Detail: "the body could not be handled; the message was released from quarantine by its headers"}}
 	}
 	m.event = event.New(m.parsed, d, f.limits)
+	m.event.Lost = m.again
 }
 
 // lookUp finds out what the ledger knows of a chunk's messages: one under the

@@ -23,7 +23,6 @@ func advance(st *db.FolderState, handled []db.Handled, now time.Time, confirmed 
 	before := st.SettledUID
 	oldest := oldestAbove(handled)
 	for i, h := range handled {
-		st.LastUID = max(st.LastUID, h.UID)
 		if h.UID <= st.SettledUID {
 			continue
 		}
@@ -32,7 +31,7 @@ func advance(st *db.FolderState, handled []db.Handled, now time.Time, confirmed 
 		}
 		st.SettledUID = h.UID
 	}
-	if n := len(handled); n > 0 {
+	if n := len(handled); n > 0 && st.ResyncSince == nil { // else LastUID is where the search was narrowed
 		st.LastUID = max(st.LastUID, handled[n-1].UID)
 	}
 	st.LastUID = max(st.LastUID, st.SettledUID)

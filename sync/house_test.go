@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"os"
@@ -142,7 +143,7 @@ func (h *house) events() []*event.Event {
 	defer cancel()
 	js, err := jetstream.New(h.nc)
 	must(h.t, err)
-	stream, err := js.Stream(ctx, "INBOUND_EMAIL")
+	stream, err := js.Stream(ctx, event.StreamName)
 	must(h.t, err)
 	info, err := stream.Info(ctx)
 	must(h.t, err)
@@ -197,3 +198,24 @@ func must(t testing.TB, err error) {
 var deleted = imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
 
 func seqSet(n uint32) imap.SeqSet { return imap.SeqSetNum(n) }
+
+// purge has the broker lose all events.
+func (h *house) purge() {
+	h.t.Helper()
+	js, err := jetstream.New(h.nc)
+	must(h.t, err)
+	stream, err := js.Stream(h.t.Context(), event.StreamName)
+	must(h.t, err)
+	must(h.t, stream.Purge(h.t.Context()))
+}
+
+// forget takes a row out of the ledger, as no run ever would.
+func (h *house) forget(p *db.Provider, uid int) error {
+	pool, err := sql.Open("postgres", h.dbURL)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	_, err = pool.ExecContext(h.t.Context(), `DELETE FROM imap_messages WHERE provider_id = $1 AND uid = $2`, p.ID, uid)
+	return err
+}

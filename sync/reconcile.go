@@ -28,7 +28,7 @@ type FolderReport struct {
 // and takes no lock. report is called for each folder as it is done.
 func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(FolderReport)) error {
 	r.init()
-	ps := &pass{runner: r, provider: p, ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, log: r.Log, limits: r.eventLimits(p)}
+	ps := &pass{runner: r, provider: p, ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, log: r.Log}
 	var err error
 	if ps.states, err = r.Store.FolderStates(ctx, ps.ref); err != nil {
 		return err
@@ -119,4 +119,31 @@ func (ps *pass) reconcileFolder(ctx context.Context, status mailboxStatus) (Fold
 		}
 	}
 	return rep, nil
+}
+
+// ReadRaw reads one message from the server as it stands there.
+func (r *Runner) ReadRaw(ctx context.Context, p *db.Provider, folder string, uidValidity, uid uint32) ([]byte, error) {
+	r.init()
+	ps := &pass{runner: r, provider: p, ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, log: r.Log}
+	if err := ps.connect(ctx); err != nil {
+		return nil, fmt.Errorf("provider %s: %w", p.ID, err)
+	}
+	defer func() { ps.session.Close() }()
+	selected, err := ps.session.examine(folder)
+	if err != nil {
+		return nil, fmt.Errorf("provider %s: folder %q: %w", p.ID, folder, err)
+	}
+	if selected.UIDValidity != 0 && selected.UIDValidity != uidValidity {
+		return nil, fmt.Errorf("provider %s: folder %q: the server has numbered the folder anew, uid %d is no longer that message", p.ID, folder, uid)
+	}
+	var raw []byte
+	limit := r.Options.MaxMessageBytes + r.Options.MaxMessageBytes/2
+	err = ps.session.fetchBodies([]uint32{uid}, false, limit, func(_ uint32, body []byte) { raw = body })
+	if err == nil && raw == nil {
+		err = errors.New("the server does not give it; it may have been expunged")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("provider %s: folder %q: uid %d: %w", p.ID, folder, uid, err)
+	}
+	return raw, nil
 }

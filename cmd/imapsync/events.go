@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -149,27 +147,7 @@ func newBlob(a *app) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			nc, err := a.openNATS(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer nc.Close()
-			blobs, err := event.OpenBlobs(cmd.Context(), nc, event.BlobOptions{})
-			if err != nil {
-				return err
-			}
-			r, _, err := blobs.Get(cmd.Context(), args[0])
-			if errors.Is(err, event.ErrBlob) {
-				return usageError("blob %s: %w", args[0], err)
-			}
-			if err != nil {
-				return err
-			}
-			defer r.Close()
-			if _, err := io.Copy(a.stdout, r); err != nil {
-				return &exitError{exitFailed, fmt.Errorf("blob %s: %w", args[0], err)}
-			}
-			return nil
+			return a.writeBlob(cmd.Context(), args[0])
 		},
 	})
 	return cmd

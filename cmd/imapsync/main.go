@@ -70,6 +70,7 @@ func newRoot(a *app) *cobra.Command {
 		&cobra.Group{ID: "job", Title: "The job:"},
 		&cobra.Group{ID: "setup", Title: "Setting up:"},
 		&cobra.Group{ID: "look", Title: "Looking:"},
+		&cobra.Group{ID: "repair", Title: "Checking and repairing:"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {
 		for _, cmd := range cmds {
@@ -80,6 +81,7 @@ func newRoot(a *app) *cobra.Command {
 	add("job", newRun(a))
 	add("setup", newMigrate(a), newSecret(a), newProvider(a))
 	add("look", newStatus(a), newParse(a), newEvents(a), newBlob(a))
+	add("repair", newQuarantine(a), newReconcile(a), newBackfill(a), newVerify(a))
 	root.AddCommand(newVersion(a))
 	root.CompletionOptions.HiddenDefaultCmd = false
 	return root

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
-	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
 
@@ -112,31 +110,16 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		return err
 	}
 	started := time.Now()
-	box, err := a.box()
+	j, err := a.openJob(ctx, f.options)
 	if err != nil {
 		return err
 	}
-	store, err := a.openStore(ctx)
+	defer j.close()
+	refs, err := a.runRefs(ctx, j.store, f, shardIndex, shardCount)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	refs, err := a.runRefs(ctx, store, f, shardIndex, shardCount)
-	if err != nil {
-		return err
-	}
-	locks, err := store.OpenLocks(ctx)
-	if err != nil {
-		return err
-	}
-	defer locks.Close()
-	nc, err := a.openNATS(ctx)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	pub, err := event.NewPublisher(ctx, nc, event.PublisherOptions{Limits: f.limits, Logger: a.log})
-	if err != nil {
+	if err := j.openPublisher(ctx, a, f.limits); err != nil {
 		return err
 	}
 
@@ -144,16 +127,9 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	stop, work, cancel := twoEnds(ctx, f.deadline)
 	defer cancel()
 	show := newRunDisplay(a, f.output)
-	f.options.Host, _ = os.Hostname() // for people to read; empty when unknown
-	f.options.Version = version()
-	runner := &mailsync.Runner{
-		Store: store, Locks: locks, Publisher: pub, Log: show.log, Options: f.options, Stop: stop,
-		Password: func(ctx context.Context, p *db.Provider) (secret.Value, error) {
-			return store.OpenSecret(ctx, box, p.Tenant, db.PasswordName(p.ID))
-		},
-		OnProgress: show.progress, OnResult: show.result,
-	}
-	summary, err := runner.Run(work, refs)
+	j.runner.Log, j.runner.Stop = show.log, stop
+	j.runner.OnProgress, j.runner.OnResult = show.progress, show.result
+	summary, err := j.runner.Run(work, refs)
 	show.summary(summary, time.Since(started))
 	return runError(f, summary, err, show.lastError)
 }

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"imapsync/event"
+	mailsync "imapsync/sync"
+)
+
+func newBackfill(a *app) *cobra.Command {
+	var tenant, since, until string
+	b := mailsync.Backfill{}
+	cmd := &cobra.Command{
+		Use: "backfill PROVIDER --since DATE", Short: "Publish old mail that was never read",
+		Long: "Publish mail that the server received between two dates and that was never handled. What was\n" +
+			"published before is left out, so nothing is doubled and a backfill that was broken off goes\n" +
+			"on where it was when it is run again." + exitCodesPointer,
+		Example: "  imapsync backfill support --since 2026-01-01 --until 2026-02-01 --dry-run\n  imapsync backfill support --since 30d --folder Archive --rate 20",
+		Args:    oneProvider,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			var err error
+			if b.Since, b.Until, err = dateRange(since, until, time.Now()); err != nil {
+				return err
+			}
+			if b.Rate < 0 {
+				return usageError("--rate %d: not below 0", b.Rate)
+			}
+			j, err := a.openJob(ctx, mailsync.Options{})
+			if err != nil {
+				return err
+			}
+			defer j.close()
+			p, err := findProvider(ctx, j.store, args[0], tenant)
+			if err != nil {
+				return err
+			}
+			if err := j.openPublisher(ctx, a, event.Limits{}); err != nil {
+				return err
+			}
+			stop, work, cancel := twoEnds(ctx, 0)
+			defer cancel()
+			j.runner.Stop = stop
+			b.OnCount = func(c mailsync.BackfillCount) {
+				a.printf("%s: %d found, %d known, %d to read\n", c.Folder, c.Found, c.Known, c.ToRead)
+			}
+			res := j.runner.Backfill(work, p, b)
+			if res.Busy {
+				return &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", p.Name)}
+			}
+			if res.Err != nil {
+				return mailError(res.Err)
+			}
+			if !b.DryRun {
+				a.printf("%s\n", countsText(res.Counts))
+			}
+			return nil
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&since, "since", "", "from this day on: 2026-01-31, or 30d for thirty days ago (required)")
+	fs.StringVar(&until, "until", "", "up to and with this day")
+	fs.StringSliceVar(&b.Folders, "folder", nil, "only this folder (repeatable; default: the provider's)")
+	fs.BoolVar(&b.DryRun, "dry-run", false, "count only")
+	fs.IntVar(&b.Rate, "rate", 0, "messages a second (0: as fast as it goes)")
+	tenantFlag(cmd, &tenant)
+	return cmd
+}
+
+// dateRange reads --since and --until, which names the last day that is taken.
+func dateRange(since, until string, now time.Time) (from, to time.Time, err error) {
+	if since == "" {
+		return from, to, usageError("--since is required: 2026-01-31, or 30d for thirty days ago")
+	}
+	if from, err = mailsync.ParseSince(since, now); err != nil {
+		return from, to, usageError("--since: %w", err)
+	}
+	if until == "" {
+		return from, to, nil
+	}
+	if to, err = mailsync.ParseSince(until, now); err != nil {
+		return from, to, usageError("--until: %w", err)
+	}
+	if to.Before(from) {
+		return from, to, usageError("--until %s is before --since %s", to.Format(time.DateOnly), from.Format(time.DateOnly))
+	}
+	return from, to.AddDate(0, 0, 1), nil
+}

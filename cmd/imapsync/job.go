@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/nats-io/nats.go"
+
+	"imapsync/db"
+	"imapsync/event"
+	"imapsync/secret"
+	mailsync "imapsync/sync"
+)
+
+// job is what a command needs that reads mailboxes: the store, and, for those
+// that publish, the locks and the broker.
+type job struct {
+	store  *db.Store
+	locks  *db.Locks
+	nc     *nats.Conn
+	runner *mailsync.Runner
+}
+
+// openJob connects to Postgres and opens the key of the stored passwords. Such
+// a job may read mailboxes, and nothing more.
+func (a *app) openJob(ctx context.Context, opts mailsync.Options) (*job, error) {
+	box, err := a.box()
+	if err != nil {
+		return nil, err
+	}
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	opts.Host, _ = os.Hostname() // for people to read; empty when unknown
+	opts.Version = version()
+	return &job{store: store, runner: &mailsync.Runner{
+		Store: store, Log: a.log, Options: opts, Stop: ctx.Done(),
+		Password: func(ctx context.Context, p *db.Provider) (secret.Value, error) {
+			return store.OpenSecret(ctx, box, p.Tenant, db.PasswordName(p.ID))
+		},
+	}}, nil
+}
+
+// openPublisher connects to the broker and opens the locks, so that the job may
+// publish.
+func (j *job) openPublisher(ctx context.Context, a *app, limits event.Limits) error {
+	var err error
+	if j.locks, err = j.store.OpenLocks(ctx); err != nil {
+		return err
+	}
+	if j.nc, err = a.openNATS(ctx); err != nil {
+		return err
+	}
+	pub, err := event.NewPublisher(ctx, j.nc, event.PublisherOptions{Limits: limits, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	j.runner.Locks, j.runner.Publisher = j.locks, pub
+	return nil
+}
+
+func (j *job) close() {
+	if j.nc != nil {
+		j.nc.Close()
+	}
+	if j.locks != nil {
+		j.locks.Close()
+	}
+	_ = j.store.Close() // the process ends; nothing is left to be said
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"imapsync/db"
+	"imapsync/event"
+	mailsync "imapsync/sync"
+)
+
+func newQuarantine(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "quarantine", Short: "Messages that could not be handled", Args: noArgs, RunE: helpOnly,
+		Long: "A message that fails is put aside, and the folder goes on. In state retry it is tried again\n" +
+			"by itself, later and later; after 5 attempts it is dead and waits for a person." + exitCodesPointer,
+	}
+	cmd.AddCommand(newQuarantineList(a), newQuarantineShow(a), newQuarantineExport(a),
+		newQuarantineState(a, "retry", db.QuarantineRetry, "Try a message again at the next run, with all its attempts"),
+		newQuarantineState(a, "release", db.QuarantineReleased, "Publish a message by its headers alone at the next run"),
+		newQuarantineState(a, "discard", db.QuarantineDiscarded, "Give a message up: it counts as skipped"))
+	return cmd
+}
+
+func newQuarantineList(a *app) *cobra.Command {
+	var provider, tenant, state, output string
+	var limit int
+	cmd := &cobra.Command{
+		Use: "list", Short: "List quarantined messages, the newest first", Args: noArgs,
+		Example: "  imapsync quarantine list --provider support --state dead",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			f := db.QuarantineFilter{Tenant: tenant, State: state, Limit: limit}
+			switch state {
+			case "", db.QuarantineRetry, db.QuarantineDead, db.QuarantineReleased, db.QuarantineDiscarded:
+			default:
+				return usageError("--state %q: use retry, dead, released or discarded", state)
+			}
+			if limit < 1 {
+				return usageError("--limit %d: at least 1", limit)
+			}
+			store, err := a.openStore(ctx)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			if provider != "" {
+				p, err := findProvider(ctx, store, provider, tenant)
+				if err != nil {
+					return err
+				}
+				f.Tenant, f.ProviderID = p.Tenant, p.ID
+			}
+			list, err := store.ListQuarantine(ctx, f)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return a.printJSON(append([]db.Quarantine{}, list...))
+			}
+			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "ID\tSTATE\tFOLDER\tUID\tATTEMPTS\tNEXT\tSENDER\tSUBJECT\tREASON")
+			for _, q := range list {
+				next := "-"
+				if q.NextAttemptAt != nil {
+					next = q.NextAttemptAt.UTC().Format(time.RFC3339)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", q.ID, q.State, oneLine(q.Folder), q.UID, q.Attempts, next,
+					oneLine(q.Sender), oneLine(q.Subject), q.ErrorCode)
+			}
+			return w.Flush()
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&provider, "provider", "", "only of this provider, by name or id")
+	fs.StringVar(&state, "state", "", "only in this state: retry, dead, released or discarded")
+	fs.IntVar(&limit, "limit", 100, "at most so many")
+	tenantFlag(cmd, &tenant)
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+// quarantineID accepts exactly one id.
+func quarantineID(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError("%s takes one ID: `imapsync quarantine list` shows them", cmd.CommandPath())
+	}
+	if _, err := uuid.Parse(args[0]); err != nil {
+		return usageError("quarantine id %q is not a UUID: `imapsync quarantine list` shows them", args[0])
+	}
+	return nil
+}
+
+func findQuarantine(ctx context.Context, store *db.Store, id string) (*db.Quarantine, error) {
+	q, err := store.FindQuarantine(ctx, uuid.MustParse(id).String(), "")
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, usageError("%w: `imapsync quarantine list` shows what there is", err)
+	}
+	return q, err
+}
+
+func newQuarantineShow(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Show all that is known of a quarantined message, as JSON", Args: quarantineID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := a.openStore(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			q, err := findQuarantine(cmd.Context(), store, args[0])
+			if err != nil {
+				return err
+			}
+			return a.printJSON(q)
+		},
+	}
+}
+
+func newQuarantineState(a *app, verb, state, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " ID", Short: short, Args: quarantineID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := a.openStore(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			q, err := findQuarantine(cmd.Context(), store, args[0])
+			if err != nil {
+				return err
+			}
+			entry := db.Audit{
+				Tenant: q.Tenant, At: time.Now().UTC(), Actor: actor(), Action: "quarantine_" + state, ProviderID: q.ProviderID,
+				Detail: db.Detail{"id": q.ID, "folder": q.Folder, "uid": fmt.Sprint(q.UID)},
+			}
+			if err := store.SetQuarantineState(cmd.Context(), q, state, entry); err != nil {
+				return err
+			}
+			a.notef("%s: %s", q.ID, state)
+			return nil
+		},
+	}
+}
+
+func newQuarantineExport(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "export ID", Short: "Write the raw mail to standard output",
+		Long: "Write the raw mail to standard output: from the object store when it was kept there, else\n" +
+			"from the mail server." + exitCodesPointer,
+		Example: "  imapsync quarantine export 7f3c… > poison.eml",
+		Args:    quarantineID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			j, err := a.openJob(ctx, mailsync.Options{})
+			if err != nil {
+				return err
+			}
+			defer j.close()
+			q, err := findQuarantine(ctx, j.store, args[0])
+			if err != nil {
+				return err
+			}
+			if q.RawBlobKey != "" {
+				return a.writeBlob(ctx, q.RawBlobKey)
+			}
+			p, err := j.store.Provider(ctx, db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
+			if err != nil {
+				return findError(err)
+			}
+			raw, err := j.runner.ReadRaw(ctx, p, q.Folder, q.UIDValidity, q.UID)
+			if err != nil {
+				return &exitError{exitTempfail, err}
+			}
+			_, err = a.stdout.Write(raw)
+			return err
+		},
+	}
+}
+
+// writeBlob streams a blob to standard output.
+func (a *app) writeBlob(ctx context.Context, key string) error {
+	nc, err := a.openNATS(ctx)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	blobs, err := event.OpenBlobs(ctx, nc, event.BlobOptions{})
+	if err != nil {
+		return err
+	}
+	r, _, err := blobs.Get(ctx, key)
+	if errors.Is(err, event.ErrBlob) {
+		return usageError("blob %s: %w", key, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := io.Copy(a.stdout, r); err != nil {
+		return &exitError{exitFailed, fmt.Errorf("blob %s: %w", key, err)}
+	}
+	return nil
+}

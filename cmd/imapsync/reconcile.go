@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	mailsync "imapsync/sync"
+)
+
+func newReconcile(a *app) *cobra.Command {
+	var tenant, output string
+	cmd := &cobra.Command{
+		Use: "reconcile PROVIDER", Short: "Compare the server's messages with the ledger, folder by folder",
+		Long: "Compare what the server has with what the ledger says became of it. Missing are messages\n" +
+			"that the cursor has passed and nobody knows: there must be none, and the exit code is 1 when\n" +
+			"there is one. It reads only." + exitCodesPointer,
+		Example: "  imapsync reconcile support",
+		Args:    oneProvider,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			j, err := a.openJob(ctx, mailsync.Options{})
+			if err != nil {
+				return err
+			}
+			defer j.close()
+			p, err := findProvider(ctx, j.store, args[0], tenant)
+			if err != nil {
+				return err
+			}
+			reports := []mailsync.FolderReport{}
+			missing := 0
+			err = j.runner.Reconcile(ctx, p, func(r mailsync.FolderReport) {
+				reports = append(reports, r)
+				missing += len(r.Missing)
+				if output == "text" {
+					a.printf("%s\n", reportLine(r))
+				}
+			})
+			if output == "json" {
+				if jsonErr := a.printJSON(reports); jsonErr != nil {
+					return jsonErr
+				}
+			} else if err == nil {
+				a.printf("%d missing\n", missing)
+			}
+			if err != nil {
+				return mailError(err)
+			}
+			if missing > 0 {
+				return &exitError{exitFailed, fmt.Errorf("%d messages are missing: `imapsync backfill %s --since DATE` publishes them", missing, args[0])}
+			}
+			return nil
+		},
+	}
+	tenantFlag(cmd, &tenant)
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func reportLine(r mailsync.FolderReport) string {
+	if r.Error != "" {
+		return fmt.Sprintf("%s: %s", r.Folder, oneLine(r.Error))
+	}
+	line := fmt.Sprintf("%s: %d on the server, %d handled, %d missing", r.Folder, r.OnServer, r.Handled+r.Elsewhere, len(r.Missing))
+	for _, part := range []struct {
+		n    int
+		word string
+	}{{r.Waiting, "waiting"}, {r.Quarantined, "quarantined"}, {r.Before, "older than the start"}, {r.Extra, "no longer there"}} {
+		if part.n > 0 {
+			line += fmt.Sprintf(", %d %s", part.n, part.word)
+		}
+	}
+	if n := len(r.Missing); n > 0 {
+		line += fmt.Sprintf("; missing uids %s", strings.Trim(fmt.Sprint(r.Missing[:min(n, 20)]), "[]"))
+	}
+	return line
+}
+
+// mailError gives an error about one mailbox its exit code.
+func mailError(err error) error {
+	if _, ok := errors.AsType[*exitError](err); ok || exitCode(err) != exitBug {
+		return err
+	}
+	switch class, _ := mailsync.Classify(err); class {
+	case mailsync.Auth, mailsync.Config:
+		return &exitError{exitConfig, err}
+	default:
+		return &exitError{exitTempfail, err}
+	}
+}

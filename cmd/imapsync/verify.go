@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"imapsync/db"
+	"imapsync/event"
+	mailsync "imapsync/sync"
+)
+
+// verifyReport is what `verify` finds for one provider.
+type verifyReport struct {
+	Provider    string       `json:"provider"`
+	Published   int          `json:"published"` // by the ledger, since the time asked for
+	Lost        []db.Message `json:"-"`         // not on the stream
+	LostCount   int          `json:"lost"`
+	Republished int          `json:"republished"`
+	Gone        int          `json:"gone"` // lost, and no longer on the mail server either
+}
+
+func newVerify(a *app) *cobra.Command {
+	var providers []string
+	var tenant, output string
+	var since time.Duration
+	var republish bool
+	cmd := &cobra.Command{
+		Use: "verify", Short: "Check that what the ledger calls published is on the stream",
+		Long: "Check that every message the ledger calls published is on the stream, as after a broker lost\n" +
+			"data. --republish reads what is lost again from the mail server and publishes it under the\n" +
+			"same identity. Exit code 1 when something is lost and was not republished." + exitCodesPointer,
+		Example: "  imapsync verify --since 48h\n  imapsync verify --provider support --republish",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if since <= 0 {
+				return usageError("--since %s: a span of time like 48h", since)
+			}
+			j, err := a.openJob(ctx, mailsync.Options{})
+			if err != nil {
+				return err
+			}
+			defer j.close()
+			list, err := verifyProviders(ctx, j.store, providers, tenant)
+			if err != nil {
+				return err
+			}
+			if err := j.openPublisher(ctx, a, event.Limits{}); err != nil {
+				return err
+			}
+			stop, work, cancel := twoEnds(ctx, 0)
+			defer cancel()
+			j.runner.Stop = stop
+			reports := []*verifyReport{}
+			var failed []error
+			lost := 0
+			for _, p := range list {
+				rep, err := j.verify(work, p, time.Now().UTC().Add(-since), republish)
+				if err != nil {
+					failed = append(failed, err)
+				}
+				if rep == nil {
+					continue
+				}
+				reports = append(reports, rep)
+				lost += rep.LostCount - rep.Republished
+				if output == "text" {
+					a.printf("%s: %d published, %d lost, %d republished, %d gone from the mail server\n",
+						rep.Provider, rep.Published, rep.LostCount, rep.Republished, rep.Gone)
+				}
+			}
+			if output == "json" {
+				if err := a.printJSON(reports); err != nil {
+					return err
+				}
+			}
+			if err := errors.Join(failed...); err != nil {
+				return mailError(err)
+			}
+			if lost > 0 {
+				return &exitError{exitFailed, fmt.Errorf("%d messages are not on the stream", lost)}
+			}
+			return nil
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringSliceVar(&providers, "provider", nil, "only this provider, by name or id (repeatable)")
+	fs.DurationVar(&since, "since", 48*time.Hour, "look this far back; no further than the stream keeps events")
+	fs.BoolVar(&republish, "republish", false, "read what is lost from the mail server and publish it again")
+	tenantFlag(cmd, &tenant)
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func verifyProviders(ctx context.Context, store *db.Store, names []string, tenant string) ([]*db.Provider, error) {
+	if len(names) == 0 {
+		return store.ListProviders(ctx, tenant)
+	}
+	var list []*db.Provider
+	for _, name := range names {
+		p, err := findProvider(ctx, store, name, tenant)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// verify compares one provider's ledger with the stream.
+func (j *job) verify(ctx context.Context, p *db.Provider, since time.Time, republish bool) (*verifyReport, error) {
+	published, err := j.store.PublishedSince(ctx, ref(p), since)
+	if err != nil {
+		return nil, err
+	}
+	rep := &verifyReport{Provider: p.Name, Published: len(published)}
+	stored, err := j.runner.Publisher.StoredKeys(ctx, p.Tenant, p.ID)
+	if err != nil {
+		return nil, fmt.Errorf("provider %s: read the stream: %w", p.ID, err)
+	}
+	for _, m := range published {
+		if !stored[m.EventKey] {
+			rep.Lost = append(rep.Lost, m)
+		}
+	}
+	rep.LostCount = len(rep.Lost)
+	if !republish || rep.LostCount == 0 {
+		return rep, nil
+	}
+	found, res := j.runner.Republish(ctx, p, rep.Lost)
+	rep.Republished, rep.Gone = found, rep.LostCount-found
+	if res.Busy {
+		rep.Gone = 0
+		return rep, &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", p.Name)}
+	}
+	return rep, res.Err
+}
