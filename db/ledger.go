@@ -140,7 +140,7 @@ func insertMessages(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) ([]
 		}
 		seen[m.EventKey] = seen[m.EventKey] || m.Outcome == Published
 		uids[i], sizes[i], attempts[i] = int64(m.UID), m.Size, int64(max(m.Attempts, 1))
-		seqs[i] = int64(m.StreamSeq) //nolint:gosec // a stream does not reach 2^63 messages
+		seqs[i] = int64(m.StreamSeq)
 		keys[i], ids[i], prints[i] = m.EventKey, Clean(m.MessageID), m.Fingerprint
 		outcomes[i], reasons[i] = string(m.Outcome), Clean(m.Reason)
 	}

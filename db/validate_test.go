@@ -81,7 +81,7 @@ func TestValidStart(t *testing.T) {
 	for start, want := range map[string]bool{
 		"recent": true, "all": true, "none": true, "since:30d": true, "since:0d": true, "since:2026-01-31": true,
 		"": false, "Recent": false, "since:": false, "since:030d": false, "since:-1d": false, "since:30": false,
-		"since:2026-02-30": false, "30d": false, "since:30d ": false,
+		"since:2026-02-30": false, "30d": false, "since:30d\n": false,
 	} {
 		if got := validStart(start); got != want {
 			t.Errorf("validStart(%q) = %v, want %v", start, got, want)

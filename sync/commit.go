@@ -142,7 +142,7 @@ func (f *folderPass) keepRaw(ctx context.Context, m *message) string {
 
 // handledWith is the ledger above the cursor as it will be after the commit.
 func (f *folderPass) handledWith(rows []db.Message, now time.Time) []db.Handled {
-	list := f.handled[:len(f.handled):len(f.handled)]
+	list := slices.Clip(f.handled)
 	for _, row := range rows {
 		if _, known := slices.BinarySearchFunc(f.handled, row.UID, compareUID); !known {
 			list = append(list, db.Handled{UID: row.UID, ProcessedAt: now})
@@ -160,7 +160,7 @@ func compareUID(h db.Handled, uid uint32) int { return cmp.Compare(h.UID, uid) }
 func (f *folderPass) suspects(ctx context.Context, uids []uint32) ([]*message, error) {
 	killed := map[uint32]int{}
 	for _, uid := range f.state.InFlight {
-		killed[uint32(uid)]++ //nolint:gosec // written as a UID, of 32 bits
+		killed[uint32(uid)]++
 	}
 	var all, singly []*message
 	for _, q := range f.retries[f.status.Name] {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
@@ -159,17 +158,6 @@ func (h *house) events() []*event.Event {
 			break
 		}
 	}
-	return list
-}
-
-// subjects are the subjects of all events, sorted.
-func (h *house) subjects() []string {
-	h.t.Helper()
-	var list []string
-	for _, ev := range h.events() {
-		list = append(list, ev.Payload.EmailData.Subject)
-	}
-	slices.Sort(list)
 	return list
 }
 

@@ -108,7 +108,7 @@ func fromEnvironment(fs *pflag.FlagSet) error {
 // isTerminal reports whether w is a terminal.
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor is a small number
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func (a *app) dbOptions() (db.Options, error) {
@@ -130,8 +130,7 @@ func (a *app) openStore(ctx context.Context) (*db.Store, error) {
 		return nil, err
 	}
 	if err := store.CheckSchema(ctx); err != nil {
-		store.Close()
-		return nil, err
+		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
 }

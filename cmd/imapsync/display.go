@@ -121,16 +121,8 @@ func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
 		return
 	}
 	d.clear()
-	line := fmt.Sprintf("%d of %d providers ok: %s", s.OK, s.Providers, countsText(s.Counts))
-	for _, part := range []struct {
-		n    int
-		word string
-	}{{s.Partial, "partly failed"}, {s.Failed, "failed"}, {s.Busy, "busy"}, {s.Skipped, "not begun"}} {
-		if part.n > 0 {
-			line += fmt.Sprintf("; %d %s", part.n, part.word)
-		}
-	}
-	fmt.Fprintf(d.app.stderr, "%s, %s\n", line, took.Round(time.Millisecond))
+	others := counted(count{s.Partial, "partly failed"}, count{s.Failed, "failed"}, count{s.Busy, "busy"}, count{s.Skipped, "not begun"})
+	fmt.Fprintf(d.app.stderr, "%d of %d providers ok: %s%s, %s\n", s.OK, s.Providers, countsText(s.Counts), others, took.Round(time.Millisecond))
 }
 
 func (d *runDisplay) clear() {
@@ -141,16 +133,25 @@ func (d *runDisplay) clear() {
 }
 
 func countsText(c db.Counts) string {
-	text := fmt.Sprintf("%d published", c.Published)
-	for _, part := range []struct {
-		n    int
-		word string
-	}{{c.Duplicates, "duplicates"}, {c.Skipped, "skipped"}, {c.Expunged, "expunged"}, {c.Quarantined, "quarantined"}} {
-		if part.n > 0 {
-			text += fmt.Sprintf(", %d %s", part.n, part.word)
+	return fmt.Sprintf("%d published", c.Published) + counted(count{c.Duplicates, "duplicates"}, count{c.Skipped, "skipped"},
+		count{c.Expunged, "expunged"}, count{c.Quarantined, "quarantined"})
+}
+
+// count is a number of things, in words.
+type count struct {
+	n    int
+	word string
+}
+
+// counted lists the counts that are not zero, each behind a comma.
+func counted(counts ...count) string {
+	var b strings.Builder
+	for _, c := range counts {
+		if c.n > 0 {
+			fmt.Fprintf(&b, ", %d %s", c.n, c.word)
 		}
 	}
-	return text
+	return b.String()
 }
 
 // byteSize writes a number of bytes for people.

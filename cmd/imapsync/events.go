@@ -88,10 +88,10 @@ func newEventsTail(a *app) *cobra.Command {
 
 // endOfTail makes Ctrl-C an ordinary end.
 func endOfTail(ctx context.Context, err error) error {
-	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
-		return nil
+	if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+		return err
 	}
-	return err
+	return nil
 }
 
 func (a *app) printEvent(rec *event.Received, output string) error {

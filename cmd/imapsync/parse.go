@@ -55,7 +55,7 @@ func (a *app) parseArgument(arg string, defects bool) []error {
 	err := filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			failed = append(failed, err)
-			return nil //nolint:nilerr // it is named at the end, the others are read
+			return nil
 		}
 		if d.IsDir() {
 			return nil
@@ -63,7 +63,7 @@ func (a *app) parseArgument(arg string, defects bool) []error {
 		raw, err := os.ReadFile(path) //nolint:gosec // reading the named files is what the command is for
 		if err != nil {
 			failed = append(failed, err)
-			return nil //nolint:nilerr // likewise
+			return nil
 		}
 		failed = append(failed, a.parseBytes(path, raw, defects)...)
 		return nil

@@ -65,14 +65,8 @@ func reportLine(r mailsync.FolderReport) string {
 		return fmt.Sprintf("%s: %s", r.Folder, oneLine(r.Error))
 	}
 	line := fmt.Sprintf("%s: %d on the server, %d handled, %d missing", r.Folder, r.OnServer, r.Handled+r.Elsewhere, len(r.Missing))
-	for _, part := range []struct {
-		n    int
-		word string
-	}{{r.Waiting, "waiting"}, {r.Quarantined, "quarantined"}, {r.Before, "older than the start"}, {r.Extra, "no longer there"}} {
-		if part.n > 0 {
-			line += fmt.Sprintf(", %d %s", part.n, part.word)
-		}
-	}
+	line += counted(count{r.Waiting, "waiting"}, count{r.Quarantined, "quarantined"}, count{r.Before, "older than the start"},
+		count{r.Extra, "no longer there"})
 	if n := len(r.Missing); n > 0 {
 		line += fmt.Sprintf("; missing uids %s", strings.Trim(fmt.Sprint(r.Missing[:min(n, 20)]), "[]"))
 	}
