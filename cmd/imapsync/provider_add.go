@@ -54,12 +54,18 @@ func newProviderAdd(a *app) *cobra.Command {
 			if err := f.err(p); err != nil {
 				return err
 			}
+			// Before anybody is asked to type something.
+			store, err := a.openStore(ctx)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
 			if password.IsZero() {
 				if password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", p.Username, p.Host)); err != nil {
 					return err
 				}
 			}
-			return a.addProvider(ctx, box, p, password, noTest, output)
+			return a.addProvider(ctx, store, box, p, password, noTest, output)
 		},
 	}
 	f.add(cmd)
@@ -110,17 +116,16 @@ func (f *providerFlags) passwordFromFile(ctx context.Context, a *app, pw *passwo
 	return v
 }
 
-func (a *app) addProvider(ctx context.Context, box *secret.Box, p *db.Provider, password secret.Value, noTest bool, output string) error {
-	store, err := a.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
+// addProvider tests and stores p. Not tested, its status stays configuring
+// until the first pass.
+func (a *app) addProvider(ctx context.Context, store *db.Store, box *secret.Box, p *db.Provider, password secret.Value,
+	noTest bool, output string) error {
 	if p.TLS == db.TLSNone {
 		a.notef("warning: --tls none sends the password and all mail unencrypted")
 	}
 	var check *providerCheck
 	if !noTest {
+		var err error
 		if check, err = a.checkProvider(ctx, p, password); err != nil {
 			return withMore(err, "nothing was stored: --no-test stores it anyway")
 		}

@@ -218,6 +218,9 @@ func (a *app) testProviders(ctx context.Context, store *db.Store, list []*db.Pro
 			return err
 		}
 	}
+	if len(list) == 0 {
+		a.notef("no provider yet: `imapsync provider add --help`")
+	}
 	if len(failed) > 0 {
 		return &exitError{code, errors.Join(failed...)}
 	}
