@@ -96,12 +96,9 @@ func endOfTail(ctx context.Context, err error) error {
 
 func (a *app) printEvent(rec *event.Received, output string) error {
 	if output == "json" {
-		line, err := json.Marshal(rec.Event)
-		if err != nil {
-			return err
-		}
-		a.printf("%s\n", line)
-		return nil
+		enc := json.NewEncoder(a.stdout)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(rec.Event)
 	}
 	mail := rec.Event.Payload.EmailData
 	folder := ""

@@ -87,11 +87,11 @@ func (a *app) parseBytes(name string, raw []byte, defects bool) []error {
 			}
 			continue
 		}
-		line, err := json.Marshal(event.EmailDataFrom(m, int64(len(mail)), event.Limits{}))
-		if err != nil {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(event.EmailDataFrom(m, int64(len(mail)), event.Limits{})); err != nil {
 			return []error{fmt.Errorf("%s: %w", name, err)}
 		}
-		a.printf("%s\n", line)
 	}
 	return nil
 }
