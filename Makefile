@@ -3,6 +3,7 @@
 
 GO       ?= go
 FUZZTIME ?= 30s
+ROUNDS   ?= 50
 IMAGE    ?= imapsync:dev
 CORPUS   ?= ../shared/corpus
 
@@ -11,7 +12,7 @@ TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod examples/go.mod examples/*/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo dev test lint vuln fmt fuzz bench corpus image clean
+.PHONY: help deps build demo dev test crash lint vuln fmt fuzz bench corpus image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +32,9 @@ dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
 test: deps ## all tests, with the race detector, against real servers
 	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race ./...
 	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && $(GO) test ./...) || exit 1; done
+
+crash: deps ## kill -9 runs, broker and database for ROUNDS (50), then count (SEED=n repeats)
+	$(GO) run ./cmd/crash -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
 
 lint: ## golangci-lint, and govulncheck when its database answers
 	$(TOOL) golangci-lint run ./...

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// report is what a go came to.
+type report struct {
+	Seed   uint64
+	Rounds int
+	Kills  struct{ Workers, Broker, Database, Frozen int }
+	Runs   int // processes started
+
+	Delivered   int // different mails
+	Copies      int // further copies of some of them in a second folder
+	Expunged    int // removed from a folder after they were published
+	OnStream    int
+	Ledger      int // published, as the ledger has it
+	Uncommitted int // expunged between their publishing and its commit: on the stream alone
+	Quarantined int // had to be tried again after the killing
+	Lost        int
+	Doubled     int
+	Missing     int // as reconcile says
+
+	Killing, Took time.Duration
+}
+
+func (r *report) print(w io.Writer) {
+	fmt.Fprintf(w, "\nrounds       %d (seed %d)\n", r.Rounds, r.Seed)
+	fmt.Fprintf(w, "kill -9      %d runs of %d, %d times the broker, %d times the database\n", r.Kills.Workers, r.Runs, r.Kills.Broker, r.Kills.Database)
+	fmt.Fprintf(w, "stopped      %d runs, overtaken by another, then woken\n", r.Kills.Frozen)
+	fmt.Fprintf(w, "delivered    %d mails and %d copies; %d expunged meanwhile\n", r.Delivered, r.Copies, r.Expunged)
+	fmt.Fprintf(w, "quarantine   %d had to be tried again\n", r.Quarantined)
+	fmt.Fprintf(w, "on stream    %d events\n", r.OnStream)
+	fmt.Fprintf(w, "in ledger    %d published; %d more were expunged before their commit\n", r.Ledger, r.Uncommitted)
+	fmt.Fprintf(w, "lost         %d\n", r.Lost)
+	fmt.Fprintf(w, "doubled      %d\n", r.Doubled)
+	fmt.Fprintf(w, "reconcile    %d missing\n", r.Missing)
+	fmt.Fprintf(w, "took         %s, the killing %s, %.2f s a round\n", r.Took.Round(time.Second), r.Killing.Round(time.Second),
+		r.Killing.Seconds()/float64(max(r.Rounds, 1)))
+}
+
+func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
+
+// few shows the first of a list.
+func few(list []string) string {
+	slices.Sort(list)
+	if len(list) > 10 {
+		return strings.Join(list[:10], ", ") + " …"
+	}
+	return strings.Join(list, ", ")
+}
+
+// count compares what was delivered with the stream, the stream with the
+// ledger, and the server with the ledger.
+func (s *siege) count(ctx context.Context) error {
+	r := s.report
+	r.Delivered, r.Copies, r.Expunged = len(s.post.mails), s.post.copies, len(s.post.expunged)
+	nc, err := connect(ctx, s.broker.url())
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	events, _, err := nc.read(ctx, 1)
+	if err != nil {
+		return err
+	}
+	r.OnStream = len(events)
+	times, addresses, keys := map[string]int{}, map[string]int{}, map[string]string{}
+	for _, ev := range events {
+		times[ev.subject]++
+		addresses[ev.address]++
+		keys[ev.key] = ev.subject
+	}
+	var errs []error
+	wrong := func(n *int, list []string, what string) {
+		if *n = len(list); *n > 0 {
+			errs = append(errs, fmt.Errorf("%d %s: %s", *n, what, few(list)))
+		}
+	}
+	var lost, doubled, strange []string
+	for subject := range s.post.mails {
+		if times[subject] == 0 {
+			lost = append(lost, subject)
+		}
+	}
+	for subject, n := range times {
+		if n > 1 {
+			doubled = append(doubled, subject)
+		}
+		if _, ours := s.post.mails[subject]; !ours {
+			strange = append(strange, subject)
+		}
+	}
+	for address, n := range addresses {
+		if n > 1 {
+			doubled = append(doubled, address)
+		}
+	}
+	wrong(&r.Lost, lost, "mails were delivered and are not on the stream")
+	wrong(&r.Doubled, doubled, "are on the stream more than once")
+	wrong(new(int), strange, "are on the stream and were never delivered")
+	errs = append(errs, s.countLedger(ctx, keys), s.reconcile(ctx))
+	return errors.Join(errs...)
+}
+
+// countLedger compares the ledger with the events of the stream, by key.
+func (s *siege) countLedger(ctx context.Context, keys map[string]string) error {
+	rows, err := s.pool.QueryContext(ctx, `SELECT event_key FROM imap_messages WHERE outcome = 'published'`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	unknown := maps.Clone(keys)
+	var nowhere, twice []string
+	ledger := map[string]bool{}
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return err
+		}
+		s.report.Ledger++
+		if ledger[key] {
+			twice = append(twice, key)
+		}
+		ledger[key] = true
+		if _, on := keys[key]; !on {
+			nowhere = append(nowhere, key)
+		}
+		delete(unknown, key)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	var without []string
+	for _, subject := range unknown {
+		// Between publishing and commit the run was killed, and before the
+		// next one came, the mail was gone from its folder.
+		if s.post.expunged[subject] {
+			s.report.Uncommitted++
+		} else {
+			without = append(without, subject)
+		}
+	}
+	var errs []error
+	for what, list := range map[string][]string{
+		"are published in the ledger and not on the stream": nowhere,
+		"are published twice in the ledger":                 twice,
+		"are on the stream and not in the ledger":           without,
+	} {
+		if len(list) > 0 {
+			errs = append(errs, fmt.Errorf("%d %s: %s", len(list), what, few(list)))
+		}
+	}
+	var quarantined int
+	err = s.pool.QueryRowContext(ctx, `SELECT count(*) FROM imap_quarantine`).Scan(&quarantined)
+	if err == nil && quarantined > 0 {
+		err = fmt.Errorf("%d messages stayed in quarantine", quarantined)
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// reconcile asks imapsync itself to compare the server with the ledger.
+func (s *siege) reconcile(ctx context.Context) error {
+	var errs []error
+	for user := range mailboxes {
+		output, err := s.imapsync(ctx, "reconcile", user, "-o", "json")
+		var folders []struct {
+			Folder                         string
+			OnServer, Waiting, Quarantined int
+			Missing                        []uint32
+			Error                          string
+		}
+		if jsonErr := json.Unmarshal(output, &folders); jsonErr != nil {
+			return errors.Join(err, jsonErr)
+		}
+		errs = append(errs, err)
+		if len(folders) != len(mailboxes[user]) {
+			errs = append(errs, fmt.Errorf("reconcile %s: %d folders, want %d", user, len(folders), len(mailboxes[user])))
+		}
+		for _, f := range folders {
+			s.report.Missing += len(f.Missing)
+			if len(f.Missing) > 0 || f.Waiting > 0 || f.Quarantined > 0 || f.Error != "" {
+				errs = append(errs, fmt.Errorf("reconcile %s: %+v", user, f))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
