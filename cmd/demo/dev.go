@@ -46,8 +46,8 @@ func dev(ctx context.Context, out *printer) (err error) {
 		out.line("   %s", command)
 	}
 	out.line("\n%s", out.dim("Ctrl-C ends the servers and removes everything."))
-	<-ctx.Done()
-	return ctx.Err()
+	<-ctx.Done() // which here is the ordinary end
+	return nil
 }
 
 // tries are the commands that dev proposes.

@@ -16,6 +16,8 @@ import (
 // build builds the binary that is shipped.
 func (p *place) build(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", p.binary, "imapsync/cmd/imapsync") //nolint:gosec // the path is ours
+	interruptible(cmd)
+	cmd.Env = append(os.Environ(), "GOTMPDIR="+p.dir) // what it cannot remove goes with the rest
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, bytes.TrimSpace(output))
 	}
@@ -32,7 +34,6 @@ func (p *place) environment() [][2]string {
 }
 
 // command makes an exec.Cmd of the binary, as a person in p.dir would call it.
-// It ends in order when ctx does.
 func (p *place) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.binary, args...) //nolint:gosec // the path is ours
 	cmd.Dir = p.dir
@@ -45,9 +46,14 @@ func (p *place) command(ctx context.Context, args ...string) *exec.Cmd {
 	for _, v := range p.environment() {
 		cmd.Env = append(cmd.Env, v[0]+"="+v[1])
 	}
+	interruptible(cmd)
+	return cmd
+}
+
+// interruptible has a command end in order when its context does.
+func interruptible(cmd *exec.Cmd) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
-	return cmd
 }
 
 // imapsync shows and runs a command, with stdin read from a file of p.dir when
