@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -35,11 +36,17 @@ type message struct {
 	raw        []byte
 	parsed     *parse.Message
 	event      *event.Event
+	brief      brief
 	ack        *event.Ack
 	known      bool // published before, under whatever UID
 	again      bool // the stream has lost it: publish it though it is known
 	expunged   bool
 	failure    *failure
+}
+
+// brief is what is remembered of a message once its memory is given back.
+type brief struct {
+	key, messageID, subject, sender string
 }
 
 // failure is why a message could not be handled.
@@ -58,6 +65,7 @@ func (m *message) fail(stage, code string, err error) {
 type chunk struct {
 	messages []*message
 	weight   int64 // bytes held of the in-flight budget
+	bytes    int64 // downloaded
 }
 
 // handle takes UIDs through fetch, parse, publish and commit. Messages that
@@ -234,6 +242,8 @@ func (f *folderPass) pipeline(ctx context.Context, messages []*message) error {
 			if err := f.prepare(ctx, c); err != nil {
 				return err
 			}
+			f.runner.inFlight.Release(c.weight)
+			held.Add(-c.weight)
 			select {
 			case published <- c:
 			case <-ctx.Done():
@@ -247,8 +257,6 @@ func (f *folderPass) pipeline(ctx context.Context, messages []*message) error {
 			if err := f.commit(ctx, c); err != nil {
 				return err
 			}
-			f.runner.inFlight.Release(c.weight)
-			held.Add(-c.weight)
 		}
 		return nil
 	})
@@ -343,6 +351,7 @@ func (f *folderPass) fetch(ctx context.Context, c *chunk) error {
 	}
 	for _, m := range c.messages {
 		f.bytes.Add(int64(len(m.raw)))
+		c.bytes += int64(len(m.raw))
 		f.judge(m)
 	}
 	return err
@@ -411,12 +420,12 @@ func (f *folderPass) prepare(ctx context.Context, c *chunk) error {
 		return err
 	}
 	for _, m := range c.messages {
-		if m.event == nil || m.known || m.failure != nil {
-			continue
+		if m.event != nil && !m.known && m.failure == nil {
+			if err := f.publish(ctx, m); err != nil {
+				return err
+			}
 		}
-		if err := f.publish(ctx, m); err != nil {
-			return err
-		}
+		f.giveBack(m)
 	}
 	return nil
 }
@@ -430,6 +439,8 @@ func (f *folderPass) parse(m *message, reused bool) {
 	}()
 	if m.parsed == nil {
 		m.parsed = parse.Parse(m.raw, parse.Limits{})
+		m.brief.messageID, m.brief.subject = strings.Clone(m.parsed.MessageID), strings.Clone(m.parsed.Subject)
+		m.brief.sender = strings.Clone(m.parsed.From.Email)
 	}
 	d := event.Delivery{
 		Tenant: f.provider.Tenant, ProviderID: f.provider.ID, InboundDefaultsID: f.provider.DefaultsID,
@@ -447,6 +458,7 @@ func (f *folderPass) parse(m *message, reused bool) {
 	}
 	m.event = event.New(m.parsed, d, f.limits)
 	m.event.Lost = m.again
+	m.brief.key = m.event.Key
 }
 
 // lookUp finds out what the ledger knows of a chunk's messages: one under the
@@ -504,4 +516,14 @@ func (f *folderPass) publish(ctx context.Context, m *message) error {
 	}
 	m.ack = ack
 	return nil
+}
+
+// giveBack returns the memory of a message that is on its way to the broker.
+func (f *folderPass) giveBack(m *message) {
+	if m.failure != nil {
+		return // its raw mail may be kept for a person
+	}
+	raw := m.raw
+	m.raw, m.parsed, m.event = nil, nil, nil
+	f.runner.buffers.put(raw)
 }

@@ -21,14 +21,13 @@ import (
 // then records what became of its messages together with the cursor.
 func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 	now := time.Now().UTC()
-	step := db.Commit{State: f.state, At: now}
+	step := db.Commit{State: f.state, Bytes: c.bytes, At: now}
 	for _, m := range c.messages {
 		row, err := f.outcome(ctx, m, now)
 		if err != nil {
 			return err
 		}
 		step.Messages = append(step.Messages, row)
-		step.Bytes += int64(len(m.raw))
 		switch {
 		case row.Outcome == db.Quarantined:
 			step.Failures = append(step.Failures, f.quarantine(ctx, m, now))
@@ -61,13 +60,7 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 
 // outcome waits for a message's acknowledgement and gives its ledger row.
 func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db.Message, error) {
-	row := db.Message{UID: m.uid, Size: cmp.Or(m.size, int64(len(m.raw))), Attempts: m.attempts + 1, ProcessedAt: now}
-	if m.parsed != nil {
-		row.MessageID = m.parsed.MessageID
-	}
-	if m.event != nil {
-		row.EventKey = m.event.Key
-	}
+	row := db.Message{UID: m.uid, EventKey: m.brief.key, MessageID: m.brief.messageID, Size: m.size, Attempts: m.attempts + 1, ProcessedAt: now}
 	if m.ack != nil {
 		res, err := m.ack.Wait(ctx)
 		switch {
@@ -109,12 +102,7 @@ func (f *folderPass) quarantine(ctx context.Context, m *message, now time.Time) 
 		next := now.Add(time.Minute << (2 * (q.Attempts - 1)))
 		q.NextAttemptAt = &next
 	}
-	if m.parsed != nil {
-		q.MessageID, q.Subject, q.Sender = m.parsed.MessageID, m.parsed.Subject, m.parsed.From.Email
-	}
-	if m.event != nil {
-		q.EventKey = m.event.Key
-	}
+	q.MessageID, q.Subject, q.Sender, q.EventKey = m.brief.messageID, m.brief.subject, m.brief.sender, m.brief.key
 	f.log.Warn("message_quarantined", "uid", m.uid, "stage", q.Stage, "code", q.ErrorCode, "error", q.Error,
 		"attempts", q.Attempts, "state", q.State)
 	return q

@@ -129,7 +129,7 @@ func (s *Session) fetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 	cmd := s.client.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
 	readErr := func() error {
 		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-			uid, raw, err := readBody(msg, limit)
+			uid, raw, err := readBody(msg, limit, s.buffers)
 			if err != nil {
 				return fmt.Errorf("fetch uid %d: %w", uid, err)
 			}
@@ -155,7 +155,7 @@ func (s *Session) fetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 }
 
 // readBody reads one FETCH answer. raw is nil when it holds no body.
-func readBody(msg *imapclient.FetchMessageData, limit int64) (uid uint32, raw []byte, err error) {
+func readBody(msg *imapclient.FetchMessageData, limit int64, pool *buffers) (uid uint32, raw []byte, err error) {
 	for item := msg.Next(); item != nil; item = msg.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
@@ -168,7 +168,7 @@ func readBody(msg *imapclient.FetchMessageData, limit int64) (uid uint32, raw []
 			if size > limit {
 				return uid, nil, fmt.Errorf("%w: %d bytes, limit %d", errBodyTooLarge, size, limit)
 			}
-			raw = make([]byte, size)
+			raw = pool.get(size)
 			if _, err := io.ReadFull(item.Literal, raw); err != nil {
 				return uid, nil, fmt.Errorf("body broke off: %w", err)
 			}

@@ -85,7 +85,7 @@ func (ps *pass) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ps.session = session
+	ps.session, session.buffers = session, &ps.runner.buffers
 	ps.log.Debug("connect", "host", ps.provider.Host, "port", ps.provider.Port, "tls", ps.provider.TLS,
 		"duration_ms", time.Since(started).Milliseconds())
 	return nil

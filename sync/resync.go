@@ -99,7 +99,7 @@ func (f *folderPass) recognise(ctx context.Context, uids []uint32) ([]uint32, er
 		c := &chunk{}
 		for _, uid := range window {
 			if key, ok := known[uid]; ok {
-				c.messages = append(c.messages, &message{listed: listed{uid: uid}, known: true, event: &event.Event{Key: key}})
+				c.messages = append(c.messages, &message{listed: listed{uid: uid}, known: true, brief: brief{key: key}})
 			} else {
 				unknown = append(unknown, uid)
 			}

@@ -78,6 +78,7 @@ type Runner struct {
 
 	report   sync.Mutex
 	inFlight *semaphore.Weighted
+	buffers  buffers
 }
 
 // Progress is where the pass over one provider stands.
@@ -180,6 +181,7 @@ pages:
 func (r *Runner) init() {
 	r.Options = r.Options.withDefaults()
 	r.inFlight = semaphore.NewWeighted(r.Options.MaxInFlightBytes)
+	r.buffers.max = r.Options.MaxInFlightBytes
 }
 
 func (s *Summary) add(res Result) {

@@ -46,12 +46,13 @@ func (t Timeouts) timeouts(p *db.Provider) Timeouts {
 
 // Session is an authenticated IMAP connection. It is not for concurrent use.
 type Session struct {
-	client *imapclient.Client
-	wire   *wire
-	caps   imap.CapSet
-	id     *imapclient.IDCommand
-	stop   func() bool // ends the watch on the context
-	ctx    context.Context
+	client  *imapclient.Client
+	wire    *wire
+	caps    imap.CapSet
+	id      *imapclient.IDCommand
+	stop    func() bool // ends the watch on the context
+	ctx     context.Context
+	buffers *buffers // memory for large bodies; nil: fresh each time
 }
 
 // SessionOptions are what a session needs beside the provider's settings.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
+	"runtime/debug"
 
 	"github.com/nats-io/nats.go"
 
@@ -32,6 +34,7 @@ func (a *app) openJob(ctx context.Context, opts mailsync.Options) (*job, error) 
 	if err != nil {
 		return nil, err
 	}
+	boundMemory(opts.MaxInFlightBytes)
 	opts.Host, _ = os.Hostname() // for people to read; empty when unknown
 	opts.Version = version()
 	return &job{store: store, runner: &mailsync.Runner{
@@ -40,6 +43,16 @@ func (a *app) openJob(ctx context.Context, opts mailsync.Options) (*job, error) 
 			return store.OpenSecret(ctx, box, p.Tenant, db.PasswordName(p.ID))
 		},
 	}}, nil
+}
+
+// boundMemory has the garbage collector keep the heap near what may be in
+// flight: by default it would let as much garbage stand beside it. GOMEMLIMIT
+// wins.
+func boundMemory(inFlight int64) {
+	const rest = 8 << 20 // what a run needs besides raw mail
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(cmp.Or(inFlight, mailsync.DefaultMaxInFlightBytes) + rest)
+	}
 }
 
 // openPublisher connects to the broker and opens the locks, so that the job may
