@@ -1,0 +1,457 @@
+package sync
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// wire is the net.Conn between the socket (TLS already on it) and go-imap's
+// client. The client's parser ends the connection on the first byte it does not
+// expect, waits for ever, and takes half a literal for a whole one; a poller
+// that meets the same bad line would meet it again on every run. So the wire
+// reads what the server says leniently, and hands the client a small dialect
+// that its parser is known to accept: what a poller never needs is left out,
+// what it needs is spelled anew. Bytes of a literal go from the socket to the
+// caller's buffer untouched.
+//
+// Invariants:
+//   - the last byte of a body is held back until the FETCH response that carries
+//     it has been read to its end and its UID is certain, so a body that reaches
+//     its announced length is whole and belongs to that UID;
+//   - no read waits longer than wireLimits says while a command is outstanding;
+//   - memory is bounded by wireLimits, whatever the server announces;
+//   - nothing of a LOGIN or AUTHENTICATE command is kept, and registered secrets
+//     never appear in a status text or an error.
+//
+// It speaks for one poller: responses to SORT, THREAD, NAMESPACE, QUOTA, ACL and
+// METADATA are dropped, and of a FETCH only UID, RFC822.SIZE, INTERNALDATE and
+// one body section survive.
+type wire struct {
+	conn net.Conn
+	lim  wireLimits
+
+	// Reading side: only the client's reader touches these.
+	in       []byte // in[r:e] came from the socket and was not looked at yet
+	r, e     int
+	out      []byte // out[o:] is ready for the client
+	o        int
+	pass     int64 // bytes of a literal still to be handed through
+	total    int64 // bytes read since the connection began
+	greeted  bool
+	acc      []byte   // one response with its literals, see gather
+	nums     []uint32 // one SEARCH response
+	numsLeft bool     // nums[numsAt:] is still to be emitted
+	numsAt   int
+	lastList []byte // the name of the last LIST response, as emitted
+	fetch    fetchResponse
+	uidOf    map[uint32]uint32 // sequence number → UID in the selected mailbox
+	end      error             // what Read returns from now on
+
+	mu         sync.Mutex
+	pending    []wireCommand
+	maxTag     uint64
+	cmd        commandLine // the outgoing line being parsed
+	contWanted int         // continuation requests the client waits for
+	alias      map[string]string
+	idling     bool // IDLE acknowledged, DONE not sent
+	leaving    bool // LOGOUT was sent
+	inLiteral  bool
+	waiting    bool // a socket read is under way since waitFrom
+	waitFrom   time.Time
+	spent      time.Duration // waited without progress before this read
+	got        int           // bytes since the last progress
+	closed     bool
+	secrets    []string
+	status     status
+	err        error
+}
+
+// wireLimits bounds what a server may cost. A zero field takes its default.
+type wireLimits struct {
+	Command     time.Duration // silence, or an unfinished line, while a command is outstanding; 30 s
+	Literal     time.Duration // time in which a literal must advance by 16 KiB (or end); 60 s
+	Idle        time.Duration // silence in IDLE; 10 min. At rest there is no limit
+	Line        int           // bytes of one line without its literals; 1 MiB
+	SearchNums  int           // numbers in one SEARCH response; 2,000,000
+	LiteralSize int64         // bytes announced for one literal; 64 MiB
+	Buffer      int           // bytes of a literal kept in memory while its UID is unknown; 256 KiB
+	Total       int64         // bytes read over the life of the connection; 0 is no limit
+}
+
+func (lim wireLimits) withDefaults() wireLimits {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&lim.Command, 30*time.Second)
+	def(&lim.Literal, 60*time.Second)
+	def(&lim.Idle, 10*time.Minute)
+	if lim.Line <= 0 {
+		lim.Line = 1 << 20
+	}
+	if lim.SearchNums <= 0 {
+		lim.SearchNums = 2_000_000
+	}
+	if lim.LiteralSize <= 0 {
+		lim.LiteralSize = 64 << 20
+	}
+	if lim.Buffer <= 0 {
+		lim.Buffer = 256 << 10
+	}
+	return lim
+}
+
+const (
+	wireBuffer   = 32 << 10 // socket buffer; a literal read into less than half of it goes through it
+	wireProgress = 16 << 10 // bytes that count as progress inside a line or a literal
+)
+
+// errWireTimeout is in the chain of every error caused by a server that stays
+// silent or drips. os.ErrDeadlineExceeded is too.
+var errWireTimeout = errors.New("server too slow")
+
+// limitError says that the server exceeded a cap of wireLimits.
+type limitError struct {
+	What string // "line", "literal", "search", "connection"
+	Got  int64  // bytes or numbers announced or read, at least
+	Max  int64
+}
+
+func (e *limitError) Error() string {
+	if e.What == "search" {
+		return fmt.Sprintf("server sent a search response of more than %d numbers", e.Max)
+	}
+	return fmt.Sprintf("server sent a %s of %d bytes, over the limit of %d", e.What, e.Got, e.Max)
+}
+
+// protocolError says that the server sent what no repair makes sense of. Line
+// is a redacted, printable excerpt.
+type protocolError struct {
+	What string
+	Line string
+}
+
+func (e *protocolError) Error() string {
+	if e.Line == "" {
+		return "protocol: " + e.What
+	}
+	return fmt.Sprintf("protocol: %s: %q", e.What, e.Line)
+}
+
+// wireError is the first thing that ended a connection: what was being waited
+// for, and the cause with its type intact.
+type wireError struct {
+	Command string // "greeting", "UID FETCH", … never arguments; "" when none was outstanding
+	Err     error
+}
+
+func (e *wireError) Error() string {
+	if e.Command == "" {
+		return e.Err.Error()
+	}
+	return strings.ToLower(e.Command) + ": " + e.Err.Error()
+}
+
+func (e *wireError) Unwrap() error { return e.Err }
+
+// status is what the server last said about itself or about a command: an
+// untagged BYE, NO or BAD, or a tagged NO or BAD (RFC 3501 section 7.1).
+type status struct {
+	Type    string // "BYE", "NO", "BAD"; "" when there was none
+	Code    string // response code in upper case without brackets, may be ""
+	Args    string // what followed the code inside the brackets
+	Text    string // valid UTF-8 without control characters, secrets redacted
+	Command string // the command it answers; "" when untagged
+}
+
+func (s status) String() string {
+	var b strings.Builder
+	b.WriteString(s.Type)
+	if s.Code != "" {
+		b.WriteString(" [" + s.Code)
+		if s.Args != "" {
+			b.WriteString(" " + s.Args)
+		}
+		b.WriteString("]")
+	}
+	if s.Text != "" {
+		b.WriteString(" " + s.Text)
+	}
+	return b.String()
+}
+
+// newWire is the filter over conn, whose server has yet to greet. It takes over
+// conn's read deadline.
+func newWire(conn net.Conn, lim wireLimits) *wire {
+	return &wire{
+		conn:  conn,
+		lim:   lim.withDefaults(),
+		in:    make([]byte, wireBuffer),
+		uidOf: make(map[uint32]uint32),
+	}
+}
+
+// Redact registers secrets (passwords, tokens): wherever the server repeats one,
+// in the clear, quoted or in base64, it is replaced. Call it before logging in.
+func (w *wire) Redact(secrets ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range secrets {
+		w.secrets = append(w.secrets, secretForms(s)...)
+	}
+}
+
+// Err is the first I/O, limit or protocol error as a *wireError, nil while the
+// connection is sound and after an orderly LOGOUT or Close.
+func (w *wire) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// LastStatus is the last BYE, NO or BAD, the zero status when there was none.
+// The BYE that answers our LOGOUT does not count.
+func (w *wire) LastStatus() status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status
+}
+
+// Read hands the client the next repaired bytes. It is not for concurrent use,
+// as the client's own reading is not.
+func (w *wire) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		switch {
+		case w.o < len(w.out):
+			n := copy(p, w.out[w.o:])
+			w.o += n
+			return n, nil
+		case w.end != nil:
+			return 0, w.end
+		case w.pass > 0:
+			n, err := w.passLiteral(p)
+			if err != nil {
+				w.fail(err)
+			}
+			if n > 0 {
+				return n, nil
+			}
+			continue
+		}
+		w.out, w.o = w.out[:0], 0
+		if cap(w.out) > 4*wireBuffer {
+			w.out = nil
+		}
+		if err := w.step(); err != nil {
+			w.fail(err)
+		}
+	}
+}
+
+// passLiteral hands through bytes of the literal under way, at most pass of them.
+func (w *wire) passLiteral(p []byte) (n int, err error) {
+	if int64(len(p)) > w.pass {
+		p = p[:w.pass]
+	}
+	if w.r == w.e {
+		if len(p) >= len(w.in)/2 {
+			n, err = w.readSocket(p)
+			w.pass -= int64(n)
+			return n, err
+		}
+		w.r, w.e = 0, 0
+		if n, err = w.readSocket(w.in); n == 0 {
+			return 0, err
+		}
+		w.e = n
+	}
+	n = copy(p, w.in[w.r:w.e])
+	w.r += n
+	w.pass -= int64(n)
+	return n, err
+}
+
+// fail ends the stream: the client sees err as the error of its reads, and Err
+// reports it with what was outstanding.
+func (w *wire) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.end = err
+	if err == io.EOF && (w.pass > 0 || w.fetch.open || w.r < w.e) {
+		w.end = io.ErrUnexpectedEOF
+	}
+	if w.closed || w.err != nil {
+		return
+	}
+	cmd := w.outstanding()
+	if err == io.EOF {
+		if w.leaving {
+			return // the server hung up on request
+		}
+		if cmd != "" || w.end != io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	w.err = &wireError{Command: cmd, Err: err}
+}
+
+// outstanding names what the server owes an answer to. Callers hold mu.
+func (w *wire) outstanding() string {
+	if len(w.pending) > 0 {
+		return w.pending[0].name
+	}
+	if !w.greeted {
+		return "greeting"
+	}
+	return ""
+}
+
+// fill reads more of the stream into in, which grows up to the line limit.
+func (w *wire) fill() error {
+	if w.r == w.e {
+		w.r, w.e = 0, 0
+		if len(w.in) > wireBuffer {
+			w.in = make([]byte, wireBuffer)
+		}
+	} else if w.e == len(w.in) {
+		if w.r > 0 {
+			w.e = copy(w.in, w.in[w.r:w.e])
+			w.r = 0
+		} else {
+			w.in = slices.Grow(w.in, len(w.in))[:2*len(w.in)]
+		}
+	}
+	n, err := w.readSocket(w.in[w.e:])
+	w.e += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// readSocket is one read of the socket under the deadline of the moment. Only
+// time spent waiting here counts: a slow consumer is not a slow server.
+func (w *wire) readSocket(p []byte) (int, error) {
+	w.mu.Lock()
+	w.waiting, w.waitFrom = true, time.Now()
+	w.rearm()
+	w.mu.Unlock()
+
+	n, err := w.conn.Read(p)
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting = false
+	w.spent += time.Since(w.waitFrom)
+	w.total += int64(n)
+	if w.got += n; w.got >= wireProgress {
+		w.spent, w.got = 0, 0
+	}
+	if w.lim.Total > 0 && w.total > w.lim.Total {
+		return 0, &limitError{What: "connection", Got: w.total, Max: w.lim.Total}
+	}
+	if n > 0 {
+		return n, nil // an error beside data comes again with the next read
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w: no progress for %v: %w", errWireTimeout, w.patience(), err)
+	} else if err == nil {
+		err = io.ErrNoProgress
+	}
+	return 0, err
+}
+
+// patience is how long the server may keep us waiting now; 0 is for ever.
+// Callers hold mu.
+func (w *wire) patience() time.Duration {
+	switch {
+	case w.inLiteral:
+		return w.lim.Literal
+	case w.idling:
+		return w.lim.Idle
+	case len(w.pending) > 0 || !w.greeted:
+		return w.lim.Command
+	}
+	return 0
+}
+
+// rearm sets the deadline of the read under way. Callers hold mu.
+func (w *wire) rearm() {
+	if !w.waiting {
+		return
+	}
+	if d := w.patience(); d > 0 {
+		w.conn.SetReadDeadline(w.waitFrom.Add(d - w.spent))
+	} else {
+		w.conn.SetReadDeadline(time.Time{})
+	}
+}
+
+// progress starts the server's time afresh: a line ended or a command began.
+// Callers hold mu.
+func (w *wire) progress() {
+	w.spent, w.got = 0, 0
+	if w.waiting {
+		w.waitFrom = time.Now()
+	}
+	w.rearm()
+}
+
+// literal switches between the deadlines of a literal and of a line.
+func (w *wire) literal(in bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.inLiteral = in
+	w.progress()
+}
+
+// Write sends what the client says, taking note of the command.
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	send := w.sent(p)
+	w.progress()
+	w.mu.Unlock()
+
+	n, err := w.conn.Write(send)
+	if err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.err == nil && !w.closed {
+			w.err = &wireError{Command: w.outstanding(), Err: err}
+		}
+		return min(n, len(p)), err
+	}
+	return len(p), nil
+}
+
+// Close closes the socket. Errors that follow from it are not recorded.
+func (w *wire) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	return w.conn.Close()
+}
+
+func (w *wire) LocalAddr() net.Addr  { return w.conn.LocalAddr() }
+func (w *wire) RemoteAddr() net.Addr { return w.conn.RemoteAddr() }
+
+// SetReadDeadline does nothing: go-imap sets none while it waits and fixed ones
+// elsewhere, and the wire keeps its own.
+func (w *wire) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline passes the client's deadline on; go-imap's 30 s are fine.
+func (w *wire) SetWriteDeadline(t time.Time) error { return w.conn.SetWriteDeadline(t) }
+
+// SetDeadline sets the write deadline only, see SetReadDeadline.
+func (w *wire) SetDeadline(t time.Time) error { return w.conn.SetWriteDeadline(t) }

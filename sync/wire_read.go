@@ -1,0 +1,512 @@
+package sync
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// step reads the next response, or the next piece of one, and puts what the
+// client shall see of it into out. It may put nothing there.
+func (w *wire) step() error {
+	if w.numsLeft {
+		w.emitNums()
+		return nil
+	}
+	if w.fetch.open {
+		return w.afterBody()
+	}
+	if search, err := w.startsSearch(); err != nil {
+		return err
+	} else if search {
+		return w.search()
+	}
+	line, err := w.line()
+	if err != nil {
+		return err
+	}
+	if !w.greeted {
+		return w.greeting(line)
+	}
+	switch {
+	case len(bytes.TrimSpace(line)) == 0:
+		return nil
+	case line[0] == '+':
+		w.continuation(line)
+		return nil
+	case line[0] == '*' && (len(line) == 1 || line[1] == ' '):
+		return w.untagged(bytes.TrimLeft(line[1:], " "))
+	}
+	return w.tagged(line)
+}
+
+// line is the next line without its ending. It is valid until more is read.
+func (w *wire) line() ([]byte, error) {
+	seen := 0
+	for {
+		if i := bytes.IndexByte(w.in[w.r+seen:w.e], '\n'); i >= 0 {
+			line := w.in[w.r : w.r+seen+i]
+			w.r += seen + i + 1
+			w.mu.Lock()
+			w.progress()
+			w.mu.Unlock()
+			return trimEOL(line), nil
+		}
+		seen = w.e - w.r
+		if seen > w.lim.Line {
+			return nil, &limitError{What: "line", Got: int64(seen), Max: int64(w.lim.Line)}
+		}
+		if err := w.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// discard throws away n bytes of a literal.
+func (w *wire) discard(n int64) error {
+	if n > w.lim.LiteralSize {
+		return &limitError{What: "literal", Got: n, Max: w.lim.LiteralSize}
+	}
+	w.literal(true)
+	defer w.literal(false)
+	for n > 0 {
+		if w.r == w.e {
+			if err := w.fill(); err != nil {
+				return unexpectedEOF(err)
+			}
+		}
+		k := min(n, int64(w.e-w.r))
+		w.r += int(k)
+		n -= k
+	}
+	return nil
+}
+
+// gather copies a response with its literals into acc: {n}, a newline, the n
+// bytes, the rest of the line. Literals count against the line limit.
+func (w *wire) gather(line []byte) ([]byte, error) {
+	w.acc = append(w.acc[:0], line...)
+	for {
+		n, _, ok := literalMark(line)
+		if !ok {
+			return w.acc, nil
+		}
+		if n+int64(len(w.acc)) > int64(w.lim.Line) {
+			return nil, &limitError{What: "line", Got: n + int64(len(w.acc)), Max: int64(w.lim.Line)}
+		}
+		w.acc = append(w.acc, '\n')
+		for n > 0 {
+			if w.r == w.e {
+				if err := w.fill(); err != nil {
+					return nil, unexpectedEOF(err)
+				}
+			}
+			k := min(int(n), w.e-w.r)
+			w.acc = append(w.acc, w.in[w.r:w.r+k]...)
+			w.r += k
+			n -= int64(k)
+		}
+		var err error
+		if line, err = w.line(); err != nil {
+			return nil, unexpectedEOF(err)
+		}
+		w.acc = append(w.acc, line...)
+	}
+}
+
+// drop skips a response that the client must not see, with its literals.
+func (w *wire) drop(line []byte) error {
+	for {
+		n, _, ok := literalMark(line)
+		if !ok {
+			return nil
+		}
+		err := w.discard(n)
+		if err != nil {
+			return err
+		}
+		if line, err = w.line(); err != nil {
+			return unexpectedEOF(err)
+		}
+	}
+}
+
+// greeting reads the first line (RFC 3501 section 7.1): OK, PREAUTH or BYE.
+func (w *wire) greeting(line []byte) error {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return nil
+	}
+	rest, ok := bytes.CutPrefix(line, []byte("* "))
+	st, known := parseStatus(rest)
+	if !ok || !known || st.typ == "NO" || st.typ == "BAD" {
+		return &protocolError{What: "not an IMAP greeting", Line: w.excerpt(line)}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.greeted = true
+	w.progress()
+	if st.typ == "BYE" {
+		w.note(st, "")
+	}
+	w.out = append(w.out, "* "...)
+	w.emitStatus(st)
+	return nil
+}
+
+// Greet puts a greeting in front of the stream, for a connection whose server
+// has greeted already (STARTTLS). The client then asks for capabilities anew.
+func (w *wire) Greet() {
+	w.greeted = true
+	w.out = append(w.out, "* OK ready\r\n"...)
+}
+
+// continuation passes `+` on when the client waits for one: go-imap ends the
+// connection on any other.
+func (w *wire) continuation(line []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.contWanted == 0 {
+		return
+	}
+	w.contWanted--
+	text := bytes.TrimSpace(line[1:])
+	switch {
+	case w.answering("IDLE"):
+		w.idling = true
+		w.progress()
+		text = nil
+	case w.answering("AUTHENTICATE"):
+		if !isBase64(text) {
+			text = nil // "+ Ready", "+ go ahead": an empty challenge in prose
+		}
+	default:
+		text = nil
+	}
+	w.out = append(append(append(w.out, "+ "...), text...), "\r\n"...)
+}
+
+func isBase64(b []byte) bool {
+	for i, c := range b {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/':
+		case c == '=' && i >= len(b)-2:
+		default:
+			return false
+		}
+	}
+	return len(b)%4 == 0
+}
+
+// tagged passes on the completion of an outstanding command. One for a command
+// that was completed before is dropped; any other line is beyond repair.
+func (w *wire) tagged(line []byte) error {
+	tag, rest, _ := bytes.Cut(line, []byte(" "))
+	w.mu.Lock()
+	i := slices.IndexFunc(w.pending, func(c wireCommand) bool { return fold(tag, c.tag) })
+	if i < 0 {
+		n := tagNumber(tag)
+		stale := n > 0 && n <= w.maxTag
+		fetching := w.answering("UID FETCH")
+		w.mu.Unlock()
+		if stale {
+			return nil
+		}
+		if fetching { // behind a body longer than announced, this would be mail
+			return &protocolError{What: "unexpected line of " + strconv.Itoa(len(line)) + " bytes"}
+		}
+		return &protocolError{What: "unexpected line", Line: w.excerpt(line)}
+	}
+	defer w.mu.Unlock()
+	cmd := w.pending[i]
+	w.pending = slices.Delete(w.pending, i, i+1)
+	w.contWanted = 0
+	switch cmd.name {
+	case "IDLE":
+		w.idling = false
+	case "SELECT", "EXAMINE", "UNSELECT", "CLOSE":
+		clear(w.uidOf)
+	}
+	w.progress()
+	st, ok := parseStatus(bytes.TrimLeft(rest, " "))
+	if !ok || st.typ == "BYE" || st.typ == "PREAUTH" {
+		st = statusLine{typ: "BAD", text: rest} // the command failed in words of the server's own
+	}
+	if st.typ != "OK" {
+		w.note(st, cmd.name)
+	}
+	w.out = append(append(w.out, cmd.tag...), ' ')
+	w.emitStatus(st)
+	return nil
+}
+
+// untagged handles a response that starts with an asterisk; line is what follows.
+func (w *wire) untagged(line []byte) error {
+	word, rest := cutWord(line)
+	if num, ok := number(word); ok {
+		word, rest := cutWord(rest)
+		switch {
+		case fold(word, "FETCH"):
+			return w.beginFetch(num, rest)
+		case fold(word, "EXPUNGE"):
+			clear(w.uidOf) // the numbers above it have shifted
+			w.emitNumbered(num, " EXPUNGE\r\n")
+			return nil
+		case fold(word, "EXISTS"):
+			w.emitNumbered(num, " EXISTS\r\n")
+			return nil
+		case fold(word, "RECENT"):
+			w.emitNumbered(num, " RECENT\r\n")
+			return nil
+		}
+		return w.drop(line)
+	}
+	switch {
+	case fold(word, "LIST"):
+		return w.list(rest)
+	case fold(word, "STATUS"):
+		return w.mailboxStatus(rest)
+	case fold(word, "CAPABILITY"):
+		w.out = append(w.out, "* CAPABILITY"...)
+		w.emitCapabilities(rest)
+		w.out = append(w.out, "\r\n"...)
+		return nil
+	case fold(word, "ID"):
+		return w.id(rest)
+	case fold(word, "VANISHED"):
+		clear(w.uidOf)
+		return nil
+	}
+	if st, ok := parseStatus(line); ok {
+		return w.untaggedStatus(st)
+	}
+	return w.drop(line)
+}
+
+func (w *wire) emitNumbered(n uint32, what string) {
+	w.out = append(w.out, "* "...)
+	w.out = strconv.AppendUint(w.out, uint64(n), 10)
+	w.out = append(w.out, what...)
+}
+
+// untaggedStatus passes on BYE and the codes that the client reads. An untagged
+// NO or BAD is a warning: it is remembered, not passed on.
+func (w *wire) untaggedStatus(st statusLine) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch st.typ {
+	case "BYE":
+		if w.leaving {
+			return nil
+		}
+		w.note(st, "")
+	case "NO", "BAD":
+		w.note(st, "")
+		return nil
+	case "PREAUTH":
+		return nil
+	case "OK":
+		switch {
+		case fold(st.code, "UIDNEXT"), fold(st.code, "UIDVALIDITY"), fold(st.code, "HIGHESTMODSEQ"):
+		case fold(st.code, "CAPABILITY"), fold(st.code, "CLOSED"):
+		default:
+			return nil
+		}
+	}
+	w.out = append(w.out, "* "...)
+	w.emitStatus(st)
+	return nil
+}
+
+// note remembers a status. Callers hold mu.
+func (w *wire) note(st statusLine, command string) {
+	w.status = status{
+		Type:    st.typ,
+		Code:    strings.ToUpper(w.cleanText(st.code)),
+		Args:    w.cleanText(st.args),
+		Text:    w.cleanText(st.text),
+		Command: command,
+	}
+}
+
+// emitStatus writes a status line from its type on. Callers hold mu.
+func (w *wire) emitStatus(st statusLine) {
+	w.out = append(w.out, st.typ...)
+	switch {
+	case fold(st.code, "CAPABILITY"):
+		w.out = append(w.out, " [CAPABILITY"...)
+		w.emitCapabilities(st.args)
+		w.out = append(w.out, ']')
+	case fold(st.code, "UIDNEXT"), fold(st.code, "UIDVALIDITY"), fold(st.code, "HIGHESTMODSEQ"):
+		_, fits := number(st.args)
+		if fold(st.code, "HIGHESTMODSEQ") {
+			_, fits = number64(st.args)
+		}
+		if fits {
+			w.out = append(w.out, " ["...)
+			w.out = append(appendUpper(w.out, st.code), ' ')
+			w.out = append(append(w.out, st.args...), ']')
+		}
+	case isAtom(st.code) && !fold(st.code, "COPYUID") && !fold(st.code, "APPENDUID") && !fold(st.code, "PERMANENTFLAGS"):
+		w.out = append(w.out, " ["...)
+		w.out = appendUpper(w.out, st.code)
+		w.out = append(w.out, ']')
+	}
+	if st.typ != "OK" && len(st.text) > 0 {
+		if text := w.cleanText(st.text); text != "" {
+			w.out = append(w.out, ' ')
+			if text[0] == '[' || text[0] == '(' {
+				w.out = append(w.out, ' ') // else it reads as a code
+			}
+			w.out = append(w.out, text...)
+		}
+	} else {
+		w.out = append(w.out, " done"...)
+	}
+	w.out = append(w.out, "\r\n"...)
+}
+
+// emitCapabilities writes the capabilities that are atoms. IMAP4rev2 beside
+// IMAP4rev1 must not count before ENABLE (RFC 9051 appendix E); go-imap would at
+// once send names in UTF-8.
+func (w *wire) emitCapabilities(b []byte) {
+	rev1 := false
+	for word, rest := cutWord(b); word != nil; word, rest = cutWord(rest) {
+		rev1 = rev1 || fold(word, "IMAP4REV1")
+	}
+	for word, rest := cutWord(b); word != nil; word, rest = cutWord(rest) {
+		if isAtom(word) && !(rev1 && fold(word, "IMAP4REV2")) {
+			w.out = append(append(w.out, ' '), word...)
+		}
+	}
+}
+
+// statusLine is a status response, its parts still in the socket buffer.
+type statusLine struct {
+	typ  string
+	code []byte
+	args []byte
+	text []byte
+}
+
+// parseStatus reads `OK [CODE args] text`. A bracket that never closes, or a
+// code that is no word, counts as text.
+func parseStatus(b []byte) (st statusLine, ok bool) {
+	word, rest := cutWord(b)
+	for _, typ := range [...]string{"OK", "NO", "BAD", "BYE", "PREAUTH"} {
+		if fold(word, typ) {
+			st.typ = typ
+		}
+	}
+	if st.typ == "" {
+		return st, false
+	}
+	st.text = bytes.TrimSpace(rest)
+	if len(st.text) == 0 || st.text[0] != '[' {
+		return st, true
+	}
+	end, quoted := -1, false
+	for i, c := range st.text {
+		if c == '"' {
+			quoted = !quoted
+		} else if c == ']' && !quoted {
+			end = i
+			break
+		}
+	}
+	if end < 0 {
+		end = bytes.IndexByte(st.text, ']') // an odd number of quotes
+	}
+	if end < 0 {
+		return st, true
+	}
+	code := st.text[1:end]
+	i := bytes.IndexAny(code, " =")
+	if i < 0 {
+		i = len(code)
+	}
+	if !isAtom(code[:i]) {
+		return st, true
+	}
+	st.code, st.text = code[:i], bytes.TrimSpace(st.text[end+1:])
+	if i < len(code) {
+		st.args = bytes.TrimSpace(code[i+1:])
+	}
+	return st, true
+}
+
+// isAtom accepts a non-empty run of printable ASCII that no IMAP syntax uses.
+func isAtom(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`(){}%*"\[]`, c) >= 0 {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+func isDigits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// number reads a 32-bit number without allocating.
+func number(b []byte) (uint32, bool) {
+	if !isDigits(b) || len(b) > 10 {
+		return 0, false
+	}
+	var n uint64
+	for _, c := range b {
+		n = n*10 + uint64(c-'0')
+	}
+	return uint32(n), n <= 1<<32-1
+}
+
+// number64 reads a non-negative 63-bit number.
+func number64(b []byte) (int64, bool) {
+	if !isDigits(b) || len(b) > 18 {
+		return 0, false
+	}
+	var n int64
+	for _, c := range b {
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
+
+func appendUpper(dst, b []byte) []byte {
+	for _, c := range b {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// cutWord splits off the first run of non-blanks; nil at the end.
+func cutWord(b []byte) (word, rest []byte) {
+	b = bytes.TrimLeft(b, " \t")
+	if len(b) == 0 {
+		return nil, nil
+	}
+	i := bytes.IndexAny(b, " \t")
+	if i < 0 {
+		i = len(b)
+	}
+	// FETCH(UID 1): the list may follow at once.
+	if j := bytes.IndexByte(b[:i], '('); j > 0 {
+		i = j
+	}
+	return b[:i], b[i:]
+}
+
+func appendLiteralMark(b []byte, n int64) []byte {
+	b = append(b, '{')
+	b = strconv.AppendInt(b, n, 10)
+	return append(b, "}\r\n"...)
+}
