@@ -75,6 +75,7 @@ type Provider struct {
 	MaxAttachments   int64       `db:"max_attachments_total_bytes"`
 	MaxAttachmentN   int         `db:"max_attachments"`
 	MaxBytesPerDay   int64       `db:"max_bytes_per_day"`
+	BytesToday       int64       `db:"bytes_today"` // downloaded since midnight UTC
 	CreatedAt        time.Time   `db:"created_at"`
 
 	NextAttemptAt       *time.Time `db:"next_attempt_at"`
@@ -137,7 +138,8 @@ const providerSelect = `
 		coalesce(s.consecutive_failures, 0) AS consecutive_failures, coalesce(s.auth_failures, 0) AS auth_failures,
 		coalesce(s.last_error_code, '') AS last_error_code, coalesce(s.last_error, '') AS last_error,
 		coalesce(s.published, 0) AS published, coalesce(s.duplicates, 0) AS duplicates,
-		coalesce(s.quarantined, 0) AS quarantined
+		coalesce(s.quarantined, 0) AS quarantined,
+		CASE WHEN s.bytes_day = (now() AT TIME ZONE 'UTC')::date THEN s.bytes_today ELSE 0 END AS bytes_today
 	FROM email_providers p
 	JOIN imap_email_provider_config c ON c.tenant = p.tenant AND c.email_provider_id = p.id
 	LEFT JOIN imap_provider_options o ON o.tenant = p.tenant AND o.provider_id = p.id

@@ -86,6 +86,7 @@ func (p *Provider) Validate() []Problem {
 	v.duration("literal-timeout", p.LiteralTimeoutMS, time.Hour)
 	v.duration("pass-timeout", p.PassTimeoutMS, 24*time.Hour)
 	v.notNegative("max-message-bytes", p.MaxMessageBytes)
+	v.notNegative("max-bytes-per-day", p.MaxBytesPerDay)
 	v.notNegative("max-attachment-bytes", p.MaxAttachment)
 	v.notNegative("max-attachments-total-bytes", p.MaxAttachments)
 	if p.MaxAttachmentN < 0 || p.MaxAttachmentN > maxAttachmentN {

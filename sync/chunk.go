@@ -85,7 +85,7 @@ func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
 	}
 	uids = wanted(uids, f.state, f.handled)
 	for batch := range slices.Chunk(uids, batchUIDs) {
-		if f.runner.stopping() {
+		if f.runner.stopping() || f.quotaUsed() {
 			return nil
 		}
 		messages := make([]*message, len(batch))
@@ -199,7 +199,7 @@ func (f *folderPass) look(messages []*message) error {
 		switch {
 		case ok:
 			m.listed = l
-			m.headerOnly = m.released || l.size > f.runner.Options.MaxMessageBytes
+			m.headerOnly = m.released || l.size > f.maxMessageBytes()
 		default:
 			still, err := f.session.searchRange(m.uid, m.uid, nil)
 			if err != nil {
@@ -270,7 +270,7 @@ func (f *folderPass) pipeline(ctx context.Context, messages []*message) error {
 // whose download breaks off is handed on as far as it came.
 func (f *folderPass) fetchChunks(ctx context.Context, messages []*message, out chan<- *chunk, held *atomic.Int64) error {
 	for _, c := range f.cut(messages) {
-		if f.runner.stopping() {
+		if f.runner.stopping() || f.quotaUsed() {
 			return nil
 		}
 		if err := f.runner.inFlight.Acquire(ctx, c.weight); err != nil {
@@ -365,7 +365,7 @@ func only(m *message, headerOnly bool) []uint32 {
 }
 
 func (f *folderPass) fetchAll(whole, headers []uint32, use func(uid uint32, raw []byte)) error {
-	limit := f.runner.Options.MaxMessageBytes + f.runner.Options.MaxMessageBytes/2
+	limit := f.maxMessageBytes() + f.maxMessageBytes()/2
 	if len(whole) > 0 {
 		if err := f.session.fetchBodies(whole, false, limit, use); err != nil {
 			return err
@@ -450,7 +450,7 @@ func (f *folderPass) parse(m *message, reused bool) {
 	}
 	if m.headerOnly {
 		d.KeepRaw = false
-		d.Skipped = []event.SkipReason{{Type: "raw_mime", Reason: event.SkipRawMIMEBytes, Size: m.size, Cap: f.runner.Options.MaxMessageBytes}}
+		d.Skipped = []event.SkipReason{{Type: "raw_mime", Reason: event.SkipRawMIMEBytes, Size: m.size, Cap: f.maxMessageBytes()}}
 	}
 	if m.released {
 		d.Skipped = nil

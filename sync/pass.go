@@ -65,7 +65,7 @@ func (ps *pass) run(ctx context.Context) error {
 	defer func() { ps.session.Close() }()
 	for {
 		taken, err := ps.allFolders(ctx)
-		if err != nil || !ps.runner.Options.Drain || taken == 0 || ps.left == 0 || ps.runner.stopping() {
+		if err != nil || !ps.runner.Options.Drain || taken == 0 || ps.left == 0 || ps.runner.stopping() || ps.quotaUsed() {
 			return err
 		}
 		ps.retries = nil
@@ -80,7 +80,7 @@ func (ps *pass) connect(ctx context.Context) error {
 	started := time.Now()
 	session, err := Connect(ctx, ps.provider, SessionOptions{
 		Password: password, Timeouts: ps.runner.Options.Timeouts,
-		MaxMessageBytes: ps.runner.Options.MaxMessageBytes, Version: ps.runner.Options.Version,
+		MaxMessageBytes: ps.maxMessageBytes(), Version: ps.runner.Options.Version,
 	})
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (ps *pass) allFolders(ctx context.Context) (taken int, err error) {
 	for range 2 {
 		var unfinished []mailboxStatus
 		for i, status := range work {
-			if budget == 0 || ps.runner.stopping() {
+			if budget == 0 || ps.runner.stopping() || ps.quotaUsed() {
 				break
 			}
 			share := (budget + len(work) - i - 1) / (len(work) - i)
@@ -150,6 +150,17 @@ func (ps *pass) allFolders(ctx context.Context) (taken int, err error) {
 	}
 	ps.partial = len(errs) > 0 && len(errs) < len(found)+len(failed)
 	return taken, errors.Join(errs...)
+}
+
+// quotaUsed reports whether the provider has had its bytes of the day.
+func (ps *pass) quotaUsed() bool {
+	quota := ps.provider.MaxBytesPerDay
+	return quota > 0 && ps.provider.BytesToday+ps.bytes.Load() >= quota
+}
+
+// maxMessageBytes is the provider's own limit, else that of the run.
+func (ps *pass) maxMessageBytes() int64 {
+	return cmp.Or(ps.provider.MaxMessageBytes, ps.runner.Options.MaxMessageBytes)
 }
 
 // servedBefore orders folders: INBOX, then the least recently served.
@@ -226,7 +237,7 @@ func (ps *pass) finish(ctx context.Context, res Result) error {
 			ps.log.Warn("provider_paused", "reason", end.PauseReason, "failures", maxAuthFailures)
 		}
 		if !res.Partial && !systemic(res.Err) {
-			next := now.Add(backoff(ps.provider.ConsecutiveFailures + 1))
+			next := now.Add(max(backoff(ps.provider.ConsecutiveFailures+1), backoffHint(res.Err)))
 			end.NextAttemptAt = &next
 		}
 	}

@@ -79,6 +79,7 @@ type Runner struct {
 	report   sync.Mutex
 	inFlight *semaphore.Weighted
 	buffers  buffers
+	hosts    hosts
 }
 
 // Progress is where the pass over one provider stands.
@@ -95,6 +96,7 @@ type Result struct {
 	Ref      db.Ref
 	Provider *db.Provider // nil when it could not be loaded
 	Busy     bool         // another run holds the lock
+	Deferred string       // why its host is left alone for now; "" when it is not
 	Err      error        // nil when everything went well
 	Partial  bool         // Err is about some folders only, the others were served
 	Counts   db.Counts
@@ -111,7 +113,8 @@ type Summary struct {
 	Partial   int       `json:"partial"` // some folders failed
 	Failed    int       `json:"failed"`
 	Busy      int       `json:"busy"`
-	Skipped   int       `json:"skipped"` // not begun: the run was ended
+	Deferred  int       `json:"deferred"` // left for later: their host refused or throttled others
+	Skipped   int       `json:"skipped"`  // not begun: the run was ended
 	Counts    db.Counts `json:"counts"`
 	Left      int       `json:"left"`
 	Bytes     int64     `json:"bytes"`
@@ -124,6 +127,9 @@ const providerPage = 200
 // them need, Postgres or NATS; a provider's own failure is in its Result.
 func (r *Runner) Run(ctx context.Context, refs []db.Ref) (Summary, error) {
 	r.init()
+	if err := r.hosts.load(ctx, r.Store, time.Now()); err != nil {
+		return Summary{Providers: len(refs), Skipped: len(refs)}, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
@@ -191,6 +197,8 @@ func (s *Summary) add(res Result) {
 	switch {
 	case res.Busy:
 		s.Busy++
+	case res.Deferred != "":
+		s.Deferred++
 	case res.Err == nil:
 		s.OK++
 	case res.Partial:
@@ -214,7 +222,16 @@ var errLockLost = errors.New("the lock connection died; another run may have the
 
 // provider runs the pass over one provider under its lock.
 func (r *Runner) provider(ctx context.Context, p *db.Provider) Result {
-	return r.locked(ctx, p, (*pass).run)
+	if reason := r.hosts.closed(p); reason != "" {
+		r.Log.Info("provider_deferred", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "host", p.Host, "reason", reason)
+		return Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p, Deferred: reason}
+	}
+	res := r.locked(ctx, p, (*pass).run)
+	if res.Err != nil {
+		_, code := Classify(res.Err)
+		r.hosts.failed(p.Host, code)
+	}
+	return res
 }
 
 // locked takes the provider's lock, does work under it and records how it

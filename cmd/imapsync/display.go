@@ -45,7 +45,7 @@ type runResult struct {
 	Tenant     string    `json:"tenant"`
 	ProviderID string    `json:"providerId"`
 	Provider   string    `json:"provider"`
-	Outcome    string    `json:"outcome"` // ok, partial, failed, busy
+	Outcome    string    `json:"outcome"` // ok, partial, failed, busy, deferred
 	ErrorClass string    `json:"errorClass,omitempty"`
 	ErrorCode  string    `json:"errorCode,omitempty"`
 	Error      string    `json:"error,omitempty"`
@@ -64,6 +64,8 @@ func (d *runDisplay) result(res mailsync.Result) {
 	switch {
 	case res.Busy:
 		r.Outcome = "busy"
+	case res.Deferred != "":
+		r.Outcome, r.Error = "deferred", res.Deferred
 	case res.Err != nil:
 		d.lastError = res.Err
 		class, code := mailsync.Classify(res.Err)
@@ -114,14 +116,14 @@ func (r runResult) text() string {
 
 // summary is the line of the run as a whole.
 func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
-	d.log.Info("run_done", "providers", s.Providers, "ok", s.OK, "partial", s.Partial, "failed", s.Failed, "busy", s.Busy,
+	d.log.Info("run_done", "providers", s.Providers, "ok", s.OK, "partial", s.Partial, "failed", s.Failed, "busy", s.Busy, "deferred", s.Deferred,
 		"skipped", s.Skipped, "published", s.Counts.Published, "duplicates", s.Counts.Duplicates,
 		"quarantined", s.Counts.Quarantined, "left", s.Left, "bytes", s.Bytes, "duration_ms", took.Milliseconds())
 	if !d.terminal {
 		return
 	}
 	d.clear()
-	others := counted(count{s.Partial, "partly failed"}, count{s.Failed, "failed"}, count{s.Busy, "busy"}, count{s.Skipped, "not begun"})
+	others := counted(count{s.Partial, "partly failed"}, count{s.Failed, "failed"}, count{s.Busy, "busy"}, count{s.Deferred, "deferred"}, count{s.Skipped, "not begun"})
 	fmt.Fprintf(d.app.stderr, "%d of %d providers ok: %s%s, %s\n", s.OK, s.Providers, countsText(s.Counts), others, took.Round(time.Millisecond))
 }
 

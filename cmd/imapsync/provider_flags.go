@@ -56,9 +56,11 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 		{"command-timeout", "duration", "silence of the server while it works, likewise"},
 		{"literal-timeout", "duration", "silence within a message body, likewise"},
 		{"pass-timeout", "duration", "one pass, likewise"},
+		{"max-message-bytes", "int", "larger messages go out as headers only, likewise"},
 		{"max-attachment-bytes", "int", "largest attachment kept, likewise"},
 		{"max-attachments-total-bytes", "int", "attachments kept of one message, together, likewise"},
 		{"max-attachments", "int", "number of attachments kept of one message, likewise"},
+		{"max-bytes-per-day", "int", "a pass ends when it has downloaded so much since midnight UTC (0: no quota)"},
 	} {
 		f.flags.Var(&textValue{kind: flag.kind}, flag.name, flag.usage)
 	}
@@ -74,7 +76,7 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 // ownFlags stand for what the run has flags of the same name for: what the
 // environment says is meant for that, and not to be stored.
 var ownFlags = [...]string{"connect-timeout", "command-timeout", "literal-timeout", "pass-timeout",
-	"max-attachment-bytes", "max-attachments-total-bytes", "max-attachments"}
+	"max-message-bytes", "max-attachment-bytes", "max-attachments-total-bytes", "max-attachments"}
 
 func (f *providerFlags) onCommandLine(flag string) bool { return f.typed[flag] }
 
@@ -139,6 +141,8 @@ func (f *providerFlags) apply(p *db.Provider, counts func(flag string) bool) {
 	millis("command-timeout", &p.CommandTimeoutMS)
 	millis("literal-timeout", &p.LiteralTimeoutMS)
 	millis("pass-timeout", &p.PassTimeoutMS)
+	number("max-message-bytes", func(n int64) { p.MaxMessageBytes = n })
+	number("max-bytes-per-day", func(n int64) { p.MaxBytesPerDay = n })
 	number("max-attachment-bytes", func(n int64) { p.MaxAttachment = n })
 	number("max-attachments-total-bytes", func(n int64) { p.MaxAttachments = n })
 	number("max-attachments", func(n int64) { p.MaxAttachmentN = int(n) })

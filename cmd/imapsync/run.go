@@ -207,6 +207,8 @@ func runError(f *runFlags, s mailsync.Summary, err, last error) error {
 		return &exitError{exitTempfail, fmt.Errorf("every provider failed, the last with: %w", last)}
 	case s.Failed == 0 && s.Busy > 0 && len(f.providers) == 1:
 		return &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", f.providers[0])}
+	case s.Failed == 0 && s.Deferred == s.Providers:
+		return &exitError{exitTempfail, errors.New("nothing could be done now: the mail servers refused or throttled others of their providers lately")}
 	case s.Skipped == s.Providers:
 		return &exitError{exitTempfail, errors.New("nothing was begun: the run was asked to end first")}
 	}

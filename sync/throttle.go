@@ -1,0 +1,104 @@
+package sync
+
+import (
+	"context"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"imapsync/db"
+)
+
+// One address is shared by all providers of a host, and so is the ban it earns.
+const (
+	// hostWindow is how far back failures at a host count, whoever ran then.
+	hostWindow = 10 * time.Minute
+	// maxHostAuth refused logins in the window keep away further logins of
+	// providers that are not known to work.
+	maxHostAuth = 10
+	// maxHostThrottled answers in the window that ask for patience do so too.
+	maxHostThrottled = 3
+)
+
+// hosts counts failures by host. What other runs met is loaded once.
+type hosts struct {
+	mu        sync.Mutex
+	auth      map[string]int
+	throttled map[string]int
+}
+
+func (h *hosts) load(ctx context.Context, store *db.Store, now time.Time) error {
+	list, err := store.HostFailures(ctx, now.Add(-hostWindow))
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.auth, h.throttled = map[string]int{}, map[string]int{}
+	for _, f := range list {
+		h.count(f.Host, f.ErrorCode, f.Providers)
+	}
+	return nil
+}
+
+// failed counts the failure of a provider towards its host.
+func (h *hosts) failed(host, code string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.count(host, code, 1)
+}
+
+// count adds up failures. The caller holds mu.
+func (h *hosts) count(host, code string, n int) {
+	host = strings.ToLower(host)
+	switch code {
+	case "authenticationfailed", "authorizationfailed", "expired", "login_refused":
+		h.auth[host] += n
+	case "throttled", "unavailable", "limit", "inuse", "overquota":
+		h.throttled[host] += n
+	}
+}
+
+// closed tells why no login of p should be tried now; it is empty when one may
+// be. A provider whose last pass went well is never kept away: its neighbours'
+// wrong passwords are not its doing.
+func (h *hosts) closed(p *db.Provider) string {
+	if p.LastSuccessAt != nil && p.ConsecutiveFailures == 0 {
+		return ""
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	host := strings.ToLower(p.Host)
+	switch {
+	case h.auth[host] >= maxHostAuth:
+		return "too many logins were refused there lately"
+	case h.throttled[host] >= maxHostThrottled:
+		return "the server asked for patience"
+	}
+	return ""
+}
+
+// suggestedBackoff reads how long Exchange wants to be left alone.
+var suggestedBackoff = regexp.MustCompile(`(?i)suggested back-?off time:?\s*(\d{1,9})\s*(ms|milliseconds|s|seconds)?`)
+
+// maxHint bounds what a server may ask for.
+const maxHint = 6 * time.Hour
+
+// backoffHint is how long an error asks to wait, 0 when it does not say.
+func backoffHint(err error) time.Duration {
+	m := suggestedBackoff.FindStringSubmatch(err.Error())
+	if m == nil {
+		return 0
+	}
+	n, convErr := strconv.Atoi(m[1])
+	if convErr != nil {
+		return 0
+	}
+	unit := time.Millisecond
+	if strings.HasPrefix(strings.ToLower(m[2]), "s") {
+		unit = time.Second
+	}
+	return min(time.Duration(n)*unit, maxHint)
+}
