@@ -54,7 +54,9 @@ func (r *blobReader) next() {
 		}
 		return
 	}
-	m, err := r.b.stream.GetMsg(r.ctx, r.seq+1, jetstream.WithGetMsgSubject(r.b.chunkSubject(r.info.nuid)))
+	m, err := ask(r.ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return r.b.stream.GetMsg(ctx, r.seq+1, jetstream.WithGetMsgSubject(r.b.chunkSubject(r.info.nuid)))
+	})
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		r.err = fmt.Errorf("blob %s: %w: it ends after %d of %d bytes", r.info.Key, ErrBlob, r.read, r.info.Size)

@@ -69,7 +69,7 @@ func OpenBlobs(ctx context.Context, nc *nats.Conn, o BlobOptions) (*Blobs, error
 		eventAge = StreamMaxAge
 	}
 	name := "OBJ_" + b.bucket
-	b.stream, err = b.js.Stream(ctx, name)
+	b.stream, err = openStream(ctx, b.js, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) && o.Create {
 		cfg := jetstream.ObjectStoreConfig{
 			Bucket: b.bucket, Description: "attachments and raw mail of imapsync", Storage: jetstream.FileStorage,
@@ -77,10 +77,11 @@ func OpenBlobs(ctx context.Context, nc *nats.Conn, o BlobOptions) (*Blobs, error
 		if eventAge > 0 {
 			cfg.TTL = eventAge + blobMargin
 		}
-		if _, err = b.js.CreateObjectStore(ctx, cfg); err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+		_, err = ask(ctx, func(ctx context.Context) (jetstream.ObjectStore, error) { return b.js.CreateObjectStore(ctx, cfg) })
+		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
 			return fail(err)
 		}
-		b.stream, err = b.js.Stream(ctx, name)
+		b.stream, err = openStream(ctx, b.js, name)
 	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("bucket %s: %w: there is none: the first mail with an attachment makes it", b.bucket, ErrStream)
@@ -122,7 +123,7 @@ type BlobInfo struct {
 
 // Stat looks a blob up. The error wraps ErrBlob when there is none.
 func (b *Blobs) Stat(ctx context.Context, key string) (BlobInfo, error) {
-	m, err := b.stream.GetLastMsgForSubject(ctx, b.metaSubject(key))
+	m, err := lastOn(ctx, b.stream, b.metaSubject(key))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return BlobInfo{}, fmt.Errorf("blob %s: %w: not in bucket %s", key, ErrBlob, b.bucket)
 	}

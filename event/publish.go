@@ -262,7 +262,7 @@ func (a *Ack) storedAt(ctx context.Context, refusal error) uint64 {
 			}
 		}
 	}
-	m, err := a.p.stream.GetLastMsgForSubject(ctx, a.msg.Subject)
+	m, err := lastOn(ctx, a.p.stream, a.msg.Subject)
 	if err != nil {
 		return 0
 	}

@@ -33,9 +33,9 @@ func Subject(tenant, provider, key string) string {
 // operator who wants replicas or other limits makes it first. The error wraps
 // ErrNoJetStream or ErrStream.
 func EnsureStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
-	stream, err := js.Stream(ctx, StreamName)
+	stream, err := openStream(ctx, js, StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
+		cfg := jetstream.StreamConfig{
 			Name:        StreamName,
 			Description: "INBOUND_EMAIL_RECEIVED events of imapsync",
 			Subjects:    []string{Subjects},
@@ -43,9 +43,10 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream
 			Storage:     jetstream.FileStorage,
 			MaxAge:      StreamMaxAge,
 			AllowDirect: true,
-		})
+		}
+		stream, err = ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.CreateStream(ctx, cfg) })
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was first
-			stream, err = js.Stream(ctx, StreamName)
+			stream, err = openStream(ctx, js, StreamName)
 		}
 	}
 	if err != nil {
