@@ -91,6 +91,10 @@ func (b *broker) start(ctx context.Context) error {
 	}
 }
 
+// hang stops the server where it is: what is sent to it waits in its socket, and
+// is lost when it is killed then.
+func (b *broker) hang() error { return b.cmd.Process.Signal(syscall.SIGSTOP) }
+
 // kill ends the server by kill -9.
 func (b *broker) kill() error {
 	if b.cmd == nil {

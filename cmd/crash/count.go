@@ -18,6 +18,7 @@ type report struct {
 	Seed   uint64
 	Rounds int
 	Kills  struct{ Workers, Broker, Database, Frozen int }
+	Amid   int // of all these, how many struck while events were on their way
 	Runs   int // processes started
 
 	Delivered   int // different mails
@@ -38,6 +39,7 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "\nrounds       %d (seed %d)\n", r.Rounds, r.Seed)
 	fmt.Fprintf(w, "kill -9      %d runs of %d, %d times the broker, %d times the database\n", r.Kills.Workers, r.Runs, r.Kills.Broker, r.Kills.Database)
 	fmt.Fprintf(w, "stopped      %d runs, overtaken by another, then woken\n", r.Kills.Frozen)
+	fmt.Fprintf(w, "in the midst %d times events were on their way just then\n", r.Amid)
 	fmt.Fprintf(w, "delivered    %d mails and %d copies; %d expunged meanwhile\n", r.Delivered, r.Copies, r.Expunged)
 	fmt.Fprintf(w, "quarantine   %d had to be tried again\n", r.Quarantined)
 	fmt.Fprintf(w, "on stream    %d events\n", r.OnStream)

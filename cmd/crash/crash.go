@@ -116,9 +116,10 @@ func (s *siege) killWorkers() {
 	}
 }
 
-// round lets them work for a moment and then kills something.
+// round lets them work for a moment and then kills something: every fourth time
+// whatever is going on, else while events are on their way.
 func (s *siege) round(ctx context.Context, round int) error {
-	if err := s.wait(ctx, 100, 700); err != nil {
+	if err := s.wait(ctx, 50, 500); err != nil {
 		return err
 	}
 	for w, until := range s.frozen {
@@ -127,12 +128,12 @@ func (s *siege) round(ctx context.Context, round int) error {
 			w.signal(syscall.SIGCONT)
 		}
 	}
-	for i := range 1 + s.random.IntN(len(s.workers)) {
-		if s.workers[(round+i)%len(s.workers)].signal(syscall.SIGKILL) {
-			s.report.Kills.Workers++
+	if s.random.IntN(4) > 0 {
+		if err := s.amidEvents(ctx); err != nil {
+			return err
 		}
 	}
-	switch s.random.IntN(10) {
+	switch s.random.IntN(12) {
 	case 0, 1:
 		return s.killDatabase(ctx)
 	case 2, 3, 4:
@@ -142,6 +143,32 @@ func (s *siege) round(ctx context.Context, round int) error {
 	case 7:
 		return s.expunge(ctx)
 	}
+	for i := range 1 + s.random.IntN(len(s.workers)) {
+		if s.workers[(round+i)%len(s.workers)].signal(syscall.SIGKILL) {
+			s.report.Kills.Workers++
+		}
+	}
+	return nil
+}
+
+// amidEvents waits until some events pass on their way to the stream, for at
+// most a second: then a run is between publishing and its commit.
+func (s *siege) amidEvents(ctx context.Context) error {
+	nc, err := connect(ctx, s.broker.url())
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	passing, err := nc.SubscribeSync("mail.inbound.v1.>")
+	if err != nil {
+		return err
+	}
+	for limit, n := time.Now().Add(time.Second), 1+s.random.IntN(15); n > 0; n-- {
+		if _, err := passing.NextMsg(time.Until(limit)); err != nil {
+			return nil //nolint:nilerr // nothing passes now: any moment will do
+		}
+	}
+	s.report.Amid++
 	return nil
 }
 
@@ -165,7 +192,13 @@ func (s *siege) killDatabase(ctx context.Context) error {
 	return s.postgres.Start(ctx)
 }
 
+// killBroker kills it at once, or after it hung for a moment.
 func (s *siege) killBroker(ctx context.Context) error {
+	if s.random.IntN(2) == 0 {
+		if err := errors.Join(s.broker.hang(), s.wait(ctx, 20, 200)); err != nil {
+			return err
+		}
+	}
 	if err := s.broker.kill(); err != nil {
 		return err
 	}
