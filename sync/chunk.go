@@ -438,7 +438,7 @@ func (f *folderPass) parse(m *message, reused bool) {
 		}
 	}()
 	if m.parsed == nil {
-		m.parsed = parse.Parse(m.raw, parse.Limits{})
+		m.parsed = f.runner.parse(m.raw, parse.Limits{})
 		m.brief.messageID, m.brief.subject = strings.Clone(m.parsed.MessageID), strings.Clone(m.parsed.Subject)
 		m.brief.sender = strings.Clone(m.parsed.From.Email)
 	}

@@ -207,3 +207,14 @@ func (h *house) forget(p *db.Provider, uid int) error {
 	_, err = pool.ExecContext(h.t.Context(), `DELETE FROM imap_messages WHERE provider_id = $1 AND uid = $2`, p.ID, uid)
 	return err
 }
+
+// due makes every quarantined message due for its next attempt.
+func (h *house) due() error {
+	pool, err := sql.Open("postgres", h.dbURL)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	_, err = pool.ExecContext(h.t.Context(), `UPDATE imap_quarantine SET next_attempt_at = NULL WHERE state = 'retry'`)
+	return err
+}

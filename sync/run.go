@@ -26,6 +26,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/parse"
 	"imapsync/secret"
 )
 
@@ -80,6 +81,7 @@ type Runner struct {
 	inFlight *semaphore.Weighted
 	buffers  buffers
 	hosts    hosts
+	parse    func(raw []byte, lim parse.Limits) *parse.Message // parse.Parse, but for tests that have it fail
 }
 
 // Progress is where the pass over one provider stands.
@@ -187,6 +189,9 @@ pages:
 func (r *Runner) init() {
 	r.Options = r.Options.withDefaults()
 	r.inFlight = semaphore.NewWeighted(r.Options.MaxInFlightBytes)
+	if r.parse == nil {
+		r.parse = parse.Parse
+	}
 	r.buffers.max = r.Options.MaxInFlightBytes
 }
 

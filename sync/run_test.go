@@ -124,7 +124,7 @@ func TestOneFailureStopsNothingElse(t *testing.T) {
 	}
 }
 
-func TestThreeAuthFailuresPause(t *testing.T) {
+func TestFailure10_ThreeAuthFailuresPause(t *testing.T) {
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	p := h.provider(d, "u", "wrong", nil)
@@ -139,7 +139,7 @@ func TestThreeAuthFailuresPause(t *testing.T) {
 	}
 }
 
-func TestCopyInAnotherFolderIsADuplicate(t *testing.T) {
+func TestFailure25_CopyInAnotherFolderIsADuplicate(t *testing.T) {
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "A"))
 	same := mails(1, 3)
@@ -212,7 +212,7 @@ func TestStopFinishesTheChunkInHand(t *testing.T) {
 	}
 }
 
-func TestNATSGoneStopsTheRunAndMovesNoCursor(t *testing.T) {
+func TestFailure02_NATSGoneMovesNoCursor(t *testing.T) {
 	d, ns := devenv.TestDovecot(t), devenv.TestNATS(t, devenv.NATSMaxPayload(1<<20))
 	h := newHouseOn(t, devenv.TestPostgres(t, migrate), ns.URL())
 	must(t, d.AddUser("u", "p"))

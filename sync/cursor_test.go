@@ -1,0 +1,107 @@
+package sync
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"imapsync/db"
+)
+
+// at makes ledger rows handled a number of minutes before now.
+func at(now time.Time, minutes int, uids ...uint32) []db.Handled {
+	var list []db.Handled
+	for _, uid := range uids {
+		list = append(list, db.Handled{UID: uid, ProcessedAt: now.Add(-time.Duration(minutes) * time.Minute)})
+	}
+	return list
+}
+
+func TestFailure02_CursorMovesOnlyOverWhatIsFinal(t *testing.T) {
+	now := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		state     db.FolderState
+		handled   []db.Handled
+		confirmed bool
+		settled   uint32
+		last      uint32
+	}{
+		"nothing handled":            {state: db.FolderState{SettledUID: 5, LastUID: 5}, settled: 5, last: 5},
+		"in a row":                   {state: db.FolderState{SettledUID: 5}, handled: at(now, 0, 6, 7, 8), settled: 8, last: 8},
+		"a young gap stays open":     {handled: at(now, 1, 1, 2, 4), confirmed: true, settled: 2, last: 4},
+		"an old gap, not asked for":  {handled: at(now, 20, 1, 2, 4), settled: 2, last: 4},
+		"an old gap, confirmed":      {handled: at(now, 20, 1, 2, 4), confirmed: true, settled: 4, last: 4},
+		"ten searches, confirmed":    {state: db.FolderState{GapPasses: gapPasses}, handled: at(now, 1, 1, 2, 4), confirmed: true, settled: 4, last: 4},
+		"old gap below a young one":  {handled: slices.Concat(at(now, 20, 2), at(now, 1, 4)), confirmed: true, settled: 2, last: 4},
+		"age counts from the first":  {handled: slices.Concat(at(now, 1, 2), at(now, 20, 9)), confirmed: true, settled: 9, last: 9},
+		"rows below the cursor":      {state: db.FolderState{SettledUID: 5}, handled: at(now, 0, 3, 4, 6), settled: 6, last: 6},
+		"at the end of the numbers":  {state: db.FolderState{SettledUID: maxUID - 2}, handled: at(now, 0, maxUID-1, maxUID), settled: maxUID, last: maxUID},
+		"renumbered: LastUID stands": {state: db.FolderState{LastUID: 3, ResyncSince: &now}, handled: at(now, 0, 1, 9), settled: 1, last: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := tt.state
+			advance(&st, tt.handled, now, tt.confirmed)
+			if st.SettledUID != tt.settled || st.LastUID != tt.last {
+				t.Errorf("settled %d, last %d; want %d and %d", st.SettledUID, st.LastUID, tt.settled, tt.last)
+			}
+		})
+	}
+}
+
+func TestExpiredGaps(t *testing.T) {
+	now := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
+	handled := slices.Concat(at(now, 30, 2, 3, 7), at(now, 1, 20))
+	from, to, ok := expiredGaps(&db.FolderState{}, handled, now)
+	if !ok || from != 1 || to != 6 {
+		t.Errorf("got %d to %d, %v; want 1 to 6", from, to, ok)
+	}
+	if _, _, ok := expiredGaps(&db.FolderState{SettledUID: 7}, handled, now); ok {
+		t.Error("a young gap is called expired")
+	}
+}
+
+func TestFailure17_WantedLeavesOutWhatIsKnownTwiceOrBelow(t *testing.T) {
+	st := &db.FolderState{SettledUID: 10}
+	handled := at(time.Now(), 0, 12, 15)
+	got := wanted([]uint32{20, 10, 11, 15, 11, 3, 12, 13}, st, handled)
+	if diff := cmp.Diff([]uint32{11, 13, 20}, got); diff != "" {
+		t.Errorf("wanted (-want +got):\n%s", diff)
+	}
+}
+
+func TestFailure18_UIDNEXTIsAHint(t *testing.T) {
+	now := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
+	lately, longAgo := now.Add(-time.Minute), now.Add(-2*searchAnyway)
+	quiet := db.FolderState{UIDValidity: 7, SettledUID: 9, LastUID: 9, UIDNext: 10, LastSearchAt: &lately}
+	status := mailboxStatus{UIDValidity: 7, UIDNext: 10}
+	for name, tt := range map[string]struct {
+		change func(st *db.FolderState, status *mailboxStatus)
+		want   bool
+	}{
+		"nothing new":                     {func(*db.FolderState, *mailboxStatus) {}, true},
+		"UIDNEXT went on":                 {func(_ *db.FolderState, s *mailboxStatus) { s.UIDNext = 11 }, false},
+		"UIDNEXT went back":               {func(_ *db.FolderState, s *mailboxStatus) { s.UIDNext = 5 }, false},
+		"UIDNEXT missing":                 {func(_ *db.FolderState, s *mailboxStatus) { s.UIDNext = 0 }, false},
+		"UIDVALIDITY missing":             {func(_ *db.FolderState, s *mailboxStatus) { s.UIDValidity = 0 }, false},
+		"UIDVALIDITY changed":             {func(_ *db.FolderState, s *mailboxStatus) { s.UIDValidity = 8 }, false},
+		"an open gap":                     {func(st *db.FolderState, _ *mailboxStatus) { st.SettledUID = 8 }, false},
+		"a backlog":                       {func(st *db.FolderState, _ *mailboxStatus) { st.Backlog = 1 }, false},
+		"killed in mid-pass":              {func(st *db.FolderState, _ *mailboxStatus) { st.InFlight = []int64{10} }, false},
+		"UIDs given out, not yet shown":   {func(st *db.FolderState, _ *mailboxStatus) { st.LastUID, st.SettledUID = 5, 5 }, false},
+		"UIDNEXT ahead, ten times looked": {func(st *db.FolderState, _ *mailboxStatus) { st.LastUID, st.SettledUID, st.GapPasses = 5, 5, gapPasses }, true},
+		"not looked for long":             {func(st *db.FolderState, _ *mailboxStatus) { st.LastSearchAt = &longAgo }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st, s := quiet, status
+			tt.change(&st, &s)
+			if got := nothingNew(&st, s, now); got != tt.want {
+				t.Errorf("nothingNew = %v, want %v", got, tt.want)
+			}
+		})
+	}
+	if nothingNew(nil, status, now) {
+		t.Error("a folder never seen has nothing new")
+	}
+}
