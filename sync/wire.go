@@ -37,7 +37,10 @@ type wire struct {
 	conn net.Conn
 	lim  wireLimits
 
-	// Reading side: only the client's reader touches these.
+	// Reading side, under readMu. The client reads from one goroutine at a time
+	// until a literal breaks off, then from two (its reader, and whoever discards
+	// the literal).
+	readMu   sync.Mutex
 	in       []byte // in[r:e] came from the socket and was not looked at yet
 	r, e     int
 	out      []byte // out[o:] is ready for the client
@@ -225,9 +228,10 @@ func (w *wire) LastStatus() status {
 	return w.status
 }
 
-// Read hands the client the next repaired bytes. It is not for concurrent use,
-// as the client's own reading is not.
+// Read hands the client the next repaired bytes.
 func (w *wire) Read(p []byte) (int, error) {
+	w.readMu.Lock()
+	defer w.readMu.Unlock()
 	if len(p) == 0 {
 		return 0, nil
 	}

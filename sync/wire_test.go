@@ -164,7 +164,6 @@ func (c *conversation) run(client *imapclient.Client, srv *imapserver.Server) er
 // streaming consumer would.
 func (c *conversation) fetchBodies(client *imapclient.Client, set imap.UIDSet) error {
 	cmd := client.Fetch(set, &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{{Peek: true}}})
-	defer cmd.Close()
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 		var uid imap.UID
 		for item := msg.Next(); item != nil; item = msg.Next() {
@@ -174,6 +173,11 @@ func (c *conversation) fetchBodies(client *imapclient.Client, set imap.UIDSet) e
 			case imapclient.FetchItemDataBodySection:
 				b, err := io.ReadAll(item.Literal)
 				if err != nil {
+					// cmd.Close would read the literal again, beside go-imap's
+					// own reader: a data race of its own. Once that has ended,
+					// there is nothing left to close.
+					c.wire.Close()
+					<-client.Closed()
 					return err
 				}
 				if int64(len(b)) != item.Literal.Size() {

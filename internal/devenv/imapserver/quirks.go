@@ -61,7 +61,7 @@ func Quirks() []Quirk {
 		{Name: "starttls-refused", Stage: StartTLS, Row: 15, Security: STARTTLS, Describe: "answers NO to STARTTLS", Do: func(x *Exchange) error { return x.Tagged("NO not now") }},
 		{Name: "starttls-stripped", Stage: StartTLS, Row: 15, Security: STARTTLS, Describe: "does not know STARTTLS", Do: func(x *Exchange) error { return x.Tagged("BAD unknown command") }},
 		{Name: "starttls-injected", Stage: StartTLS, Row: 15, Security: STARTTLS, Describe: "has plaintext injected behind the OK of STARTTLS", Do: func(x *Exchange) error {
-			x.Responses[0].Tail = "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nT2 OK injected\r\n"
+			x.Responses[0].Head += "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nT2 OK injected\r\n"
 			return nil
 		}},
 		{Name: "starttls-hang", Stage: StartTLS, Row: 4, Security: STARTTLS, Describe: "never answers STARTTLS", Do: (*Exchange).Hang},

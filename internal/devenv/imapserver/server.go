@@ -332,3 +332,6 @@ func (s *Server) notify() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
+
+// TLSConfig is the server's side of its TLS.
+func (s *Server) TLSConfig() *tls.Config { return s.tls.Clone() }
