@@ -226,7 +226,7 @@ func startServer(t testing.TB, config imapserver.Config, mails int) *imapserver.
 // checkHonest compares what was learned with what an honest server has.
 func checkHonest(c *conversation, srv *imapserver.Server) error {
 	if c.err != nil || c.stage != "done" {
-		return fmt.Errorf("stopped at %s: %v", c.stage, c.err)
+		return fmt.Errorf("stopped at %s: %w", c.stage, c.err)
 	}
 	if !slices.Contains(c.folders, "INBOX") {
 		return fmt.Errorf("folders: %q", c.folders)

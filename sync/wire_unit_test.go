@@ -184,7 +184,7 @@ func TestWireErrors(t *testing.T) {
 		t.Error(w.Err())
 	}
 	_, w = through(wireLimits{}, "", "")
-	if e, ok := errors.AsType[*wireError](w.Err()); !ok || e.Command != "" || e.Err != io.EOF {
+	if e, ok := errors.AsType[*wireError](w.Err()); !ok || e.Command != "" || !errors.Is(e, io.EOF) {
 		t.Error(w.Err())
 	}
 	_, w = through(wireLimits{}, askExam, "* BYE [Unavailable] Too\tmany\r\n")

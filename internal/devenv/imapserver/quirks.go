@@ -3,6 +3,7 @@ package imapserver
 import (
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -180,11 +181,12 @@ func Quirks() []Quirk {
 			return x.Untagged(l...)
 		}},
 		{Name: "search-unsorted", Stage: Search, Row: 2, Describe: "UIDs in descending order, each twice", Do: func(x *Exchange) error {
-			l := "* SEARCH"
-			for i := len(x.Numbers) - 1; i >= 0; i-- {
-				l += fmt.Sprintf(" %d %d", x.Numbers[i], x.Numbers[i])
+			var b strings.Builder
+			b.WriteString("* SEARCH")
+			for _, n := range slices.Backward(x.Numbers) {
+				fmt.Fprintf(&b, " %d %d", n, n)
 			}
-			return x.Untagged(l)
+			return x.Untagged(b.String())
 		}},
 		{Name: "search-foreign", Stage: Search, Row: 17, Describe: "UIDs that do not exist or were not asked for", Do: func(x *Exchange) error { return x.Replace("* SEARCH", "* SEARCH 1 2 3 900 901 4294967295") }},
 		{Name: "search-over-32-bits", Stage: Search, Row: 15, Describe: "a number above 32 bits", Do: func(x *Exchange) error { return x.Replace("* SEARCH", "* SEARCH 4294967296 99999999999") }},

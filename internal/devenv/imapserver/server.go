@@ -29,6 +29,7 @@ import (
 // Security is how a client reaches the server.
 type Security int
 
+// The ways to reach it.
 const (
 	TLS      Security = iota // implicit TLS
 	STARTTLS                 // plaintext until STARTTLS

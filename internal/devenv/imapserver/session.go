@@ -103,8 +103,8 @@ func (c *session) readCommand() (string, error) {
 			return b.String(), nil
 		}
 		size, nonSync := strings.CutSuffix(line[open+1:len(line)-1], "+")
-		n, err := strconv.Atoi(size)
-		if err != nil || n > maxLiteral {
+		n, ok := literalSize(size)
+		if !ok {
 			return b.String(), nil
 		}
 		if !nonSync {
@@ -119,6 +119,12 @@ func (c *session) readCommand() (string, error) {
 		b.WriteString("\n")
 		b.Write(lit)
 	}
+}
+
+// literalSize reads the size of a literal; false when it is none, or too large.
+func literalSize(s string) (int, bool) {
+	n, err := strconv.Atoi(s)
+	return n, err == nil && n >= 0 && n <= maxLiteral
 }
 
 // handle answers one command.
@@ -310,8 +316,8 @@ func (c *session) update() []Response {
 	}
 	var out []Response
 	now := c.box.Messages()
-	for i := len(c.view) - 1; i >= 0; i-- {
-		if !slices.ContainsFunc(now, func(m Message) bool { return m.UID == c.view[i] }) {
+	for i, uid := range slices.Backward(c.view) {
+		if !slices.ContainsFunc(now, func(m Message) bool { return m.UID == uid }) {
 			out = append(out, lines(fmt.Sprintf("* %d EXPUNGE", i+1))...)
 			c.view = slices.Delete(c.view, i, i+1)
 		}
