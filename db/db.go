@@ -173,7 +173,7 @@ func wrap(err error) error {
 		switch {
 		case strings.HasPrefix(code, "28"), code == "3D000":
 			return fmt.Errorf("%w: %w", ErrConfig, err)
-		case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "57P"), strings.HasPrefix(code, "53"):
+		case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "57P"), strings.HasPrefix(code, "53"), code == "25P03": // boundTx
 			return fmt.Errorf("%w: %w", ErrUnreachable, err)
 		}
 		return err
@@ -193,13 +193,21 @@ func isConnError(err error) bool {
 		strings.Contains(err.Error(), "SSL is not enabled on the server")
 }
 
+// boundTx has the server end a transaction whose client has fallen silent: a
+// process that is stopped, or a node that is gone, would hold the rows it has
+// locked, and with them the provider, for hours. SET LOCAL passes a pooler.
+const boundTx = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
+
 // inTx runs fn in a transaction and commits it.
 func (s *Store) inTx(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
 	tx, err := s.pool.BeginTxx(ctx, nil)
 	if err != nil {
 		return wrap(err)
 	}
-	if err := fn(tx); err != nil {
+	if _, err = tx.ExecContext(ctx, boundTx); err == nil {
+		err = fn(tx)
+	}
+	if err != nil {
 		_ = tx.Rollback() // the error of fn is the one that says something
 		return wrap(err)
 	}
