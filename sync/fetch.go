@@ -129,7 +129,7 @@ func (s *Session) fetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 	cmd := s.client.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
 	readErr := func() error {
 		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-			uid, raw, err := readBody(msg, limit, s.buffers)
+			uid, raw, err := s.readBody(msg, limit)
 			if err != nil {
 				return fmt.Errorf("fetch uid %d: %w", uid, err)
 			}
@@ -140,22 +140,30 @@ func (s *Session) fetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 		return nil
 	}()
 	if readErr != nil {
-		_ = s.wire.Close() // a body that is not read to its end blocks the client's reader
-	}
-	err := cmd.Close()
-	switch {
-	case readErr != nil && errors.Is(readErr, errBodyTooLarge):
-		return readErr
-	case readErr != nil:
+		s.abandon()
+		if errors.Is(readErr, errBodyTooLarge) {
+			return readErr
+		}
 		return s.cause(readErr)
-	case err != nil:
+	}
+	if err := cmd.Close(); err != nil {
 		return fmt.Errorf("fetch: %w", s.cause(err))
 	}
 	return nil
 }
 
+// abandon gives the connection up after a body broke off. cmd.Close would read
+// the body beside the client's own reader, so that is waited for instead.
+func (s *Session) abandon() {
+	_ = s.wire.Close()
+	select {
+	case <-s.client.Closed():
+	case <-time.After(logoutPatience):
+	}
+}
+
 // readBody reads one FETCH answer. raw is nil when it holds no body.
-func readBody(msg *imapclient.FetchMessageData, limit int64, pool *buffers) (uid uint32, raw []byte, err error) {
+func (s *Session) readBody(msg *imapclient.FetchMessageData, limit int64) (uid uint32, raw []byte, err error) {
 	for item := msg.Next(); item != nil; item = msg.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
@@ -166,9 +174,11 @@ func readBody(msg *imapclient.FetchMessageData, limit int64, pool *buffers) (uid
 			}
 			size := item.Literal.Size()
 			if size > limit {
+				_ = s.wire.Close()                       // what is read now fails at once,
+				_, _ = io.Copy(io.Discard, item.Literal) // and the client's reader waits no longer
 				return uid, nil, fmt.Errorf("%w: %d bytes, limit %d", errBodyTooLarge, size, limit)
 			}
-			raw = pool.get(size)
+			raw = s.buffers.get(size)
 			if _, err := io.ReadFull(item.Literal, raw); err != nil {
 				return uid, nil, fmt.Errorf("body broke off: %w", err)
 			}
