@@ -98,6 +98,24 @@ func (s *Store) SetFolder(ctx context.Context, fence Fence, f *FolderState) erro
 	})
 }
 
+// LandFolder takes back that messages of a folder are being handled, and leaves
+// its cursor as it is: a commit whose answer was lost may have moved it. It
+// returns ErrFenced when another run has the provider.
+func (s *Store) LandFolder(ctx context.Context, fence Fence, folder string) error {
+	return s.inTx(ctx, func(tx *sqlx.Tx) error {
+		if err := fence.hold(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			UPDATE imap_folder_state SET in_flight = '{}' WHERE tenant = $1 AND provider_id = $2 AND folder = $3`,
+			fence.Tenant, fence.ProviderID, folder)
+		if err != nil {
+			return fmt.Errorf("land folder: %w", err)
+		}
+		return nil
+	})
+}
+
 // RenumberFolder stores the new cursor of a folder whose messages got new UIDs,
 // with an audit entry. Quarantined messages are given up under their old UIDs:
 // they are found again under the new ones.

@@ -79,7 +79,7 @@ func (f *folderPass) landed(ctx context.Context) error {
 		return nil
 	}
 	f.state.InFlight = nil
-	err := f.runner.Store.SetFolder(ctx, f.fence, f.state)
+	err := f.runner.Store.LandFolder(ctx, f.fence, f.status.Name)
 	if errors.Is(err, db.ErrFenced) {
 		return nil // the run that took over writes its own
 	}
