@@ -65,7 +65,13 @@ type Provider struct {
 	OAuthToken       string      `db:"oauth_token_url"`
 	OAuthClientID    string      `db:"oauth_client_id"`
 	OAuthScopes      string      `db:"oauth_scopes"`
+	OAuthTenant      string      `db:"oauth_tenant"`
+	OAuthDevice      string      `db:"oauth_device_url"`
 	TokenExpiresAt   *time.Time  `db:"token_expires_at"`
+	SecretExpiresAt  *time.Time  `db:"oauth_client_secret_expires"` // a day: the client secret's last
+	AuthorisedAt     *time.Time  `db:"oauth_authorised_at"`         // when a person last signed in
+	RefreshedAt      *time.Time  `db:"oauth_refreshed_at"`          // when tokens were last got
+	RefreshExpiresAt *time.Time  `db:"oauth_refresh_expires_at"`    // of the refresh token, as the server said
 	ConnectTimeoutMS int         `db:"connection_timeout_ms"`
 	CommandTimeoutMS int         `db:"command_timeout_ms"`
 	LiteralTimeoutMS int         `db:"literal_timeout_ms"`
@@ -128,7 +134,9 @@ const providerSelect = `
 		c.token_expires_at, coalesce(c.connection_timeout_ms, 0) AS connection_timeout_ms,
 		coalesce(o.ca_pem, '') AS ca_pem, coalesce(o.tls_server_name, '') AS tls_server_name,
 		coalesce(o.start, 'recent') AS start, coalesce(o.oauth_preset, '') AS oauth_preset,
-		coalesce(o.oauth_flow, '') AS oauth_flow, coalesce(o.command_timeout_ms, 0) AS command_timeout_ms,
+		coalesce(o.oauth_flow, '') AS oauth_flow, coalesce(o.oauth_tenant, '') AS oauth_tenant,
+		coalesce(o.oauth_device_url, '') AS oauth_device_url, o.oauth_client_secret_expires,
+		o.oauth_authorised_at, o.oauth_refreshed_at, o.oauth_refresh_expires_at, coalesce(o.command_timeout_ms, 0) AS command_timeout_ms,
 		coalesce(o.literal_timeout_ms, 0) AS literal_timeout_ms, coalesce(o.pass_timeout_ms, 0) AS pass_timeout_ms,
 		coalesce(o.max_message_bytes, 0) AS max_message_bytes,
 		coalesce(o.max_attachment_bytes, 0) AS max_attachment_bytes,
@@ -233,10 +241,12 @@ func writeOptions(ctx context.Context, tx *sqlx.Tx, p *Provider) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO imap_provider_options (tenant, provider_id, ca_pem, tls_server_name, start, oauth_preset,
 			oauth_flow, command_timeout_ms, literal_timeout_ms, pass_timeout_ms, max_message_bytes,
-			max_attachment_bytes, max_attachments_total_bytes, max_attachments, max_bytes_per_day)
+			max_attachment_bytes, max_attachments_total_bytes, max_attachments, max_bytes_per_day,
+			oauth_tenant, oauth_device_url, oauth_client_secret_expires)
 		VALUES ($1, $2, nullif($3, ''), nullif($4, ''), $5, nullif($6, ''), nullif($7, ''), nullif($8::int, 0),
 			nullif($9::int, 0), nullif($10::int, 0), nullif($11::bigint, 0), nullif($12::bigint, 0),
-			nullif($13::bigint, 0), nullif($14::int, 0), nullif($15::bigint, 0))
+			nullif($13::bigint, 0), nullif($14::int, 0), nullif($15::bigint, 0),
+			nullif($16, ''), nullif($17, ''), $18)
 		ON CONFLICT (tenant, provider_id) DO UPDATE SET ca_pem = EXCLUDED.ca_pem,
 			tls_server_name = EXCLUDED.tls_server_name, start = EXCLUDED.start,
 			oauth_preset = EXCLUDED.oauth_preset, oauth_flow = EXCLUDED.oauth_flow,
@@ -245,10 +255,11 @@ func writeOptions(ctx context.Context, tx *sqlx.Tx, p *Provider) error {
 			max_attachment_bytes = EXCLUDED.max_attachment_bytes,
 			max_attachments_total_bytes = EXCLUDED.max_attachments_total_bytes,
 			max_attachments = EXCLUDED.max_attachments, max_bytes_per_day = EXCLUDED.max_bytes_per_day,
-			updated_at = EXCLUDED.updated_at`,
+			oauth_tenant = EXCLUDED.oauth_tenant, oauth_device_url = EXCLUDED.oauth_device_url,
+			oauth_client_secret_expires = EXCLUDED.oauth_client_secret_expires, updated_at = EXCLUDED.updated_at`,
 		p.Tenant, p.ID, p.CAPEM, p.TLSServerName, p.Start, p.OAuthPreset, p.OAuthFlow, p.CommandTimeoutMS,
 		p.LiteralTimeoutMS, p.PassTimeoutMS, p.MaxMessageBytes, p.MaxAttachment, p.MaxAttachments,
-		p.MaxAttachmentN, p.MaxBytesPerDay)
+		p.MaxAttachmentN, p.MaxBytesPerDay, p.OAuthTenant, p.OAuthDevice, p.SecretExpiresAt)
 	if err != nil {
 		return fmt.Errorf("write imap_provider_options: %w", err)
 	}

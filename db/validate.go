@@ -67,8 +67,12 @@ func (p *Provider) Validate() []Problem {
 	if p.TLSServerName != "" {
 		v.host("tls-server-name", p.TLSServerName, "")
 	}
-	if p.AuthType != AuthPassword {
-		v.wrong("auth", "%q: use %s", p.AuthType, AuthPassword)
+	switch p.AuthType {
+	case AuthPassword:
+	case AuthOAuth2:
+		v.oauth(p)
+	default:
+		v.wrong("auth", "%q: use %s or %s", p.AuthType, AuthPassword, AuthOAuth2)
 	}
 	v.text("username", p.Username, maxUsernameBytes, "give the name to log in with, most often the mailbox address")
 	v.folders(p.Folders)

@@ -14,6 +14,16 @@ func valid() *Provider {
 	}
 }
 
+// oauth makes a provider one that logs in with tokens.
+func oauth(preset, flow string, change func(p *Provider)) func(p *Provider) {
+	return func(p *Provider) {
+		p.AuthType, p.OAuthPreset, p.OAuthFlow, p.OAuthClientID = AuthOAuth2, preset, flow, "app"
+		if change != nil {
+			change(p)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -45,7 +55,21 @@ func TestValidate(t *testing.T) {
 		{"nil tenant", func(p *Provider) { p.Tenant = "00000000-0000-0000-0000-000000000000" }, nil},
 		{"tenant in braces", func(p *Provider) { p.Tenant = "{" + DefaultTenant + "}" }, []string{"tenant"}},
 		{"tenant in capitals", func(p *Provider) { p.Tenant = "ABCDEF00-0000-4000-8000-000000000000" }, []string{"tenant"}},
-		{"oauth2", func(p *Provider) { p.AuthType = "oauth2" }, []string{"auth"}},
+		{"another login", func(p *Provider) { p.AuthType = "kerberos" }, []string{"auth"}},
+		{"oauth2 with nothing", func(p *Provider) { p.AuthType = AuthOAuth2 }, []string{"oauth-preset", "oauth-client-id"}},
+		{"google", oauth(PresetGoogle, FlowCode, nil), nil},
+		{"google by device", oauth(PresetGoogle, FlowDevice, nil), []string{"oauth-flow"}},
+		{"google service account", oauth(PresetGoogle, FlowServiceAccount, func(p *Provider) { p.OAuthClientID = "" }), nil},
+		{"microsoft by device", oauth(PresetMicrosoft, FlowDevice, nil), nil},
+		{"microsoft app", oauth(PresetMicrosoft, FlowClientCredentials, func(p *Provider) { p.OAuthTenant = "example.com" }), nil},
+		{"microsoft app of no tenant", oauth(PresetMicrosoft, FlowClientCredentials, func(p *Provider) { p.OAuthTenant = "common" }), []string{"oauth-tenant"}},
+		{"a path for a tenant", oauth(PresetMicrosoft, FlowCode, func(p *Provider) { p.OAuthTenant = "../x" }), []string{"oauth-tenant"}},
+		{"custom without addresses", oauth(PresetCustom, FlowCode, nil), []string{"oauth-authorize-url", "oauth-token-url"}},
+		{"custom device without addresses", oauth(PresetCustom, FlowDevice, nil), []string{"oauth-token-url", "oauth-device-url"}},
+		{"token address in the clear", oauth(PresetGoogle, FlowCode, func(p *Provider) { p.OAuthToken = "http://login.example.com/token" }), []string{"oauth-token-url"}},
+		{"token address on this machine", oauth(PresetGoogle, FlowCode, func(p *Provider) { p.OAuthToken = "http://127.0.0.1:8080/token" }), nil},
+		{"password in an address", oauth(PresetGoogle, FlowCode, func(p *Provider) { p.OAuthToken = "https://a:b@example.com/token" }), []string{"oauth-token-url"}},
+		{"no address", oauth(PresetGoogle, FlowCode, func(p *Provider) { p.OAuthToken = "login.example.com" }), []string{"oauth-token-url"}},
 		{"folders", func(p *Provider) { p.Folders = FolderNames{"INBOX", "Support/Neu, alt", "Archive/*", "受信"} }, nil},
 		{"bad folders", func(p *Provider) { p.Folders = FolderNames{"", "a\n", "b", "b"} }, []string{"folder", "folder", "folder"}},
 		{"no budget", func(p *Provider) { p.MaxEmailsPerSync = 0 }, []string{"max-emails-per-sync"}},

@@ -1,0 +1,112 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"imapsync/secret"
+)
+
+// OAuthClientSecretName is the name of an OAuth2 client's secret.
+func OAuthClientSecretName(providerID string) string {
+	return "imap_oauth_client_secret_" + providerID
+}
+
+// ServiceAccountName is the name of a service account's JSON key.
+func ServiceAccountName(providerID string) string { return "imap_oauth_service_account_" + providerID }
+
+// RefreshTokenName is the name of the refresh token, which is rotated here.
+func RefreshTokenName(providerID string) string { return "imap_refresh_token_" + providerID }
+
+// AccessTokenName is the name of the access token in force.
+func AccessTokenName(providerID string) string { return "imap_access_token_" + providerID }
+
+// OpenSecretVersion is OpenSecret that also tells the version, 0 when there is
+// none; that is no error.
+func (s *Store) OpenSecretVersion(ctx context.Context, box *secret.Box, tenant, name string) (secret.Value, int64, error) {
+	var sealed Secret
+	err := s.pool.GetContext(ctx, &sealed, `
+		SELECT tenant, name, version, envelope, created_at FROM imap_secrets
+		WHERE tenant = $1 AND name = $2 ORDER BY version DESC LIMIT 1`, tenant, name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return secret.Value{}, 0, nil
+	}
+	if err != nil {
+		return secret.Value{}, 0, fmt.Errorf("secret %s: %w", name, wrap(err))
+	}
+	value, err := box.Open(sealed.Envelope, secret.AAD{Tenant: sealed.Tenant, Name: sealed.Name, Version: sealed.Version})
+	if err != nil {
+		return secret.Value{}, 0, fmt.Errorf("secret %s: version %d: %w", name, sealed.Version, err)
+	}
+	return value, sealed.Version, nil
+}
+
+// TokenTimes are when a provider's tokens were got and will end. What is nil
+// stays as it is.
+type TokenTimes struct {
+	Expiry        time.Time  // of the access token
+	RefreshedAt   time.Time  // now
+	RefreshExpiry *time.Time // as the server said; always written
+	AuthorisedAt  *time.Time // when a person signed in
+}
+
+// PutSecretFenced stores new versions of credentials behind the fence, or
+// returns ErrFenced. Of each the version before is kept, and those before that
+// are removed. Of two writers of one version the second fails with ErrExists.
+func (s *Store) PutSecretFenced(ctx context.Context, fence Fence, sealed ...Secret) error {
+	return s.inTx(ctx, func(tx *sqlx.Tx) error {
+		if err := fence.hold(ctx, tx); err != nil {
+			return err
+		}
+		return replaceSecrets(ctx, tx, sealed)
+	})
+}
+
+// PutTokens is PutSecretFenced that writes down when tokens were got as well.
+// Without a fence (its Epoch is 0) the version alone decides who comes first.
+func (s *Store) PutTokens(ctx context.Context, ref Ref, fence Fence, times TokenTimes, sealed ...Secret) error {
+	return s.inTx(ctx, func(tx *sqlx.Tx) error {
+		if fence.Epoch != 0 {
+			if err := fence.hold(ctx, tx); err != nil {
+				return err
+			}
+		}
+		if err := replaceSecrets(ctx, tx, sealed); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			UPDATE imap_provider_options SET oauth_refreshed_at = $3, oauth_refresh_expires_at = $4,
+				oauth_authorised_at = coalesce($5, oauth_authorised_at)
+			WHERE tenant = $1 AND provider_id = $2`, ref.Tenant, ref.ID, times.RefreshedAt, times.RefreshExpiry, times.AuthorisedAt)
+		if err != nil {
+			return fmt.Errorf("write token times: %w", err)
+		}
+		_, err = tx.ExecContext(ctx, `
+			UPDATE imap_email_provider_config SET token_expires_at = $3
+			WHERE tenant = $1 AND email_provider_id = $2`, ref.Tenant, ref.ID, times.Expiry)
+		if err != nil {
+			return fmt.Errorf("mirror token expiry: %w", err)
+		}
+		return nil
+	})
+}
+
+func replaceSecrets(ctx context.Context, tx *sqlx.Tx, sealed []Secret) error {
+	if err := insertSecrets(ctx, tx, sealed); err != nil {
+		return err
+	}
+	for _, one := range sealed {
+		_, err := tx.ExecContext(ctx, `
+			DELETE FROM imap_secrets WHERE tenant = $1 AND name = $2 AND version < $3`,
+			one.Tenant, one.Name, one.Version-1)
+		if err != nil {
+			return fmt.Errorf("secret %s: remove old versions: %w", one.Name, err)
+		}
+	}
+	return nil
+}
