@@ -62,7 +62,7 @@ func (ps *pass) run(ctx context.Context) error {
 	if err := ps.connect(ctx); err != nil {
 		return err
 	}
-	defer func() { ps.session.Close() }()
+	defer ps.release()
 	for {
 		taken, err := ps.allFolders(ctx)
 		if err != nil || !ps.runner.Options.Drain || taken == 0 || ps.left == 0 || ps.runner.stopping() || ps.quotaUsed() {
@@ -72,7 +72,30 @@ func (ps *pass) run(ctx context.Context) error {
 	}
 }
 
+// release ends the pass's connection, or keeps it for the next pass.
+func (ps *pass) release() {
+	if !ps.runner.Options.Keep {
+		ps.session.Close()
+		return
+	}
+	ps.runner.sessions.put(ps.provider, ps.session)
+}
+
+// connect takes the connection that the last pass left, if it still lives, or
+// makes one.
 func (ps *pass) connect(ctx context.Context) error {
+	if s := ps.runner.sessions.take(ps.provider); s != nil {
+		err := s.resume(ctx)
+		if err == nil {
+			ps.session = s
+			return nil
+		}
+		s.Close()
+		ps.log.Info("disconnect", "host", ps.provider.Host, "error", err.Error())
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
 	password, err := ps.runner.Password(ctx, ps.provider)
 	if err != nil {
 		return config("secret", fmt.Errorf("password: %w", err))

@@ -37,6 +37,7 @@ type Options struct {
 	MaxMessageBytes  int64 // larger messages go out as headers only; 50 MB
 	Timeouts         Timeouts
 	Drain            bool // repeat passes until nothing is left
+	Keep             bool // keep connections between passes; the caller ends with CloseSessions
 	Host             string
 	Version          string
 }
@@ -81,6 +82,7 @@ type Runner struct {
 	inFlight *semaphore.Weighted
 	buffers  buffers
 	hosts    hosts
+	sessions sessions
 	parse    func(raw []byte, lim parse.Limits) *parse.Message // parse.Parse, but for tests that have it fail
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +52,8 @@ type Session struct {
 	stop    func() bool // ends the watch on the context
 	ctx     context.Context
 	buffers *buffers // memory for large bodies; nil: fresh each time
+
+	answered time.Time // when it was last known to live, between passes
 }
 
 // SessionOptions are what a session needs beside the provider's settings.
@@ -67,13 +68,13 @@ type SessionOptions struct {
 // socket is closed, so that nothing can hang on it.
 func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*Session, error) {
 	timeouts := opts.Timeouts.timeouts(p)
-	conn, w, err := dial(ctx, p, timeouts, wireLimits{
+	_, w, err := dial(ctx, p, timeouts, wireLimits{
 		Command: timeouts.Command, Literal: timeouts.Literal, LiteralSize: opts.MaxMessageBytes + opts.MaxMessageBytes/2,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(ctx, conn, w)
+	s := newSession(ctx, w)
 	if err := s.login(p, opts); err != nil {
 		s.Close()
 		return nil, err
@@ -81,9 +82,9 @@ func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*Session
 	return s, nil
 }
 
-func newSession(ctx context.Context, conn net.Conn, w *wire) *Session {
-	s := &Session{ctx: ctx, wire: w}
-	s.stop = context.AfterFunc(ctx, func() { conn.Close() })
+func newSession(ctx context.Context, w *wire) *Session {
+	s := &Session{wire: w}
+	s.bind(ctx)
 	s.client = imapclient.New(s.wire, nil)
 	return s
 }

@@ -1,0 +1,76 @@
+package sync
+
+import (
+	"testing"
+
+	"imapsync/db"
+	"imapsync/internal/devenv/imapserver"
+)
+
+// scripted adds a mailbox of a server that lies on demand.
+func (h *house) scripted(config imapserver.Config, change func(*db.Provider)) (*imapserver.Server, *db.Provider) {
+	h.t.Helper()
+	s, err := imapserver.Start(config)
+	must(h.t, err)
+	h.t.Cleanup(func() { s.Close() })
+	p := h.provider(nil, "scripted", s.Password, func(p *db.Provider) {
+		p.Username, p.Host, p.Port, p.TLS, p.CAPEM = s.Username, s.Host(), s.Port(), db.TLSImplicit, string(s.CertPEM())
+		if change != nil {
+			change(p)
+		}
+	})
+	return s, p
+}
+
+func TestKeepsConnectionBetweenPasses(t *testing.T) {
+	h := newHouse(t)
+	s, p := h.scripted(imapserver.Config{}, nil)
+	h.runner.Options.Keep = true
+	for n := range 5 {
+		s.Mailbox("INBOX").Append(string(mail(n, "kept")))
+		if res := h.ok(p); res.Counts.Published != 1 {
+			t.Fatalf("pass %d: %+v, want 1 published", n, res.Counts)
+		}
+	}
+	if got := s.Connections(); got != 1 {
+		t.Errorf("%d connections for 5 passes, want 1", got)
+	}
+
+	// A connection that died meanwhile is replaced, and so is one to where the
+	// provider no longer is.
+	s.Disconnect()
+	s.Mailbox("INBOX").Append(string(mail(9, "after it died")))
+	if res := h.ok(p); res.Counts.Published != 1 || s.Connections() != 2 {
+		t.Errorf("%+v and %d connections, want 1 published by a second one", res.Counts, s.Connections())
+	}
+	p.MaxMessageBytes = 1 << 20
+	must(t, h.store.UpdateProvider(t.Context(), p, nil, db.Audit{Tenant: p.Tenant, Actor: "test"}))
+	h.ok(p)
+	if got := s.Connections(); got != 3 {
+		t.Errorf("%d connections after a setting changed, want 3", got)
+	}
+	h.runner.CloseSessions()
+	commands := s.Commands()
+	if last := commands[len(commands)-1].Line; last[len(last)-6:] != "LOGOUT" {
+		t.Errorf("the last command is %q, want LOGOUT", last)
+	}
+}
+
+func TestKeptConnectionThatHangsIsReplaced(t *testing.T) {
+	h := newHouse(t)
+	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.CommandTimeoutMS = 500 })
+	h.runner.Options.Keep = true
+	h.ok(p)
+	h.runner.sessions.take(p).stopKnowing(h, p)
+	s.Play(imapserver.Named("noop-hang"))
+	s.Mailbox("INBOX").Append(string(mail(1, "mail")))
+	if res := h.ok(p); res.Counts.Published != 1 {
+		t.Errorf("%+v, want 1 published", res.Counts)
+	}
+}
+
+// stopKnowing puts the session back as one that answered long ago.
+func (s *Session) stopKnowing(h *house, p *db.Provider) {
+	h.runner.sessions.put(p, s)
+	s.answered = s.answered.Add(-2 * knownAlive)
+}
