@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -108,7 +109,7 @@ func (g *ground) start(args ...string) *process {
 func (g *ground) startWith(env []string, args ...string) *process {
 	g.t.Helper()
 	p := &process{g: g, cmd: exec.Command("imapsync", args...), done: make(chan error, 1)}
-	p.cmd.Env = append(g.env[:len(g.env):len(g.env)], env...)
+	p.cmd.Env = slices.Concat(g.env, env)
 	p.cmd.Stdin = strings.NewReader("geheim\n")
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	g.must(p.cmd.Start())

@@ -11,9 +11,10 @@
 //	ns := devenv.TestNATS(t)                   // URL; NATSMaxPayload(1<<20)
 //	ns := devenv.TestNATSServer(t)             // a server of the test's own: Stop, Start
 //	dc := devenv.TestDovecot(t)                // Host, TLSPort, StartTLSPort, PlainPort, CAFile; AddUser, Deliver, Append
+//	px := devenv.TestProxy(t, addr, filter)    // in front of any of them: answers lost, late, cut off; Cut
 //
-// Elsewhere [StartPostgres], [StartPgBouncer], [StartNATS] and [StartDovecot]
-// return an error and a server with Close.
+// Elsewhere [StartPostgres], [StartPgBouncer], [StartNATS], [StartDovecot]
+// and [StartProxy] return an error and a server with Close.
 //
 // Invariants: nothing outlives the process, however it ends. Every server is
 // guarded by a small shell that waits for the process to go (its pipe closes),
