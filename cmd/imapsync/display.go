@@ -18,6 +18,7 @@ type runDisplay struct {
 	log       *slog.Logger
 	terminal  bool
 	json      bool
+	quiet     bool // passes repeat: those that brought nothing are not worth a line
 	pending   bool // a progress line stands on the terminal, to be overwritten
 	lastError error
 }
@@ -76,6 +77,7 @@ func (d *runDisplay) result(res mailsync.Result) {
 	}
 	d.logResult(r)
 	switch {
+	case d.nothing(r):
 	case d.json:
 		// A struct of plain fields always encodes.
 		line, _ := json.Marshal(r)
@@ -86,8 +88,16 @@ func (d *runDisplay) result(res mailsync.Result) {
 	}
 }
 
+// nothing reports whether a pass that is one of many brought nothing to tell.
+func (d *runDisplay) nothing(r runResult) bool {
+	return d.quiet && r.Error == "" && r.Counts.Total() == 0
+}
+
 func (d *runDisplay) logResult(r runResult) {
 	level := slog.LevelInfo
+	if d.nothing(r) {
+		level = slog.LevelDebug
+	}
 	attrs := []any{"tenant", r.Tenant, "provider_id", r.ProviderID, "provider", r.Provider, "outcome", r.Outcome,
 		"published", r.Counts.Published, "duplicates", r.Counts.Duplicates, "skipped", r.Counts.Skipped,
 		"expunged", r.Counts.Expunged, "quarantined", r.Counts.Quarantined, "folders", r.Folders, "left", r.Left,

@@ -23,6 +23,8 @@ type runFlags struct {
 	shard     string
 	failOn    string
 	deadline  time.Duration
+	repeat    time.Duration
+	span      time.Duration // --for
 	output    string
 	options   mailsync.Options
 	limits    event.Limits
@@ -36,7 +38,8 @@ func newRun(a *app) *cobra.Command {
 		Long: "Read new mail once, of every provider that is active, not paused and due, or of those\n" +
 			"named with --provider whether due or not. SIGTERM finishes the chunk in hand, commits it\n" +
 			"and ends within 10 s. Killing it any other way loses and doubles nothing.\n\n" + exitCodesHelp,
-		Example: "  imapsync run\n  imapsync run --provider support --drain\n  imapsync run --shard 0/4 --deadline 50s",
+		Example: "  imapsync run\n  imapsync run --provider support --drain\n  imapsync run --shard 0/4 --deadline 50s\n" +
+			"  imapsync run --repeat 15s --for 55s",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
 	}
@@ -47,6 +50,8 @@ func newRun(a *app) *cobra.Command {
 	fs.IntVar(&f.options.Workers, "workers", mailsync.DefaultWorkers, "providers at a time")
 	fs.StringVar(&f.shard, "shard", "", "take part i of n of the providers, e.g. 0/4")
 	fs.DurationVar(&f.deadline, "deadline", 0, "begin nothing new after this time (0: no deadline)")
+	fs.DurationVar(&f.repeat, "repeat", 0, "pass again this long after the last pass began, connections kept (0: once)")
+	fs.DurationVar(&f.span, "for", 0, "with --repeat: begin nothing new after this time")
 	fs.StringVar(&f.failOn, "fail-on", "all", "all: exit 75 when every provider failed; any: exit 1 when one failed")
 	fs.Int64Var(&f.options.MaxMessageBytes, "max-message-bytes", mailsync.DefaultMaxMessageBytes, "larger messages go out as headers only")
 	fs.Int64Var(&f.options.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
@@ -79,6 +84,12 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 	}
 	if f.deadline < 0 {
 		wrong("--deadline %s: not a time in the past", f.deadline)
+	}
+	if f.repeat < 0 || f.repeat > 0 && f.repeat < time.Second {
+		wrong("--repeat %s: at least 1s", f.repeat)
+	}
+	if f.span < 0 || (f.span > 0) != (f.repeat > 0) {
+		wrong("--repeat and --for go together, e.g. --repeat 15s --for 55s; to stay up use --watch")
 	}
 	if f.options.MaxMessageBytes < 1 || f.options.MaxInFlightBytes < 1 {
 		wrong("--max-message-bytes and --max-in-flight-bytes: at least 1")
@@ -124,14 +135,54 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	}
 
 	// Two ends: stop asks for an orderly one, work is cancelled a little later.
-	stop, work, cancel := twoEnds(ctx, f.deadline)
+	stop, work, cancel := twoEnds(ctx, f.end())
 	defer cancel()
 	show := newRunDisplay(a, f.output)
+	show.quiet = f.repeat > 0
 	j.runner.Log, j.runner.Stop = show.log, stop
 	j.runner.OnProgress, j.runner.OnResult = show.progress, show.result
+	j.runner.Options.Keep = f.repeat > 0
+	defer j.runner.CloseSessions()
 	summary, err := j.runner.Run(work, refs)
+	for next := started.Add(f.repeat); f.repeat > 0 && err == nil && pauseUntil(next, stop); next = next.Add(f.repeat) {
+		next = latest(next, time.Now()) // a pass that took longer is not made up for
+		if refs, err = a.runRefs(work, j.store, f, shardIndex, shardCount); err != nil {
+			break
+		}
+		var again mailsync.Summary
+		again, err = j.runner.Run(work, refs)
+		summary.Plus(again)
+	}
 	show.summary(summary, time.Since(started))
 	return runError(f, summary, err, show.lastError)
+}
+
+// end is when nothing new is begun any more, 0 for never.
+func (f *runFlags) end() time.Duration {
+	if f.deadline > 0 && f.span > 0 {
+		return min(f.deadline, f.span)
+	}
+	return max(f.deadline, f.span)
+}
+
+// pauseUntil waits for a time. It reports false when the run is asked to end
+// before.
+func pauseUntil(t time.Time, stop <-chan struct{}) bool {
+	timer := time.NewTimer(time.Until(t))
+	defer timer.Stop()
+	select {
+	case <-stop:
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // twoEnds derives from ctx the channel that asks for an orderly end, closed
