@@ -12,10 +12,10 @@ TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod examples/go.mod examples/*/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo dev test crash lint vuln fmt fuzz bench corpus image clean
+.PHONY: help deps build demo dev test crash lint vuln fmt fuzz bench bench-peers corpus image clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer
 	@sh internal/tools/deps.sh
@@ -59,6 +59,10 @@ fuzz: ## run every fuzz target, each for FUZZTIME (30s)
 bench: deps ## measure speed and memory
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	@for m in $(MODULES); do (set -x; cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...) || exit 1; done
+	cd bench && $(GO) run ./pass
+
+bench-peers: deps ## whole mailboxes beside mbsync, fetchmail, fdm, getmail6, as installed
+	cd bench && $(GO) run ./pass -peers -case small,mixed,big
 
 corpus: ## measure parse against the mail in CORPUS (../shared/corpus)
 	cd bench && $(GO) run ./corpus -dir "$(abspath $(CORPUS))"
