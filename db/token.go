@@ -52,7 +52,7 @@ type TokenTimes struct {
 	Expiry        time.Time  // of the access token
 	RefreshedAt   time.Time  // now
 	RefreshExpiry *time.Time // as the server said; always written
-	AuthorisedAt  *time.Time // when a person signed in
+	AuthorisedAt  *time.Time // when a person signed in; makes the provider due at once
 }
 
 // PutSecretFenced stores new versions of credentials behind the fence, or
@@ -91,6 +91,14 @@ func (s *Store) PutTokens(ctx context.Context, ref Ref, fence Fence, times Token
 			WHERE tenant = $1 AND email_provider_id = $2`, ref.Tenant, ref.ID, times.Expiry)
 		if err != nil {
 			return fmt.Errorf("mirror token expiry: %w", err)
+		}
+		if times.AuthorisedAt == nil {
+			return nil
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE imap_sync_state SET next_attempt_at = NULL
+			WHERE tenant = $1 AND provider_id = $2`, ref.Tenant, ref.ID)
+		if err != nil {
+			return fmt.Errorf("make due: %w", err)
 		}
 		return nil
 	})

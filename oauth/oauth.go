@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,7 +120,7 @@ func New(s Settings) (*Client, error) {
 		// A redirected POST would hand the secrets to somebody else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{string(s.Flow), s.ClientID, c.conf.Endpoint.TokenURL,
+	sum := sha256.Sum256([]byte(strings.Join([]string{strconv.FormatBool(s.Flow.NeedsPerson()), s.ClientID, c.conf.Endpoint.TokenURL,
 		strings.Join(c.conf.Scopes, " "), s.Subject}, "\x00")))
 	c.identity = hex.EncodeToString(sum[:8])
 	return c, nil

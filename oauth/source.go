@@ -24,6 +24,9 @@ type Keep struct {
 	// Save stores tokens for good before it returns. The version before them
 	// is kept.
 	Save func(ctx context.Context, t Tokens) error
+	// Lock keeps others from renewing at the same time. It is nil where the
+	// caller holds the provider's lock already.
+	Lock func(ctx context.Context) (unlock func(), err error)
 }
 
 // Source hands out the access tokens of one mailbox. It serves one session at a
@@ -96,14 +99,29 @@ const lingering = 3 * time.Second
 
 // renew gets new tokens, stores them, and only then lets them be used.
 func (s *Source) renew(ctx context.Context) error {
-	if s.client.flow.NeedsPerson() && s.tokens.Refresh.IsZero() {
-		return &Error{Kind: Wrong, Code: "not_authorised", Err: ErrNotAuthorised}
-	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if s.keep.Lock != nil {
+		unlock, err := s.keep.Lock(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		before := s.tokens.Access
+		s.loaded = false
+		if err := s.load(ctx); err != nil {
+			return err
+		}
+		if !s.tokens.Access.IsZero() && !s.tokens.Access.Equal(before) && time.Until(s.tokens.Expiry) > Early {
+			return nil // whoever held the lock has renewed it
+		}
+	}
 	ctx, cancel := linger(ctx)
 	defer cancel()
+	if s.client.flow.NeedsPerson() && s.tokens.Refresh.IsZero() {
+		return &Error{Kind: Wrong, Code: "not_authorised", Err: ErrNotAuthorised}
+	}
 	var t Tokens
 	var err error
 	if s.client.flow.NeedsPerson() {

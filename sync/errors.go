@@ -15,6 +15,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/oauth"
 	"imapsync/secret"
 )
 
@@ -51,6 +52,9 @@ func auth(code string, err error) error      { return &Error{Auth, code, err} }
 func Classify(err error) (Class, string) {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Class, e.Code
+	}
+	if e, ok := errors.AsType[*oauth.Error](err); ok {
+		return oauthClass(e)
 	}
 	switch {
 	case errors.Is(err, db.ErrFenced):

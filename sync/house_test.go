@@ -73,7 +73,9 @@ func newHouseOn(t testing.TB, dbURL, natsURL string) *house {
 	}
 	h.runner = &Runner{
 		Store: h.store, Locks: h.locks, Publisher: pub, Log: log, Stop: make(chan struct{}),
-		Password: func(_ context.Context, p *db.Provider) (secret.Value, error) { return h.password[p.ID], nil },
+		Credential: func(_ context.Context, p *db.Provider, _ db.Fence) (Credential, error) {
+			return Credential{Password: h.password[p.ID]}, nil
+		},
 		OnResult: func(res Result) { h.results = append(h.results, res) },
 	}
 	return h

@@ -96,13 +96,13 @@ func (ps *pass) connect(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	password, err := ps.runner.Password(ctx, ps.provider)
+	credential, err := ps.runner.Credential(ctx, ps.provider, ps.fence)
 	if err != nil {
-		return config("secret", fmt.Errorf("password: %w", err))
+		return credentialError(err)
 	}
 	started := time.Now()
 	session, err := Connect(ctx, ps.provider, SessionOptions{
-		Password: password, Timeouts: ps.runner.Options.Timeouts,
+		Credential: credential, Timeouts: ps.runner.Options.Timeouts,
 		MaxMessageBytes: ps.maxMessageBytes(), Version: ps.runner.Options.Version,
 	})
 	if err != nil {

@@ -27,7 +27,6 @@ import (
 	"imapsync/db"
 	"imapsync/event"
 	"imapsync/parse"
-	"imapsync/secret"
 )
 
 // Options tune a run. Zero fields take their defaults.
@@ -67,9 +66,12 @@ type Runner struct {
 	Store     *db.Store
 	Locks     *db.Locks
 	Publisher *event.Publisher
-	Password  func(ctx context.Context, p *db.Provider) (secret.Value, error)
 	Log       *slog.Logger
 	Options   Options
+
+	// Credential returns what to log in with. A token that is renewed is stored
+	// behind the fence, which is zero where no lock is held.
+	Credential func(ctx context.Context, p *db.Provider, fence db.Fence) (Credential, error)
 
 	// Stop asks for an orderly end: the chunk in hand is finished and
 	// committed, nothing new is begun.

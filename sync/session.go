@@ -58,15 +58,14 @@ type Session struct {
 
 // SessionOptions are what a session needs beside the provider's settings.
 type SessionOptions struct {
-	Password        secret.Value
+	Credential      Credential
 	Timeouts        Timeouts
 	MaxMessageBytes int64 // largest body that will be asked for
 	Version         string
 }
 
-// Connect dials, secures and logs in. The session ends when ctx does: its
-// socket is closed, so that nothing can hang on it.
-func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*Session, error) {
+// open dials, secures and logs in once, with a password or a token.
+func open(ctx context.Context, p *db.Provider, opts SessionOptions, credential secret.Value) (*Session, error) {
 	timeouts := opts.Timeouts.timeouts(p)
 	_, w, err := dial(ctx, p, timeouts, wireLimits{
 		Command: timeouts.Command, Literal: timeouts.Literal, LiteralSize: opts.MaxMessageBytes + opts.MaxMessageBytes/2,
@@ -75,7 +74,7 @@ func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*Session
 		return nil, err
 	}
 	s := newSession(ctx, w)
-	if err := s.login(p, opts); err != nil {
+	if err := s.login(p, opts, credential); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -85,11 +84,11 @@ func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*Session
 func newSession(ctx context.Context, w *wire) *Session {
 	s := &Session{wire: w}
 	s.bind(ctx)
-	s.client = imapclient.New(s.wire, nil)
+	s.client = imapclient.New(emptyAnswers{s.wire}, nil)
 	return s
 }
 
-func (s *Session) login(p *db.Provider, opts SessionOptions) error {
+func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.Value) error {
 	if err := s.client.WaitGreeting(); err != nil {
 		return transient("greeting", fmt.Errorf("greeting: %w", s.cause(err)))
 	}
@@ -100,17 +99,22 @@ func (s *Session) login(p *db.Provider, opts SessionOptions) error {
 	if caps == nil {
 		return transient("capability", fmt.Errorf("capability: %w", s.cause(errors.New("no answer"))))
 	}
-	password := opts.Password.Reveal()
-	s.wire.Redact(password)
+	text := credential.Reveal()
+	s.wire.Redact(text)
 	var err error
 	switch {
+	case opts.Credential.Tokens != nil:
+		err = s.withToken(p, caps, text)
 	case caps.Has(imap.CapLoginDisabled) && !caps.Has(imap.AuthCap(sasl.Plain)):
 		return config("login_disabled", errors.New("login: the server offers neither LOGIN nor PLAIN here: use --tls implicit or starttls, or --auth oauth2"))
-	case caps.Has(imap.AuthCap(sasl.Plain)) && (caps.Has(imap.CapLoginDisabled) || !plainASCII(p.Username+password)):
+	case caps.Has(imap.AuthCap(sasl.Plain)) && (caps.Has(imap.CapLoginDisabled) || !plainASCII(p.Username+text)):
 		// LOGIN has no charset; PLAIN is UTF-8 (RFC 4616).
-		err = s.client.Authenticate(sasl.NewPlainClient("", p.Username, password))
+		err = s.client.Authenticate(sasl.NewPlainClient("", p.Username, text))
 	default:
-		err = s.client.Login(p.Username, password).Wait()
+		err = s.client.Login(p.Username, text).Wait()
+	}
+	if _, classed := errors.AsType[*Error](err); classed {
+		return err
 	}
 	if err != nil {
 		return loginError(s.cause(err), s.wire.LastStatus())

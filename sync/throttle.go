@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"imapsync/db"
+	"imapsync/oauth"
 )
 
 // One address is shared by all providers of a host, and so is the ban it earns.
@@ -88,6 +90,9 @@ const maxHint = 6 * time.Hour
 
 // backoffHint is how long an error asks to wait, 0 when it does not say.
 func backoffHint(err error) time.Duration {
+	if e, ok := errors.AsType[*oauth.Error](err); ok {
+		return e.RetryAfter
+	}
 	m := suggestedBackoff.FindStringSubmatch(err.Error())
 	if m == nil {
 		return 0

@@ -10,7 +10,6 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
-	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
 
@@ -39,9 +38,7 @@ func (a *app) openJob(ctx context.Context, opts mailsync.Options) (*job, error) 
 	opts.Version = version()
 	return &job{store: store, runner: &mailsync.Runner{
 		Store: store, Log: a.log, Options: opts, Stop: ctx.Done(),
-		Password: func(ctx context.Context, p *db.Provider) (secret.Value, error) {
-			return store.OpenSecret(ctx, box, p.Tenant, db.PasswordName(p.ID))
-		},
+		Credential: (&credentials{store: store, box: box}).of,
 	}}, nil
 }
 

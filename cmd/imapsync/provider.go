@@ -24,7 +24,7 @@ func newProvider(a *app) *cobra.Command {
 			"(--tenant narrows the search).\n\n" + exitCodesHelp,
 	}
 	cmd.AddCommand(newProviderAdd(a), newProviderList(a), newProviderShow(a), newProviderSet(a), newProviderRm(a),
-		newProviderTest(a), newProviderFolders(a), newProviderPause(a), newProviderResume(a), newProviderResync(a))
+		newProviderAuth(a), newProviderTest(a), newProviderFolders(a), newProviderPause(a), newProviderResume(a), newProviderResync(a))
 	return cmd
 }
 

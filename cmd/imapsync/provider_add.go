@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/oauth"
 	"imapsync/secret"
 )
 
@@ -43,14 +44,18 @@ func newProviderAdd(a *app) *cobra.Command {
 				pw = fromCommandLine
 			}
 			f.problems = append(f.problems, pw.check(a.stdin)...)
-			if !pw.any() && !isTerminal(a.stdin) {
+			if p.AuthType == db.AuthOAuth2 && pw.any() {
+				f.wrong("password-file", "a mailbox with --auth oauth2 has no password")
+			}
+			if p.AuthType != db.AuthOAuth2 && !pw.any() && !isTerminal(a.stdin) {
 				f.wrong("password-file", "missing: give --password-file FILE or --password-stdin, or run it on a terminal to be asked")
 			}
 			box, boxErr := a.box()
 			if boxErr != nil {
 				f.files = append(f.files, boxErr)
 			}
-			password := f.passwordFromFile(ctx, a, &pw)
+			g := f.oauth.read(&f, p, f.forNew)
+			g.password = f.passwordFromFile(ctx, a, &pw)
 			if err := f.err(p); err != nil {
 				return err
 			}
@@ -60,12 +65,12 @@ func newProviderAdd(a *app) *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			if password.IsZero() {
-				if password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", p.Username, p.Host)); err != nil {
+			if p.AuthType != db.AuthOAuth2 && g.password.IsZero() {
+				if g.password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", p.Username, p.Host)); err != nil {
 					return err
 				}
 			}
-			return a.addProvider(ctx, store, box, p, password, noTest, output)
+			return a.addProvider(ctx, store, box, p, g, noTest, output)
 		},
 	}
 	f.add(cmd)
@@ -118,25 +123,27 @@ func (f *providerFlags) passwordFromFile(ctx context.Context, a *app, pw *passwo
 
 // addProvider tests and stores p. Not tested, its status stays configuring
 // until the first pass.
-func (a *app) addProvider(ctx context.Context, store *db.Store, box *secret.Box, p *db.Provider, password secret.Value,
+func (a *app) addProvider(ctx context.Context, store *db.Store, box *secret.Box, p *db.Provider, g given,
 	noTest bool, output string) error {
 	if p.TLS == db.TLSNone {
 		a.notef("warning: --tls none sends the password and all mail unencrypted")
 	}
+	signIn := needsPerson(p)
 	var check *providerCheck
-	if !noTest {
+	if !noTest && !signIn {
 		var err error
-		if check, err = a.checkProvider(ctx, p, password); err != nil {
+		c := &credentials{store: store, box: box, given: g, unkept: true}
+		if check, err = a.checkWith(ctx, c, p); err != nil {
 			return withMore(err, "nothing was stored: --no-test stores it anyway")
 		}
 		p.Status = db.StatusConnected
 	}
-	sealed, err := store.SealSecret(ctx, box, p.Tenant, db.PasswordName(p.ID), password, p.CreatedAt)
+	sealed, _, err := g.seal(ctx, store, box, p, p.CreatedAt)
 	if err != nil {
 		return err
 	}
 	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
-	err = store.AddProvider(ctx, p, []db.Secret{sealed}, audit(p, "provider_created", detail))
+	err = store.AddProvider(ctx, p, sealed, audit(p, "provider_created", detail))
 	if errors.Is(err, db.ErrExists) {
 		return usageError("--mailbox: %w in tenant %s: `imapsync provider list` shows it, `imapsync provider set` changes it", err, p.Tenant)
 	}
@@ -150,7 +157,11 @@ func (a *app) addProvider(ctx context.Context, store *db.Store, box *secret.Box,
 		a.notef("connected to %s as %s; it has %d folders:", p.Host, p.Username, len(check.Folders))
 		check.print(a.stderr)
 	}
-	a.notef("added %s; next: imapsync run --provider %s", p.Name, p.ID)
+	if signIn {
+		a.notef("added %s; next: imapsync provider auth %s", p.Name, p.ID)
+	} else {
+		a.notef("added %s; next: imapsync run --provider %s", p.Name, p.ID)
+	}
 	a.printf("%s\n", p.ID)
 	return nil
 }
@@ -191,20 +202,24 @@ func newProviderSet(a *app) *cobra.Command {
 			is := *was
 			f.apply(&is, f.onCommandLine)
 			f.problems = append(f.problems, pw.check(a.stdin)...)
-			password := f.passwordFromFile(ctx, a, &pw)
+			if is.AuthType == db.AuthOAuth2 && pw.any() {
+				f.wrong("password-file", "a mailbox with --auth oauth2 has no password")
+			}
+			g := f.oauth.read(&f, &is, f.onCommandLine)
+			g.password = f.passwordFromFile(ctx, a, &pw)
 			if err := f.err(&is); err != nil {
 				return err
 			}
 			changed := changedFields(was, &is)
-			if len(changed) == 0 && !pw.any() {
+			if len(changed) == 0 && !pw.any() && !g.any() {
 				return usageError("%s: nothing to change: give the settings to change, see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
 			}
-			if pw.any() && password.IsZero() {
-				if password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", is.Username, is.Host)); err != nil {
+			if pw.any() && g.password.IsZero() {
+				if g.password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", is.Username, is.Host)); err != nil {
 					return err
 				}
 			}
-			return a.changeProvider(ctx, store, &is, changed, password, noTest)
+			return a.changeProvider(ctx, store, &is, changed, g, noTest)
 		},
 	}
 	f.add(cmd)
@@ -216,36 +231,42 @@ func newProviderSet(a *app) *cobra.Command {
 }
 
 // connectionFields are the settings that a test of the connection proves.
-var connectionFields = [...]string{"host", "port", "tls", "ca-file", "tls-server-name", "auth", "username", "folder"}
+var connectionFields = [...]string{"host", "port", "tls", "ca-file", "tls-server-name", "auth", "username", "folder",
+	"oauth-preset", "oauth-flow", "oauth-client-id", "oauth-token-url", "oauth-scopes", "oauth-tenant"}
 
-func (a *app) changeProvider(ctx context.Context, store *db.Store, p *db.Provider, changed []string, password secret.Value, noTest bool) error {
-	test := !password.IsZero() || slices.ContainsFunc(changed, func(field string) bool {
+// signInFields are the settings that a person's consent is bound to: when one
+// changes, what was granted is worth nothing and there is nothing to test.
+var signInFields = [...]string{"auth", "oauth-preset", "oauth-flow", "oauth-client-id", "oauth-token-url", "oauth-scopes", "oauth-tenant"}
+
+// needsPerson reports whether somebody has to sign in before p can be read.
+func needsPerson(p *db.Provider) bool {
+	return p.AuthType == db.AuthOAuth2 && oauth.Flow(p.OAuthFlow).NeedsPerson()
+}
+
+func (a *app) changeProvider(ctx context.Context, store *db.Store, p *db.Provider, changed []string, g given, noTest bool) error {
+	signIn := needsPerson(p) && slices.ContainsFunc(changed, func(field string) bool { return slices.Contains(signInFields[:], field) })
+	test := g.any() || slices.ContainsFunc(changed, func(field string) bool {
 		return slices.Contains(connectionFields[:], field)
 	})
-	test = test && !noTest
+	test = test && !noTest && !signIn
 	var sealed []db.Secret
 	var box *secret.Box
-	if test || !password.IsZero() {
+	if test || g.any() {
 		var err error
 		if box, err = a.box(); err != nil {
 			return err
 		}
 	}
-	if !password.IsZero() {
-		one, err := store.SealSecret(ctx, box, p.Tenant, db.PasswordName(p.ID), password, time.Now().UTC())
-		if err != nil {
+	if g.any() {
+		var words []string
+		var err error
+		if sealed, words, err = g.seal(ctx, store, box, p, time.Now().UTC()); err != nil {
 			return err
 		}
-		sealed = append(sealed, one)
-		changed = append(changed, "password")
+		changed = append(changed, words...)
 	}
 	if test {
-		var err error
-		if password.IsZero() {
-			_, err = a.checkStored(ctx, store, box, p)
-		} else {
-			_, err = a.checkProvider(ctx, p, password)
-		}
+		_, err := a.checkWith(ctx, &credentials{store: store, box: box, given: g}, p)
 		if err != nil {
 			return withMore(err, "nothing was changed: --no-test stores it anyway")
 		}
@@ -259,6 +280,9 @@ func (a *app) changeProvider(ctx context.Context, store *db.Store, p *db.Provide
 		return err
 	}
 	a.notef("changed %s: %s", p.Name, detail["fields"])
+	if signIn {
+		a.notef("next: imapsync provider auth %s", p.ID)
+	}
 	if p.PausedAt != nil {
 		a.notef("it is paused (%s): `imapsync provider resume %s` goes on", p.PauseReason, p.ID)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/oauth"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
@@ -37,13 +38,13 @@ const checkPatience = 2 * time.Minute
 // checkProvider connects, logs in, lists the folders and opens those that are
 // configured, read-only. The error is one line with its exit code. When it is
 // about folders only, the check is returned beside it.
-func (a *app) checkProvider(ctx context.Context, p *db.Provider, password secret.Value) (*providerCheck, error) {
+func (a *app) checkProvider(ctx context.Context, p *db.Provider, credential mailsync.Credential) (*providerCheck, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, &mailsync.Error{
 		Class: mailsync.Transient, Code: "timeout", Err: fmt.Errorf("the test took longer than %s", checkPatience),
 	})
 	defer cancel()
 	a.log.Debug("connection_test", "provider_id", p.ID, "host", p.Host, "port", p.Port, "tls", string(p.TLS), "username", p.Username)
-	s, err := mailsync.Connect(ctx, p, mailsync.SessionOptions{Password: password, Version: version()})
+	s, err := mailsync.Connect(ctx, p, mailsync.SessionOptions{Credential: credential, Version: version()})
 	if err != nil {
 		return nil, checkError(p, err)
 	}
@@ -63,24 +64,32 @@ func (a *app) checkProvider(ctx context.Context, p *db.Provider, password secret
 	return check, nil
 }
 
-// checkStored is checkProvider with the password that is stored.
+// checkStored is checkProvider with the credentials that are stored.
 func (a *app) checkStored(ctx context.Context, store *db.Store, box *secret.Box, p *db.Provider) (*providerCheck, error) {
-	password, err := store.OpenSecret(ctx, box, p.Tenant, db.PasswordName(p.ID))
+	return a.checkWith(ctx, &credentials{store: store, box: box}, p)
+}
+
+// checkWith is checkProvider with the credentials that c finds.
+func (a *app) checkWith(ctx context.Context, c *credentials, p *db.Provider) (*providerCheck, error) {
+	credential, err := c.of(ctx, p, db.Fence{})
 	if errors.Is(err, db.ErrNotFound) {
 		return nil, &exitError{exitConfig, &mailsync.Error{Class: mailsync.Config, Code: "secret",
 			Err: fmt.Errorf("no password is stored: `imapsync provider set %s --password-prompt`", p.ID)}}
 	}
+	if _, ok := errors.AsType[*oauth.Error](err); ok {
+		return nil, checkError(p, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return a.checkProvider(ctx, p, password)
+	return a.checkProvider(ctx, p, credential)
 }
 
 // checkError makes one line of what went wrong: where, what, and the fix.
 func checkError(p *db.Provider, err error) error {
 	class, code := mailsync.Classify(err)
 	line := net.JoinHostPort(p.Host, strconv.Itoa(p.Port)) + ": " + oneLine(strings.ReplaceAll(err.Error(), "\n", "; "))
-	if fix := checkFix(class, code); fix != "" {
+	if fix := checkFix(p, class, code); fix != "" {
 		line += ": " + fix
 	}
 	exit := exitTempfail
@@ -95,8 +104,14 @@ func checkError(p *db.Provider, err error) error {
 }
 
 // checkFix is what to do about it, where the error does not say so itself.
-func checkFix(class mailsync.Class, code string) string {
+func checkFix(p *db.Provider, class mailsync.Class, code string) string {
 	switch {
+	case code == "not_authorised", code == "invalid_grant":
+		return "sign in: imapsync provider auth " + shellQuote(p.Name)
+	case code == "invalid_client":
+		return "check --oauth-client-id, and give the client secret anew with --oauth-client-secret-file"
+	case class == mailsync.Auth && p.AuthType == db.AuthOAuth2:
+		return "check --mailbox and --username, and that whoever signed in may open this mailbox by IMAP"
 	case class == mailsync.Auth:
 		return "check --username and the password; some servers want an app password, or IMAP switched on in the account"
 	case code == "connect" || code == "dns":

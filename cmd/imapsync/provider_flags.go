@@ -24,6 +24,7 @@ type providerFlags struct {
 	typed    map[string]bool // on the command line, not from the environment
 	problems []db.Problem
 	files    []error // files that cannot be used
+	oauth    oauthFlags
 }
 
 // textValue is a flag kept as it was given, so that everything that is wrong
@@ -47,7 +48,7 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 		{"tls", "string", "implicit, starttls, or none for plaintext (default: implicit)"},
 		{"ca-file", "file", "PEM file of the authority that signed the server's certificate (default: the system's)"},
 		{"tls-server-name", "string", "name in the server's certificate (default: the host)"},
-		{"auth", "string", "how to log in: password (default: password)"},
+		{"auth", "string", "how to log in: password or oauth2 (default: password)"},
 		{"username", "string", "whom to log in as (default: the mailbox)"},
 		{"max-emails-per-sync", "int", "messages downloaded in one pass, all folders together (default: 50)"},
 		{"start", "string", "what to take at first: recent, all, none, since:30d or since:2026-01-31 (default: recent)"},
@@ -64,6 +65,7 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 	} {
 		f.flags.Var(&textValue{kind: flag.kind}, flag.name, flag.usage)
 	}
+	f.oauth.add(f.flags)
 	f.flags.StringArrayVar(&f.folders, "folder", nil, "`folder` to read, * and % are wildcards (repeatable; default: INBOX)")
 	// Asked before the environment fills in what was not given.
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
@@ -131,6 +133,7 @@ func (f *providerFlags) apply(p *db.Provider, counts func(flag string) bool) {
 	text("tls-server-name", &p.TLSServerName)
 	text("auth", &p.AuthType)
 	text("username", &p.Username)
+	f.applyOAuth(p, counts)
 	number("max-emails-per-sync", func(n int64) { p.MaxEmailsPerSync = int(n) })
 	text("start", &p.Start)
 	text("defaults-id", &p.DefaultsID)
@@ -251,6 +254,12 @@ func changedFields(was, is *db.Provider) []string {
 		{"max-attachment-bytes", was.MaxAttachment != is.MaxAttachment},
 		{"max-attachments-total-bytes", was.MaxAttachments != is.MaxAttachments},
 		{"max-attachments", was.MaxAttachmentN != is.MaxAttachmentN},
+		{"max-bytes-per-day", was.MaxBytesPerDay != is.MaxBytesPerDay},
+		{"oauth-preset", was.OAuthPreset != is.OAuthPreset}, {"oauth-flow", was.OAuthFlow != is.OAuthFlow},
+		{"oauth-client-id", was.OAuthClientID != is.OAuthClientID}, {"oauth-authorize-url", was.OAuthAuthorize != is.OAuthAuthorize},
+		{"oauth-token-url", was.OAuthToken != is.OAuthToken}, {"oauth-device-url", was.OAuthDevice != is.OAuthDevice},
+		{"oauth-scopes", was.OAuthScopes != is.OAuthScopes}, {"oauth-tenant", was.OAuthTenant != is.OAuthTenant},
+		{"oauth-client-secret-expires", dateOf(was.SecretExpiresAt) != dateOf(is.SecretExpiresAt)},
 	} {
 		if f.changed {
 			fields = append(fields, f.name)

@@ -29,6 +29,17 @@ type providerView struct {
 	CAPEM                    string     `json:"caPem,omitempty"`
 	TLSServerName            string     `json:"tlsServerName,omitempty"`
 	Auth                     string     `json:"auth"`
+	OAuthPreset              string     `json:"oauthPreset,omitempty"`
+	OAuthFlow                string     `json:"oauthFlow,omitempty"`
+	OAuthClientID            string     `json:"oauthClientId,omitempty"`
+	OAuthTenant              string     `json:"oauthTenant,omitempty"`
+	OAuthScopes              string     `json:"oauthScopes,omitempty"` // here and below: absent means the preset's
+	OAuthAuthorizeURL        string     `json:"oauthAuthorizeUrl,omitempty"`
+	OAuthTokenURL            string     `json:"oauthTokenUrl,omitempty"`
+	OAuthDeviceURL           string     `json:"oauthDeviceUrl,omitempty"`
+	OAuthSecretExpires       string     `json:"oauthClientSecretExpires,omitempty"`
+	AuthorisedAt             *time.Time `json:"authorisedAt,omitempty"`
+	TokenExpiresAt           *time.Time `json:"tokenExpiresAt,omitempty"`
 	Username                 string     `json:"username"`
 	Folders                  []string   `json:"folders"` // as configured; none means INBOX
 	MaxEmailsPerSync         int        `json:"maxEmailsPerSync"`
@@ -62,7 +73,11 @@ type providerView struct {
 func viewOf(p *db.Provider) providerView {
 	return providerView{
 		Tenant: p.Tenant, ID: p.ID, Name: p.Name, Mailbox: p.Mailbox, Host: p.Host, Port: p.Port, TLS: string(p.TLS),
-		CAPEM: p.CAPEM, TLSServerName: p.TLSServerName, Auth: p.AuthType, Username: p.Username,
+		OAuthPreset: p.OAuthPreset, OAuthFlow: p.OAuthFlow, OAuthClientID: p.OAuthClientID, OAuthTenant: p.OAuthTenant,
+		OAuthScopes: p.OAuthScopes, OAuthAuthorizeURL: p.OAuthAuthorize, OAuthTokenURL: p.OAuthToken,
+		OAuthDeviceURL: p.OAuthDevice, OAuthSecretExpires: dateOf(p.SecretExpiresAt), AuthorisedAt: p.AuthorisedAt,
+		TokenExpiresAt: p.TokenExpiresAt,
+		CAPEM:          p.CAPEM, TLSServerName: p.TLSServerName, Auth: p.AuthType, Username: p.Username,
 		Folders: append([]string{}, p.Folders...), MaxEmailsPerSync: p.MaxEmailsPerSync, Start: p.Start,
 		DefaultsID: p.DefaultsID, ConnectTimeoutMS: p.ConnectTimeoutMS, CommandTimeoutMS: p.CommandTimeoutMS,
 		LiteralTimeoutMS: p.LiteralTimeoutMS, PassTimeoutMS: p.PassTimeoutMS, MaxAttachmentBytes: p.MaxAttachment,
@@ -165,7 +180,7 @@ func (a *app) printProvider(p providerView) error {
 	if len(p.Folders) > 0 {
 		folders = strings.Join(p.Folders, ", ")
 	}
-	for _, row := range [][2]string{
+	rows := [][2]string{
 		{"name", p.Name}, {"id", p.ID}, {"tenant", p.Tenant}, {"mailbox", p.Mailbox},
 		{"server", net.JoinHostPort(p.Host, strconv.Itoa(p.Port))}, {"tls", p.TLS}, {"ca-file", authority(p.CAPEM)},
 		{"tls-server-name", cmp.Or(p.TLSServerName, "the host")}, {"auth", p.Auth}, {"username", p.Username},
@@ -182,10 +197,26 @@ func (a *app) printProvider(p providerView) error {
 		{"last error", cmp.Or(strings.TrimPrefix(p.ErrorCode+": "+oneLine(p.Error), ": "), "none")},
 		{"published", strconv.FormatInt(p.Published, 10)}, {"duplicates", strconv.FormatInt(p.Duplicates, 10)},
 		{"quarantined", strconv.FormatInt(p.Quarantined, 10)},
-	} {
+	}
+	for _, row := range append(rows, p.oauthRows()...) {
 		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 	}
 	return w.Flush()
+}
+
+// oauthRows are what a mailbox with tokens has beside.
+func (p providerView) oauthRows() [][2]string {
+	if p.Auth != db.AuthOAuth2 {
+		return nil
+	}
+	return [][2]string{
+		{"", ""}, {"oauth-preset", p.OAuthPreset}, {"oauth-flow", p.OAuthFlow}, {"oauth-client-id", cmp.Or(p.OAuthClientID, "none")},
+		{"oauth-tenant", cmp.Or(p.OAuthTenant, "the preset's")}, {"oauth-scopes", cmp.Or(p.OAuthScopes, "the preset's")},
+		{"oauth-authorize-url", cmp.Or(p.OAuthAuthorizeURL, "the preset's")}, {"oauth-token-url", cmp.Or(p.OAuthTokenURL, "the preset's")},
+		{"oauth-device-url", cmp.Or(p.OAuthDeviceURL, "the preset's")},
+		{"oauth-client-secret-expires", cmp.Or(p.OAuthSecretExpires, "not known")},
+		{"authorised", moment(p.AuthorisedAt)}, {"token expires", moment(p.TokenExpiresAt)},
+	}
 }
 
 // authority names the certificates of a PEM.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/oauth"
 )
 
 // providerStatus is one provider as `status -o json` shows it.
@@ -35,6 +37,8 @@ type providerStatus struct {
 	Duplicates          int64          `json:"duplicates"`
 	Quarantined         int64          `json:"quarantined"`
 	Folders             []folderStatus `json:"folders"`
+
+	Credentials []oauth.Forecast `json:"credentials,omitempty"` // when they will die
 }
 
 type folderStatus struct {
@@ -107,6 +111,7 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 			LastAttemptAt: p.LastAttemptAt, NextAttemptAt: p.NextAttemptAt, ConsecutiveFailures: p.ConsecutiveFailures,
 			ErrorCode: p.LastErrorCode, Error: p.LastError, Published: p.Published, Duplicates: p.Duplicates,
 			Quarantined: p.Quarantined, Folders: []folderStatus{},
+			Credentials: forecasts(p, time.Now()),
 		}
 		states, err := store.FolderStates(ctx, db.Ref{Tenant: p.Tenant, ID: p.ID})
 		if err != nil {
@@ -135,6 +140,11 @@ func (a *app) printStatus(list []providerStatus) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", s.Name, s.state(), ago(s.LastSuccessAt, now), s.next(now),
 			s.Published, s.Quarantined, backlog, oneLine(s.Error))
+		for _, c := range s.Credentials {
+			if c.Warn {
+				fmt.Fprintf(w, "  %s\n", credentialWarning(c, now))
+			}
+		}
 		for _, f := range s.Folders {
 			fmt.Fprintf(w, "  %s\tuid %d\t%s\t\t\t\t%d\t%s\n", f.Name, f.LastUID, ago(f.LastSearchAt, now), f.Backlog, oneLine(f.Error))
 		}
@@ -163,6 +173,18 @@ func (s providerStatus) next(now time.Time) string {
 		return "due"
 	}
 	return "in " + s.NextAttemptAt.Sub(now).Round(time.Second).String()
+}
+
+// credentialWarning is one line about a credential that is about to die.
+func credentialWarning(c oauth.Forecast, now time.Time) string {
+	what := strings.ReplaceAll(c.Credential, "_", " ")
+	switch {
+	case c.EndsAt == nil:
+		return fmt.Sprintf("%s: %s: %s", what, c.Rule, c.Fix)
+	case c.EndsAt.Before(now):
+		return fmt.Sprintf("%s: ended %s (%s): %s", what, c.EndsAt.Format(time.DateOnly), c.Rule, c.Fix)
+	}
+	return fmt.Sprintf("%s: ends %s, in %d days (%s): %s", what, c.EndsAt.Format(time.DateOnly), int(c.EndsAt.Sub(now).Hours()/24), c.Rule, c.Fix)
 }
 
 // ago writes a time as a distance from now.

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"imapsync/db"
+	"imapsync/oauth"
+	"imapsync/secret"
+	mailsync "imapsync/sync"
+)
+
+// given are credentials from the command line, which go before stored ones.
+type given struct {
+	password       secret.Value
+	clientSecret   secret.Value
+	serviceAccount secret.Value
+}
+
+func (g given) any() bool {
+	return !g.password.IsZero() || !g.clientSecret.IsZero() || !g.serviceAccount.IsZero()
+}
+
+// named lists the credentials by the names they are stored under, and the words
+// for them in the audit log.
+func (g given) named(providerID string) []namedSecret {
+	var list []namedSecret
+	for _, one := range []namedSecret{
+		{db.PasswordName(providerID), "password", g.password},
+		{db.OAuthClientSecretName(providerID), "oauth-client-secret", g.clientSecret},
+		{db.ServiceAccountName(providerID), "oauth-service-account", g.serviceAccount},
+	} {
+		if !one.value.IsZero() {
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+type namedSecret struct {
+	name, word string
+	value      secret.Value
+}
+
+// seal makes new versions of the credentials, to be stored.
+func (g given) seal(ctx context.Context, store *db.Store, box *secret.Box, p *db.Provider, now time.Time) (sealed []db.Secret, words []string, err error) {
+	for _, one := range g.named(p.ID) {
+		s, err := store.SealSecret(ctx, box, p.Tenant, one.name, one.value, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		sealed, words = append(sealed, s), append(words, one.word)
+	}
+	return sealed, words, nil
+}
+
+// credentials find what providers log in with.
+type credentials struct {
+	store  *db.Store
+	box    *secret.Box
+	given  given
+	unkept bool // tokens are not stored: the provider is not either
+}
+
+// of returns what p logs in with. Without a fence a token that is due is
+// renewed under a lock of its own.
+func (c *credentials) of(ctx context.Context, p *db.Provider, fence db.Fence) (mailsync.Credential, error) {
+	if p.AuthType != db.AuthOAuth2 {
+		password, err := c.read(ctx, p, db.PasswordName(p.ID))
+		return mailsync.Credential{Password: password}, err
+	}
+	client, err := c.client(ctx, p)
+	if err != nil {
+		return mailsync.Credential{}, err
+	}
+	if c.unkept {
+		return mailsync.Credential{Tokens: client.NewSource(oauth.Keep{
+			Load: func(context.Context) (oauth.Tokens, error) { return oauth.Tokens{}, nil },
+			Save: func(context.Context, oauth.Tokens) error { return nil },
+		})}, nil
+	}
+	k := &keptTokens{credentials: c, provider: p, fence: fence, patience: busyPatience}
+	return mailsync.Credential{Tokens: client.NewSource(k.keep())}, nil
+}
+
+// read returns one credential of a provider: what was given, or what is stored.
+func (c *credentials) read(ctx context.Context, p *db.Provider, name string) (secret.Value, error) {
+	for _, one := range c.given.named(p.ID) {
+		if one.name == name {
+			return one.value, nil
+		}
+	}
+	return c.store.OpenSecret(ctx, c.box, p.Tenant, name)
+}
+
+// client makes the OAuth2 client of a provider.
+func (c *credentials) client(ctx context.Context, p *db.Provider) (*oauth.Client, error) {
+	s := oauth.Settings{
+		Preset: p.OAuthPreset, Flow: oauth.Flow(p.OAuthFlow), Tenant: p.OAuthTenant, ClientID: p.OAuthClientID,
+		AuthorizeURL: p.OAuthAuthorize, TokenURL: p.OAuthToken, DeviceURL: p.OAuthDevice, Scopes: p.OAuthScopes,
+		Subject: p.Username,
+	}
+	var err error
+	if s.ClientSecret, err = c.read(ctx, p, db.OAuthClientSecretName(p.ID)); err != nil && !errors.Is(err, db.ErrNotFound) {
+		return nil, err
+	}
+	if s.Flow == oauth.ServiceAccount {
+		if s.ServiceAccount, err = c.read(ctx, p, db.ServiceAccountName(p.ID)); err != nil && !errors.Is(err, db.ErrNotFound) {
+			return nil, err
+		}
+	}
+	return oauth.New(s)
+}
+
+// busyPatience is how long a test waits for a pass that holds the lock.
+const busyPatience = 20 * time.Second
+
+// keptTokens are the tokens of one provider in the store, sealed. The access
+// token is among them because a job is a new process every minute: without it
+// each would ask for a new one, and rotate the refresh token each time.
+type keptTokens struct {
+	*credentials
+	provider   *db.Provider
+	fence      db.Fence
+	patience   time.Duration
+	authorised bool // a person has just signed in
+
+	refresh        secret.Value
+	refreshVersion int64
+	accessVersion  int64
+}
+
+func (k *keptTokens) keep() oauth.Keep {
+	keep := oauth.Keep{Load: k.load, Save: k.save}
+	if k.fence.Epoch == 0 {
+		keep.Lock = k.lock
+	}
+	return keep
+}
+
+// accessToken is what is sealed of an access token.
+type accessToken struct {
+	Token         string    `json:"token"`
+	Expiry        time.Time `json:"expiry"`
+	RefreshExpiry time.Time `json:"refreshExpiry,omitzero"`
+	Identity      string    `json:"identity"`
+}
+
+func (k *keptTokens) load(ctx context.Context) (oauth.Tokens, error) {
+	var t oauth.Tokens
+	var err error
+	p := k.provider
+	if t.Refresh, k.refreshVersion, err = k.store.OpenSecretVersion(ctx, k.box, p.Tenant, db.RefreshTokenName(p.ID)); err != nil {
+		return oauth.Tokens{}, err
+	}
+	if k.refreshVersion == 0 {
+		// What was put elsewhere by hand begins; what is rotated from it wins.
+		if t.Refresh, err = k.read(ctx, p, db.RefreshTokenName(p.ID)); err != nil && !errors.Is(err, db.ErrNotFound) {
+			return oauth.Tokens{}, err
+		}
+	}
+	k.refresh = t.Refresh
+	text, version, err := k.store.OpenSecretVersion(ctx, k.box, p.Tenant, db.AccessTokenName(p.ID))
+	if err != nil {
+		return oauth.Tokens{}, err
+	}
+	k.accessVersion = version
+	var access accessToken
+	if version > 0 && json.Unmarshal([]byte(text.Reveal()), &access) == nil {
+		t.Access, t.Expiry, t.RefreshExpiry, t.Identity = secret.New(access.Token), access.Expiry, access.RefreshExpiry, access.Identity
+	}
+	return t, nil
+}
+
+// save stores tokens. A refresh token that replaces another may be the only one
+// that still works, so it is stored through a restart of Postgres, and even for
+// a run that was overtaken: then its version decides, and the pass ends.
+func (k *keptTokens) save(ctx context.Context, t oauth.Tokens) error {
+	p, now := k.provider, time.Now().UTC()
+	text, err := json.Marshal(accessToken{t.Access.Reveal(), t.Expiry.UTC(), t.RefreshExpiry.UTC(), t.Identity})
+	if err != nil {
+		return err
+	}
+	var sealed []db.Secret
+	seal := func(name string, version int64, value secret.Value) error {
+		envelope, err := k.box.Seal(value, secret.AAD{Tenant: p.Tenant, Name: name, Version: version})
+		sealed = append(sealed, db.Secret{Tenant: p.Tenant, Name: name, Version: version, Envelope: envelope, CreatedAt: now})
+		return err
+	}
+	rotated := !t.Refresh.IsZero() && !t.Refresh.Equal(k.refresh)
+	if rotated {
+		err = seal(db.RefreshTokenName(p.ID), k.refreshVersion+1, t.Refresh)
+	}
+	if err := errors.Join(err, seal(db.AccessTokenName(p.ID), k.accessVersion+1, secret.New(string(text)))); err != nil {
+		return err
+	}
+	times := db.TokenTimes{Expiry: t.Expiry.UTC(), RefreshedAt: now}
+	if !t.RefreshExpiry.IsZero() {
+		times.RefreshExpiry = new(t.RefreshExpiry.UTC())
+	}
+	if k.authorised {
+		times.AuthorisedAt = &now
+	}
+	err = k.put(ctx, k.fence, times, sealed)
+	if errors.Is(err, db.ErrFenced) && rotated {
+		return errors.Join(err, k.put(ctx, db.Fence{}, times, sealed))
+	}
+	if err != nil {
+		return err
+	}
+	k.accessVersion++
+	if rotated {
+		k.refresh, k.refreshVersion = t.Refresh, k.refreshVersion+1
+	}
+	return nil
+}
+
+// putTries is how often storing tokens is tried, a second apart.
+const putTries = 10
+
+func (k *keptTokens) put(ctx context.Context, fence db.Fence, times db.TokenTimes, sealed []db.Secret) error {
+	for try := 1; ; try++ {
+		err := k.store.PutTokens(ctx, ref(k.provider), fence, times, sealed...)
+		switch {
+		case errors.Is(err, db.ErrExists) && try > 1 && k.stored(ctx, sealed):
+			return nil // the answer to the last try was lost, not its effect
+		case errors.Is(err, db.ErrExists):
+			return &mailsync.Error{Class: mailsync.Transient, Code: "token_race", Err: errors.New("another process has stored newer tokens")}
+		case !errors.Is(err, db.ErrUnreachable) || try == putTries:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// stored reports whether the newest versions are those of sealed.
+func (k *keptTokens) stored(ctx context.Context, sealed []db.Secret) bool {
+	for _, one := range sealed {
+		want, err := k.box.Open(one.Envelope, secret.AAD{Tenant: one.Tenant, Name: one.Name, Version: one.Version})
+		got, version, getErr := k.store.OpenSecretVersion(ctx, k.box, one.Tenant, one.Name)
+		if err != nil || getErr != nil || version != one.Version || !got.Equal(want) {
+			return false
+		}
+	}
+	return true
+}
+
+// lock takes the provider's lock for a renewal outside of a pass.
+func (k *keptTokens) lock(ctx context.Context) (unlock func(), err error) {
+	locks, err := k.store.OpenLocks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for began := time.Now(); ; {
+		lock, ok, err := locks.TryLock(ctx, k.provider.Tenant, k.provider.ID, uuid.NewString(), time.Now().UTC())
+		switch {
+		case err != nil:
+			locks.Close()
+			return nil, err
+		case ok:
+			k.fence = lock.Fence
+			return func() {
+				k.fence = db.Fence{}
+				lock.Unlock()
+				locks.Close()
+			}, nil
+		case time.Since(began) > k.patience:
+			locks.Close()
+			return nil, &mailsync.Error{Class: mailsync.Transient, Code: "busy",
+				Err: fmt.Errorf("provider %s is busy: another run holds its lock", k.provider.Name)}
+		}
+		select {
+		case <-ctx.Done():
+			locks.Close()
+			return nil, context.Cause(ctx)
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// forecasts tells when the credentials of a provider will die.
+func forecasts(p *db.Provider, now time.Time) []oauth.Forecast {
+	if p.AuthType != db.AuthOAuth2 {
+		return nil
+	}
+	return oauth.Forecasts(oauth.Facts{
+		Preset: p.OAuthPreset, Flow: oauth.Flow(p.OAuthFlow), AuthorisedAt: p.AuthorisedAt, RefreshedAt: p.RefreshedAt,
+		RefreshExpiry: p.RefreshExpiresAt, SecretExpiry: p.SecretExpiresAt,
+	}, shellQuote(p.Name), now)
+}
