@@ -321,6 +321,17 @@ func Quirks() []Quirk {
 			x.Responses = append(x.Responses, lines(x.Tag+" NO some messages could not be FETCHed")...)
 			return nil
 		}},
+		{Name: "body-refused-one", Stage: Body, Row: 1, Describe: "NO [SERVERBUG] whenever the body of UID 2 is asked for", When: asksUID2, Do: func(x *Exchange) error {
+			return x.Tagged("NO [SERVERBUG] message cannot be converted")
+		}},
+		{Name: "body-cut-one", Stage: Body, Row: 1, Describe: "closes whenever the body of UID 2 is asked for", When: asksUID2, Do: (*Exchange).Close},
+		{Name: "body-omits-one", Stage: Body, Row: 1, Describe: "never gives the body of UID 2, and says OK", When: asksUID2, Do: func(x *Exchange) error {
+			x.Responses = slices.DeleteFunc(x.Responses, func(r Response) bool { return r.UID == 2 })
+			return nil
+		}},
+		{Name: "body-nil-size-zero", Stage: Body, Row: 2, Describe: "RFC822.SIZE 0, and OK without a body", Setup: func(s *Server) {
+			s.Play(Quirk{Stage: Fetch, Do: func(x *Exchange) error { return x.Replace("RFC822.SIZE ", "RFC822.SIZE 0 X-SIZE ") }})
+		}, Do: func(x *Exchange) error { return x.Untagged() }},
 		{Name: "body-twice", Stage: Body, Row: 2, Describe: "every body twice", Do: func(x *Exchange) error {
 			last := len(x.Responses) - 1
 			twice := append([]Response(nil), x.Responses[:last]...)
@@ -386,7 +397,7 @@ func Quirks() []Quirk {
 		// UIDs
 		{Name: "uids-near-2-32", Row: 2, Stage: Search, Describe: "UIDs near 2^32", Setup: func(s *Server) {
 			m := s.Mailbox("INBOX")
-			m.SetUIDNext(1<<32 - 2)
+			m.SetUIDNext(1<<32 - 3)
 			m.Append("From: a@example.com\r\nSubject: last but one\r\nMessage-ID: <x1@example.com>\r\n\r\none\r\n")
 		}},
 
@@ -412,6 +423,11 @@ func Named(name string) Quirk {
 		}
 	}
 	panic("imapserver: no quirk named " + name)
+}
+
+// asksUID2 reports whether a FETCH asks for UID 2.
+func asksUID2(x *Exchange) bool {
+	return slices.ContainsFunc(x.Responses, func(r Response) bool { return r.UID == 2 })
 }
 
 // statusWith sets an item of STATUS responses.

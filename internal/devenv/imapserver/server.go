@@ -39,6 +39,7 @@ const (
 // Config says what the server is like when it behaves.
 type Config struct {
 	Security Security
+	Listen   string // address to listen on, "127.0.0.1" when empty
 	Username string // "user" when empty
 	Password string // "correct horse \"battery\" staple" when empty
 	Token    string // bearer token for XOAUTH2 and OAUTHBEARER; "" offers neither
@@ -78,8 +79,11 @@ type play struct {
 	fired int
 }
 
-// Start runs a server on a free port of 127.0.0.1 with an empty INBOX.
+// Start runs a server on a free port with an empty INBOX.
 func Start(config Config) (*Server, error) {
+	if config.Listen == "" {
+		config.Listen = "127.0.0.1"
+	}
 	if config.Username == "" {
 		config.Username = "user"
 	}
@@ -101,7 +105,7 @@ func Start(config Config) (*Server, error) {
 	if err := s.certify(); err != nil {
 		return nil, fmt.Errorf("imap server: certificate: %w", err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", net.JoinHostPort(config.Listen, "0"))
 	if err != nil {
 		return nil, fmt.Errorf("imap server: %w", err)
 	}
@@ -148,7 +152,7 @@ func (s *Server) certify() error {
 func (s *Server) Addr() string { return s.ln.Addr().String() }
 
 // Host is the address to connect to, without the port.
-func (s *Server) Host() string { return "127.0.0.1" }
+func (s *Server) Host() string { return s.Listen }
 
 // Port is the port to connect to.
 func (s *Server) Port() int { return s.ln.Addr().(*net.TCPAddr).Port }
