@@ -71,7 +71,7 @@ func (f *folderPass) fetch(ctx context.Context, c *chunk) error {
 	err := f.fetchAll(whole, headers, use)
 	if err == nil {
 		for _, m := range c.messages {
-			if byUID[m.uid] == nil || len(m.raw) > 0 || m.size == 0 {
+			if byUID[m.uid] == nil || len(m.raw) > 0 || m.raw != nil && m.size == 0 {
 				continue
 			}
 			if err = f.fetchAll(only(m, false), only(m, true), use); err != nil {

@@ -55,17 +55,23 @@ const defectReleased = "released_from_quarantine"
 const exchangeStub = "Retrieval using the IMAP4 protocol failed"
 
 // judge looks at a body that came. RFC822.SIZE is a hint, so a body that is
-// short is believed when it comes out the same again.
+// short is believed when it comes out the same again and again.
 func (f *folderPass) judge(m *message) {
 	switch {
 	case m.failure != nil || m.expunged || m.headerOnly:
 	case len(m.raw) == 0 && m.size > 0:
 		m.fail("fetch", "no_body", errors.New("the server says OK and gives an empty body"))
-	case int64(len(m.raw)) < m.size-m.size/10-512 && m.attempts < 2:
+	case short(int64(len(m.raw)), m.size) && m.attempts < 2:
 		m.fail("fetch", "short_body", fmt.Errorf("the body has %d bytes, the server announced %d", len(m.raw), m.size))
 	case len(m.raw) < 8<<10 && containsStub(m.raw):
 		m.fail("fetch", "server_stub", errors.New("the server put an error text in place of the message"))
 	}
+}
+
+// short reports whether a body is so much smaller than announced that another
+// way to count lines does not explain it: by a tenth and half a KiB, or by half.
+func short(got, announced int64) bool {
+	return got < announced-announced/10-512 || got < announced/2
 }
 
 // parse makes the event of a message. A panic in it is that message's failure.
