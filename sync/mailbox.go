@@ -3,6 +3,7 @@ package sync
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -109,6 +110,15 @@ func (s *Session) list() ([]Folder, error) {
 	return slices.CompactFunc(folders, func(a, b Folder) bool { return a.Name == b.Name }), nil
 }
 
+// lostAtFolder says over which folder the connection was lost.
+type lostAtFolder struct {
+	name string
+	err  error
+}
+
+func (e *lostAtFolder) Error() string { return fmt.Sprintf("folder %q: %s", e.name, e.err) }
+func (e *lostAtFolder) Unwrap() error { return e.err }
+
 // statusWindow is how many STATUS commands may be under way at once.
 const statusWindow = 50
 
@@ -126,7 +136,7 @@ func (s *Session) statuses(names []string) (found []mailboxStatus, failed map[st
 			data, err := wait[i]()
 			if err != nil {
 				if _, refused := errors.AsType[*imap.Error](err); !refused {
-					return nil, nil, fmt.Errorf("folder %q: status: %w", name, s.cause(err))
+					return nil, nil, &lostAtFolder{name, fmt.Errorf("status: %w", s.cause(err))}
 				}
 				failed[name] = err
 				continue
@@ -146,20 +156,43 @@ func (s *Session) statuses(names []string) (found []mailboxStatus, failed map[st
 // connection. Plain names are asked for directly: only a wildcard, or a name
 // that the server does not know as it stands, costs a LIST.
 func (s *Session) resolve(filter db.FolderNames) (found []mailboxStatus, failed map[string]error, err error) {
+	return s.resolveWithout(filter, nil)
+}
+
+// resolveWithout leaves out folders that are known to fail, with why.
+func (s *Session) resolveWithout(filter db.FolderNames, lost map[string]error) (found []mailboxStatus, failed map[string]error, err error) {
+	isLost := func(name string) bool { return lost[name] != nil }
 	names, patterns := splitFilter(filter)
-	found, failed, err = s.statuses(names)
-	if err != nil || len(patterns) == 0 && len(failed) == 0 {
-		return found, failed, err
+	found, failed, err = s.statuses(slices.DeleteFunc(slices.Clone(names), isLost))
+	if err != nil {
+		return nil, nil, err
+	}
+	maps.Copy(failed, lost)
+	if len(patterns) == 0 && len(failed) == len(lost) {
+		return found, failed, nil
 	}
 	folders, err := s.list()
 	if err != nil {
-		return nil, nil, err
+		if len(found) == 0 {
+			return nil, failed, err
+		}
+		// The folders that are named can be read without it.
+		for name, refusal := range failed {
+			if !isLost(name) {
+				failed[name] = transientUnless(refusal)
+			}
+		}
+		for _, pattern := range patterns {
+			failed[pattern] = err
+		}
+		return found, failed, nil
 	}
 	var more []string
 	asked := map[string]string{} // server's name → the filter's
 	for name, refusal := range failed {
 		f, ok := findFolder(folders, name)
 		switch {
+		case isLost(name):
 		case ok && f.Name == name:
 			failed[name] = transientUnless(refusal)
 		case ok:
@@ -176,7 +209,7 @@ func (s *Session) resolve(filter db.FolderNames) (found []mailboxStatus, failed 
 		}
 	}
 	slices.Sort(more)
-	again, refused, err := s.statuses(slices.Compact(more))
+	again, refused, err := s.statuses(slices.DeleteFunc(slices.Compact(more), isLost))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -118,7 +118,7 @@ func (ps *pass) connect(ctx context.Context) error {
 // least recently served. The budget is shared evenly, and what one folder does
 // not use flows on. It returns how many messages were handled.
 func (ps *pass) allFolders(ctx context.Context) (taken int, err error) {
-	found, failed, err := ps.session.resolve(ps.provider.Folders)
+	found, failed, err := ps.survey(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -173,6 +173,34 @@ func (ps *pass) allFolders(ctx context.Context) (taken int, err error) {
 	}
 	ps.partial = len(errs) > 0 && len(errs) < len(found)+len(failed)
 	return taken, errors.Join(errs...)
+}
+
+// maxLostFolders is how many folders may cost the connection when they are
+// asked for their state, before the fault is taken to be the server's.
+const maxLostFolders = 3
+
+// survey finds the folders to serve and their state. A folder that costs the
+// connection fails alone: the others are asked for on a new one.
+func (ps *pass) survey(ctx context.Context) (found []mailboxStatus, failed map[string]error, err error) {
+	lost := map[string]error{}
+	for {
+		found, failed, err = ps.session.resolveWithout(ps.provider.Folders, lost)
+		at, ok := errors.AsType[*lostAtFolder](err)
+		switch {
+		case err == nil && ps.session.alive():
+			return found, failed, nil
+		case err != nil && (!ok || ctx.Err() != nil || len(lost) == maxLostFolders):
+			return nil, nil, err
+		case err != nil:
+			lost[at.name] = at.err
+		}
+		if reconnectErr := ps.reconnect(ctx); reconnectErr != nil {
+			return nil, nil, errors.Join(err, reconnectErr)
+		}
+		if err == nil {
+			return found, failed, nil
+		}
+	}
 }
 
 // quotaUsed reports whether the provider has had its bytes of the day.
