@@ -144,10 +144,56 @@ func insertMessages(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) ([]
 		keys[i], ids[i], prints[i] = m.EventKey, Clean(m.MessageID), m.Fingerprint
 		outcomes[i], reasons[i] = string(m.Outcome), Clean(m.Reason)
 	}
-	var written []Outcome
-	err := tx.SelectContext(ctx, &written, `
-		INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, uid, event_key, message_id, fingerprint,
-			outcome, reason, stream_seq, size, attempts, processed_at)
+	list := make([]Outcome, 0, n)
+	insert := func(statement string) (done map[int64]bool, err error) {
+		var rows []Message
+		err = tx.SelectContext(ctx, &rows, statement, fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, c.At,
+			pq.Array(uids), pq.Array(keys), pq.Array(ids), pq.Array(prints), pq.Array(outcomes), pq.Array(reasons),
+			pq.Array(seqs), pq.Array(sizes), pq.Array(attempts))
+		if err != nil {
+			return nil, fmt.Errorf("write ledger: %w", err)
+		}
+		done = make(map[int64]bool, len(rows))
+		for _, row := range rows {
+			done[int64(row.UID)] = true
+			list = append(list, row.Outcome)
+		}
+		return done, nil
+	}
+	done, err := insert(insertNew)
+	if err != nil || len(done) == n {
+		return list, err
+	}
+	kept := 0
+	for i, uid := range uids {
+		if !done[uid] {
+			uids[kept], seqs[kept], sizes[kept], attempts[kept] = uid, seqs[i], sizes[i], attempts[i]
+			keys[kept], ids[kept], prints[kept], outcomes[kept], reasons[kept] = keys[i], ids[i], prints[i], outcomes[i], reasons[i]
+			kept++
+		}
+	}
+	uids, seqs, sizes, attempts = uids[:kept], seqs[:kept], sizes[:kept], attempts[:kept]
+	keys, ids, prints, outcomes, reasons = keys[:kept], ids[:kept], prints[:kept], outcomes[:kept], reasons[:kept]
+	_, err = insert(insertAgain)
+	return list, err
+}
+
+const (
+	// insertNew writes the rows that are in nobody's way, which is nearly always
+	// all of them. It asks the indexes by inserting: a query would ask the
+	// planner, who has every row read the provider's whole ledger as long as the
+	// statistics are older than the table.
+	insertNew = insertRow + `
+		SELECT $1::uuid, $2::uuid, $3, $4::bigint, m.uid, nullif(m.event_key, ''), nullif(m.message_id, ''),
+			nullif(m.fingerprint, ''), m.outcome, nullif(m.reason, ''), nullif(m.stream_seq, 0), m.size, m.attempts,
+			$5::timestamptz
+		FROM ` + givenRows + `
+		ON CONFLICT DO NOTHING
+		RETURNING uid, outcome`
+
+	// insertAgain writes the others: UIDs that have a row, and messages that are
+	// published under another UID.
+	insertAgain = insertRow + `
 		SELECT $1::uuid, $2::uuid, $3, $4::bigint, m.uid, nullif(m.event_key, ''), nullif(m.message_id, ''),
 			nullif(m.fingerprint, ''),
 			CASE WHEN m.outcome = 'published' AND EXISTS (
@@ -157,22 +203,20 @@ func insertMessages(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) ([]
 					AND (d.folder, d.uid_validity, d.uid) <> ($3, $4::bigint, m.uid))
 			THEN 'duplicate' ELSE m.outcome END,
 			nullif(m.reason, ''), nullif(m.stream_seq, 0), m.size, m.attempts, $5::timestamptz
-		FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[],
-			$13::bigint[], $14::bigint[])
-			AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts)
+		FROM ` + givenRows + `
 		ON CONFLICT (tenant, provider_id, folder, uid_validity, uid) DO UPDATE SET event_key = EXCLUDED.event_key,
 			message_id = EXCLUDED.message_id, fingerprint = EXCLUDED.fingerprint, outcome = EXCLUDED.outcome,
 			reason = EXCLUDED.reason, stream_seq = EXCLUDED.stream_seq, size = EXCLUDED.size,
 			attempts = EXCLUDED.attempts, processed_at = EXCLUDED.processed_at
-		RETURNING outcome`,
-		fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, c.At,
-		pq.Array(uids), pq.Array(keys), pq.Array(ids), pq.Array(prints), pq.Array(outcomes), pq.Array(reasons),
-		pq.Array(seqs), pq.Array(sizes), pq.Array(attempts))
-	if err != nil {
-		return nil, fmt.Errorf("write ledger: %w", err)
-	}
-	return written, nil
-}
+		RETURNING uid, outcome`
+
+	insertRow = `
+		INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, uid, event_key, message_id, fingerprint,
+			outcome, reason, stream_seq, size, attempts, processed_at)`
+	givenRows = `unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[],
+			$13::bigint[], $14::bigint[])
+			AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts)`
+)
 
 func addCounters(ctx context.Context, tx *sqlx.Tx, fence Fence, n Counts, c Commit) error {
 	_, err := tx.ExecContext(ctx, `
