@@ -41,7 +41,10 @@ type Dovecot struct {
 	separator string
 	extra     []string
 	cert      *KeyPair
-	proc      *process
+	oauth     *OAuth
+
+	mechanisms []string // that take tokens
+	proc       *process
 
 	mu        sync.Mutex
 	passwords map[string]string
@@ -64,6 +67,18 @@ func DovecotSeparator(sep string) DovecotOption {
 // DovecotCert has the server show another certificate, such as an expired one.
 func DovecotCert(pair KeyPair) DovecotOption {
 	return func(d *Dovecot) { d.cert = &pair }
+}
+
+// DovecotOAuth has the server take access tokens of an authorization server, by
+// XOAUTH2 and OAUTHBEARER, or by the mechanisms named. Users are added as
+// others are.
+func DovecotOAuth(o *OAuth, mechanisms ...string) DovecotOption {
+	return func(d *Dovecot) {
+		d.oauth, d.mechanisms = o, mechanisms
+		if len(mechanisms) == 0 {
+			d.mechanisms = []string{"xoauth2", "oauthbearer"}
+		}
+	}
 }
 
 // StartDovecot starts a server without users; ctx bounds the start only.
@@ -138,6 +153,7 @@ func (d *Dovecot) layOut() error {
 		os.WriteFile(d.CAFile, d.CA.PEM, 0o644), //nolint:gosec // a certificate is public
 		os.WriteFile(d.scratch.file("cert.pem"), d.cert.CertPEM, 0o600),
 		os.WriteFile(d.scratch.file("key.pem"), d.cert.KeyPEM, 0o600),
+		os.WriteFile(d.scratch.file("oauth2.conf.ext"), []byte(d.oauthBackend("")), 0o600),
 	)
 }
 

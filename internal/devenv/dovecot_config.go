@@ -18,7 +18,7 @@ func (d *Dovecot) config() (string, error) {
 	default:
 		return "", fmt.Errorf("version %q is neither 2.3 nor 2.4: its configuration is not known", d.version)
 	}
-	return dialect + d.commonConfig() + d.userConfig() + strings.Join(d.extra, "\n") + "\n", nil
+	return dialect + d.commonConfig() + d.userConfig() + d.oauthConfig() + strings.Join(d.extra, "\n") + "\n", nil
 }
 
 // config23 holds what 2.4 renamed.
@@ -135,6 +135,33 @@ service anvil {
   }
 }
 `
+}
+
+// oauthConfig has tokens looked up at the authorization server. In 2.4 that is
+// no passdb any more.
+func (d *Dovecot) oauthConfig() string {
+	if d.oauth == nil {
+		return ""
+	}
+	conf := "auth_mechanisms = plain login " + strings.Join(d.mechanisms, " ") + "\n"
+	if strings.HasPrefix(d.version, "2.4.") {
+		return conf + "oauth2 {\n" + d.oauthBackend("  ") + "}\n"
+	}
+	return conf + "passdb {\n  driver = oauth2\n  mechanisms = xoauth2 oauthbearer\n  args = " + d.scratch.file("oauth2.conf.ext") + "\n}\n"
+}
+
+func (d *Dovecot) oauthBackend(indent string) string {
+	if d.oauth == nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, line := range []string{
+		"introspection_mode = post", "introspection_url = " + d.oauth.URL + "/introspect", "username_attribute = username",
+		"active_attribute = active", "active_value = true",
+	} {
+		b.WriteString(indent + line + "\n")
+	}
+	return b.String()
 }
 
 // userConfig says who the server's processes run as. As root they drop to
