@@ -234,7 +234,7 @@ func (s *siege) expunge(ctx context.Context) error {
 		return err
 	}
 	s.seen = next
-	return s.post.expunge(ctx, events)
+	return s.post.expunge(ctx, s.random, events)
 }
 
 // retry tries again for a while: our own pool has connections to a database

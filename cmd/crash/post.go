@@ -16,7 +16,7 @@ import (
 // post delivers mail for as long as it runs, and remembers all of it.
 type post struct {
 	place  *place
-	random *rand.Rand
+	random *rand.Rand // of run alone
 	users  []string
 
 	mu       sync.Mutex
@@ -115,11 +115,11 @@ func (o *post) mail() (subject string, raw []byte) {
 
 // expunge removes some of the given mails, which must be on the stream, from
 // one of their folders.
-func (o *post) expunge(ctx context.Context, events []published) (err error) {
+func (o *post) expunge(ctx context.Context, random *rand.Rand, events []published) error {
 	var doomed []string
 	o.mu.Lock()
 	for _, ev := range events {
-		if _, ours := o.mails[ev.subject]; ours && o.random.IntN(20) == 0 {
+		if _, ours := o.mails[ev.subject]; ours && random.IntN(20) == 0 {
 			doomed = append(doomed, ev.subject)
 		}
 	}
