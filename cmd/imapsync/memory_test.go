@@ -2,9 +2,9 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,10 +98,9 @@ func largeMail(n, size int) []byte {
 		"Date: Mon, 2 Mar 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"+
 		"--b\r\nContent-Type: text/plain\r\n\r\nSee the file.\r\n--b\r\nContent-Type: application/octet-stream\r\n"+
 		"Content-Disposition: attachment; filename=file.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n", n, n)
-	random := rand.NewChaCha8([32]byte{byte(n)})
 	line := make([]byte, 57)
 	for b.Len() < size {
-		_, _ = random.Read(line) // never fails
+		_, _ = rand.Read(line) // never fails
 		b.WriteString(base64.StdEncoding.EncodeToString(line))
 		b.WriteString("\r\n")
 	}
