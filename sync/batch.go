@@ -3,7 +3,10 @@ package sync
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+
+	"github.com/emersion/go-imap/v2"
 
 	"imapsync/db"
 )
@@ -33,7 +36,7 @@ func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
 			messages[i] = &message{listed: listed{uid: uid}}
 		}
 		err := f.handleBatch(ctx, messages)
-		if err != nil && f.connectionDied(ctx, err) {
+		if err != nil && (f.connectionDied(ctx, err) || f.refused(ctx, err)) {
 			err = f.bisect(ctx, wanted(batch, f.state, f.handled), err)
 		}
 		if err != nil {
@@ -49,12 +52,25 @@ func (f *folderPass) connectionDied(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && !f.session.alive() && !systemic(err) && !errors.Is(err, db.ErrFenced)
 }
 
-// bisect goes on one by one after a connection died over a batch. The message
-// at fault is the one that does it again alone.
+// refused reports whether err may be the doing of a message that the server
+// says NO to. Where it asks for patience, no message is at fault.
+func (f *folderPass) refused(ctx context.Context, err error) bool {
+	no, ok := errors.AsType[*imap.Error](err)
+	if !ok || ctx.Err() != nil || !f.session.alive() || backoffHint(err) > 0 {
+		return false
+	}
+	class, code := classifyStatus(string(no.Type), string(no.Code), no.Text)
+	return class == Transient && (code == "refused" || code == "serverbug" || code == "contactadmin")
+}
+
+// bisect goes on one by one after a connection died over a batch, or the server
+// refused it. The message at fault is the one that does it again alone.
 func (f *folderPass) bisect(ctx context.Context, uids []uint32, cause error) error {
 	f.log.Warn("batch_failed", "messages", len(uids), "error", cause.Error())
-	if err := f.reopen(ctx); err != nil {
-		return errors.Join(cause, err)
+	if !f.session.alive() {
+		if err := f.reopen(ctx); err != nil {
+			return errors.Join(cause, err)
+		}
 	}
 	for _, uid := range uids {
 		if f.runner.stopping() {
@@ -67,15 +83,29 @@ func (f *folderPass) bisect(ctx context.Context, uids []uint32, cause error) err
 	return nil
 }
 
+// maxRefused messages in a row that the server says NO to end the work on a
+// folder: by then it is the folder that is out of order.
+const maxRefused = 3
+
 // handleAlone takes one message through. When the connection dies over it and
-// the server is there again for a new one, the message goes to quarantine.
+// the server is there again for a new one, or the server refuses to give it,
+// the message goes to quarantine.
 func (f *folderPass) handleAlone(ctx context.Context, m *message) error {
 	err := f.handleBatch(ctx, []*message{m})
-	if err == nil || !f.connectionDied(ctx, err) {
+	switch {
+	case err == nil:
+		f.refusals = 0
+		return nil
+	case f.refused(ctx, err):
+		if f.refusals++; f.refusals > maxRefused {
+			return err
+		}
+	case f.connectionDied(ctx, err):
+		if reopenErr := f.reopen(ctx); reopenErr != nil {
+			return errors.Join(err, reopenErr)
+		}
+	default:
 		return err
-	}
-	if reopenErr := f.reopen(ctx); reopenErr != nil {
-		return errors.Join(err, reopenErr)
 	}
 	_, code := Classify(err)
 	failed := &message{listed: m.listed, attempts: m.attempts, retry: m.retry}
@@ -85,6 +115,9 @@ func (f *folderPass) handleAlone(ctx context.Context, m *message) error {
 
 // reopen gets a new connection on the folder.
 func (f *folderPass) reopen(ctx context.Context) error {
+	if f.reopened++; f.reopened > maxFolderReconnects {
+		return transient("connection", fmt.Errorf("the connection was lost %d times over this folder", f.reopened))
+	}
 	if err := f.reconnect(ctx); err != nil {
 		return err
 	}

@@ -23,6 +23,9 @@ type folderPass struct {
 	handled []db.Handled    // ledger rows above SettledUID, ascending
 	fresh   bool            // there was no cursor before this pass
 	taken   int             // messages handled
+
+	reopened int // connections that were lost over the folder
+	refusals int // messages in a row that the server said NO to
 }
 
 // folder handles up to budget messages of one folder, lowest UID first. It

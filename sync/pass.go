@@ -249,8 +249,12 @@ func (ps *pass) folderFailed(name string, err error) error {
 	return fmt.Errorf("folder %q: %w", name, err)
 }
 
-// maxReconnects bounds the connections of one pass.
-const maxReconnects = 5
+// One folder may cost so many connections, so that it does not starve the
+// others, and one pass so many.
+const (
+	maxFolderReconnects = 5
+	maxReconnects       = 20
+)
 
 // reconnect replaces a session that died in the middle of a pass.
 func (ps *pass) reconnect(ctx context.Context) error {
