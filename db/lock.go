@@ -179,15 +179,10 @@ func (l *Locks) TryLock(ctx context.Context, tenant, providerID, runID string, n
 func (l *Locks) acquire(ctx context.Context, key int64) (*lockSession, bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
-		return nil, false, errors.New("locks are closed")
+	s, err := l.live(ctx)
+	if err != nil {
+		return nil, false, err
 	}
-	if l.session == nil {
-		if err := l.connect(ctx); err != nil {
-			return nil, false, fmt.Errorf("lock connection: %w", err)
-		}
-	}
-	s := l.session
 	if s.held[key] {
 		return nil, false, nil // Postgres would grant it a second time to the same session
 	}
@@ -200,6 +195,20 @@ func (l *Locks) acquire(ctx context.Context, key int64) (*lockSession, bool, err
 		s.held[key] = true
 	}
 	return s, ok, nil
+}
+
+// live returns the lock connection, made anew when it has died. The caller
+// holds mu.
+func (l *Locks) live(ctx context.Context) (*lockSession, error) {
+	if l.closed {
+		return nil, errors.New("locks are closed")
+	}
+	if l.session == nil {
+		if err := l.connect(ctx); err != nil {
+			return nil, fmt.Errorf("lock connection: %w", err)
+		}
+	}
+	return l.session, nil
 }
 
 // Lost is closed when the connection that holds the lock has died: the pass

@@ -30,6 +30,7 @@ type pass struct {
 	session    *Session
 	reconnects int
 	states     map[string]*db.FolderState
+	served     map[string]bool            // folders of which messages were handled
 	retries    map[string][]db.Quarantine // due, by folder
 
 	counts  db.Counts
@@ -145,6 +146,9 @@ func (ps *pass) allFolders(ctx context.Context) (taken int, err error) {
 			n, backlog, err := ps.folder(ctx, status, share)
 			taken += n
 			budget -= n
+			if n > 0 {
+				ps.served[status.Name] = true
+			}
 			if err != nil {
 				if ctx.Err() != nil || systemic(err) || errors.Is(err, db.ErrFenced) {
 					return taken, err
@@ -271,7 +275,7 @@ func (ps *pass) reconnect(ctx context.Context) error {
 const finishPatience = 5 * time.Second
 
 // finish records how the pass ended.
-func (ps *pass) finish(ctx context.Context, res Result) error {
+func (ps *pass) finish(ctx context.Context, res *Result) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishPatience)
 	defer cancel()
 	now := time.Now().UTC()
@@ -292,8 +296,8 @@ func (ps *pass) finish(ctx context.Context, res Result) error {
 			ps.log.Warn("provider_paused", "reason", end.PauseReason, "failures", maxAuthFailures)
 		}
 		if !res.Partial && !systemic(res.Err) {
-			next := now.Add(max(backoff(ps.provider.ConsecutiveFailures+1), backoffHint(res.Err)))
-			end.NextAttemptAt = &next
+			next := now.Add(max(ps.runner.retryAfter(res.Err, ps.provider.ConsecutiveFailures+1), backoffHint(res.Err)))
+			end.NextAttemptAt, res.NextAttemptAt = &next, &next
 		}
 	}
 	return ps.runner.Store.FinishPass(ctx, ps.fence, ps.provider, end)
@@ -301,6 +305,20 @@ func (ps *pass) finish(ctx context.Context, res Result) error {
 
 // maxAuthFailures is how many refusals of the credentials in a row pause a provider.
 const maxAuthFailures = 3
+
+// retryAfter is how long a provider that failed so many times in a row is left
+// alone. A process that watches comes back sooner to a connection that broke,
+// but not to a server that refused or asked for patience.
+func (r *Runner) retryAfter(err error, failures int) time.Duration {
+	if r.Options.Reconnect > 0 {
+		switch class, code := Classify(err); {
+		case class != Transient || throttling(code):
+		default:
+			return fullJitter(r.Options.Reconnect, reconnectMax, failures)
+		}
+	}
+	return backoff(failures)
+}
 
 // backoff grows from half a minute to half an hour, with jitter so that the
 // providers of one broken host do not come back together.

@@ -35,8 +35,9 @@ type Options struct {
 	MaxInFlightBytes int64 // raw mail in memory, all providers together; 64 MiB
 	MaxMessageBytes  int64 // larger messages go out as headers only; 50 MB
 	Timeouts         Timeouts
-	Drain            bool // repeat passes until nothing is left
-	Keep             bool // keep connections between passes; the caller ends with CloseSessions
+	Drain            bool          // repeat passes until nothing is left
+	Keep             bool          // keep connections between passes; the caller ends with CloseSessions
+	Reconnect        time.Duration // first wait after a broken connection; 0: that after any failure, half a minute
 	Host             string
 	Version          string
 }
@@ -85,6 +86,7 @@ type Runner struct {
 	buffers  buffers
 	hosts    hosts
 	sessions sessions
+	watching watching
 	parse    func(raw []byte, lim parse.Limits) *parse.Message // parse.Parse, but for tests that have it fail
 }
 
@@ -110,6 +112,11 @@ type Result struct {
 	Left     int // messages known to wait for the next pass
 	Bytes    int64
 	Duration time.Duration
+
+	NextAttemptAt *time.Time // set when the provider failed and is left alone for a while
+
+	states map[string]*db.FolderState // as the pass left them
+	silent bool                       // in the pass, the folder to IDLE on had mail
 }
 
 // Summary counts the providers of a run.
@@ -282,7 +289,7 @@ func (r *Runner) locked(ctx context.Context, p *db.Provider, work func(*pass, co
 	defer cancel()
 	ctx, unwatch := whileHeld(ctx, lock)
 	defer unwatch()
-	ps := &pass{runner: r, provider: p, ref: res.Ref, fence: lock.Fence, log: log, started: started, limits: r.eventLimits(p)}
+	ps := &pass{runner: r, provider: p, ref: res.Ref, fence: lock.Fence, served: map[string]bool{}, log: log, started: started, limits: r.eventLimits(p)}
 	err = work(ps, ctx)
 	res.Counts, res.Folders, res.Left, res.Bytes = ps.counts, ps.folders, ps.left, ps.bytes.Load()
 	res.Duration = time.Since(started)
@@ -293,7 +300,8 @@ func (r *Runner) locked(ctx context.Context, p *db.Provider, work func(*pass, co
 		res.Err = fmt.Errorf("provider %s: %w", p.ID, err)
 		res.Partial = ps.partial
 	}
-	if finishErr := ps.finish(ctx, res); finishErr != nil && res.Err == nil {
+	res.states, res.silent = ps.states, ps.served[idleFolder(p)]
+	if finishErr := ps.finish(ctx, &res); finishErr != nil && res.Err == nil {
 		res.Err = fmt.Errorf("provider %s: %w", p.ID, finishErr)
 	}
 	return res

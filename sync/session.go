@@ -53,7 +53,8 @@ type Session struct {
 	ctx     context.Context
 	buffers *buffers // memory for large bodies; nil: fresh each time
 
-	answered time.Time // when it was last known to live, between passes
+	answered time.Time   // when it was last known to live, between passes
+	unasked  *unilateral // what the server says of the open folder by itself
 }
 
 // SessionOptions are what a session needs beside the provider's settings.
@@ -82,9 +83,9 @@ func open(ctx context.Context, p *db.Provider, opts SessionOptions, credential s
 }
 
 func newSession(ctx context.Context, w *wire) *Session {
-	s := &Session{wire: w}
+	s := &Session{wire: w, unasked: newUnilateral()}
 	s.bind(ctx)
-	s.client = imapclient.New(emptyAnswers{s.wire}, nil)
+	s.client = imapclient.New(emptyAnswers{s.wire}, &imapclient.Options{UnilateralDataHandler: s.unasked.handler()})
 	return s
 }
 

@@ -55,12 +55,21 @@ func (h *hosts) failed(host, code string) {
 // count adds up failures. The caller holds mu.
 func (h *hosts) count(host, code string, n int) {
 	host = strings.ToLower(host)
-	switch code {
-	case "authenticationfailed", "authorizationfailed", "expired", "login_refused":
+	switch {
+	case code == "authenticationfailed", code == "authorizationfailed", code == "expired", code == "login_refused":
 		h.auth[host] += n
-	case "throttled", "unavailable", "limit", "inuse", "overquota":
+	case throttling(code):
 		h.throttled[host] += n
 	}
+}
+
+// throttling reports whether an error code asks for patience.
+func throttling(code string) bool {
+	switch code {
+	case "throttled", "unavailable", "limit", "inuse", "overquota":
+		return true
+	}
+	return false
 }
 
 // closed tells why no login of p should be tried now; it is empty when one may

@@ -1,0 +1,290 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"imapsync/db"
+)
+
+// WatchOptions tune Watch. Zero fields take their defaults.
+type WatchOptions struct {
+	Filter      db.DueFilter  // Now is not used
+	Only        []db.Ref      // of those, these; nil: all
+	Interval    time.Duration // a pass without being woken; 5 min
+	Poll        time.Duration // the same where IDLE is missing or fails; 30 s
+	Refresh     time.Duration // how often the database is asked who is to be watched; 10 s
+	MaxAccounts int           // 5000; each takes a lock, and 12,857 of them fill the table of a Postgres server
+}
+
+// Defaults of WatchOptions.
+const (
+	DefaultWatchInterval = 5 * time.Minute
+	DefaultWatchPoll     = 30 * time.Second
+	DefaultMaxWatched    = 5000
+	defaultWatchRefresh  = 10 * time.Second
+)
+
+func (o WatchOptions) withDefaults() WatchOptions {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&o.Interval, DefaultWatchInterval)
+	def(&o.Poll, DefaultWatchPoll)
+	def(&o.Refresh, defaultWatchRefresh)
+	if o.MaxAccounts <= 0 {
+		o.MaxAccounts = DefaultMaxWatched
+	}
+	return o
+}
+
+// WatchState is what a watching process does at the moment.
+type WatchState struct {
+	Accounts  int       // watched by this process
+	Idling    int       // of these, waiting in IDLE
+	Elsewhere int       // to be watched, but not by this process
+	RoundAt   time.Time // when the database was last asked, with success
+}
+
+// watcher is the supervisor: it alone starts and ends the goroutines of
+// accounts, one each.
+type watcher struct {
+	runner  *Runner
+	opts    WatchOptions
+	slots   chan struct{} // passes at a time
+	hard    context.Context
+	wg      sync.WaitGroup
+	summary *Summary
+
+	mu       sync.Mutex
+	accounts map[db.Ref]*account
+}
+
+// Watch passes over every provider whenever its server tells of new mail, and
+// on a timer, until the runner is told to stop. Several processes share the
+// providers by their watch locks. Whatever fails is tried again; the error is
+// nil, or the reason why ctx ended.
+func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) {
+	r.Options.Keep, r.Options.Reconnect = true, reconnectBase
+	r.init()
+	opts = opts.withDefaults()
+	r.sessions.max = opts.MaxAccounts
+	summary := Summary{}
+	w := &watcher{
+		runner: r, opts: opts, slots: make(chan struct{}, r.Options.Workers), hard: ctx,
+		summary: &summary, accounts: map[db.Ref]*account{},
+	}
+	defer r.CloseSessions()
+	for {
+		w.round(ctx)
+		timer := time.NewTimer(jitter(opts.Refresh))
+		select {
+		case <-timer.C:
+			continue
+		case <-r.Stop:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		w.wg.Wait() // every account has seen the same signal
+		summary.Providers = summary.OK + summary.Partial + summary.Failed + summary.Busy + summary.Deferred
+		if ctx.Err() != nil {
+			return summary, context.Cause(ctx)
+		}
+		return summary, nil
+	}
+}
+
+// WatchState tells what Watch does at the moment; it is zero before the first
+// round.
+func (r *Runner) WatchState() WatchState {
+	if s := r.watching.Load(); s != nil {
+		return *s
+	}
+	return WatchState{}
+}
+
+// round brings the accounts in line with the database: those added are begun,
+// those removed or paused are ended, those changed are told.
+func (w *watcher) round(ctx context.Context) {
+	r := w.runner
+	list, err := r.Store.ProvidersWatchable(ctx, w.opts.Filter)
+	if err == nil {
+		err = r.hosts.load(ctx, r.Store, time.Now())
+	}
+	if err != nil {
+		r.Log.Warn("watch_refresh_failed", "error", err.Error())
+		return
+	}
+	due := make(map[db.Ref]db.Watchable, len(list))
+	for _, p := range list {
+		due[p.Ref] = p
+	}
+	if w.opts.Only != nil {
+		only := make(map[db.Ref]db.Watchable, len(w.opts.Only))
+		for _, ref := range w.opts.Only {
+			if p, ok := due[ref]; ok {
+				only[ref] = p
+			}
+		}
+		due = only
+	}
+
+	w.mu.Lock()
+	var missing []db.Ref
+	for ref := range due {
+		if w.accounts[ref] == nil {
+			missing = append(missing, ref)
+		}
+	}
+	room := w.opts.MaxAccounts - len(w.accounts)
+	idling := 0
+	for ref, a := range w.accounts {
+		p, wanted := due[ref]
+		switch {
+		case !wanted:
+			a.end()
+		case a.stalled(2 * w.opts.Interval):
+			r.Log.Warn("idle_stalled", "tenant", ref.Tenant, "provider_id", ref.ID)
+			a.fail(errStalled)
+		case p.ChangedAt.After(a.changed):
+			a.changed = p.ChangedAt
+			a.tell()
+		}
+		if a.idling.Load() {
+			idling++
+		}
+	}
+	w.mu.Unlock()
+
+	elsewhere, err := w.take(ctx, missing, room, due)
+	if err != nil {
+		r.Log.Warn("watch_refresh_failed", "error", err.Error())
+		return
+	}
+	w.mu.Lock()
+	accounts := len(w.accounts)
+	w.mu.Unlock()
+	r.watching.Store(&WatchState{Accounts: accounts, Idling: idling, Elsewhere: elsewhere, RoundAt: time.Now()})
+}
+
+var errStalled = transient("idle_stalled", errors.New("no search was completed for two timers"))
+
+// takeAtOnce is how many accounts are locked in one go, takePause how long the
+// next go waits: replicas that start together share the providers.
+const (
+	takeAtOnce = 50
+	takePause  = 100 * time.Millisecond
+)
+
+// take begins to watch those of missing that no other process watches, up to
+// room. It returns how many are left to others.
+func (w *watcher) take(ctx context.Context, missing []db.Ref, room int, due map[db.Ref]db.Watchable) (elsewhere int, err error) {
+	rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
+	started := 0
+	for len(missing) > 0 {
+		if room <= 0 {
+			w.runner.Log.Warn("watch_full", "accounts", w.opts.MaxAccounts, "left_out", len(missing))
+			return elsewhere + len(missing), nil
+		}
+		some := missing[:min(takeAtOnce, room, len(missing))]
+		missing = missing[len(some):]
+		locks, err := w.runner.Locks.TryWatch(ctx, some)
+		if err != nil {
+			return elsewhere, err
+		}
+		elsewhere += len(some) - len(locks)
+		room -= len(locks)
+		for ref, lock := range locks {
+			w.begin(due[ref], lock)
+			started++
+		}
+		if len(missing) > 0 && len(locks) > 0 {
+			select {
+			case <-time.After(takePause):
+			case <-w.runner.Stop:
+				return elsewhere, nil
+			case <-ctx.Done():
+				return elsewhere, nil
+			}
+		}
+	}
+	if started > 0 {
+		w.runner.Log.Info("watch_taken", "accounts", started, "elsewhere", elsewhere)
+	}
+	return elsewhere, nil
+}
+
+// begin watches one account. Its first pass is a little late, so that not all
+// begin at once, and not before the provider's next attempt is due.
+func (w *watcher) begin(p db.Watchable, lock *db.Lock) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := &account{
+		watcher: w, ref: p.Ref, lock: lock, changed: p.ChangedAt,
+		told: make(chan struct{}, 1), quit: make(chan struct{}),
+	}
+	first := rand.N(time.Second + time.Duration(len(w.accounts))*10*time.Millisecond)
+	if p.NextAttemptAt != nil {
+		first = max(first, time.Until(*p.NextAttemptAt))
+	}
+	var ctx context.Context
+	ctx, a.fail = context.WithCancelCause(w.hard)
+	a.searched.Store(time.Now().UnixNano())
+	w.accounts[p.Ref] = a
+	w.wg.Go(func() {
+		a.watch(ctx, first)
+		a.fail(nil)
+		w.runner.sessions.drop(a.ref)
+		lock.Unlock()
+		w.mu.Lock()
+		delete(w.accounts, a.ref)
+		w.mu.Unlock()
+	})
+}
+
+// pass waits for a slot and runs the pass of a run. ok is false when there was
+// none: the provider is not to be watched any more, or the process ends.
+func (w *watcher) pass(ctx context.Context, a *account) (res Result, ok bool) {
+	r := w.runner
+	select {
+	case w.slots <- struct{}{}:
+		defer func() { <-w.slots }()
+	case <-a.quit:
+		return res, false
+	case <-r.Stop:
+		return res, false
+	case <-a.lock.Lost():
+		return res, false
+	case <-ctx.Done():
+		return res, false
+	}
+	list, err := r.Store.Providers(ctx, []db.Ref{a.ref})
+	if err != nil {
+		return Result{Ref: a.ref, Err: err}, true
+	}
+	if len(list) == 0 || !list[0].Active || !list[0].AutoProcess || list[0].PausedAt != nil {
+		return res, false
+	}
+	res = r.provider(ctx, list[0])
+	r.report.Lock()
+	defer r.report.Unlock()
+	w.summary.add(res)
+	if r.OnResult != nil {
+		r.OnResult(res)
+	}
+	return res, true
+}
+
+// jitter spreads a time by a tenth to either side.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1)
+}
+
+// watching is the state that the last round of Watch left.
+type watching = atomic.Pointer[WatchState]

@@ -1,0 +1,265 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"imapsync/db"
+	"imapsync/internal/devenv"
+	"imapsync/internal/devenv/imapserver"
+)
+
+// watching runs Watch in the background, on locks of its own.
+type watchRun struct {
+	h    *house
+	r    *Runner
+	stop chan struct{}
+	done chan error
+	once sync.Once
+}
+
+func (h *house) watch(opts WatchOptions) *watchRun {
+	h.t.Helper()
+	locks, err := h.store.OpenLocks(context.WithoutCancel(h.t.Context()))
+	must(h.t, err)
+	w := &watchRun{h: h, stop: make(chan struct{}), done: make(chan error, 1)}
+	w.r = &Runner{
+		Store: h.store, Locks: locks, Publisher: h.runner.Publisher, Log: h.runner.Log, Stop: w.stop,
+		Credential: h.runner.Credential, Options: h.runner.Options,
+	}
+	if opts.Refresh == 0 {
+		opts.Refresh = 200 * time.Millisecond
+	}
+	go func() {
+		_, err := w.r.Watch(context.WithoutCancel(h.t.Context()), opts)
+		w.done <- err
+	}()
+	h.t.Cleanup(func() {
+		w.end()
+		locks.Close()
+	})
+	return w
+}
+
+// end stops it, which must not take long.
+func (w *watchRun) end() {
+	w.once.Do(func() {
+		close(w.stop)
+		select {
+		case err := <-w.done:
+			if err != nil {
+				w.h.t.Errorf("watch: %v", err)
+			}
+		case <-time.After(10 * time.Second):
+			w.h.t.Error("watch did not end within 10 s")
+		}
+	})
+}
+
+// soon waits for a condition.
+func soon(t testing.TB, patience time.Duration, what string, ok func() bool) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for !ok() {
+		if time.Since(began) > patience {
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+func (h *house) published() int {
+	h.t.Helper()
+	list := h.events()
+	keys := map[string]bool{}
+	for _, ev := range list {
+		keys[ev.ID] = true
+	}
+	if len(keys) != len(list) {
+		h.t.Fatalf("%d events of %d mails: doubled", len(list), len(keys))
+	}
+	return len(list)
+}
+
+func (w *watchRun) idling(n int) func() bool {
+	return func() bool { return w.r.WatchState().Idling == n }
+}
+
+func TestWatchIdleWakesToEvent(t *testing.T) {
+	h, d := newHouse(t), devenv.TestDovecot(t)
+	must(t, d.AddUser("u", "p", "Archive"))
+	must(t, d.Deliver("u", "INBOX", mails(1, 3)...))
+	h.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Archive"} })
+	w := h.watch(WatchOptions{Interval: time.Hour})
+	soon(t, 20*time.Second, "the first pass", func() bool { return h.published() == 3 })
+	soon(t, 10*time.Second, "IDLE", w.idling(1))
+	// One hour is the timer: it is IDLE that tells.
+	for n := range 3 {
+		must(t, d.Append("u", "INBOX", time.Now(), mail(10+n, "woken")))
+		took := soon(t, 10*time.Second, "the event", func() bool { return h.published() == 4+n })
+		t.Logf("event after %s", took)
+		soon(t, 10*time.Second, "IDLE again", w.idling(1))
+	}
+	w.end()
+	if s := w.r.WatchState(); s.Accounts != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestWatchOtherFoldersByTimer(t *testing.T) {
+	h, d := newHouse(t), devenv.TestDovecot(t)
+	must(t, d.AddUser("u", "p", "Archive"))
+	h.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Archive"} })
+	w := h.watch(WatchOptions{Interval: time.Second})
+	soon(t, 20*time.Second, "IDLE", w.idling(1))
+	must(t, d.Deliver("u", "Archive", mail(1, "archived")))
+	soon(t, 10*time.Second, "the event", func() bool { return h.published() == 1 })
+}
+
+func TestFailure05_IdleThatDiesSilently(t *testing.T) {
+	h := newHouse(t)
+	s, _ := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.CommandTimeoutMS = 500 })
+	s.Play(imapserver.Named("idle-dies"))
+	h.watch(WatchOptions{Interval: time.Second, Poll: 500 * time.Millisecond})
+	for n := range 5 {
+		s.Mailbox("INBOX").Append(string(mail(n, "unheard")))
+		soon(t, 10*time.Second, "the event", func() bool { return h.published() == n+1 })
+	}
+}
+
+func TestFailure05_IdleRefusedOrMissing(t *testing.T) {
+	for name, config := range map[string]imapserver.Config{
+		"idle-refused": {}, "idle-hang": {}, "": {Caps: "ID UIDPLUS AUTH=PLAIN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			s, _ := h.scripted(config, func(p *db.Provider) { p.CommandTimeoutMS = 300 })
+			if name != "" {
+				s.Play(imapserver.Named(name))
+			}
+			h.watch(WatchOptions{Interval: time.Hour, Poll: 300 * time.Millisecond})
+			for n := range 3 {
+				s.Mailbox("INBOX").Append(string(mail(n, "polled")))
+				soon(t, 10*time.Second, "the event", func() bool { return h.published() == n+1 })
+			}
+			idles := 0
+			for _, c := range s.Commands() {
+				if slices.Contains([]string{"IDLE"}, lastWord(c.Line)) {
+					idles++
+				}
+			}
+			if idles > maxRefused {
+				t.Errorf("IDLE was tried %d times, want %d at most", idles, maxRefused)
+			}
+		})
+	}
+}
+
+func lastWord(line string) string {
+	word := ""
+	fmt.Sscanf(reverse(line), "%s", &word)
+	return reverse(word)
+}
+
+func reverse(s string) string {
+	b := []byte(s)
+	slices.Reverse(b)
+	return string(b)
+}
+
+func TestFailure05_ServerRestartsWhileMailArrives(t *testing.T) {
+	const restarts = 5
+	h, d := newHouse(t), devenv.TestDovecot(t)
+	must(t, d.AddUser("u", "p"))
+	h.provider(d, "u", "p", nil)
+	w := h.watch(WatchOptions{Interval: 2 * time.Second, Poll: time.Second})
+	sent := 0
+	for n := range restarts {
+		soon(t, 20*time.Second, "IDLE", w.idling(1))
+		time.Sleep(shortIdle) // sooner, it would be a server that hangs up on IDLE
+		must(t, d.Deliver("u", "INBOX", mail(3*n, "before")))
+		must(t, d.Kill())
+		must(t, d.Deliver("u", "INBOX", mail(3*n+1, "while it is down")))
+		must(t, d.Start(t.Context()))
+		must(t, d.Deliver("u", "INBOX", mail(3*n+2, "after")))
+		sent += 3
+		took := soon(t, 30*time.Second, fmt.Sprintf("restart %d: %d events", n, sent), func() bool { return h.published() == sent })
+		t.Logf("restart %d: all there after %s", n, took)
+	}
+}
+
+func TestWatchFollowsTheDatabase(t *testing.T) {
+	h, d := newHouse(t), devenv.TestDovecot(t)
+	must(t, d.AddUser("a", "p"))
+	must(t, d.AddUser("b", "p", "Other"))
+	w := h.watch(WatchOptions{Interval: time.Hour})
+	accounts := func(n int) func() bool { return func() bool { return w.r.WatchState().Accounts == n } }
+	soon(t, 5*time.Second, "the first round", func() bool { return !w.r.WatchState().RoundAt.IsZero() })
+
+	a := h.provider(d, "a", "p", nil)
+	b := h.provider(d, "b", "p", nil)
+	soon(t, 10*time.Second, "both", accounts(2))
+	soon(t, 10*time.Second, "IDLE", w.idling(2))
+
+	audit := db.Audit{Tenant: testTenant, At: time.Now(), Actor: "test"}
+	must(t, h.store.PauseProvider(t.Context(), db.Ref{Tenant: a.Tenant, ID: a.ID}, db.PauseManual, audit))
+	soon(t, 10*time.Second, "the pause", accounts(1))
+	must(t, d.Append("a", "INBOX", time.Now(), mail(1, "for a paused one")))
+
+	must(t, d.Deliver("b", "Other", mail(2, "in another folder")))
+	b.Folders = db.FolderNames{"Other"}
+	must(t, h.store.UpdateProvider(t.Context(), b, nil, db.Audit{Tenant: testTenant, At: time.Now(), Actor: "test"}))
+	soon(t, 10*time.Second, "the new folder", func() bool { return h.published() == 1 })
+
+	must(t, h.store.ResumeProvider(t.Context(), db.Ref{Tenant: a.Tenant, ID: a.ID}, audit))
+	soon(t, 10*time.Second, "the mail of the resumed", func() bool { return h.published() == 2 })
+}
+
+func TestFailure06_ReplicasShareProvidersAndTakeOver(t *testing.T) {
+	h, d := newHouse(t), devenv.TestDovecot(t)
+	const n = 20
+	for i := range n {
+		user := fmt.Sprintf("u%02d", i)
+		must(t, d.AddUser(user, "p"))
+		h.provider(d, user, "p", nil)
+	}
+	first := h.watch(WatchOptions{Interval: time.Hour, MaxAccounts: n / 2})
+	second := h.watch(WatchOptions{Interval: time.Hour})
+	both := func() bool {
+		return first.r.WatchState().Accounts+second.r.WatchState().Accounts == n &&
+			first.r.WatchState().Idling+second.r.WatchState().Idling == n
+	}
+	soon(t, 20*time.Second, "all are watched", both)
+	if got := first.r.WatchState().Accounts; got > n/2 {
+		t.Errorf("the first watches %d, over its limit of %d", got, n/2)
+	}
+	first.end()
+	soon(t, 20*time.Second, "the second takes over", second.idling(n))
+	for i := range n {
+		must(t, d.Append(fmt.Sprintf("u%02d", i), "INBOX", time.Now(), mail(i, "after")))
+	}
+	soon(t, 20*time.Second, "the mail of all", func() bool { return h.published() == n })
+}
+
+func TestFailure21_WatchLeavesServersThatRefuseAlone(t *testing.T) {
+	h, d := newHouse(t), devenv.TestDovecot(t)
+	must(t, d.AddUser("u", "right"))
+	p := h.provider(d, "u", "wrong", nil)
+	w := h.watch(WatchOptions{Interval: time.Second})
+	soon(t, 10*time.Second, "the refusal", func() bool {
+		got, err := h.store.Provider(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID})
+		return err == nil && got.AuthFailures == 1
+	})
+	time.Sleep(2 * time.Second)
+	w.end()
+	got, err := h.store.Provider(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID})
+	must(t, err)
+	if got.AuthFailures != 1 || got.NextAttemptAt == nil || time.Until(*got.NextAttemptAt) < 10*time.Second {
+		t.Errorf("%d refusals, next attempt %v: want one, and the next in half a minute or so", got.AuthFailures, got.NextAttemptAt)
+	}
+}
