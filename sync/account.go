@@ -62,7 +62,7 @@ const (
 	reconnectMax  = 5 * time.Minute // its cap
 	busyPause     = 10 * time.Second
 	deferPause    = time.Minute
-	maxRefused    = 3                // failures of IDLE before an account is polled
+	maxIdleFailed = 3                // failures of IDLE before an account is polled
 	pollFor       = 10 * time.Minute // and for how long, doubled each time up to 16-fold
 	// Some servers offer IDLE and hang up on it. A connection that breaks later
 	// says nothing about IDLE.
@@ -122,7 +122,7 @@ func (a *account) judge(why reason, res Result) {
 
 // refuse counts a failure of IDLE; after three the account is polled for a while.
 func (a *account) refuse() {
-	if a.refused++; a.refused >= maxRefused {
+	if a.refused++; a.refused >= maxIdleFailed {
 		a.pollTill = time.Now().Add(pollFor << min(a.polls, 4))
 		a.polls, a.refused = a.polls+1, 0
 	}

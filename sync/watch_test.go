@@ -153,8 +153,8 @@ func TestFailure05_IdleRefusedOrMissing(t *testing.T) {
 					idles++
 				}
 			}
-			if idles > maxRefused {
-				t.Errorf("IDLE was tried %d times, want %d at most", idles, maxRefused)
+			if idles > maxIdleFailed {
+				t.Errorf("IDLE was tried %d times, want %d at most", idles, maxIdleFailed)
 			}
 		})
 	}
