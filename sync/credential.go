@@ -28,7 +28,7 @@ func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*Session
 	tokens := opts.Credential.Tokens
 	token, err := tokens.Token(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("token: %w", err)
+		return nil, tokenError(p, err)
 	}
 	s, err := open(ctx, p, opts, token)
 	if class, _ := Classify(err); err == nil || class != Auth {
@@ -37,14 +37,24 @@ func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*Session
 	refused := err
 	switch renewed, err := tokens.Renew(ctx); {
 	case err != nil:
-		return nil, fmt.Errorf("token: %w", err)
+		return nil, tokenError(p, err)
 	case !renewed:
 		return nil, refused
 	}
 	if token, err = tokens.Token(ctx); err != nil {
-		return nil, fmt.Errorf("token: %w", err)
+		return nil, tokenError(p, err)
 	}
 	return open(ctx, p, opts, token)
+}
+
+// tokenError says what to do where a person has to.
+func tokenError(p *db.Provider, err error) error {
+	_, code := Classify(err)
+	byPerson := p.OAuthFlow == db.FlowCode || p.OAuthFlow == db.FlowDevice
+	if byPerson && (code == "invalid_grant" || code == "not_authorised") {
+		return fmt.Errorf("token: %w: sign in: imapsync provider auth %s", err, p.ID)
+	}
+	return fmt.Errorf("token: %w", err)
 }
 
 // oauthClass gives the class and the code of an error of package oauth.

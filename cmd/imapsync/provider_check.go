@@ -106,8 +106,8 @@ func checkError(p *db.Provider, err error) error {
 // checkFix is what to do about it, where the error does not say so itself.
 func checkFix(p *db.Provider, class mailsync.Class, code string) string {
 	switch {
-	case code == "not_authorised", code == "invalid_grant":
-		return "sign in: imapsync provider auth " + shellQuote(p.Name)
+	case code == "invalid_grant" && needsPerson(p), code == "not_authorised":
+		return "" // the error says it
 	case code == "invalid_client":
 		return "check --oauth-client-id, and give the client secret anew with --oauth-client-secret-file"
 	case class == mailsync.Auth && p.AuthType == db.AuthOAuth2:

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,7 +38,11 @@ func TestMain(m *testing.M) {
 //
 //	ok imapsync ARG…               run it; it must exit 0
 //	exits CODE imapsync ARG…       run it; it must exit CODE
-//	dovecot [expired|self-signed]  start a server: IMAP_HOST, IMAP_TLS_PORT, IMAP_STARTTLS_PORT, IMAP_PLAIN_PORT, IMAP_CA
+//	oauth                          start an authorization server: OAUTH_URL, OAUTH_CLIENT_ID, client.secret, account.json
+//	oauth-set user=NAME status=N…  change it
+//	dump                           no secret may stand in any table in the clear
+//	signs-in CODE imapsync ARG…    run it, and be the person that signs in
+//	dovecot [expired|self-signed|oauth]  start a server: IMAP_HOST, IMAP_TLS_PORT, IMAP_STARTTLS_PORT, IMAP_PLAIN_PORT, IMAP_CA
 //	dovecot-user USER PASSWORD FOLDER…
 //	dovecot-deliver USER FOLDER N  deliver N mails
 //	dovecot-stop, dovecot-start
@@ -64,6 +69,10 @@ func TestScript(t *testing.T) {
 			"postgres-empty":  command((*script).postgresEmpty),
 			"sql":             command((*script).sql),
 			"secret":          command((*script).keep),
+			"oauth":           command((*script).startOAuth),
+			"oauth-set":       command((*script).setOAuth),
+			"dump":            command((*script).dump),
+			"signs-in":        command((*script).signIn),
 		},
 	})
 }
@@ -74,6 +83,7 @@ type script struct {
 	t                      testing.TB
 	nats                   *devenv.NATS
 	dovecot                *devenv.Dovecot
+	oauth                  *devenv.OAuth
 	secrets                []string
 	delivered              int
 }
@@ -146,18 +156,29 @@ func (s *script) run(code int, args []string) error {
 		return err
 	}
 	for _, name := range []string{"stdout", "stderr"} {
-		output := s.ReadFile(name)
-		for _, text := range s.secrets {
-			if strings.Contains(output, text) || strings.Contains(output, base64.StdEncoding.EncodeToString([]byte(text))) {
-				return fmt.Errorf("the secret %q is in %s", text, name)
-			}
-		}
-		if strings.Contains(output, "goroutine ") || strings.Contains(output, "panic") {
-			return fmt.Errorf("a stack trace is in %s", name)
+		if err := s.printsNoSecret(name, s.ReadFile(name)); err != nil {
+			return err
 		}
 	}
 	if got != code {
 		return fmt.Errorf("exit code %d, want %d", got, code)
+	}
+	return nil
+}
+
+// printsNoSecret looks for secrets, tokens and stack traces in an output.
+func (s *script) printsNoSecret(name, output string) error {
+	secrets := s.secrets
+	if s.oauth != nil {
+		secrets = append(append(slices.Clone(secrets), s.oauth.Issued()...), s.oauth.ClientSecret)
+	}
+	for _, text := range secrets {
+		if strings.Contains(output, text) || strings.Contains(output, base64.StdEncoding.EncodeToString([]byte(text))) {
+			return fmt.Errorf("the secret %q is in %s", text, name)
+		}
+	}
+	if strings.Contains(output, "goroutine ") || strings.Contains(output, "panic") || strings.Contains(output, "PRIVATE KEY") {
+		return fmt.Errorf("a stack trace or a key is in %s", name)
 	}
 	return nil
 }
@@ -183,8 +204,11 @@ func (s *script) startDovecot(args []string) error {
 			err = errors.Join(err, os.WriteFile(s.Getenv("EXPIRED_CA"), ca.PEM, 0o600))
 		case "self-signed":
 			pair, err = devenv.SelfSigned(devenv.Cert{})
+		case "oauth":
+			opts = append(opts, devenv.DovecotOAuth(s.oauth))
+			continue
 		default:
-			return fmt.Errorf("dovecot: %q: use expired or self-signed", arg)
+			return fmt.Errorf("dovecot: %q: use expired, self-signed or oauth", arg)
 		}
 		if err != nil {
 			return err
