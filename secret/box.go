@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 )
 
 // envelopeV1 is the first byte of an envelope:
@@ -51,11 +52,35 @@ func (a AAD) bytes(header []byte) []byte {
 
 // Box seals and opens secrets with a key ring. It is safe for concurrent use.
 type Box struct {
-	ring *KeyRing
+	ring func() (*KeyRing, error)
 }
 
 // NewBox returns a Box over the keys of ring.
-func NewBox(ring *KeyRing) *Box { return &Box{ring: ring} }
+func NewBox(ring *KeyRing) *Box {
+	return &Box{ring: func() (*KeyRing, error) { return ring, nil }}
+}
+
+// NewLazyBox returns a Box that reads its keys when one is needed first: who
+// keeps no sealed secret needs no key. Seal and Open return the error of read
+// as it is.
+func NewLazyBox(read func() (*KeyRing, error)) *Box {
+	return &Box{ring: sync.OnceValues(read)}
+}
+
+// Ready reads the keys, so that one that is missing is told before it is used.
+func (b *Box) Ready() error {
+	_, err := b.ring()
+	return err
+}
+
+// SealingKey returns the id of the key that seals.
+func (b *Box) SealingKey() (string, error) {
+	ring, err := b.ring()
+	if err != nil {
+		return "", err
+	}
+	return ring.keys[0].id, nil
+}
 
 // Seal returns plain as an envelope under the first key.
 func (b *Box) Seal(plain Value, aad AAD) ([]byte, error) {
@@ -66,7 +91,11 @@ func (b *Box) Seal(plain Value, aad AAD) ([]byte, error) {
 	if len(text) > maxPlainBytes {
 		return nil, fmt.Errorf("seal: a secret of %d bytes, at most %d fit", len(text), maxPlainBytes)
 	}
-	k := b.ring.keys[0]
+	ring, err := b.ring()
+	if err != nil {
+		return nil, err
+	}
+	k := ring.keys[0]
 	nonce := make([]byte, k.aead.NonceSize())
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
@@ -85,7 +114,11 @@ func (b *Box) Open(envelope []byte, aad AAD) (Value, error) {
 	if err != nil {
 		return Value{}, fmt.Errorf("open: %w", err)
 	}
-	k := b.ring.find(id)
+	ring, err := b.ring()
+	if err != nil {
+		return Value{}, err
+	}
+	k := ring.find(id)
 	if k == nil {
 		return Value{}, fmt.Errorf("open: key %q: %w", id, ErrUnknownKey)
 	}

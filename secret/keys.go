@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 )
 
@@ -115,6 +116,26 @@ func GenerateKey() (Value, error) {
 	}
 	id := "k" + hex.EncodeToString(raw[keyBytes:])
 	return New(id + ":" + base64.StdEncoding.EncodeToString(raw[:keyBytes])), nil
+}
+
+// AddKey puts the line of a new key before all others of a key file, as one
+// step. The file must be sound, and private.
+func AddKey(path string, line Value) error {
+	before, err := readPrivate(path)
+	if err != nil {
+		return err
+	}
+	after := append([]byte(line.Reveal()+"\n"), before...)
+	if len(after) > maxFileBytes {
+		return &FileError{Path: path, Err: ErrTooLarge, Fix: "take old keys out of it"}
+	}
+	if _, err := ParseKeys(after, path); err != nil {
+		return err
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // the file is replaced, not the link to it
+	}
+	return WriteFile(path, after)
 }
 
 // IDs returns the ids of the keys, the sealing one first.

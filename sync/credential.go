@@ -74,7 +74,8 @@ func oauthClass(e *oauth.Error) (Class, string) {
 
 // credentialError classes what went wrong before anybody was spoken to.
 func credentialError(err error) error {
-	if _, ok := errors.AsType[*oauth.Error](err); ok || errors.Is(err, db.ErrUnreachable) || errors.Is(err, db.ErrFenced) {
+	if _, ok := errors.AsType[*oauth.Error](err); ok || errors.Is(err, db.ErrUnreachable) || errors.Is(err, db.ErrFenced) ||
+		errors.Is(err, secret.ErrUnavailable) {
 		return err
 	}
 	return config("secret", fmt.Errorf("credential: %w", err))

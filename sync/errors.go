@@ -69,7 +69,9 @@ func Classify(err error) (Class, string) {
 		return Transient, "stream_full"
 	case errors.Is(err, event.ErrStream), errors.Is(err, event.ErrNoJetStream), errors.Is(err, event.ErrConfig):
 		return Config, "stream"
-	case errors.Is(err, db.ErrNotFound), errors.Is(err, secret.ErrUnknownKey), errors.Is(err, secret.ErrNotAuthentic):
+	case errors.Is(err, secret.ErrUnavailable):
+		return Transient, "secret_unavailable"
+	case errors.Is(err, secret.ErrAbsent), errors.Is(err, secret.ErrSettings), errors.Is(err, db.ErrNotFound), errors.Is(err, secret.ErrUnknownKey), errors.Is(err, secret.ErrNotAuthentic):
 		return Config, "secret"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return Transient, "timeout"

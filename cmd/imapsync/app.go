@@ -143,8 +143,10 @@ func (a *app) openNATS(ctx context.Context) (*nats.Conn, error) {
 	return event.Connect(ctx, event.ConnectOptions{URL: a.natsURL, CredsFile: a.natsCreds, Name: "imapsync", Timeout: natsPatience})
 }
 
-// box opens the key that seals stored credentials.
-func (a *app) box() (*secret.Box, error) {
+// box seals and opens stored credentials. Its key is read when it is needed.
+func (a *app) box() *secret.Box { return secret.NewLazyBox(a.keyRing) }
+
+func (a *app) keyRing() (*secret.KeyRing, error) {
 	if a.secretKeyFile == "" {
 		return nil, configError("no key for stored credentials: make one with `imapsync secret keygen --out imapsync.key` and set IMAPSYNC_SECRET_KEY_FILE to its path")
 	}
@@ -155,7 +157,7 @@ func (a *app) box() (*secret.Box, error) {
 	if err != nil {
 		return nil, configError("IMAPSYNC_SECRET_KEY_FILE: %w", err)
 	}
-	return secret.NewBox(ring), nil
+	return ring, nil
 }
 
 // printf writes to standard output; a reader that went away is no error of ours.

@@ -47,14 +47,22 @@ type namedSecret struct {
 	value      secret.Value
 }
 
-// seal makes new versions of the credentials, to be stored.
-func (g given) seal(ctx context.Context, store *db.Store, box *secret.Box, p *db.Provider, now time.Time) (sealed []db.Secret, words []string, err error) {
-	for _, one := range g.named(p.ID) {
-		s, err := store.SealSecret(ctx, box, p.Tenant, one.name, one.value, now)
+// seal makes new versions of the credentials that were given, to be stored.
+// Where the database keeps none, they go where the chain puts them.
+func (c *credentials) seal(ctx context.Context, p *db.Provider, now time.Time) (sealed []db.Secret, words []string, err error) {
+	for _, one := range c.given.named(p.ID) {
+		words = append(words, one.word)
+		if !c.chain.Has(secret.PlaceDB) {
+			if err := c.chain.Put(ctx, p.Tenant, one.name, one.value); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		s, err := c.store.SealSecret(ctx, c.box, p.Tenant, one.name, one.value, now)
 		if err != nil {
 			return nil, nil, err
 		}
-		sealed, words = append(sealed, s), append(words, one.word)
+		sealed = append(sealed, s)
 	}
 	return sealed, words, nil
 }
@@ -63,6 +71,7 @@ func (g given) seal(ctx context.Context, store *db.Store, box *secret.Box, p *db
 type credentials struct {
 	store  *db.Store
 	box    *secret.Box
+	chain  *secret.Chain
 	given  given
 	unkept bool // tokens are not stored: the provider is not either
 }
@@ -95,7 +104,7 @@ func (c *credentials) read(ctx context.Context, p *db.Provider, name string) (se
 			return one.value, nil
 		}
 	}
-	return c.store.OpenSecret(ctx, c.box, p.Tenant, name)
+	return c.chain.Get(ctx, p.Tenant, name)
 }
 
 // client makes the OAuth2 client of a provider.
@@ -106,11 +115,11 @@ func (c *credentials) client(ctx context.Context, p *db.Provider) (*oauth.Client
 		Subject: p.Username,
 	}
 	var err error
-	if s.ClientSecret, err = c.read(ctx, p, db.OAuthClientSecretName(p.ID)); err != nil && !errors.Is(err, db.ErrNotFound) {
+	if s.ClientSecret, err = c.read(ctx, p, db.OAuthClientSecretName(p.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
 		return nil, err
 	}
 	if s.Flow == oauth.ServiceAccount {
-		if s.ServiceAccount, err = c.read(ctx, p, db.ServiceAccountName(p.ID)); err != nil && !errors.Is(err, db.ErrNotFound) {
+		if s.ServiceAccount, err = c.read(ctx, p, db.ServiceAccountName(p.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
 			return nil, err
 		}
 	}
@@ -143,7 +152,7 @@ func (k *keptTokens) keep() oauth.Keep {
 	return keep
 }
 
-// accessToken is what is sealed of an access token.
+// accessToken is what is kept of an access token.
 type accessToken struct {
 	Token         string    `json:"token"`
 	Expiry        time.Time `json:"expiry"`
@@ -151,16 +160,31 @@ type accessToken struct {
 	Identity      string    `json:"identity"`
 }
 
+func accessText(t oauth.Tokens) (secret.Value, error) {
+	text, err := json.Marshal(accessToken{t.Access.Reveal(), t.Expiry.UTC(), t.RefreshExpiry.UTC(), t.Identity})
+	return secret.New(string(text)), err
+}
+
+func setAccess(t *oauth.Tokens, text secret.Value) {
+	var access accessToken
+	if !text.IsZero() && json.Unmarshal([]byte(text.Reveal()), &access) == nil {
+		t.Access, t.Expiry, t.RefreshExpiry, t.Identity = secret.New(access.Token), access.Expiry, access.RefreshExpiry, access.Identity
+	}
+}
+
 func (k *keptTokens) load(ctx context.Context) (oauth.Tokens, error) {
 	var t oauth.Tokens
 	var err error
 	p := k.provider
+	if !k.chain.Has(secret.PlaceDB) {
+		return k.loadUnsealed(ctx)
+	}
 	if t.Refresh, k.refreshVersion, err = k.store.OpenSecretVersion(ctx, k.box, p.Tenant, db.RefreshTokenName(p.ID)); err != nil {
 		return oauth.Tokens{}, err
 	}
 	if k.refreshVersion == 0 {
 		// What was put elsewhere by hand begins; what is rotated from it wins.
-		if t.Refresh, err = k.read(ctx, p, db.RefreshTokenName(p.ID)); err != nil && !errors.Is(err, db.ErrNotFound) {
+		if t.Refresh, err = k.read(ctx, p, db.RefreshTokenName(p.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
 			return oauth.Tokens{}, err
 		}
 	}
@@ -170,10 +194,7 @@ func (k *keptTokens) load(ctx context.Context) (oauth.Tokens, error) {
 		return oauth.Tokens{}, err
 	}
 	k.accessVersion = version
-	var access accessToken
-	if version > 0 && json.Unmarshal([]byte(text.Reveal()), &access) == nil {
-		t.Access, t.Expiry, t.RefreshExpiry, t.Identity = secret.New(access.Token), access.Expiry, access.RefreshExpiry, access.Identity
-	}
+	setAccess(&t, text)
 	return t, nil
 }
 
@@ -182,9 +203,12 @@ func (k *keptTokens) load(ctx context.Context) (oauth.Tokens, error) {
 // a run that was overtaken: then its version decides, and the pass ends.
 func (k *keptTokens) save(ctx context.Context, t oauth.Tokens) error {
 	p, now := k.provider, time.Now().UTC()
-	text, err := json.Marshal(accessToken{t.Access.Reveal(), t.Expiry.UTC(), t.RefreshExpiry.UTC(), t.Identity})
+	text, err := accessText(t)
 	if err != nil {
 		return err
+	}
+	if !k.chain.Has(secret.PlaceDB) {
+		return k.saveUnsealed(ctx, t, text)
 	}
 	var sealed []db.Secret
 	seal := func(name string, version int64, value secret.Value) error {
@@ -196,16 +220,10 @@ func (k *keptTokens) save(ctx context.Context, t oauth.Tokens) error {
 	if rotated {
 		err = seal(db.RefreshTokenName(p.ID), k.refreshVersion+1, t.Refresh)
 	}
-	if err := errors.Join(err, seal(db.AccessTokenName(p.ID), k.accessVersion+1, secret.New(string(text)))); err != nil {
+	if err := errors.Join(err, seal(db.AccessTokenName(p.ID), k.accessVersion+1, text)); err != nil {
 		return err
 	}
-	times := db.TokenTimes{Expiry: t.Expiry.UTC(), RefreshedAt: now}
-	if !t.RefreshExpiry.IsZero() {
-		times.RefreshExpiry = new(t.RefreshExpiry.UTC())
-	}
-	if k.authorised {
-		times.AuthorisedAt = &now
-	}
+	times := k.times(t, now)
 	err = k.put(ctx, k.fence, times, sealed)
 	if errors.Is(err, db.ErrFenced) && rotated {
 		return errors.Join(err, k.put(ctx, db.Fence{}, times, sealed))

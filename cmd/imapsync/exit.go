@@ -73,11 +73,11 @@ func exitCode(err error) int {
 	case errors.Is(err, db.ErrSchema):
 		return exitSchema
 	case errors.Is(err, db.ErrUnreachable), errors.Is(err, event.ErrUnreachable), errors.Is(err, event.ErrTimeout),
-		errors.Is(err, event.ErrStreamFull):
+		errors.Is(err, event.ErrStreamFull), errors.Is(err, secret.ErrUnavailable):
 		return exitUnavailable
 	case errors.Is(err, db.ErrConfig), errors.Is(err, db.ErrPooler), errors.Is(err, event.ErrConfig),
 		errors.Is(err, event.ErrStream), errors.Is(err, event.ErrNoJetStream),
-		errors.Is(err, secret.ErrUnknownKey), errors.Is(err, secret.ErrNotAuthentic), errors.Is(err, secret.ErrEnvelope):
+		errors.Is(err, secret.ErrSettings), errors.Is(err, secret.ErrAbsent), errors.Is(err, secret.ErrUnknownKey), errors.Is(err, secret.ErrNotAuthentic), errors.Is(err, secret.ErrEnvelope):
 		return exitConfig
 	case errors.Is(err, db.ErrNotFound), errors.Is(err, db.ErrAmbiguous), errors.Is(err, db.ErrExists):
 		return exitUsage

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"os"
 	"runtime/debug"
 
@@ -22,23 +23,26 @@ type job struct {
 	runner *mailsync.Runner
 }
 
-// openJob connects to Postgres and opens the key of the stored passwords. Such
+// openJob connects to Postgres and makes sure of the stored passwords' key. Such
 // a job may read mailboxes, and nothing more.
 func (a *app) openJob(ctx context.Context, opts mailsync.Options) (*job, error) {
-	box, err := a.box()
-	if err != nil {
-		return nil, err
-	}
 	store, err := a.openStore(ctx)
 	if err != nil {
 		return nil, err
+	}
+	c, err := a.credentials(store)
+	if err == nil {
+		err = c.ready(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
 	}
 	boundMemory(opts.MaxInFlightBytes)
 	opts.Host, _ = os.Hostname() // for people to read; empty when unknown
 	opts.Version = version()
 	return &job{store: store, runner: &mailsync.Runner{
 		Store: store, Log: a.log, Options: opts, Stop: ctx.Done(),
-		Credential: (&credentials{store: store, box: box}).of,
+		Credential: c.of,
 	}}, nil
 }
 

@@ -134,11 +134,11 @@ func newProviderResume(a *app) *cobra.Command {
 				return err
 			}
 			if !noTest {
-				box, err := a.box()
+				c, err := a.credentials(store)
 				if err != nil {
 					return err
 				}
-				if _, err := a.checkStored(ctx, store, box, p); err != nil {
+				if _, err := a.checkWith(ctx, c, p); err != nil {
 					return withMore(err, "still as it was: --no-test resumes it anyway")
 				}
 			}

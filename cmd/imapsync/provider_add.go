@@ -20,7 +20,7 @@ import (
 func newProviderAdd(a *app) *cobra.Command {
 	var f providerFlags
 	var pw passwordFlags
-	var tenant, output string
+	var tenant, id, output string
 	var noTest bool
 	cmd := &cobra.Command{
 		Use: "add", Short: "Add a mailbox",
@@ -35,7 +35,7 @@ func newProviderAdd(a *app) *cobra.Command {
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			p, err := f.newProvider(tenant)
+			p, err := f.newProvider(tenant, id)
 			if err != nil {
 				return err
 			}
@@ -47,15 +47,23 @@ func newProviderAdd(a *app) *cobra.Command {
 			if p.AuthType == db.AuthOAuth2 && pw.any() {
 				f.wrong("password-file", "a mailbox with --auth oauth2 has no password")
 			}
-			if p.AuthType != db.AuthOAuth2 && !pw.any() && !isTerminal(a.stdin) {
+			c, err := a.credentials(nil)
+			if err != nil {
+				return err
+			}
+			// One that is put beside the database by its id needs not be given.
+			_, there := c.chain.Get(ctx, p.Tenant, db.PasswordName(p.ID))
+			ask := p.AuthType != db.AuthOAuth2 && there != nil && c.chain.Has(secret.PlaceDB)
+			if ask && !pw.any() && !isTerminal(a.stdin) {
 				f.wrong("password-file", "missing: give --password-file FILE or --password-stdin, or run it on a terminal to be asked")
 			}
-			box, boxErr := a.box()
-			if boxErr != nil {
-				f.files = append(f.files, boxErr)
+			c.given = f.oauth.read(&f, p, f.forNew)
+			c.given.password = f.passwordFromFile(ctx, a, &pw)
+			if ask || pw.any() || c.given.any() {
+				if err := c.canKeep(); err != nil {
+					f.files = append(f.files, err)
+				}
 			}
-			g := f.oauth.read(&f, p, f.forNew)
-			g.password = f.passwordFromFile(ctx, a, &pw)
 			if err := f.err(p); err != nil {
 				return err
 			}
@@ -65,17 +73,19 @@ func newProviderAdd(a *app) *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			if p.AuthType != db.AuthOAuth2 && g.password.IsZero() {
-				if g.password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", p.Username, p.Host)); err != nil {
+			c.store, c.unkept = store, true
+			if c.given.password.IsZero() && (ask || pw.any()) {
+				if c.given.password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", p.Username, p.Host)); err != nil {
 					return err
 				}
 			}
-			return a.addProvider(ctx, store, box, p, g, noTest, output)
+			return a.addProvider(ctx, c, p, noTest, output)
 		},
 	}
 	f.add(cmd)
 	pw.add(cmd.Flags())
 	cmd.Flags().StringVar(&tenant, "tenant", db.DefaultTenant, "whose mailbox it is, a UUID")
+	cmd.Flags().StringVar(&id, "id", "", "its id, a UUID: credentials may be put under it beforehand (default: a new one)")
 	cmd.Flags().BoolVar(&noTest, "no-test", false, "store it without testing the connection")
 	cmd.Flags().SortFlags = false
 	outputFlag(cmd, &output)
@@ -84,13 +94,18 @@ func newProviderAdd(a *app) *cobra.Command {
 
 // newProvider is a provider of the defaults and the flags. What is wrong is
 // kept for err.
-func (f *providerFlags) newProvider(tenant string) (*db.Provider, error) {
-	id, err := uuid.NewRandom()
+func (f *providerFlags) newProvider(tenant, id string) (*db.Provider, error) {
+	fresh, err := uuid.NewRandom()
 	if err != nil {
 		return nil, err
 	}
+	if id != "" {
+		if fresh, err = uuid.Parse(id); err != nil {
+			f.wrong("id", "%q is not a UUID", id)
+		}
+	}
 	p := &db.Provider{
-		Tenant: tenant, ID: id.String(), Active: true, AutoProcess: true, Status: db.StatusConfiguring,
+		Tenant: tenant, ID: fresh.String(), Active: true, AutoProcess: true, Status: db.StatusConfiguring,
 		TLS: db.TLSImplicit, Port: defaultPort(db.TLSImplicit), AuthType: db.AuthPassword, MaxEmailsPerSync: 50,
 		Start: "recent", CreatedAt: time.Now().UTC(),
 	}
@@ -123,8 +138,7 @@ func (f *providerFlags) passwordFromFile(ctx context.Context, a *app, pw *passwo
 
 // addProvider tests and stores p. Not tested, its status stays configuring
 // until the first pass.
-func (a *app) addProvider(ctx context.Context, store *db.Store, box *secret.Box, p *db.Provider, g given,
-	noTest bool, output string) error {
+func (a *app) addProvider(ctx context.Context, c *credentials, p *db.Provider, noTest bool, output string) error {
 	if p.TLS == db.TLSNone {
 		a.notef("warning: --tls none sends the password and all mail unencrypted")
 	}
@@ -132,18 +146,17 @@ func (a *app) addProvider(ctx context.Context, store *db.Store, box *secret.Box,
 	var check *providerCheck
 	if !noTest && !signIn {
 		var err error
-		c := &credentials{store: store, box: box, given: g, unkept: true}
 		if check, err = a.checkWith(ctx, c, p); err != nil {
 			return withMore(err, "nothing was stored: --no-test stores it anyway")
 		}
 		p.Status = db.StatusConnected
 	}
-	sealed, _, err := g.seal(ctx, store, box, p, p.CreatedAt)
+	sealed, _, err := c.seal(ctx, p, p.CreatedAt)
 	if err != nil {
 		return err
 	}
 	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
-	err = store.AddProvider(ctx, p, sealed, audit(p, "provider_created", detail))
+	err = c.store.AddProvider(ctx, p, sealed, audit(p, "provider_created", detail))
 	if errors.Is(err, db.ErrExists) {
 		return usageError("--mailbox: %w in tenant %s: `imapsync provider list` shows it, `imapsync provider set` changes it", err, p.Tenant)
 	}
@@ -249,30 +262,28 @@ func (a *app) changeProvider(ctx context.Context, store *db.Store, p *db.Provide
 		return slices.Contains(connectionFields[:], field)
 	})
 	test = test && !noTest && !signIn
-	var sealed []db.Secret
-	var box *secret.Box
-	if test || g.any() {
-		var err error
-		if box, err = a.box(); err != nil {
-			return err
-		}
+	c, err := a.credentials(store)
+	if err != nil {
+		return err
 	}
+	c.given = g
 	if g.any() {
-		var words []string
-		var err error
-		if sealed, words, err = g.seal(ctx, store, box, p, time.Now().UTC()); err != nil {
+		if err := c.canKeep(); err != nil {
 			return err
 		}
-		changed = append(changed, words...)
 	}
 	if test {
-		_, err := a.checkWith(ctx, &credentials{store: store, box: box, given: g}, p)
-		if err != nil {
+		if _, err := a.checkWith(ctx, c, p); err != nil {
 			return withMore(err, "nothing was changed: --no-test stores it anyway")
 		}
 	}
+	sealed, words, err := c.seal(ctx, p, time.Now().UTC())
+	if err != nil {
+		return err
+	}
+	changed = append(changed, words...)
 	detail := db.Detail{"fields": strings.Join(changed, ", ")}
-	err := store.UpdateProvider(ctx, p, sealed, audit(p, "provider_changed", detail))
+	err = store.UpdateProvider(ctx, p, sealed, audit(p, "provider_changed", detail))
 	if errors.Is(err, db.ErrExists) && sealed == nil {
 		return usageError("--mailbox: %w in tenant %s", err, p.Tenant)
 	}

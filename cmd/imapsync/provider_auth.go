@@ -59,10 +59,6 @@ func (a *app) authProvider(ctx context.Context, f *authFlags, name string) error
 	if f.device && f.noBrowser {
 		return usageError("give one of --device and --no-browser")
 	}
-	box, err := a.box()
-	if err != nil {
-		return err
-	}
 	store, err := a.openStore(ctx)
 	if err != nil {
 		return err
@@ -81,7 +77,13 @@ func (a *app) authProvider(ctx context.Context, f *authFlags, name string) error
 			return usageError("--device: %s: %s", problems[0].Field, problems[0].Message)
 		}
 	}
-	c := &credentials{store: store, box: box}
+	c, err := a.credentials(store)
+	if err != nil {
+		return err
+	}
+	if err := c.canKeep(); err != nil {
+		return err // before a person signs in for nothing
+	}
 	client, err := c.client(ctx, p)
 	if err != nil {
 		return checkError(p, err)
@@ -101,7 +103,7 @@ func (a *app) authProvider(ctx context.Context, f *authFlags, name string) error
 	if f.noTest {
 		return nil
 	}
-	if _, err := a.checkStored(ctx, store, box, p); err != nil {
+	if _, err := a.checkWith(ctx, c, p); err != nil {
 		return withMore(err, "what was granted is stored")
 	}
 	a.notef("connected to %s as %s", p.Host, p.Username)

@@ -64,17 +64,12 @@ func (a *app) checkProvider(ctx context.Context, p *db.Provider, credential mail
 	return check, nil
 }
 
-// checkStored is checkProvider with the credentials that are stored.
-func (a *app) checkStored(ctx context.Context, store *db.Store, box *secret.Box, p *db.Provider) (*providerCheck, error) {
-	return a.checkWith(ctx, &credentials{store: store, box: box}, p)
-}
-
 // checkWith is checkProvider with the credentials that c finds.
 func (a *app) checkWith(ctx context.Context, c *credentials, p *db.Provider) (*providerCheck, error) {
 	credential, err := c.of(ctx, p, db.Fence{})
-	if errors.Is(err, db.ErrNotFound) {
+	if errors.Is(err, secret.ErrAbsent) {
 		return nil, &exitError{exitConfig, &mailsync.Error{Class: mailsync.Config, Code: "secret",
-			Err: fmt.Errorf("no password is stored: `imapsync provider set %s --password-prompt`", p.ID)}}
+			Err: fmt.Errorf("%w: put it there, or store it: `imapsync provider set %s --password-prompt`", err, p.ID)}}
 	}
 	if _, ok := errors.AsType[*oauth.Error](err); ok {
 		return nil, checkError(p, err)
@@ -204,7 +199,7 @@ func newProviderTest(a *app) *cobra.Command {
 }
 
 func (a *app) testProviders(ctx context.Context, store *db.Store, list []*db.Provider, output string) error {
-	box, err := a.box()
+	c, err := a.credentials(store)
 	if err != nil {
 		return err
 	}
@@ -212,7 +207,7 @@ func (a *app) testProviders(ctx context.Context, store *db.Store, list []*db.Pro
 	var failed []error
 	code := exitOK
 	for _, p := range list {
-		check, err := a.checkStored(ctx, store, box, p)
+		check, err := a.checkWith(ctx, c, p)
 		r := testResult{Tenant: p.Tenant, ID: p.ID, Name: p.Name, Host: p.Host, OK: err == nil, Check: check}
 		if err != nil {
 			if errors.Is(err, db.ErrUnreachable) || ctx.Err() != nil {
@@ -275,11 +270,11 @@ func newProviderFolders(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			box, err := a.box()
+			c, err := a.credentials(store)
 			if err != nil {
 				return err
 			}
-			check, checkErr := a.checkStored(ctx, store, box, p)
+			check, checkErr := a.checkWith(ctx, c, p)
 			switch {
 			case check == nil:
 				return checkErr

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"imapsync/db"
 	"imapsync/secret"
 )
 
@@ -22,23 +27,31 @@ func newSecret(a *app) *cobra.Command {
 		Long: "Keys for stored credentials. Passwords are kept in Postgres, sealed (AES-256-GCM) under a key\n" +
 			"that Postgres never sees: it is in the file that IMAPSYNC_SECRET_KEY_FILE names." + exitCodesPointer,
 	}
-	cmd.AddCommand(newSecretKeygen(a))
+	cmd.AddCommand(newSecretKeygen(a), newSecretRotate(a))
 	return cmd
 }
 
 func newSecretKeygen(a *app) *cobra.Command {
-	var out string
+	var out, add string
 	cmd := &cobra.Command{
 		Use: "keygen", Short: "Make the key that seals stored credentials",
 		Long: "Make a key and write it to a new file, or to standard output. Keep a copy in a safe place:\n" +
 			"without the key the stored passwords cannot be opened and must be given again. To rotate,\n" +
-			"put the new line above the old ones in the key file: the first seals, all of them open." + exitCodesPointer,
-		Example: "  imapsync secret keygen --out imapsync.key\n  export IMAPSYNC_SECRET_KEY_FILE=$PWD/imapsync.key",
+			"--add puts a new key above the old ones of a key file: the first seals, all of them open.\n" +
+			"Then `imapsync secret rotate`." + exitCodesPointer,
+		Example: "  imapsync secret keygen --out imapsync.key\n  export IMAPSYNC_SECRET_KEY_FILE=$PWD/imapsync.key\n" +
+			"  imapsync secret keygen --add imapsync.key && imapsync secret rotate",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if out != "" && add != "" {
+				return usageError("give one of --out and --add")
+			}
 			key, err := secret.GenerateKey()
 			if err != nil {
 				return err
+			}
+			if add != "" {
+				return a.addKey(add, key)
 			}
 			if out == "" {
 				a.printf("%s\n", key.Reveal())
@@ -57,7 +70,87 @@ func newSecretKeygen(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "new file for the key, mode 0600; never overwritten")
+	cmd.Flags().StringVar(&add, "add", "", "put the key on the first line of this key file, which others must not be able to read")
 	return cmd
+}
+
+// addKey puts a key before those that a key file holds.
+func (a *app) addKey(path string, key secret.Value) error {
+	if err := secret.AddKey(path, key); err != nil {
+		return configError("--add: %w", err)
+	}
+	id, _, _ := strings.Cut(key.Reveal(), ":")
+	a.notef("key %s is the first of %s: it seals from now on, the others open\n"+
+		"next, once every machine has that file: imapsync secret rotate", id, path)
+	return nil
+}
+
+// rotateBatch is how many credentials one transaction seals again.
+const rotateBatch = 200
+
+// rotateResult is what `secret rotate -o json` prints.
+type rotateResult struct {
+	Key     string         `json:"key"`     // id of the key that seals
+	Sealed  int            `json:"sealed"`  // again, under it
+	Already int            `json:"already"` // were under it
+	Failed  []string       `json:"failed"`  // cannot be opened
+	Keys    map[string]int `json:"keys"`    // credentials by the id of their key, afterwards
+}
+
+func newSecretRotate(a *app) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "rotate", Short: "Seal every stored credential again, under the first key",
+		Long: "Seal every stored credential again under the first key of IMAPSYNC_SECRET_KEY_FILE, in\n" +
+			"batches. Runs may go on meanwhile, and it may be broken off and begun again. Afterwards the\n" +
+			"other lines can be taken out of the key file." + exitCodesPointer,
+		Example: "  imapsync secret keygen --add \"$IMAPSYNC_SECRET_KEY_FILE\"\n  imapsync secret rotate",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.rotateSecrets(cmd.Context(), output) },
+	}
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (a *app) rotateSecrets(ctx context.Context, output string) error {
+	box := a.box()
+	r := rotateResult{Failed: []string{}}
+	var err error
+	if r.Key, err = box.SealingKey(); err != nil {
+		return err
+	}
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	for after := (db.Secret{}); ; {
+		batch, err := store.ResealSecrets(ctx, box, after, rotateBatch)
+		if err != nil {
+			return err
+		}
+		r.Sealed, r.Already, r.Failed = r.Sealed+batch.Sealed, r.Already+batch.Already, append(r.Failed, batch.Failed...)
+		a.log.Debug("secrets_sealed", "sealed", r.Sealed, "already", r.Already, "failed", len(r.Failed))
+		if after = batch.Last; batch.Done {
+			break
+		}
+	}
+	if r.Keys, err = store.SecretKeys(ctx); err != nil {
+		return err
+	}
+	if output == "json" {
+		err = a.printJSON(r)
+	} else {
+		a.printf("%d sealed again under key %s, %d were already\n", r.Sealed, r.Key, r.Already)
+		for _, id := range slices.Sorted(maps.Keys(r.Keys)) {
+			a.printf("key %s: %d\n", cmp.Or(id, "(unreadable)"), r.Keys[id])
+		}
+	}
+	if err != nil || len(r.Failed) == 0 {
+		return err
+	}
+	return configError("%d cannot be opened, and stay as they are: give these credentials anew, or put their key back:\n%s",
+		len(r.Failed), strings.Join(r.Failed, "\n"))
 }
 
 // writeKey makes a file that only its owner may read.
