@@ -6,9 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -129,6 +131,39 @@ func classifyStatus(typ, code, text string) (Class, string) {
 	return Transient, "refused"
 }
 
+// wireCause says what ended a connection. The step is left to the caller, who
+// names it.
+func wireCause(err error) error {
+	if e, ok := errors.AsType[*wireError](err); ok {
+		err = e.Err
+	}
+	if _, ok := errors.AsType[*limitError](err); ok {
+		return transient("over_limit", err)
+	}
+	if _, ok := errors.AsType[*protocolError](err); ok {
+		return transient("protocol", err)
+	}
+	if hungUp(err) {
+		return transient("connection", fmt.Errorf("the server closed the connection: %w", err))
+	}
+	return err
+}
+
+// hungUp reports whether the other side closed or reset the connection.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// greetingError classes a failure before the login. A BYE says why (RFC 3501
+// section 7.1.5): often it asks for patience.
+func greetingError(err error, last status) error {
+	if e, ok := errors.AsType[*imap.Error](err); ok {
+		class, code := classifyStatus(string(e.Type), string(e.Code), e.Text)
+		return &Error{class, code, fmt.Errorf("greeting: server said %s", last)}
+	}
+	return transient("greeting", fmt.Errorf("greeting: %w", err))
+}
+
 // loginError classes the refusal of a login. It is strict: only what certainly
 // speaks of the credentials counts towards pausing the provider.
 func loginError(err error, last status) error {
@@ -201,6 +236,9 @@ func tlsError(host string, err error) error {
 	}
 	if strings.Contains(err.Error(), "protocol version not supported") {
 		return config("tls_version", fmt.Errorf("tls: %s speaks nothing newer than TLS 1.1", host))
+	}
+	if hungUp(err) {
+		err = fmt.Errorf("the server closed the connection: %w", err)
 	}
 	return transient("tls", fmt.Errorf("tls: %w", err))
 }

@@ -144,7 +144,7 @@ func (s *Session) fetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 		if errors.Is(readErr, errBodyTooLarge) {
 			return readErr
 		}
-		return s.cause(readErr)
+		return fmt.Errorf("fetch: %w", s.cause(readErr))
 	}
 	if err := cmd.Close(); err != nil {
 		return fmt.Errorf("fetch: %w", s.cause(err))

@@ -61,10 +61,10 @@ func (f *folderPass) judge(m *message) {
 	case m.failure != nil || m.expunged || m.headerOnly:
 	case len(m.raw) == 0 && m.size > 0:
 		m.fail("fetch", "no_body", errors.New("the server says OK and gives an empty body"))
-	case short(int64(len(m.raw)), m.size) && m.attempts < 2:
-		m.fail("fetch", "short_body", fmt.Errorf("the body has %d bytes, the server announced %d", len(m.raw), m.size))
 	case len(m.raw) < 8<<10 && containsStub(m.raw):
 		m.fail("fetch", "server_stub", errors.New("the server put an error text in place of the message"))
+	case short(int64(len(m.raw)), m.size) && m.attempts < 2:
+		m.fail("fetch", "short_body", fmt.Errorf("the body has %d bytes, the server announced %d", len(m.raw), m.size))
 	}
 }
 

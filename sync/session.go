@@ -91,14 +91,14 @@ func newSession(ctx context.Context, w *wire) *Session {
 
 func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.Value) error {
 	if err := s.client.WaitGreeting(); err != nil {
-		return transient("greeting", fmt.Errorf("greeting: %w", s.cause(err)))
+		return greetingError(s.cause(err), s.wire.LastStatus())
 	}
 	if s.client.State() == imap.ConnStateAuthenticated {
 		return config("preauth", errors.New("greeting: the server skips the login, so nobody knows whose mailbox this is: refused"))
 	}
 	caps := s.client.Caps()
 	if caps == nil {
-		return transient("capability", fmt.Errorf("capability: %w", s.cause(errors.New("no answer"))))
+		return transient("capability", fmt.Errorf("capability: %w", s.cause(errNoCapabilities)))
 	}
 	text := credential.Reveal()
 	s.wire.Redact(text)
@@ -121,7 +121,7 @@ func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.V
 		return loginError(s.cause(err), s.wire.LastStatus())
 	}
 	if s.caps = s.client.Caps(); s.caps == nil {
-		return transient("capability", fmt.Errorf("capability: %w", s.cause(errors.New("no answer"))))
+		return transient("capability", fmt.Errorf("capability: %w", s.cause(errNoCapabilities)))
 	}
 	if s.caps.Has(imap.CapID) {
 		// Some servers refuse EXAMINE before they have been told a name.
@@ -158,10 +158,16 @@ func (s *Session) cause(err error) error {
 		return &Error{class, code, fmt.Errorf("server said %s", last)}
 	}
 	if ioErr := s.wire.Err(); ioErr != nil {
-		return ioErr
+		return wireCause(ioErr)
+	}
+	if errors.Is(err, errNoCapabilities) && last.Type != "" {
+		return fmt.Errorf("server said %s", last)
 	}
 	return err
 }
+
+// errNoCapabilities says that a server did not tell what it can do.
+var errNoCapabilities = errors.New("no answer")
 
 // alive reports whether another command may be sent.
 func (s *Session) alive() bool {
