@@ -22,6 +22,7 @@ type ConnectOptions struct {
 	Name      string        // how the connection is called on the server; "imapsync"
 	Timeout   time.Duration // for one server to answer; 5 s
 	Logger    *slog.Logger  // disconnects and reconnects; nil for none
+	Forever   bool          // try again for ever to reconnect: for a process that stays
 }
 
 // Connect connects within Timeout (and ctx), or fails: a job that runs every
@@ -44,6 +45,9 @@ func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
 		nats.PingInterval(20 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.DrainTimeout(5 * time.Second),
+	}
+	if o.Forever {
+		opts = append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(2*time.Second))
 	}
 	if o.CredsFile != "" {
 		if err := checkCreds(o.CredsFile); err != nil {
@@ -173,15 +177,15 @@ func logOptions(log *slog.Logger) []nats.Option {
 	}
 	return []nats.Option{
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			log.Warn("nats error", "error", err)
+			log.Warn("nats_error", "error", err)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				log.Warn("nats disconnected", "error", err)
+				log.Warn("nats_disconnect", "error", err)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("nats reconnected", "server", nc.ConnectedUrlRedacted())
+			log.Info("nats_reconnect", "server", nc.ConnectedUrlRedacted())
 		}),
 	}
 }

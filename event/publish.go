@@ -81,7 +81,7 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 		if problem.Fatal {
 			return nil, fmt.Errorf("%w: %s", ErrStream, problem)
 		}
-		p.log.Warn("stream is not as events need it", "problem", problem.What, "fix", problem.Fix)
+		p.log.Warn("stream_unfit", "problem", problem.What, "fix", problem.Fix)
 	}
 	p.limits = o.Limits
 	fits := eventBytes(nc.MaxPayload(), int64(cfg.MaxMsgSize))

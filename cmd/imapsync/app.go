@@ -33,6 +33,8 @@ type app struct {
 	logLevel        string
 	secretKeyFile   string
 
+	stays bool // the process stays up: what it is connected to may go away and come back
+
 	log *slog.Logger
 	ctx context.Context //nolint:containedctx // for log lines written by callbacks
 }
@@ -140,7 +142,7 @@ const natsPatience = 5 * time.Second
 
 // openNATS connects to the broker. The caller closes the connection.
 func (a *app) openNATS(ctx context.Context) (*nats.Conn, error) {
-	return event.Connect(ctx, event.ConnectOptions{URL: a.natsURL, CredsFile: a.natsCreds, Name: "imapsync", Timeout: natsPatience})
+	return event.Connect(ctx, event.ConnectOptions{URL: a.natsURL, CredsFile: a.natsCreds, Name: "imapsync", Timeout: natsPatience, Forever: a.stays, Logger: a.log})
 }
 
 // box seals and opens stored credentials. Its key is read when it is needed.

@@ -25,6 +25,7 @@ type runFlags struct {
 	deadline  time.Duration
 	repeat    time.Duration
 	span      time.Duration // --for
+	watch     watchFlags
 	output    string
 	options   mailsync.Options
 	limits    event.Limits
@@ -39,9 +40,9 @@ func newRun(a *app) *cobra.Command {
 			"named with --provider whether due or not. SIGTERM finishes the chunk in hand, commits it\n" +
 			"and ends within 10 s. Killing it any other way loses and doubles nothing.\n\n" + exitCodesHelp,
 		Example: "  imapsync run\n  imapsync run --provider support --drain\n  imapsync run --shard 0/4 --deadline 50s\n" +
-			"  imapsync run --repeat 15s --for 55s",
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
+			"  imapsync run --repeat 15s --for 55s\n  imapsync run --watch",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&f.providers, "provider", nil, "take only this provider, by name or id (repeatable)")
@@ -52,6 +53,7 @@ func newRun(a *app) *cobra.Command {
 	fs.DurationVar(&f.deadline, "deadline", 0, "begin nothing new after this time (0: no deadline)")
 	fs.DurationVar(&f.repeat, "repeat", 0, "pass again this long after the last pass began, connections kept (0: once)")
 	fs.DurationVar(&f.span, "for", 0, "with --repeat: begin nothing new after this time")
+	f.watch.add(fs)
 	fs.StringVar(&f.failOn, "fail-on", "all", "all: exit 75 when every provider failed; any: exit 1 when one failed")
 	fs.Int64Var(&f.options.MaxMessageBytes, "max-message-bytes", mailsync.DefaultMaxMessageBytes, "larger messages go out as headers only")
 	fs.Int64Var(&f.options.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
@@ -91,6 +93,9 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 	if f.span < 0 || (f.span > 0) != (f.repeat > 0) {
 		wrong("--repeat and --for go together, e.g. --repeat 15s --for 55s; to stay up use --watch")
 	}
+	if err := f.watch.check(f); err != nil {
+		problems = append(problems, err)
+	}
 	if f.options.MaxMessageBytes < 1 || f.options.MaxInFlightBytes < 1 {
 		wrong("--max-message-bytes and --max-in-flight-bytes: at least 1")
 	}
@@ -121,11 +126,15 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		return err
 	}
 	started := time.Now()
+	a.stays = f.watch.on
 	j, err := a.openJob(ctx, f.options)
 	if err != nil {
 		return err
 	}
 	defer j.close()
+	if f.watch.on {
+		return a.watch(ctx, j, f, shardIndex, shardCount)
+	}
 	refs, err := a.runRefs(ctx, j.store, f, shardIndex, shardCount)
 	if err != nil {
 		return err

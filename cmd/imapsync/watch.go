@@ -1,0 +1,77 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"imapsync/db"
+	mailsync "imapsync/sync"
+)
+
+// watchFlags are those of `imapsync run --watch`.
+type watchFlags struct {
+	on       bool
+	interval time.Duration
+	poll     time.Duration
+	max      int
+}
+
+func (w *watchFlags) add(fs *pflag.FlagSet) {
+	fs.BoolVar(&w.on, "watch", false, "stay up and pass over a provider whenever mail comes")
+	fs.DurationVar(&w.interval, "watch-interval", mailsync.DefaultWatchInterval, "with --watch: a pass though no mail was told of")
+	fs.DurationVar(&w.poll, "poll-interval", mailsync.DefaultWatchPoll, "with --watch: the same where the server has no IDLE, or one that fails")
+	fs.IntVar(&w.max, "max-watched", mailsync.DefaultMaxWatched, "with --watch: providers that this process watches")
+}
+
+func (w *watchFlags) check(f *runFlags) error {
+	switch {
+	case w.on && (f.repeat > 0 || f.options.Drain || f.deadline > 0):
+		return errors.New("--watch goes with none of --repeat, --drain and --deadline")
+	case w.interval < time.Second || w.poll < time.Second:
+		return errors.New("--watch-interval and --poll-interval: at least 1s")
+	case w.max < 1 || w.max > 12_000:
+		return errors.New("--max-watched: 1 to 12000, each takes one of the locks that the Postgres server has room for")
+	}
+	return nil
+}
+
+// watchedBytes is what one connection at rest takes in memory.
+const watchedBytes = 192 << 10
+
+// watch runs `imapsync run --watch` until it is told to end.
+func (a *app) watch(ctx context.Context, j *job, f *runFlags, shardIndex, shardCount int) error {
+	started := time.Now()
+	opts := mailsync.WatchOptions{
+		Filter:   db.DueFilter{Tenant: f.tenant, ShardIndex: shardIndex, ShardCount: shardCount},
+		Interval: f.watch.interval, Poll: f.watch.poll, MaxAccounts: f.watch.max,
+	}
+	for _, name := range f.providers {
+		p, err := j.store.FindProvider(ctx, name, f.tenant)
+		if err != nil {
+			return findError(err)
+		}
+		opts.Only = append(opts.Only, db.Ref{Tenant: p.Tenant, ID: p.ID})
+	}
+	boundMemory(cmp.Or(f.options.MaxInFlightBytes, mailsync.DefaultMaxInFlightBytes) + int64(f.watch.max)*watchedBytes)
+	if err := j.openPublisher(ctx, a, f.limits); err != nil {
+		return err
+	}
+	stop, work, cancel := twoEnds(ctx, 0)
+	defer cancel()
+	show := newRunDisplay(a, f.output)
+	show.quiet = true
+	j.runner.Log, j.runner.Stop = show.log, stop
+	j.runner.OnProgress, j.runner.OnResult = show.progress, show.result
+	show.log.Info("watch_start", "interval_ms", opts.Interval.Milliseconds(), "poll_ms", opts.Poll.Milliseconds(), "max_watched", opts.MaxAccounts)
+	summary, err := j.runner.Watch(work, opts)
+	show.summary(summary, time.Since(started))
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"imapsync/internal/devenv"
+)
+
+// count counts the rows of the ledger with an outcome.
+func (g *ground) count(outcome string) (n int) {
+	g.t.Helper()
+	g.must(g.pool.QueryRowContext(g.t.Context(), `SELECT count(*) FROM imap_messages WHERE outcome = $1`, outcome).Scan(&n))
+	return n
+}
+
+func (g *ground) soon(patience time.Duration, what string, ok func() bool) time.Duration {
+	g.t.Helper()
+	began := time.Now()
+	for !ok() {
+		if time.Since(began) > patience {
+			g.t.Fatalf("not within %s: %s", patience, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+func newWatchGround(t *testing.T) *ground {
+	t.Helper()
+	return newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATS(t).URL())
+}
+
+func TestFailure06_KilledReplicaIsTakenOver(t *testing.T) {
+	g := newWatchGround(t)
+	const n = 4
+	for i := range n {
+		g.mailbox(fmt.Sprintf("u%d", i), nil, g.tls()...)
+	}
+	watch := []string{"run", "--watch", "--watch-interval", "1h", "--log-format", "json"}
+	first := g.start(watch...)
+	for i := range n {
+		g.deliver(fmt.Sprintf("u%d", i), "INBOX", 1, "")
+	}
+	g.soon(30*time.Second, "the first serves all", func() bool { return g.count("published") == n })
+	second := g.start(watch...)
+	time.Sleep(time.Second)
+	first.signal(syscall.SIGKILL)
+	for i := range n {
+		g.deliver(fmt.Sprintf("u%d", i), "INBOX", 1, "")
+	}
+	took := g.soon(30*time.Second, "the second takes over", func() bool { return g.count("published") == 2*n })
+	t.Logf("taken over after %s", took)
+	if doubled := g.count("duplicate"); doubled != 0 {
+		t.Errorf("%d duplicates", doubled)
+	}
+	began := time.Now()
+	second.signal(syscall.SIGTERM)
+	if code, output := second.wait(); code != exitOK || time.Since(began) > 10*time.Second {
+		t.Errorf("SIGTERM: exit %d after %s\n%s", code, time.Since(began), output)
+	}
+}
+
+func TestFailure06_TwoCronJobsAtOnce(t *testing.T) {
+	g := newWatchGround(t)
+	g.mailbox("a", []string{"Other"}, g.tls()...)
+	g.mailbox("b", nil, g.tls()...)
+	const times = 20
+	for range times {
+		g.deliver("a", "INBOX", 3, "")
+		g.deliver("a", "Other", 2, "")
+		g.deliver("b", "INBOX", 3, "")
+		var wg sync.WaitGroup
+		for _, p := range []*process{g.start("run"), g.start("run")} {
+			wg.Go(func() {
+				if code, output := p.wait(); code != exitOK {
+					t.Errorf("exit %d\n%s", code, output)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	g.run(exitOK, "run")
+	if published, duplicates := g.count("published"), g.count("duplicate"); published != 8*times || duplicates != 0 {
+		t.Errorf("%d published and %d duplicates, want %d and none", published, duplicates, 8*times)
+	}
+}
+
+func TestWatchSurvivesPostgresAndNATS(t *testing.T) {
+	pg := devenv.TestPostgres(t, migrateAll)
+	nats := devenv.TestNATS(t)
+	g := newGround(t, pg, nats.URL())
+	g.mailbox("u", nil, g.tls()...)
+	p := g.start("run", "--watch", "--watch-interval", "1s", "--poll-interval", "1s")
+	g.deliver("u", "INBOX", 1, "")
+	g.soon(30*time.Second, "the first mail", func() bool { return g.count("published") == 1 })
+	g.must(nats.Stop())
+	g.deliver("u", "INBOX", 1, "")
+	time.Sleep(3 * time.Second)
+	g.must(nats.Start(t.Context()))
+	g.soon(30*time.Second, "the mail that NATS was away for", func() bool { return g.count("published") == 2 })
+
+	// Postgres ends every connection of ours, that of the locks among them.
+	u, err := url.Parse(pg)
+	g.must(err)
+	_, err = g.pool.ExecContext(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE datname = $1 AND application_name = 'imapsync' AND pid <> pg_backend_pid()`, strings.TrimPrefix(u.Path, "/"))
+	g.must(err)
+	g.deliver("u", "INBOX", 1, "")
+	g.soon(30*time.Second, "the mail after Postgres came back", func() bool { return g.count("published") == 3 })
+	p.signal(syscall.SIGTERM)
+	if code, output := p.wait(); code != exitOK {
+		t.Errorf("exit %d\n%s", code, output)
+	}
+}
