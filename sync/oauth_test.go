@@ -102,6 +102,23 @@ func TestFailure03_RotatedRefreshToken(t *testing.T) {
 	}
 }
 
+// A connection that is kept between passes does not keep a token from being
+// renewed.
+func TestFailure03_KeptConnection(t *testing.T) {
+	h, o, _, p, v := oauthHouse(t)
+	h.runner.Options.Keep = true
+	t.Cleanup(h.runner.CloseSessions)
+	ref := db.Ref{Tenant: p.Tenant, ID: p.ID}
+	for n, end := range []time.Duration{time.Hour, oauth.Early - time.Second, time.Hour} {
+		h.ok(p)
+		v.tokens.Expiry = time.Now().Add(end)
+		must(t, h.store.PutTokens(t.Context(), ref, db.Fence{}, db.TokenTimes{Expiry: v.tokens.Expiry, RefreshedAt: time.Now()}))
+		if got, want := o.Asked("refresh_token"), []int{1, 1, 2}[n]; got != want {
+			t.Errorf("pass %d: asked for %d tokens, want %d", n, got, want)
+		}
+	}
+}
+
 // Row 10: only what certainly speaks of the credentials counts.
 func TestFailure10_TokensAreRefused(t *testing.T) {
 	h, o, _, p, v := oauthHouse(t)

@@ -15,6 +15,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/oauth"
 )
 
 // pass is one pass over one provider, under its lock.
@@ -85,7 +86,12 @@ func (ps *pass) release() {
 // connect takes the connection that the last pass left, if it still lives, or
 // makes one.
 func (ps *pass) connect(ctx context.Context) error {
-	if s := ps.runner.sessions.take(ps.provider); s != nil {
+	s := ps.runner.sessions.take(ps.provider)
+	if s != nil && ps.tokenDue() {
+		s.Close()
+		s = nil
+	}
+	if s != nil {
 		err := s.resume(ctx)
 		if err == nil {
 			ps.session = s
@@ -113,6 +119,14 @@ func (ps *pass) connect(ctx context.Context) error {
 	ps.log.Debug("connect", "host", ps.provider.Host, "port", ps.provider.Port, "tls", ps.provider.TLS,
 		"duration_ms", time.Since(started).Milliseconds())
 	return nil
+}
+
+// tokenDue reports whether the token that the provider logged in with is to be
+// renewed. A connection that is kept would outlive it, and with it the refresh
+// token, which dies unused.
+func (ps *pass) tokenDue() bool {
+	end := ps.provider.TokenExpiresAt
+	return ps.provider.AuthType == db.AuthOAuth2 && end != nil && time.Until(*end) <= oauth.Early
 }
 
 // allFolders serves every folder that has something new: INBOX first, then the
