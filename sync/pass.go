@@ -190,7 +190,7 @@ func (ps *pass) allFolders(ctx context.Context) (taken int, err error) {
 		}
 	}
 	ps.partial = len(errs) > 0 && len(errs) < len(found)+len(failed)
-	return taken, errors.Join(errs...)
+	return taken, joinFolders(errs)
 }
 
 // maxLostFolders is how many folders may cost the connection when they are
@@ -259,6 +259,17 @@ func (ps *pass) folderErrors(failed map[string]error) []error {
 	}
 	slices.SortFunc(errs, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
 	return errs
+}
+
+// maxNamed is how many of the folders that failed the error of a pass names;
+// the log has them all.
+const maxNamed = 10
+
+func joinFolders(errs []error) error {
+	if more := len(errs) - maxNamed; more > 0 {
+		errs = append(slices.Clip(errs[:maxNamed]), fmt.Errorf("and %d more folders", more))
+	}
+	return errors.Join(errs...)
 }
 
 func (ps *pass) folderFailed(name string, err error) error {
