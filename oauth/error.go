@@ -47,7 +47,7 @@ func wrong(code string, err error) error { return &Error{Kind: Wrong, Code: code
 
 // later are the codes by which servers ask for patience (RFC 6749 section
 // 4.1.2.1, RFC 8628 section 3.5).
-var later = map[string]bool{"temporarily_unavailable": true, "server_error": true, "slow_down": true} //nolint:gochecknoglobals // a table
+var later = map[string]bool{"temporarily_unavailable": true, "server_error": true, "slow_down": true}
 
 // classify makes an Error of what x/oauth2 returned. Of a server's words only
 // error and error_description are kept, without what secrets they may echo.

@@ -27,8 +27,8 @@ const day = 24 * time.Hour
 // asked for offline access by a consent screen. Microsoft leaves the port of a
 // redirect to "localhost" open, and that of 127.0.0.1 does not; its
 // application-only tokens go by ".default".
-var presets = map[string]preset{ //nolint:gochecknoglobals // a table, never written
-	"google": {
+var presets = map[string]preset{
+	"google": { //nolint:gosec // addresses, no credentials
 		authorizeURL: "https://accounts.google.com/o/oauth2/v2/auth",
 		tokenURL:     "https://oauth2.googleapis.com/token",
 		scopes:       map[Flow]string{Code: "https://mail.google.com/", ServiceAccount: "https://mail.google.com/"},
@@ -38,12 +38,12 @@ var presets = map[string]preset{ //nolint:gochecknoglobals // a table, never wri
 		sliding:      180 * day, slidingRule: "Google ends a refresh token that was not used for six months",
 		testing: "while the app's publishing status is Testing, Google ends it seven days after it was granted",
 	},
-	"microsoft": {
+	"microsoft": { //nolint:gosec // addresses, no credentials
 		authorizeURL: "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/authorize",
 		tokenURL:     "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token",
 		deviceURL:    "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/devicecode",
 		tenant:       "organizations",
-		scopes: map[Flow]string{
+		scopes: map[Flow]string{ //nolint:gosec // names of permissions
 			Code:              "https://outlook.office.com/IMAP.AccessAsUser.All offline_access",
 			Device:            "https://outlook.office.com/IMAP.AccessAsUser.All offline_access",
 			ClientCredentials: "https://outlook.office365.com/.default",

@@ -75,7 +75,7 @@ func (s *script) signIn(args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "imapsync", args[2:]...) //nolint:gosec // the program under test
+	cmd := exec.CommandContext(ctx, "imapsync", args[2:]...)
 	cmd.Dir = s.Getenv("WORK")
 	for _, name := range []string{"PATH", "HOME", "DATABASE_URL", "NATS_URL", "IMAPSYNC_SECRET_KEY_FILE", "IMAPSYNC_LOG_LEVEL"} {
 		cmd.Env = append(cmd.Env, name+"="+s.Getenv(name))

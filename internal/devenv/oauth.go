@@ -227,7 +227,7 @@ func (o *OAuth) authorize(w http.ResponseWriter, r *http.Request) {
 		answer.Set("code", code)
 	}
 	back.RawQuery = answer.Encode()
-	http.Redirect(w, r, back.String(), http.StatusFound)
+	http.Redirect(w, r, back.String(), http.StatusFound) //nolint:gosec // to this machine only, as checked above
 }
 
 func (o *OAuth) device(w http.ResponseWriter, r *http.Request) {
@@ -307,7 +307,7 @@ func (o *OAuth) give(w http.ResponseWriter, g *oauthGrant) {
 // judge decides on a request of a token; a nil grant is a refusal. The caller
 // holds mu.
 func (o *OAuth) judge(r *http.Request, grant string) (g *oauthGrant, code, description string) {
-	const jwtBearer, deviceCode = "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:device_code"
+	const jwtBearer, deviceCode = "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:device_code" //nolint:gosec // names of grants
 	id, secret, inHeader := r.BasicAuth()
 	if !inHeader {
 		id, secret = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
