@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -162,6 +163,7 @@ func (f *folderPass) look(messages []*message) error {
 	if err != nil {
 		return err
 	}
+	var missing []*message
 	for _, m := range messages {
 		l, ok := found[m.uid]
 		if !ok {
@@ -169,20 +171,32 @@ func (f *folderPass) look(messages []*message) error {
 				return err
 			}
 		}
-		switch {
-		case ok:
-			m.listed = l
-			m.headerOnly = m.released || l.size > f.maxMessageBytes()
-		default:
-			still, err := f.session.searchRange(m.uid, m.uid, nil)
-			if err != nil {
-				return err
-			}
-			if len(still) == 0 {
-				m.expunged = true
-				continue
-			}
+		if !ok {
+			missing = append(missing, m)
+			continue
+		}
+		m.listed = l
+		m.headerOnly = m.released || l.size > f.maxMessageBytes()
+	}
+	return f.expunged(missing)
+}
+
+// expunged searches once more for messages that the server did not give, and
+// parts those that are gone from those that it still lists.
+func (f *folderPass) expunged(missing []*message) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	compare := func(a, b *message) int { return cmp.Compare(a.uid, b.uid) }
+	still, err := f.session.searchRange(slices.MinFunc(missing, compare).uid, slices.MaxFunc(missing, compare).uid, nil)
+	if err != nil {
+		return err
+	}
+	for _, m := range missing {
+		if slices.Contains(still, m.uid) {
 			m.fail("fetch", "not_returned", errors.New("the server lists the message and does not give it"))
+		} else {
+			m.expunged = true
 		}
 	}
 	return nil
