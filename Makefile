@@ -12,7 +12,7 @@ TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod examples/go.mod examples/*/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo dev test crash lint vuln fmt fuzz bench bench-peers corpus image clean
+.PHONY: help deps build demo dev test quirks crash lint vuln fmt fuzz bench bench-peers corpus image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,9 @@ dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
 test: deps ## all tests, with the race detector, against real servers
 	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race ./...
 	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && $(GO) test ./...) || exit 1; done
+
+quirks: deps ## what servers do wrong, and what a pass makes of it (docs/quirks.md)
+	IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./sync -run FailureQuirks -v -count 1
 
 crash: deps ## kill -9 runs, broker and database for ROUNDS (50), then count (SEED=n repeats)
 	$(GO) run ./cmd/crash -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
