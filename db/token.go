@@ -87,8 +87,8 @@ func (s *Store) PutTokens(ctx context.Context, ref Ref, fence Fence, times Token
 			return fmt.Errorf("write token times: %w", err)
 		}
 		_, err = tx.ExecContext(ctx, `
-			UPDATE imap_email_provider_config SET token_expires_at = $3
-			WHERE tenant = $1 AND email_provider_id = $2`, ref.Tenant, ref.ID, times.Expiry)
+			UPDATE imap_email_provider_config SET token_expires_at = $3, updated_at = coalesce($4, updated_at)
+			WHERE tenant = $1 AND email_provider_id = $2`, ref.Tenant, ref.ID, times.Expiry, times.AuthorisedAt)
 		if err != nil {
 			return fmt.Errorf("mirror token expiry: %w", err)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -15,83 +16,110 @@ import (
 	"imapsync/secret"
 )
 
+// tokenHouse is a provider with tokens, and runs of it one after another.
+type tokenHouse struct {
+	t     *testing.T
+	store *db.Store
+	locks *db.Locks
+	c     *credentials
+	p     *db.Provider
+}
+
+func newTokenHouse(t *testing.T, databaseURL string) *tokenHouse {
+	t.Helper()
+	h := &tokenHouse{t: t, p: &db.Provider{
+		Tenant: db.DefaultTenant, ID: uuid.NewString(), Name: "a", Mailbox: "a@example.com", Status: db.StatusConfiguring,
+		Host: "imap.example.com", Port: 993, TLS: db.TLSImplicit, AuthType: db.AuthOAuth2, Username: "a", MaxEmailsPerSync: 1,
+		Start: "all", CreatedAt: time.Now(),
+	}}
+	var err error
+	h.store, err = db.Open(t.Context(), db.Options{URL: databaseURL})
+	h.must(err)
+	t.Cleanup(func() { h.store.Close() })
+	key, err := secret.GenerateKey()
+	h.must(err)
+	keyFile := filepath.Join(t.TempDir(), "key")
+	h.must(os.WriteFile(keyFile, []byte(key.Reveal()+"\n"), 0o600))
+	h.c, err = (&app{secretKeyFile: keyFile}).credentials(h.store)
+	h.must(err)
+	h.must(h.store.AddProvider(t.Context(), h.p, nil, audit(h.p, "provider_created", nil)))
+	h.locks, err = h.store.OpenLocks(t.Context())
+	h.must(err)
+	t.Cleanup(h.locks.Close)
+	return h
+}
+
+func (h *tokenHouse) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// run begins a run: what it loads is what is stored then.
+func (h *tokenHouse) run() *keptTokens {
+	h.t.Helper()
+	lock, ok, err := h.locks.TryLock(h.t.Context(), h.p.Tenant, h.p.ID, uuid.NewString(), time.Now())
+	h.must(err)
+	if !ok {
+		h.t.Fatal("the lock is busy")
+	}
+	lock.Unlock() // the fence is what counts here
+	k := &keptTokens{credentials: h.c, provider: h.p, fence: lock.Fence}
+	_, err = k.load(h.t.Context())
+	h.must(err)
+	return k
+}
+
+// stored is the refresh token in force.
+func (h *tokenHouse) stored() string {
+	h.t.Helper()
+	value, _, err := h.store.OpenSecretVersion(h.t.Context(), h.c.box, h.p.Tenant, db.RefreshTokenName(h.p.ID))
+	h.must(err)
+	return value.Reveal()
+}
+
+func tokensWith(refresh string) oauth.Tokens {
+	return oauth.Tokens{Access: secret.New("access " + refresh), Refresh: secret.New(refresh), Expiry: time.Now().Add(time.Hour)}
+}
+
 // Row 3, under fire: a run that was overtaken while it renewed a token holds
 // the only one that still works. It is stored, and the run ends; but it never
 // goes over a newer one.
 func TestFailure03_OvertakenWhileRenewing(t *testing.T) {
-	ctx := t.Context()
-	store, err := db.Open(ctx, db.Options{URL: devenv.TestPostgres(t, migrateAll)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	key, err := secret.GenerateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyFile := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(keyFile, []byte(key.Reveal()+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := (&app{secretKeyFile: keyFile}).credentials(store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &db.Provider{
-		Tenant: db.DefaultTenant, ID: uuid.NewString(), Name: "a", Mailbox: "a@example.com", Status: db.StatusConfiguring,
-		Host: "imap.example.com", Port: 993, TLS: db.TLSImplicit, AuthType: db.AuthOAuth2, Username: "a", MaxEmailsPerSync: 1,
-		Start: "all", CreatedAt: time.Now(),
-	}
-	if err := store.AddProvider(ctx, p, nil, audit(p, "provider_created", nil)); err != nil {
-		t.Fatal(err)
-	}
-	locks, err := store.OpenLocks(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(locks.Close)
-	run := func() *keptTokens {
-		lock, ok, err := locks.TryLock(ctx, p.Tenant, p.ID, uuid.NewString(), time.Now())
-		if err != nil || !ok {
-			t.Fatal(ok, err)
-		}
-		lock.Unlock() // the fence is what counts here
-		k := &keptTokens{credentials: c, provider: p, fence: lock.Fence}
-		if _, err := k.load(ctx); err != nil {
-			t.Fatal(err)
-		}
-		return k
-	}
-	tokens := func(refresh string) oauth.Tokens {
-		return oauth.Tokens{Access: secret.New("access " + refresh), Refresh: secret.New(refresh), Expiry: time.Now().Add(time.Hour)}
-	}
-	stored := func() string {
-		value, _, err := store.OpenSecretVersion(ctx, c.box, p.Tenant, db.RefreshTokenName(p.ID))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return value.Reveal()
-	}
-
-	slow, fast := run(), run()
-	if err := slow.save(ctx, tokens("one")); !errors.Is(err, db.ErrFenced) {
+	h := newTokenHouse(t, devenv.TestPostgres(t, migrateAll))
+	slow, fast := h.run(), h.run()
+	if err := slow.save(t.Context(), tokensWith("one")); !errors.Is(err, db.ErrFenced) {
 		t.Errorf("the run that was overtaken: %v, want ErrFenced", err)
 	}
-	if got := stored(); got != "one" {
+	if got := h.stored(); got != "one" {
 		t.Errorf("stored %q: the token of the run that was overtaken is lost", got)
 	}
-	if err := fast.save(ctx, tokens("two")); err == nil {
+	if err := fast.save(t.Context(), tokensWith("two")); err == nil {
 		t.Error("two runs stored the same version")
 	}
 
-	slow, fast = run(), run()
-	if err := fast.save(ctx, tokens("three")); err != nil {
-		t.Fatal(err)
-	}
-	if err := slow.save(ctx, tokens("four")); !errors.Is(err, db.ErrFenced) {
+	slow, fast = h.run(), h.run()
+	h.must(fast.save(t.Context(), tokensWith("three")))
+	if err := slow.save(t.Context(), tokensWith("four")); !errors.Is(err, db.ErrFenced) {
 		t.Errorf("the run that was overtaken: %v, want ErrFenced", err)
 	}
-	if got := stored(); got != "three" {
+	if got := h.stored(); got != "three" {
 		t.Errorf("stored %q over the newer one", got)
+	}
+}
+
+// Row 3: Postgres restarts while the new token is on its way.
+func TestFailure03_PostgresRestartsWhileRenewing(t *testing.T) {
+	pg, url := devenv.TestPostgresServer(t, migrateAll)
+	h := newTokenHouse(t, url)
+	k := h.run()
+	h.must(pg.Stop())
+	started := make(chan error, 1)
+	time.AfterFunc(1500*time.Millisecond, func() { started <- pg.Start(context.WithoutCancel(t.Context())) })
+	h.must(k.save(t.Context(), tokensWith("one")))
+	h.must(<-started)
+	if got := h.stored(); got != "one" {
+		t.Errorf("stored %q: the token is lost", got)
 	}
 }
