@@ -59,6 +59,7 @@ func newRun(a *app) *cobra.Command {
 	fs.Int64Var(&f.options.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
 	fs.Int64Var(&f.limits.AttachmentBytes, "max-attachment-bytes", 10<<20, "largest attachment kept")
 	fs.Int64Var(&f.limits.AttachmentTotalBytes, "max-attachments-total-bytes", 25<<20, "attachments kept of one message, together")
+	fs.Int64Var(&f.limits.RawMIMEBytes, "max-raw-mime-bytes", 50<<20, "largest mail kept as it came, beside its attachments")
 	fs.IntVar(&f.limits.AttachmentCount, "max-attachments", 25, "attachments kept of one message")
 	fs.DurationVar(&f.options.Timeouts.Connect, "connect-timeout", 0, "TCP and TLS handshake (0: the provider's, else 10s)")
 	fs.DurationVar(&f.options.Timeouts.Command, "command-timeout", 0, "silence of a server while it works (0: the provider's, else 30s)")
@@ -99,8 +100,8 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 	if f.options.MaxMessageBytes < 1 || f.options.MaxInFlightBytes < 1 {
 		wrong("--max-message-bytes and --max-in-flight-bytes: at least 1")
 	}
-	if f.limits.AttachmentBytes < 1 || f.limits.AttachmentTotalBytes < 1 || f.limits.AttachmentCount < 1 {
-		wrong("--max-attachment-bytes, --max-attachments-total-bytes and --max-attachments: at least 1")
+	if f.limits.AttachmentBytes < 1 || f.limits.AttachmentTotalBytes < 1 || f.limits.RawMIMEBytes < 1 || f.limits.AttachmentCount < 1 {
+		wrong("--max-attachment-bytes, --max-attachments-total-bytes, --max-raw-mime-bytes and --max-attachments: at least 1")
 	}
 	if f.shard != "" {
 		index, count, ok := strings.Cut(f.shard, "/")
