@@ -121,7 +121,7 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 		for i, uid := range batch {
 			messages[i] = &message{listed: listed{uid: uid}}
 		}
-		if err := f.handleBatch(ctx, messages); err != nil {
+		if err := f.handleBatch(ctx, messages, nil); err != nil {
 			return errors.Join(err, f.landed(ctx))
 		}
 		if rate > 0 {
@@ -175,7 +175,7 @@ func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
 				messages = append(messages, &message{listed: listed{uid: m.UID}, again: true})
 			}
 		}
-		if err := f.handleBatch(ctx, messages); err != nil {
+		if err := f.handleBatch(ctx, messages, nil); err != nil {
 			return found, errors.Join(fmt.Errorf("folder %q: %w", folder, err), f.landed(ctx))
 		}
 		for _, m := range messages {

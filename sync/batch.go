@@ -28,15 +28,19 @@ func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
 		}
 	}
 	uids = wanted(uids, f.state, f.handled)
-	for batch := range slices.Chunk(uids, batchUIDs) {
+	var messages []*message
+	for len(uids) > 0 {
 		if f.runner.stopping() || f.quotaUsed() {
 			return nil
 		}
-		messages := make([]*message, len(batch))
-		for i, uid := range batch {
-			messages[i] = &message{listed: listed{uid: uid}}
+		batch := uids[:min(len(uids), batchUIDs)]
+		uids = uids[len(batch):]
+		if messages == nil {
+			messages = newMessages(batch)
 		}
-		err := f.handleBatch(ctx, messages)
+		next := newMessages(uids[:min(len(uids), batchUIDs)])
+		err := f.handleBatch(ctx, messages, next)
+		messages = next
 		if err != nil && (f.connectionDied(ctx, err) || f.refused(ctx, err)) {
 			err = f.bisect(ctx, wanted(batch, f.state, f.handled), err)
 		}
@@ -45,6 +49,14 @@ func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
 		}
 	}
 	return nil
+}
+
+func newMessages(uids []uint32) []*message {
+	messages := make([]*message, len(uids))
+	for i, uid := range uids {
+		messages[i] = &message{listed: listed{uid: uid}}
+	}
+	return messages
 }
 
 // connectionDied reports whether err may be the doing of a message: the
@@ -92,7 +104,7 @@ const maxRefused = 3
 // the server is there again for a new one, or the server refuses to give it,
 // the message goes to quarantine.
 func (f *folderPass) handleAlone(ctx context.Context, m *message) error {
-	err := f.handleBatch(ctx, []*message{m})
+	err := f.handleBatch(ctx, []*message{m}, nil)
 	switch {
 	case err == nil:
 		f.refusals = 0
@@ -133,28 +145,33 @@ func (f *folderPass) reopen(ctx context.Context) error {
 }
 
 // handleBatch writes down which UIDs are about to be handled, so that being
-// killed by one of them counts, and then takes them through.
-func (f *folderPass) handleBatch(ctx context.Context, messages []*message) error {
-	next := *f.state
-	next.InFlight = nil
+// killed by one of them counts, and then takes them through. While the last of
+// them are published it asks for the sizes of those that come next.
+func (f *folderPass) handleBatch(ctx context.Context, messages, next []*message) error {
+	state := *f.state
+	state.InFlight = nil
 	for _, m := range messages {
 		for range m.killed + 1 {
-			next.InFlight = append(next.InFlight, int64(m.uid))
+			state.InFlight = append(state.InFlight, int64(m.uid))
 		}
 	}
-	if err := f.runner.Store.SetFolder(ctx, f.fence, &next); err != nil {
+	if err := f.runner.Store.SetFolder(ctx, f.fence, &state); err != nil {
 		return err
 	}
-	f.state = &next
+	f.state = &state
 	if err := f.look(messages); err != nil {
 		return err
 	}
-	return f.pipeline(ctx, messages)
+	return f.pipeline(ctx, messages, next)
 }
 
 // look asks for sizes and dates. What the server leaves out is looked for a
-// second time, by itself; what is gone then was expunged.
+// second time, by itself; what is gone then was expunged. Messages that were
+// looked at already are left alone.
 func (f *folderPass) look(messages []*message) error {
+	if !slices.ContainsFunc(messages, func(m *message) bool { return !m.looked }) {
+		return nil
+	}
 	uids := make([]uint32, len(messages))
 	for i, m := range messages {
 		uids[i] = m.uid
@@ -178,7 +195,13 @@ func (f *folderPass) look(messages []*message) error {
 		m.listed = l
 		m.headerOnly = m.released || l.size > f.maxMessageBytes()
 	}
-	return f.expunged(missing)
+	if err := f.expunged(missing); err != nil {
+		return err
+	}
+	for _, m := range messages {
+		m.looked = true
+	}
+	return nil
 }
 
 // expunged searches once more for messages that the server did not give, and

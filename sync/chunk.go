@@ -30,8 +30,9 @@ type chunk struct {
 // pipeline takes messages through three stages that overlap: the first fetches
 // a chunk, the second parses and publishes the one before, the third waits for
 // the acknowledgements of the one before that and commits it. The order of
-// chunks is kept, so the cursor only moves over what is final.
-func (f *folderPass) pipeline(ctx context.Context, messages []*message) error {
+// chunks is kept, so the cursor only moves over what is final. Meanwhile the
+// server is asked about the messages that come next.
+func (f *folderPass) pipeline(ctx context.Context, messages, next []*message) error {
 	g, ctx := errgroup.WithContext(ctx)
 	fetched, published := make(chan *chunk), make(chan *chunk)
 	var held atomic.Int64 // of the in-flight budget
@@ -39,7 +40,9 @@ func (f *folderPass) pipeline(ctx context.Context, messages []*message) error {
 	var fetchErr error // what was fetched before it is still handled
 	g.Go(func() error {
 		defer close(fetched)
-		fetchErr = f.fetchChunks(ctx, messages, fetched, &held)
+		if fetchErr = f.fetchChunks(ctx, messages, fetched, &held); fetchErr == nil && ctx.Err() == nil && !f.runner.stopping() {
+			_ = f.look(next) // what is wrong will be met again when it is their turn
+		}
 		return nil
 	})
 	g.Go(func() error {
@@ -93,8 +96,11 @@ func (f *folderPass) prepare(ctx context.Context, c *chunk) error {
 	if err := f.lookUp(ctx, c); err != nil {
 		return err
 	}
+	if err := f.storeBlobs(ctx, c); err != nil {
+		return err
+	}
 	for _, m := range c.messages {
-		if m.event != nil && !m.known && m.failure == nil {
+		if m.toPublish() {
 			if err := f.publish(ctx, m); err != nil {
 				return err
 			}
@@ -102,6 +108,29 @@ func (f *folderPass) prepare(ctx context.Context, c *chunk) error {
 		f.giveBack(m)
 	}
 	return nil
+}
+
+// blobWriters is how many messages have their blobs stored at a time: each
+// waits for the broker several times over.
+const blobWriters = 4
+
+// storeBlobs stores what the events of a chunk name, before any of them goes
+// out.
+func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(blobWriters)
+	for _, m := range c.messages {
+		if !m.toPublish() {
+			continue
+		}
+		g.Go(func() error {
+			if err := f.runner.Publisher.StoreBlobs(ctx, m.event, m.parsed, m.raw); err != nil {
+				return fmt.Errorf("uid %d: store blobs: %w", m.uid, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // lookUp finds out what the ledger knows of a chunk's messages: one under the
@@ -145,11 +174,8 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 	return nil
 }
 
-// publish stores the blobs of an event and sends it.
+// publish sends an event, whose blobs are stored.
 func (f *folderPass) publish(ctx context.Context, m *message) error {
-	if err := f.runner.Publisher.StoreBlobs(ctx, m.event, m.parsed, m.raw); err != nil {
-		return fmt.Errorf("uid %d: store blobs: %w", m.uid, err)
-	}
 	ack, err := f.runner.Publisher.Publish(ctx, m.event)
 	switch {
 	case errors.Is(err, event.ErrTooLarge):

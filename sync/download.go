@@ -10,25 +10,46 @@ import (
 // fetchChunks downloads messages and hands them on chunk by chunk. A chunk
 // whose download breaks off is handed on as far as it came.
 func (f *folderPass) fetchChunks(ctx context.Context, messages []*message, out chan<- *chunk, held *atomic.Int64) error {
-	for _, c := range f.cut(messages) {
-		if f.runner.stopping() || f.quotaUsed() {
-			return nil
-		}
-		if err := f.runner.inFlight.Acquire(ctx, c.weight); err != nil {
-			return context.Cause(ctx)
-		}
-		held.Add(c.weight)
-		err := f.fetch(ctx, c)
+	handOn := func(c *chunk) error {
 		select {
 		case out <- c:
+			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if err != nil {
+	}
+	for _, flight := range flights(f.cut(messages)) {
+		if f.runner.stopping() || f.quotaUsed() {
+			return nil
+		}
+		var weight int64
+		for _, c := range flight {
+			weight += c.weight
+		}
+		if err := f.runner.inFlight.Acquire(ctx, weight); err != nil {
+			return context.Cause(ctx)
+		}
+		held.Add(weight)
+		if err := f.fetch(ctx, flight, handOn); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// flights joins small chunks, so that one FETCH asks for several: on a long
+// line each costs a round trip.
+func flights(chunks []*chunk) [][]*chunk {
+	var list [][]*chunk
+	var weight int64
+	for i, c := range chunks {
+		if i == 0 || weight+c.weight > chunkBytes {
+			list, weight = append(list, nil), 0
+		}
+		list[len(list)-1] = append(list[len(list)-1], c)
+		weight += c.weight
+	}
+	return list
 }
 
 // cut parts messages into chunks by number and bytes.
@@ -53,47 +74,79 @@ func (f *folderPass) cut(messages []*message) []*chunk {
 	return chunks
 }
 
-// fetch downloads the bodies of a chunk. Of a message that the server leaves
-// out, or gives without its body, it asks once more by itself.
-func (f *folderPass) fetch(ctx context.Context, c *chunk) error {
-	byUID := map[uint32]*message{}
+// fetch downloads the bodies of chunks by one FETCH and hands on each chunk as
+// soon as it is whole. Of a message that the server leaves out, or gives without
+// its body, it asks once more by itself.
+func (f *folderPass) fetch(ctx context.Context, flight []*chunk, handOn func(*chunk) error) error {
+	missing := map[uint32]*message{}
 	var whole, headers []uint32
-	for _, m := range c.messages {
-		switch {
-		case m.expunged || m.failure != nil:
-		case m.headerOnly:
-			byUID[m.uid], headers = m, append(headers, m.uid)
-		default:
-			byUID[m.uid], whole = m, append(whole, m.uid)
+	for _, c := range flight {
+		for _, m := range c.messages {
+			switch {
+			case m.expunged || m.failure != nil:
+			case m.headerOnly:
+				missing[m.uid], headers = m, append(headers, m.uid)
+			default:
+				missing[m.uid], whole = m, append(whole, m.uid)
+			}
 		}
 	}
-	use := func(uid uint32, raw []byte) { byUID[uid].raw = raw }
-	err := f.fetchAll(whole, headers, use)
-	if err == nil {
+	var stopped error
+	next := func() error {
+		c := flight[0]
+		flight = flight[1:]
 		for _, m := range c.messages {
-			if byUID[m.uid] == nil || len(m.raw) > 0 || m.raw != nil && m.size == 0 {
+			f.bytes.Add(int64(len(m.raw)))
+			c.bytes += int64(len(m.raw))
+			f.judge(m)
+		}
+		return handOn(c)
+	}
+	isMissing := func(m *message) bool { return missing[m.uid] != nil }
+	use := func(uid uint32, raw []byte) {
+		m := missing[uid]
+		if m == nil || stopped != nil {
+			return // given twice: the first may be read by others now
+		}
+		m.raw = raw
+		if len(raw) > 0 || m.size == 0 {
+			delete(missing, uid)
+		}
+		for stopped == nil && len(flight) > 0 && !slices.ContainsFunc(flight[0].messages, isMissing) {
+			stopped = next()
+		}
+	}
+	err := f.fetchAll(whole, headers, use)
+	for err == nil && stopped == nil && len(flight) > 0 {
+		for _, m := range flight[0].messages {
+			if !isMissing(m) {
 				continue
 			}
-			if err = f.fetchAll(only(m, false), only(m, true), use); err != nil {
+			if err = f.fetchAll(only(m, false), only(m, true), func(_ uint32, raw []byte) { m.raw = raw }); err != nil {
 				break
 			}
 			if m.raw == nil {
 				m.fail("fetch", "no_body", errors.New("the server says OK and gives no body"))
 			}
+			delete(missing, m.uid)
+		}
+		if err == nil {
+			stopped = next()
 		}
 	}
-	if err != nil {
+	if stopped != nil {
+		return stopped
+	}
+	if err != nil && len(flight) > 0 {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		c.messages = slices.DeleteFunc(c.messages, func(m *message) bool {
+		flight[0].messages = slices.DeleteFunc(flight[0].messages, func(m *message) bool {
 			return m.raw == nil && !m.expunged && m.failure == nil
 		})
-	}
-	for _, m := range c.messages {
-		f.bytes.Add(int64(len(m.raw)))
-		c.bytes += int64(len(m.raw))
-		f.judge(m)
+		if stopped = next(); stopped != nil {
+			return stopped
+		}
 	}
 	return err
 }

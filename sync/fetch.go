@@ -11,8 +11,8 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 )
 
-// maxUIDsPerCommand keeps command lines short enough for every server.
-const maxUIDsPerCommand = 200
+// maxRangesPerCommand keeps command lines short enough for every server.
+const maxRangesPerCommand = 200
 
 // listed is what the server says of a message before its body is asked for.
 type listed struct {
@@ -88,7 +88,7 @@ func (s *Session) listRange(span imap.UIDSet) ([]uint32, error) {
 // out are not in the answer.
 func (s *Session) fetchSizes(uids []uint32) (map[uint32]listed, error) {
 	found := make(map[uint32]listed, len(uids))
-	for window := range slices.Chunk(uids, maxUIDsPerCommand) {
+	for _, window := range windows(uids) {
 		cmd := s.client.Fetch(uidSet(window), &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true})
 		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 			var l listed
@@ -185,6 +185,27 @@ func (s *Session) readBody(msg *imapclient.FetchMessageData, limit int64) (uid u
 		}
 	}
 	return uid, raw, nil
+}
+
+// windows parts ascending UIDs so that each part is named by few ranges: new
+// mail is mostly numbered without gaps, and then all of it is asked for at once.
+func windows(uids []uint32) [][]uint32 {
+	var parts [][]uint32
+	start, ranges := 0, 0
+	for i, uid := range uids {
+		if i > start && uid == uids[i-1]+1 {
+			continue
+		}
+		if ranges == maxRangesPerCommand {
+			parts = append(parts, uids[start:i])
+			start, ranges = i, 0
+		}
+		ranges++
+	}
+	if start < len(uids) {
+		parts = append(parts, uids[start:])
+	}
+	return parts
 }
 
 func uidSet(uids []uint32) imap.UIDSet {

@@ -18,6 +18,7 @@ type message struct {
 	retry      bool // it comes from the quarantine
 	released   bool // a person let it go out by its headers alone
 	headerOnly bool // too large to be downloaded
+	looked     bool // its size is known, or why not
 	raw        []byte
 	parsed     *parse.Message
 	event      *event.Event
@@ -28,6 +29,9 @@ type message struct {
 	expunged   bool
 	failure    *failure
 }
+
+// toPublish reports whether the message has an event that is to go out.
+func (m *message) toPublish() bool { return m.event != nil && !m.known && m.failure == nil }
 
 // brief is what is remembered of a message once its memory is given back.
 type brief struct {

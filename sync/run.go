@@ -4,7 +4,7 @@
 // A pass is one straight line: run → provider → folder → fetch → parse →
 // publish → commit. Goroutines stand in four places: the bounded fan-out over
 // providers (Runner.Run), the three stages a chunk of messages goes through
-// (folderPass.pipeline), the parsers of one chunk (pass.prepare), and the keeper
+// (folderPass.pipeline), the parsers and the blobs of one chunk (prepare), and the keeper
 // of the lock connection (package db).
 //
 // Invariants: the cursor moves in the transaction that records what became of
