@@ -179,16 +179,16 @@ func (s *Session) alive() bool {
 	}
 }
 
-// logoutPatience is how long a server may take to say goodbye.
+// logoutPatience is how long it may take to say goodbye.
 const logoutPatience = 2 * time.Second
 
-// Close logs out, without waiting long for an answer, and closes the socket.
+// Close logs out, without waiting for an answer, and closes the socket.
 func (s *Session) Close() {
 	if s.alive() && s.client.State() != imap.ConnStateNotAuthenticated {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_ = s.client.Logout().Wait() // whatever it says, the connection ends now
+			s.client.Logout() // said, not waited for: the answer would cost a round trip and change nothing
 		}()
 		select {
 		case <-done:
