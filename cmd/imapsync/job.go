@@ -51,6 +51,9 @@ func (a *app) openJob(ctx context.Context, opts mailsync.Options) (*job, error) 
 // wins.
 func boundMemory(inFlight int64) {
 	const rest = 8 << 20 // what a run needs besides raw mail
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // the limit bounds the heap; below it, collecting is work for nothing
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(cmp.Or(inFlight, mailsync.DefaultMaxInFlightBytes) + rest)
 	}
