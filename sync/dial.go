@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -36,26 +37,36 @@ func secure(ctx context.Context, conn net.Conn, p *db.Provider, timeouts Timeout
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeouts.Connect,
-		transient("tls", errors.New("tls: the server took too long to agree on encryption")))
-	defer cancel()
 	if p.TLS == db.TLSStartTLS {
-		stop := context.AfterFunc(ctx, func() { conn.Close() })
-		err := startTLS(conn)
-		stop()
-		if err != nil {
-			return nil, orEnd(ctx, err)
+		if err := startTLSWithin(ctx, conn, timeouts.Connect); err != nil {
+			return nil, err
 		}
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeouts.Connect, transient("tls_timeout",
+		fmt.Errorf("tls: %s did not agree on encryption within %s: %s", cfg.ServerName, timeouts.Connect, portHint)))
+	defer cancel()
 	tc := tls.Client(conn, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
-		return nil, orEnd(ctx, tlsError(cfg.ServerName, err))
+		return nil, orEnd(ctx, tlsError(p.TLS, cfg.ServerName, err))
 	}
 	w := newWire(tc, lim)
 	if p.TLS == db.TLSStartTLS {
 		w.Greet() // the greeting came in the clear; its capabilities are forgotten
 	}
 	return w, nil
+}
+
+// startTLSWithin is startTLS with a bound.
+func startTLSWithin(ctx context.Context, conn net.Conn, patience time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, transient("starttls_timeout",
+		fmt.Errorf("starttls: no answer within %s: if the server speaks TLS from the start on this port, use --tls implicit", patience)))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if err := startTLS(conn); err != nil {
+		return orEnd(ctx, err)
+	}
+	return nil
 }
 
 // orEnd prefers the reason a context ended to the error that its end caused.

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -202,12 +203,20 @@ func dialError(err error) error {
 	return transient("connect", fmt.Errorf("connect: %w", err))
 }
 
-// tlsError names what is wrong with a certificate and what to do about it.
-func tlsError(host string, err error) error {
+// portHint is what to do when TLS and a port do not fit.
+const portHint = "check --port and --tls: 993 is for implicit, 143 for starttls"
+
+// tlsError names what is wrong with a certificate, or with the handshake, and
+// what to do about it.
+func tlsError(mode db.TLSMode, host string, err error) error {
 	if host == "" {
 		host = "the server"
 	}
 	if e, ok := errors.AsType[x509.HostnameError](err); ok {
+		if c := e.Certificate; c != nil && len(c.DNSNames)+len(c.IPAddresses) == 0 {
+			return config("tls_host", fmt.Errorf("tls: the certificate of %s names no host but in its outdated common name (%s): the server needs one with a subject alternative name",
+				host, c.Subject.CommonName))
+		}
 		return config("tls_host", fmt.Errorf("tls: the certificate is for %s, not for %s: check --host or set --tls-server-name",
 			certNames(e.Certificate), host))
 	}
@@ -226,21 +235,36 @@ func tlsError(host string, err error) error {
 		if e.Cert != nil && e.Cert.Issuer.String() == e.Cert.Subject.String() {
 			return config("tls_self_signed", fmt.Errorf("tls: the certificate of %s is self-signed: give it with --ca-file if you trust it", host))
 		}
-		return config("tls_unknown_ca", fmt.Errorf("tls: the certificate of %s is signed by an unknown authority: give its CA with --ca-file", host))
+		return config("tls_unknown_ca", fmt.Errorf("tls: the certificate of %s is signed by an unknown authority (%s): give its CA with --ca-file, or let the server send its whole chain", host, issuerName(e.Cert)))
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return config("tls_certificate", fmt.Errorf("tls: %w", err))
 	}
 	if e, ok := errors.AsType[tls.RecordHeaderError](err); ok && e.Conn != nil {
+		if mode == db.TLSStartTLS {
+			return config("starttls_injected", errors.New("starttls: something else came where the handshake begins: somebody may be tampering with the connection; refused"))
+		}
 		return config("tls_not_spoken", fmt.Errorf("tls: %s does not speak TLS on this port: use --tls starttls, or port 993", host))
 	}
-	if strings.Contains(err.Error(), "protocol version not supported") {
-		return config("tls_version", fmt.Errorf("tls: %s speaks nothing newer than TLS 1.1", host))
+	// The standard library has no types for these two.
+	text := err.Error()
+	if strings.Contains(text, "protocol version not supported") || strings.Contains(text, "unsupported protocol version") {
+		return config("tls_version", fmt.Errorf("tls: %s speaks nothing newer than TLS 1.1, which is broken: the server must be brought up to date", host))
+	}
+	if strings.Contains(text, "tls: handshake failure") {
+		return config("tls_handshake", fmt.Errorf("tls: %s and we share no cipher: the server must be brought up to date", host))
 	}
 	if hungUp(err) {
-		err = fmt.Errorf("the server closed the connection: %w", err)
+		err = fmt.Errorf("%s closed the connection in the handshake: try again later, or %s: %w", host, portHint, err)
 	}
 	return transient("tls", fmt.Errorf("tls: %w", err))
+}
+
+func issuerName(c *x509.Certificate) string {
+	if c == nil {
+		return "unnamed"
+	}
+	return cmp.Or(c.Issuer.CommonName, c.Issuer.String(), "unnamed")
 }
 
 func certNames(c *x509.Certificate) string {

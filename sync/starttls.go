@@ -29,6 +29,9 @@ func startTLS(conn net.Conn) error {
 	case "* PREAUTH":
 		return config("starttls_preauth", errors.New("starttls: the server skips the login on an unencrypted connection (PREAUTH): refused"))
 	default:
+		if isTLSRecord(greeting) {
+			return config("starttls_tls", errors.New("starttls: the server speaks TLS from the start on this port: use --tls implicit"))
+		}
 		return transient("greeting", fmt.Errorf("greeting: not an IMAP server: %q", greeting))
 	}
 	if _, err := io.WriteString(conn, "S1 STARTTLS\r\n"); err != nil {
@@ -42,7 +45,11 @@ func startTLS(conn net.Conn) error {
 		if strings.HasPrefix(line, "* ") {
 			continue
 		}
-		if strings.ToUpper(firstWords(line, 2)) != "S1 OK" {
+		switch strings.ToUpper(firstWords(line, 2)) {
+		case "S1 OK":
+		case "S1 BAD":
+			return config("starttls_missing", fmt.Errorf("starttls: the server, or somebody on the way to it, does not offer it (%q): use --tls implicit; plaintext is never a fallback", line))
+		default:
 			return config("starttls_refused", fmt.Errorf("starttls: the server refuses it (%q): use --tls implicit; plaintext is never a fallback", line))
 		}
 		if r.Buffered() > 0 {
@@ -53,12 +60,18 @@ func startTLS(conn net.Conn) error {
 	return transient("starttls", errors.New("starttls: no answer in 100 lines"))
 }
 
+// isTLSRecord reports whether bytes begin a record of TLS (RFC 8446 section
+// 5.1): an alert, most likely, about a client that waits for a greeting.
+func isTLSRecord(s string) bool {
+	return len(s) >= 2 && (s[0] == 0x15 || s[0] == 0x16) && s[1] == 3
+}
+
 func plainLine(r *bufio.Reader) (string, error) {
 	line, err := r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		return "", fmt.Errorf("a line of more than %d bytes", maxPlainLine)
 	}
-	if err != nil {
+	if err != nil && !isTLSRecord(string(line)) {
 		return "", err
 	}
 	return strings.TrimRight(string(line), "\r\n"), nil

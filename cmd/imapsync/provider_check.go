@@ -111,7 +111,7 @@ func checkFix(p *db.Provider, class mailsync.Class, code string) string {
 		return "check --username and the password; some servers want an app password, or IMAP switched on in the account"
 	case code == "connect" || code == "dns":
 		return "check --host, --port and the network in between"
-	case code == "greeting" || code == "tls":
+	case code == "greeting":
 		return "check --port and --tls: 993 is for implicit, 143 for starttls"
 	case code == "folder_missing":
 		return "choose others with --folder"
