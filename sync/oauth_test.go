@@ -3,9 +3,12 @@ package sync
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
 
 	"imapsync/db"
 	"imapsync/internal/devenv"
@@ -193,6 +196,56 @@ func TestFailure10_TokensAreRefused(t *testing.T) {
 	}
 	if p.PauseReason != db.PauseAuthFailure {
 		t.Errorf("paused for %q", p.PauseReason)
+	}
+}
+
+// Without SASL-IR the token goes only when the server asks for it (RFC 4959).
+func TestTokenWithoutInitialResponse(t *testing.T) {
+	o := devenv.TestOAuth(t)
+	d := devenv.TestDovecot(t, devenv.DovecotOAuth(o), devenv.DovecotConfig("imap_capability = IMAP4rev1 ID"))
+	must(t, d.AddUser("u", "unused"))
+	p := &db.Provider{Host: d.Host, Port: d.PlainPort, TLS: db.TLSNone, Username: "u", AuthType: db.AuthOAuth2, OAuthPreset: db.PresetCustom}
+	client, err := oauth.New(oauth.Settings{Preset: "custom", Flow: oauth.ClientCredentials, ClientID: o.ClientID,
+		ClientSecret: secret.New(o.ClientSecret), TokenURL: o.URL + "/token"})
+	must(t, err)
+	connect := func() (*Session, error) {
+		return Connect(t.Context(), p, SessionOptions{Credential: Credential{Tokens: client.NewSource((&vault{}).keep())}})
+	}
+	o.Set(func(s *devenv.OAuthSettings) { s.User = "u" })
+	s, err := connect()
+	must(t, err)
+	defer s.Close()
+	if caps := s.Capabilities(); slices.Contains(caps, "SASL-IR") {
+		t.Fatalf("the server offers SASL-IR: %v", caps)
+	}
+	// Another's token.
+	o.Set(func(s *devenv.OAuthSettings) { s.User = "eve" })
+	if _, err := connect(); err == nil {
+		t.Fatal("eve's token opened u's mailbox")
+	} else if class, code := Classify(err); class != Auth || !strings.Contains(err.Error(), "login refused: NO") {
+		t.Errorf("%v: %s %s, want the server's NO", err, class, code)
+	}
+}
+
+func TestMechanism(t *testing.T) {
+	p := &db.Provider{Host: "imap.example.com", Port: 993, Username: "a,b=c", OAuthPreset: db.PresetCustom}
+	both := imap.CapSet{imap.AuthCap(xoauth2): {}, imap.AuthCap(oauthBearer): {}, imap.AuthCap("PLAIN"): {}}
+	for _, tt := range []struct {
+		caps          imap.CapSet
+		mechanism, ir string
+	}{
+		{both, xoauth2, "user=a,b=c\x01auth=Bearer T\x01\x01"},
+		{imap.CapSet{imap.AuthCap(oauthBearer): {}}, oauthBearer,
+			"n,a=a=2Cb=3Dc,\x01host=imap.example.com\x01port=993\x01auth=Bearer T\x01\x01"},
+		{imap.CapSet{imap.AuthCap("PLAIN"): {}}, "", ""},
+	} {
+		b := newBearer(tt.caps, p, "T")
+		if b == nil {
+			b = &bearer{}
+		}
+		if b.mechanism != tt.mechanism || string(b.initial) != tt.ir {
+			t.Errorf("%s %q, want %s %q", b.mechanism, b.initial, tt.mechanism, tt.ir)
+		}
 	}
 }
 
