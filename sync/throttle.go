@@ -56,7 +56,7 @@ func (h *hosts) failed(host, code string) {
 func (h *hosts) count(host, code string, n int) {
 	host = strings.ToLower(host)
 	switch {
-	case code == "authenticationfailed", code == "authorizationfailed", code == "expired", code == "login_refused":
+	case code == "authenticationfailed", code == "authorizationfailed", code == "expired", code == "login_refused", code == "token_refused":
 		h.auth[host] += n
 	case throttling(code):
 		h.throttled[host] += n
