@@ -74,6 +74,30 @@ func TestFailure02_ShownLate(t *testing.T) {
 	}
 }
 
+// A search that finds nothing although UIDNEXT says that there is something, or
+// leaves out the newest, is made again even if nothing more comes.
+func TestFailure02_SilentSearchIsMadeAgain(t *testing.T) {
+	l := newLab(t)
+	for name, do := range map[string]func(x *imapserver.Exchange) error{
+		"nothing": func(x *imapserver.Exchange) error { return x.Untagged() },
+		"not the newest": func(x *imapserver.Exchange) error {
+			return x.Untagged("* SEARCH 1 2 3")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr := l.trial(t, imapserver.TLS, nil)
+			tr.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: imapserver.Search, Do: do}), 2)
+			for range 3 {
+				tr.pass()
+			}
+			if left := tr.missing("INBOX"); len(left) > 0 {
+				t.Errorf("not on the stream: %q", left)
+			}
+			tr.settle()
+		})
+	}
+}
+
 // A gap that never closes is settled in the end, after the server was asked for
 // it by name; what it shows at that moment is taken.
 func TestFailure02_GapExpires(t *testing.T) {
