@@ -67,16 +67,17 @@ func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) 
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, settled_uid, last_uid, uid_next,
 			backlog, gap_passes, in_flight, resync_since, resync_reason, resync_count, paused_reason,
-			last_search_at, last_served_at, last_error, start_uid)
+			last_search_at, last_served_at, last_error, start_uid, backlog_since)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, nullif($12, ''), $13, nullif($14, ''), $15, $16,
-			nullif($17, ''), $18)
+			nullif($17, ''), $18, CASE WHEN $8::bigint > 0 THEN $15::timestamptz END)
 		ON CONFLICT (tenant, provider_id, folder) DO UPDATE SET uid_validity = EXCLUDED.uid_validity,
 			start_uid = EXCLUDED.start_uid, settled_uid = EXCLUDED.settled_uid, last_uid = EXCLUDED.last_uid, uid_next = EXCLUDED.uid_next,
 			backlog = EXCLUDED.backlog, gap_passes = EXCLUDED.gap_passes, in_flight = EXCLUDED.in_flight,
 			resync_since = EXCLUDED.resync_since, resync_reason = EXCLUDED.resync_reason,
 			resync_count = EXCLUDED.resync_count, paused_reason = EXCLUDED.paused_reason,
 			last_search_at = EXCLUDED.last_search_at, last_served_at = EXCLUDED.last_served_at,
-			last_error = EXCLUDED.last_error`,
+			last_error = EXCLUDED.last_error, backlog_since = CASE WHEN EXCLUDED.backlog > 0
+				THEN coalesce(imap_folder_state.backlog_since, EXCLUDED.backlog_since) END`,
 		fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity, f.SettledUID, f.LastUID, f.UIDNext,
 		f.Backlog, f.GapPasses, inFlight, f.ResyncSince, f.ResyncReason, f.ResyncCount, f.PausedReason,
 		f.LastSearchAt, f.LastServedAt, Clean(f.LastError), f.StartUID)

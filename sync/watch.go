@@ -50,6 +50,7 @@ type WatchState struct {
 	Idling    int       // of these, waiting in IDLE
 	Elsewhere int       // to be watched, but not by this process
 	RoundAt   time.Time // when the database was last asked, with success
+	TriedAt   time.Time // when it was last asked, whatever came of it
 }
 
 // watcher is the supervisor: it alone starts and ends the goroutines of
@@ -113,6 +114,9 @@ func (r *Runner) WatchState() WatchState {
 // those removed or paused are ended, those changed are told.
 func (w *watcher) round(ctx context.Context) {
 	r := w.runner
+	state := r.WatchState()
+	state.TriedAt = time.Now()
+	r.watching.Store(&state)
 	list, err := r.Store.ProvidersWatchable(ctx, w.opts.Filter)
 	if err == nil {
 		err = r.hosts.load(ctx, r.Store, time.Now())
@@ -170,7 +174,7 @@ func (w *watcher) round(ctx context.Context) {
 	w.mu.Lock()
 	accounts := len(w.accounts)
 	w.mu.Unlock()
-	r.watching.Store(&WatchState{Accounts: accounts, Idling: idling, Elsewhere: elsewhere, RoundAt: time.Now()})
+	r.watching.Store(&WatchState{Accounts: accounts, Idling: idling, Elsewhere: elsewhere, RoundAt: time.Now(), TriedAt: state.TriedAt})
 }
 
 var errStalled = transient("idle_stalled", errors.New("no search was completed for two timers"))

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,12 +92,14 @@ func (a *app) migrationStatus(cmd *cobra.Command, opts db.Options, output string
 }
 
 // outputFlag adds -o, with what it may be.
-func outputFlag(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVarP(output, "output", "o", "text", "text or json")
+func outputFlag(cmd *cobra.Command, output *string, more ...string) {
+	formats := append([]string{"text", "json"}, more...)
+	choice := strings.Join(formats[:len(formats)-1], ", ") + " or " + formats[len(formats)-1]
+	cmd.Flags().StringVarP(output, "output", "o", "text", choice)
 	previous := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
-		if *output != "text" && *output != "json" {
-			return usageError("-o %q: use text or json", *output)
+		if !slices.Contains(formats, *output) {
+			return usageError("-o %q: use %s", *output, choice)
 		}
 		if previous != nil {
 			return previous(cmd, args)

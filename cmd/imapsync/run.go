@@ -26,6 +26,7 @@ type runFlags struct {
 	repeat    time.Duration
 	span      time.Duration // --for
 	watch     watchFlags
+	report    reportFlags
 	output    string
 	options   mailsync.Options
 	limits    event.Limits
@@ -42,7 +43,11 @@ func newRun(a *app) *cobra.Command {
 		Example: "  imapsync run\n  imapsync run --provider support --drain\n  imapsync run --shard 0/4 --deadline 50s\n" +
 			"  imapsync run --repeat 15s --for 55s\n  imapsync run --watch",
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := a.run(cmd.Context(), f)
+			a.beat(cmd.Context(), &f.report, err == nil)
+			return err
+		},
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&f.providers, "provider", nil, "take only this provider, by name or id (repeatable)")
@@ -54,6 +59,7 @@ func newRun(a *app) *cobra.Command {
 	fs.DurationVar(&f.repeat, "repeat", 0, "pass again this long after the last pass began, connections kept (0: once)")
 	fs.DurationVar(&f.span, "for", 0, "with --repeat: begin nothing new after this time")
 	f.watch.add(fs)
+	f.report.add(fs)
 	fs.StringVar(&f.failOn, "fail-on", "all", "all: exit 75 when every provider failed; any: exit 1 when one failed")
 	fs.Int64Var(&f.options.MaxMessageBytes, "max-message-bytes", mailsync.DefaultMaxMessageBytes, "larger messages go out as headers only")
 	fs.Int64Var(&f.options.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
@@ -94,9 +100,7 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 	if f.span < 0 || (f.span > 0) != (f.repeat > 0) {
 		wrong("--repeat and --for go together, e.g. --repeat 15s --for 55s; to stay up use --watch")
 	}
-	if err := f.watch.check(f); err != nil {
-		problems = append(problems, err)
-	}
+	problems = append(problems, f.watch.check(f), f.report.check(f))
 	if f.options.MaxMessageBytes < 1 || f.options.MaxInFlightBytes < 1 {
 		wrong("--max-message-bytes and --max-in-flight-bytes: at least 1")
 	}
@@ -112,8 +116,8 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 		}
 		shardIndex, shardCount = i, n
 	}
-	if len(problems) > 0 {
-		return 0, 0, &exitError{exitUsage, errors.Join(problems...)}
+	if err := errors.Join(problems...); err != nil {
+		return 0, 0, &exitError{exitUsage, err}
 	}
 	return shardIndex, shardCount, nil
 }
@@ -164,6 +168,7 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		summary.Plus(again)
 	}
 	show.summary(summary, time.Since(started))
+	a.writeTextfile(ctx, &f.report, j.store)
 	return runError(f, summary, err, show.lastError)
 }
 

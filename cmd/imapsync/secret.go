@@ -41,7 +41,7 @@ func newSecretKeygen(a *app) *cobra.Command {
 			"Then `imapsync secret rotate`." + exitCodesPointer,
 		Example: "  imapsync secret keygen --out imapsync.key\n  export IMAPSYNC_SECRET_KEY_FILE=$PWD/imapsync.key\n" +
 			"  imapsync secret keygen --add imapsync.key && imapsync secret rotate",
-		Args:    noArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if out != "" && add != "" {
 				return usageError("give one of --out and --add")

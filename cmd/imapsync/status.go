@@ -3,7 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"slices"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -47,7 +47,11 @@ type folderStatus struct {
 	SettledUID   uint32     `json:"settledUid"`
 	LastUID      uint32     `json:"lastUid"`
 	Backlog      int64      `json:"backlog"`
+	Retrying     int64      `json:"retrying"` // in quarantine, to be tried again
+	Dead         int64      `json:"dead"`     // in quarantine, waiting for a person
 	LastSearchAt *time.Time `json:"lastSearchAt,omitempty"`
+	OldestAt     *time.Time `json:"oldestUndeliveredAt,omitempty"` // when it was first seen, or earlier
+	Paused       bool       `json:"paused"`
 	Error        string     `json:"error,omitempty"`
 }
 
@@ -78,14 +82,17 @@ func newStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if output == "json" {
+			switch output {
+			case "json":
 				return a.printJSON(list)
+			case "prometheus":
+				return writeMetrics(a.stdout, metricsOf(list, time.Now()))
 			}
 			return a.printStatus(list)
 		},
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "only of this tenant")
-	outputFlag(cmd, &output)
+	outputFlag(cmd, &output, "prometheus")
 	return cmd
 }
 
@@ -103,6 +110,20 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 			return nil, err
 		}
 	}
+	byRef := map[db.Ref][]folderStatus{}
+	folders, err := folderStatuses(ctx, store, providers, len(args) == 1, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for i := range folders {
+		f := &folders[i]
+		ref := db.Ref{Tenant: f.Tenant, ID: f.ProviderID}
+		byRef[ref] = append(byRef[ref], folderStatus{
+			Name: f.Folder, UIDValidity: f.UIDValidity, SettledUID: f.SettledUID, LastUID: f.LastUID, Backlog: f.Backlog,
+			Retrying: f.Retrying, Dead: f.Dead, LastSearchAt: f.LastSearchAt, OldestAt: f.Oldest(),
+			Paused: f.PausedReason != "", Error: cmp.Or(f.PausedReason, f.LastError),
+		})
+	}
 	list := []providerStatus{}
 	for _, p := range providers {
 		s := providerStatus{
@@ -110,49 +131,105 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 			PausedAt: p.PausedAt, PauseReason: p.PauseReason, LastSuccessAt: p.LastSuccessAt,
 			LastAttemptAt: p.LastAttemptAt, NextAttemptAt: p.NextAttemptAt, ConsecutiveFailures: p.ConsecutiveFailures,
 			ErrorCode: p.LastErrorCode, Error: p.LastError, Published: p.Published, Duplicates: p.Duplicates,
-			Quarantined: p.Quarantined, Folders: []folderStatus{},
+			Quarantined: p.Quarantined, Folders: byRef[db.Ref{Tenant: p.Tenant, ID: p.ID}],
 			Credentials: forecasts(p, time.Now()),
 		}
-		states, err := store.FolderStates(ctx, db.Ref{Tenant: p.Tenant, ID: p.ID})
-		if err != nil {
-			return nil, err
+		if s.Folders == nil {
+			s.Folders = []folderStatus{}
 		}
-		for _, st := range states {
-			s.Folders = append(s.Folders, folderStatus{
-				Name: st.Folder, UIDValidity: st.UIDValidity, SettledUID: st.SettledUID, LastUID: st.LastUID,
-				Backlog: st.Backlog, LastSearchAt: st.LastSearchAt, Error: cmp.Or(st.PausedReason, st.LastError),
-			})
+		for i := range s.Folders {
+			s.Folders[i].searched(p)
 		}
-		slices.SortFunc(s.Folders, func(a, b folderStatus) int { return cmp.Compare(a.Name, b.Name) })
 		list = append(list, s)
 	}
 	return list, nil
 }
 
+// folderStatuses asks for the folders of all providers at once.
+func folderStatuses(ctx context.Context, store *db.Store, providers []*db.Provider, one bool, tenant string) ([]db.FolderStatus, error) {
+	if one {
+		return store.FolderStatuses(ctx, providers[0].Tenant, providers[0].ID)
+	}
+	return store.FolderStatuses(ctx, tenant, "")
+}
+
+// searched counts a pass that went well as a search: where the server reported
+// nothing new, the folder was not opened and its row not written.
+func (f *folderStatus) searched(p *db.Provider) {
+	if f.LastSearchAt != nil && p.LastSuccessAt != nil && f.Error == "" && p.LastSuccessAt.After(*f.LastSearchAt) {
+		f.LastSearchAt = p.LastSuccessAt
+	}
+}
+
 func (a *app) printStatus(list []providerStatus) error {
 	now := time.Now()
+	paint := colours(isTerminal(a.stdout))
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PROVIDER\tSTATE\tLAST SUCCESS\tNEXT ATTEMPT\tPUBLISHED\tQUARANTINED\tBACKLOG\tERROR")
+	// A cell's colour is part of its width: every cell of a column has one, all
+	// of the same length.
+	fmt.Fprintf(w, "%s\t%s\tLAST SEARCH\tOLDEST UNDELIVERED\tNEXT ATTEMPT\tPUBLISHED\tQUARANTINED\tBACKLOG\tERROR\n",
+		paint(plain, "PROVIDER"), paint(plain, "STATE"))
 	for _, s := range list {
-		var backlog int64
+		var backlog, quarantined int64
+		var oldest *time.Time
 		for _, f := range s.Folders {
 			backlog += f.Backlog
+			quarantined += f.Retrying + f.Dead
+			if f.OldestAt != nil && (oldest == nil || f.OldestAt.Before(*oldest)) {
+				oldest = f.OldestAt
+			}
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", s.Name, s.state(), ago(s.LastSuccessAt, now), s.next(now),
-			s.Published, s.Quarantined, backlog, oneLine(s.Error))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", paint(bold, s.Name), paint(s.colour(), s.state()), ago(s.LastSuccessAt, now),
+			age(oldest, now), s.next(now), s.Published, quarantined, backlog, oneLine(s.Error))
 		for _, c := range s.Credentials {
 			if c.Warn {
-				fmt.Fprintf(w, "  %s\n", credentialWarning(c, now))
+				fmt.Fprintf(w, "%s\n", paint(yellow, "  "+credentialWarning(c, now)))
 			}
 		}
 		for _, f := range s.Folders {
-			fmt.Fprintf(w, "  %s\tuid %d\t%s\t\t\t\t%d\t%s\n", f.Name, f.LastUID, ago(f.LastSearchAt, now), f.Backlog, oneLine(f.Error))
+			state, colour := fmt.Sprintf("uid %d", f.LastUID), plain
+			if f.Paused {
+				state, colour = "paused", yellow
+			} else if f.Error != "" {
+				colour = red
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t\t\t%d\t%d\t%s\n", paint(plain, "  "+f.Name), paint(colour, state), ago(f.LastSearchAt, now),
+				age(f.OldestAt, now), f.Retrying+f.Dead, f.Backlog, oneLine(f.Error))
 		}
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(w, "no provider yet: `imapsync provider add --help`")
 	}
 	return w.Flush()
+}
+
+// The colours of a terminal, each as long as the others.
+const (
+	plain  = "\x1b[00m"
+	bold   = "\x1b[01m"
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+)
+
+// colours paints text on a terminal and nowhere else.
+func colours(terminal bool) func(colour, text string) string {
+	if !terminal || os.Getenv("NO_COLOR") != "" {
+		return func(_, text string) string { return text }
+	}
+	return func(colour, text string) string { return colour + text + plain }
+}
+
+func (s providerStatus) colour() string {
+	switch {
+	case s.PausedAt != nil || !s.Active:
+		return yellow
+	case s.Status == db.StatusError:
+		return red
+	case s.Status == db.StatusConnected:
+		return green
+	}
+	return plain
 }
 
 func (s providerStatus) state() string {
@@ -185,6 +262,14 @@ func credentialWarning(c oauth.Forecast, now time.Time) string {
 		return fmt.Sprintf("%s: ended %s (%s): %s", what, c.EndsAt.Format(time.DateOnly), c.Rule, c.Fix)
 	}
 	return fmt.Sprintf("%s: ends %s, in %d days (%s): %s", what, c.EndsAt.Format(time.DateOnly), int(c.EndsAt.Sub(now).Hours()/24), c.Rule, c.Fix)
+}
+
+// age is how long ago something was that should not last.
+func age(t *time.Time, now time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return now.Sub(*t).Round(time.Second).String()
 }
 
 // ago writes a time as a distance from now.

@@ -68,6 +68,17 @@ func (a *app) watch(ctx context.Context, j *job, f *runFlags, shardIndex, shardC
 	j.runner.Log, j.runner.Stop = show.log, stop
 	j.runner.OnProgress, j.runner.OnResult = show.progress, show.result
 	show.log.Info("watch_start", "interval_ms", opts.Interval.Milliseconds(), "poll_ms", opts.Poll.Milliseconds(), "max_watched", opts.MaxAccounts)
+	o := &observer{app: a, store: j.store, tenant: f.tenant, state: j.runner.WatchState}
+	if f.report.listenHealth != "" {
+		ln, err := o.listen(ctx, f.report.listenHealth)
+		if err != nil {
+			return err
+		}
+		go o.serve(work, ln)
+	}
+	reporting, endReports := context.WithCancel(work)
+	defer endReports()
+	go a.keepReporting(reporting, &f.report, o)
 	summary, err := j.runner.Watch(work, opts)
 	show.summary(summary, time.Since(started))
 	if err != nil {

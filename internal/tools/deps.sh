@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sees to it that what the tests and the demo start is installed: PostgreSQL,
-# Dovecot, PgBouncer, and a C compiler for the race detector. On Debian and its
+# Dovecot, PgBouncer, promtool of Prometheus, and a C compiler for the race detector. On Debian and its
 # kin it installs what is missing (by sudo when not root); elsewhere it names
 # it and fails. It starts no system service, and enables none: the tests and
 # the demo run servers of their own.
@@ -23,6 +23,9 @@ has_dovecot() { # dovecot-core alone has the server but no IMAP
 has_pgbouncer() {
 	PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer >/dev/null
 }
+has_promtool() {
+	command -v promtool >/dev/null
+}
 has_cc() {
 	command -v "${CC:-gcc}" >/dev/null && has_file "/usr/include/stdlib.h /Library/Developer/CommandLineTools"
 }
@@ -34,6 +37,7 @@ look() {
 	has_postgres || { missing="$missing postgresql" services="$services postgresql.service"; }
 	has_dovecot || { missing="$missing dovecot-imapd" services="$services dovecot.service dovecot.socket"; }
 	has_pgbouncer || { missing="$missing pgbouncer" services="$services pgbouncer.service"; }
+	has_promtool || { missing="$missing prometheus" services="$services prometheus.service"; }
 	has_cc || missing="$missing gcc libc6-dev"
 }
 

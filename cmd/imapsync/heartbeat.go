@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// heartbeat tells a dead-man's switch that a run came to its end: URL when it
+// went well, URL/fail when it did not. It is never a reason for a run to fail,
+// and its URL is a secret: whoever knows it can keep the switch quiet.
+type heartbeat struct {
+	url    *url.URL
+	client http.Client
+}
+
+const heartbeatPatience = 5 * time.Second
+
+func newHeartbeat(raw string) (*heartbeat, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("--heartbeat-url: use an http:// or https:// URL") // not shown: it is a secret
+	}
+	return &heartbeat{url: u, client: http.Client{Timeout: heartbeatPatience}}, nil
+}
+
+// beat sends one ping.
+func (h *heartbeat) beat(ctx context.Context, ok bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), heartbeatPatience)
+	defer cancel()
+	u := *h.url
+	if !ok {
+		u.Path = strings.TrimSuffix(u.Path, "/") + "/fail"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return errors.New("the URL cannot be used")
+	}
+	req.Header.Set("User-Agent", "imapsync/"+version())
+	resp, err := h.client.Do(req)
+	if err != nil {
+		if ue, isURL := errors.AsType[*url.Error](err); isURL {
+			err = ue.Err // without the URL
+		}
+		return fmt.Errorf("%s: %w", h.url.Host, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		return fmt.Errorf("%s: answered %s", h.url.Host, resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	mailsync "imapsync/sync"
+)
+
+// metric is one family of the Prometheus text format, version 0.0.4. All of it
+// that is needed here is a name, a help line, a type and samples with labels:
+// too little to depend on a client library, whose registry is made for counters
+// in memory, while these live in Postgres and outlive every process.
+type metric struct {
+	name, help, kind string // kind: gauge or counter
+	samples          []sample
+}
+
+type sample struct {
+	labels []label
+	value  float64
+}
+
+type label struct{ name, value string }
+
+// metrics collects families in the order in which they were first named.
+type metrics struct {
+	list   []*metric
+	byName map[string]*metric
+}
+
+func (m *metrics) add(name, kind, help string, value float64, labels ...label) {
+	family := m.byName[name]
+	if family == nil {
+		if m.byName == nil {
+			m.byName = map[string]*metric{}
+		}
+		family = &metric{name: name, help: help, kind: kind}
+		m.byName[name] = family
+		m.list = append(m.list, family)
+	}
+	family.samples = append(family.samples, sample{labels, value})
+}
+
+// when adds a time in Unix seconds, unless there is none.
+func (m *metrics) when(name, help string, t *time.Time, labels ...label) {
+	if t != nil {
+		m.add(name, "gauge", help, float64(t.UnixMilli())/1000, labels...)
+	}
+}
+
+var (
+	helpEscaper  = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
+	labelEscaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+)
+
+// writeMetrics writes the text exposition format.
+func writeMetrics(to io.Writer, m *metrics) error {
+	w := bufio.NewWriter(to)
+	for _, f := range m.list {
+		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", f.name, helpEscaper.Replace(f.help), f.name, f.kind)
+		for _, s := range f.samples {
+			w.WriteString(f.name)
+			for i, l := range s.labels {
+				w.WriteByte("{,"[min(i, 1)])
+				fmt.Fprintf(w, `%s="%s"`, l.name, labelEscaper.Replace(strings.ToValidUTF8(l.value, "\uFFFD")))
+			}
+			if len(s.labels) > 0 {
+				w.WriteByte('}')
+			}
+			w.WriteByte(' ')
+			w.WriteString(number(s.value))
+			w.WriteByte('\n')
+		}
+	}
+	return w.Flush()
+}
+
+func number(v float64) string {
+	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
+		return strconv.FormatInt(int64(v), 10)
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// metricsOf turns the rows of status into metrics.
+func metricsOf(list []providerStatus, now time.Time) *metrics {
+	m := &metrics{}
+	m.add("imapsync_build_info", "gauge", "Version of the binary that answers.", 1, label{"version", version()})
+	m.add("imapsync_collected_timestamp_seconds", "gauge", "When these figures were read from Postgres.", float64(now.Unix()))
+	m.add("imapsync_providers", "gauge", "Providers, whatever their state.", float64(len(list)))
+	// The samples of a family stand together.
+	for _, s := range list {
+		m.add("imapsync_provider_info", "gauge", "State of a provider; always 1.", 1, append(s.labels(), label{"mailbox", s.Mailbox}, label{"state", s.plainState()})...)
+	}
+	for _, s := range list {
+		m.add("imapsync_provider_up", "gauge", "1 when the last pass went well.", truth(s.LastSuccessAt != nil && s.ConsecutiveFailures == 0), s.labels()...)
+		m.add("imapsync_provider_paused", "gauge", "1 when no pass is made.", truth(s.PausedAt != nil || !s.Active), s.labels()...)
+		m.add("imapsync_provider_consecutive_failures", "gauge", "Passes that failed since the last that went well.", float64(s.ConsecutiveFailures), s.labels()...)
+		m.when("imapsync_provider_last_success_timestamp_seconds", "When a pass last went well.", s.LastSuccessAt, s.labels()...)
+		m.when("imapsync_provider_last_attempt_timestamp_seconds", "When a pass last began.", s.LastAttemptAt, s.labels()...)
+		m.when("imapsync_provider_next_attempt_timestamp_seconds", "When a provider that failed is tried again.", s.NextAttemptAt, s.labels()...)
+		if s.ErrorCode != "" {
+			m.add("imapsync_provider_error", "gauge", "Code of the error of the last pass; always 1.", 1, append(s.labels(), label{"code", s.ErrorCode})...)
+		}
+		for _, outcome := range []struct {
+			name string
+			n    int64
+		}{{"published", s.Published}, {"duplicate", s.Duplicates}, {"quarantined", s.Quarantined}} {
+			m.add("imapsync_messages_total", "counter", "Messages handled, by outcome.", float64(outcome.n), append(s.labels(), label{"outcome", outcome.name})...)
+		}
+		for _, c := range s.Credentials {
+			m.when("imapsync_credential_expiry_timestamp_seconds", "When a credential will die, where a rule for that is known.", c.EndsAt, append(s.labels(), label{"credential", c.Credential})...)
+		}
+		for _, f := range s.Folders {
+			labels := append(s.labels(), label{"folder", f.Name})
+			m.when("imapsync_folder_last_search_timestamp_seconds", "When a search of the folder was last completed.", f.LastSearchAt, labels...)
+			m.add("imapsync_folder_backlog_messages", "gauge", "Messages seen on the server and not handled.", float64(f.Backlog), labels...)
+			oldest := 0.0
+			if f.OldestAt != nil {
+				oldest = max(0, now.Sub(*f.OldestAt).Seconds())
+			}
+			m.add("imapsync_folder_oldest_undelivered_seconds", "gauge", "Age of the oldest message seen and not delivered; 0 when there is none.", oldest, labels...)
+			m.add("imapsync_folder_paused", "gauge", "1 when a person must decide about the folder.", truth(f.Paused), labels...)
+			m.add("imapsync_quarantine_messages", "gauge", "Messages in quarantine: retry is tried again, dead waits for a person.", float64(f.Retrying), append(slices.Clone(labels), label{"state", "retry"})...)
+			m.add("imapsync_quarantine_messages", "gauge", "", float64(f.Dead), append(slices.Clone(labels), label{"state", "dead"})...)
+		}
+	}
+	return m
+}
+
+// watch adds what a watching process knows of itself.
+func (m *metrics) watch(s mailsync.WatchState) {
+	m.add("imapsync_watch_accounts", "gauge", "Providers that this process watches.", float64(s.Accounts))
+	m.add("imapsync_watch_idling", "gauge", "Of these, those that wait in IDLE.", float64(s.Idling))
+	m.add("imapsync_watch_elsewhere", "gauge", "Providers to be watched that other processes watch.", float64(s.Elsewhere))
+	if !s.RoundAt.IsZero() {
+		m.add("imapsync_watch_round_timestamp_seconds", "gauge", "When the providers to watch were last looked up.", float64(s.RoundAt.Unix()))
+	}
+}
+
+func (s providerStatus) labels() []label {
+	return []label{{"tenant", s.Tenant}, {"provider_id", s.ID}, {"provider", s.Name}}
+}
+
+// plainState is the state in one word.
+func (s providerStatus) plainState() string {
+	switch {
+	case s.PausedAt != nil:
+		return "paused"
+	case !s.Active:
+		return "inactive"
+	}
+	return cmp.Or(s.Status, "unknown")
+}
