@@ -21,6 +21,9 @@ type Audit struct {
 	Detail     Detail    `db:"detail" json:"detail,omitempty"`
 }
 
+// auditJob is the actor of what a pass does by itself.
+const auditJob = "imapsync"
+
 // Detail is what an audit entry says beyond its action.
 type Detail map[string]string
 
@@ -56,7 +59,7 @@ func insertAudit(ctx context.Context, tx sqlx.ExtContext, a Audit) error {
 func (s *Store) WriteAudit(ctx context.Context, a Audit) error { return insertAudit(ctx, s.pool, a) }
 
 // AuditLog lists the newest entries first, of one provider or, when it is
-// empty, of the whole tenant.
+// empty, of the whole tenant, or of all when that is empty too.
 func (s *Store) AuditLog(ctx context.Context, tenant, providerID string, limit int) ([]Audit, error) {
 	var list []Audit
 	err := s.pool.SelectContext(ctx, &list, `

@@ -38,6 +38,15 @@ func (s *Store) FinishPass(ctx context.Context, fence Fence, p *Provider, pass P
 		if err := finishProvider(ctx, tx, p, pass); err != nil {
 			return err
 		}
+		if pass.PauseReason != "" && p.PausedAt == nil {
+			err := insertAudit(ctx, tx, Audit{
+				Tenant: p.Tenant, At: pass.EndedAt, Actor: auditJob, Action: "provider_paused", ProviderID: p.ID,
+				Detail: Detail{"reason": pass.PauseReason, "code": pass.ErrorCode, "error": Clean(pass.Error)},
+			})
+			if err != nil {
+				return err
+			}
+		}
 		if pass.ErrorCode == "" && pass.Counts.Total() == 0 {
 			return nil
 		}

@@ -102,7 +102,7 @@ func newProviderPause(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := store.PauseProvider(cmd.Context(), ref(p), db.PauseManual, audit(p, "provider_paused", nil)); err != nil {
+			if err := store.PauseProvider(cmd.Context(), ref(p), db.PauseManual, audit(p, "provider_paused", db.Detail{"reason": db.PauseManual})); err != nil {
 				return err
 			}
 			a.notef("paused %s: `imapsync provider resume %s` goes on", p.Name, shellQuote(args[0]))
