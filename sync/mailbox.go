@@ -122,15 +122,23 @@ func (e *lostAtFolder) Unwrap() error { return e.err }
 // statusWindow is how many STATUS commands may be under way at once.
 const statusWindow = 50
 
+func statusOptions() *imap.StatusOptions {
+	return &imap.StatusOptions{UIDNext: true, UIDValidity: true, NumMessages: true}
+}
+
 // statuses asks for the state of folders, all in one flight. Folders that the
 // server refuses are in failed, the error is about the connection.
 func (s *Session) statuses(names []string) (found []mailboxStatus, failed map[string]error, err error) {
 	failed = map[string]error{}
-	opts := &imap.StatusOptions{UIDNext: true, UIDValidity: true, NumMessages: true}
 	for window := range slices.Chunk(names, statusWindow) {
 		wait := make([]func() (*imap.StatusData, error), len(window))
 		for i, name := range window {
-			wait[i] = s.client.Status(name, opts).Wait
+			cmd := s.asked[name]
+			if cmd == nil {
+				cmd = s.client.Status(name, statusOptions())
+			}
+			delete(s.asked, name)
+			wait[i] = cmd.Wait
 		}
 		for i, name := range window {
 			data, err := wait[i]()

@@ -110,7 +110,7 @@ func (ps *pass) connect(ctx context.Context) error {
 	started := time.Now()
 	session, err := Connect(ctx, ps.provider, SessionOptions{
 		Credential: credential, Timeouts: ps.runner.Options.Timeouts,
-		MaxMessageBytes: ps.maxMessageBytes(), Version: ps.runner.Options.Version,
+		MaxMessageBytes: ps.maxMessageBytes(), Version: ps.runner.Options.Version, Folders: ps.provider.Folders,
 	})
 	if err != nil {
 		return err

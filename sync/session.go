@@ -53,6 +53,8 @@ type Session struct {
 	ctx     context.Context
 	buffers *buffers // memory for large bodies; nil: fresh each time
 
+	asked map[string]*imapclient.StatusCommand // under way since the login
+
 	answered time.Time   // when it was last known to live, between passes
 	unasked  *unilateral // what the server says of the open folder by itself
 }
@@ -63,6 +65,7 @@ type SessionOptions struct {
 	Timeouts        Timeouts
 	MaxMessageBytes int64 // largest body that will be asked for
 	Version         string
+	Folders         db.FolderNames // whose state is asked for along with the login, where that is safe
 }
 
 // open dials, secures and logs in once, with a password or a token.
@@ -112,7 +115,9 @@ func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.V
 		// LOGIN has no charset; PLAIN is UTF-8 (RFC 4616).
 		err = s.client.Authenticate(sasl.NewPlainClient("", p.Username, text))
 	default:
-		err = s.client.Login(p.Username, text).Wait()
+		login := s.client.Login(p.Username, text)
+		s.askAlong(caps, opts.Folders)
+		err = login.Wait()
 	}
 	if _, classed := errors.AsType[*Error](err); classed {
 		return err
@@ -128,6 +133,26 @@ func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.V
 		s.id = s.client.ID(&imap.IDData{Name: "imapsync", Version: opts.Version})
 	}
 	return nil
+}
+
+// askAlong asks for the state of folders before the login is answered, which
+// saves a round trip. RFC 3501 section 5.5 allows it, but not every proxy keeps
+// what it has read past a login; Dovecot does, and is known by what it offers
+// before one. A refused login refuses these too.
+func (s *Session) askAlong(before imap.CapSet, folders db.FolderNames) {
+	for _, dovecots := range []imap.Cap{"LOGIN-REFERRALS", imap.CapSASLIR, imap.CapID, imap.CapEnable, imap.CapLiteralPlus} {
+		if !before.Has(dovecots) {
+			return
+		}
+	}
+	names, _ := splitFilter(folders)
+	if len(names) > statusWindow {
+		return
+	}
+	s.asked = map[string]*imapclient.StatusCommand{}
+	for _, name := range names {
+		s.asked[name] = s.client.Status(name, statusOptions())
+	}
 }
 
 // Capabilities lists what the server offers after login, sorted.

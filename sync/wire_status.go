@@ -36,6 +36,9 @@ func (w *wire) untaggedStatus(st statusLine) error {
 
 // note remembers a status. Callers hold mu.
 func (w *wire) note(st statusLine, command string) {
+	if w.status.Command == "LOGIN" {
+		return // the login was refused: what else was sent along is so too
+	}
 	w.status = status{
 		Type:    st.typ,
 		Code:    strings.ToUpper(w.cleanText(st.code)),

@@ -1,0 +1,88 @@
+package sync
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"imapsync/db"
+	"imapsync/internal/devenv"
+	"imapsync/secret"
+)
+
+// TestStatusAlongWithLogin has the state of folders asked for before the login
+// is answered, and a login refused told as what it is all the same.
+func TestStatusAlongWithLogin(t *testing.T) {
+	d := devenv.TestDovecot(t)
+	if err := d.AddUser("u", "geheim", "Archive"); err != nil {
+		t.Fatal(err)
+	}
+	p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u"}
+	names := db.FolderNames{"INBOX", "Archive", "Missing"}
+	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, Folders: names})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if len(s.asked) != len(names) {
+		t.Errorf("%d folders were asked for along with the login, want %d", len(s.asked), len(names))
+	}
+	for range 2 { // the second time it is asked anew
+		found, failed, err := s.statuses(names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, st := range found {
+			if st.UIDValidity == 0 || st.UIDNext != 1 {
+				t.Errorf("%s: %+v", st.Name, st)
+			}
+			got = append(got, st.Name)
+		}
+		if diff := cmp.Diff([]string{"INBOX", "Archive"}, got); diff != "" || failed["Missing"] == nil {
+			t.Errorf("folders (-want +got):\n%s\nfailed: %v", diff, failed)
+		}
+	}
+	_, err = Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("falsch")}, Folders: names})
+	if class, code := Classify(err); class != Auth || code != "authenticationfailed" {
+		t.Errorf("wrong password: class %s, code %s: %v", class, code, err)
+	}
+	if err == nil || !strings.Contains(err.Error(), "AUTHENTICATIONFAILED") {
+		t.Errorf("wrong password: %v, want what the server said of the login", err)
+	}
+}
+
+func TestWindowsAreNamedByFewRanges(t *testing.T) {
+	var gaps, whole []uint32
+	for uid := uint32(1); uid <= 1000; uid++ {
+		gaps, whole = append(gaps, 2*uid), append(whole, uid)
+	}
+	for name, tt := range map[string]struct {
+		uids []uint32
+		want []int
+	}{
+		"none":      {nil, nil},
+		"one":       {[]uint32{7}, []int{1}},
+		"no gaps":   {whole, []int{1000}},
+		"gaps":      {gaps, []int{200, 200, 200, 200, 200}},
+		"gaps last": {slices.Concat(whole, []uint32{2000, 2002}), []int{1002}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []int
+			for _, part := range windows(tt.uids) {
+				got = append(got, len(part))
+				if ranges := strings.Count(uidSet(part).String(), ",") + 1; ranges > maxRangesPerCommand {
+					t.Errorf("a part has %d ranges", ranges)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("sizes of parts (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.uids, slices.Concat(windows(tt.uids)...)); diff != "" {
+				t.Errorf("parts together (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
