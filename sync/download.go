@@ -18,8 +18,8 @@ func (f *folderPass) fetchChunks(ctx context.Context, messages []*message, out c
 			return context.Cause(ctx)
 		}
 	}
-	for _, flight := range flights(f.cut(messages)) {
-		if f.runner.stopping() || f.quotaUsed() {
+	for _, flight := range flights(f.cut(f.withinQuota(messages))) {
+		if f.runner.stopping() {
 			return nil
 		}
 		var weight int64
@@ -35,6 +35,23 @@ func (f *folderPass) fetchChunks(ctx context.Context, messages []*message, out c
 		}
 	}
 	return nil
+}
+
+// withinQuota leaves of messages those that the provider's bytes of the day
+// take, the last of them whole.
+func (f *folderPass) withinQuota(messages []*message) []*message {
+	quota := f.provider.MaxBytesPerDay
+	if quota == 0 {
+		return messages
+	}
+	left := quota - f.provider.BytesToday - f.bytes.Load()
+	for i, m := range messages {
+		if left <= 0 {
+			return messages[:i]
+		}
+		left -= m.size
+	}
+	return messages
 }
 
 // flights joins small chunks, so that one FETCH asks for several: on a long
