@@ -297,6 +297,9 @@ func (r *Runner) locked(ctx context.Context, p *db.Provider, work func(*pass, co
 		if cause := context.Cause(ctx); cause != nil && !systemic(err) && !errors.Is(err, db.ErrFenced) {
 			err = cause
 		}
+		if errors.Is(err, db.ErrFenced) {
+			log.Warn("fenced", "epoch", lock.Fence.Epoch)
+		}
 		res.Err = fmt.Errorf("provider %s: %w", p.ID, err)
 		res.Partial = ps.partial
 	}
