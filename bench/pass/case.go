@@ -19,11 +19,12 @@ type benchCase struct {
 
 // contender is one way to do the work of a case.
 type contender struct {
-	name    string
-	product bool
-	rounds  int // at most; 0 is as many as asked for
-	run     func(ctx context.Context) (sample, error)
-	samples []sample
+	name     string
+	product  bool
+	optional bool // when it fails it is left out
+	rounds   int  // at most; 0 is as many as asked for
+	run      func(ctx context.Context) (sample, error)
+	samples  []sample
 }
 
 // bar is what a case has to show: a number of the medians, and its bound.
@@ -97,6 +98,10 @@ func (c benchCase) measure(ctx context.Context, s *servers) (result, error) {
 				continue
 			}
 			got, err := co.run(ctx)
+			if err != nil && co.optional && ctx.Err() == nil {
+				fmt.Fprintf(os.Stderr, "%s: %s is left out: %v\n", c.name, co.name, err)
+				continue
+			}
 			if err != nil {
 				return result{}, fmt.Errorf("%s: %s: %w", c.name, co.name, err)
 			}
