@@ -41,7 +41,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.cases, "case", "", "measure only these, comma-separated: "+caseNames(options{}))
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each contender runs")
-	flag.DurationVar(&o.patience, "patience", 75*time.Second, "begin no new round of a case after this time")
+	flag.DurationVar(&o.patience, "patience", 45*time.Second, "begin no new round of a case after this time")
 	flag.BoolVar(&o.peers, "peers", false, "fetchmail, fdm and getmail too, where they are installed")
 	flag.StringVar(&o.profile, "profile", "", "write CPU and allocation profiles of the product into this directory, and measure it alone")
 	flag.StringVar(&o.out, "o", "", "write the table to this file too")
