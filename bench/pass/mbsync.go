@@ -16,11 +16,12 @@ func (s *servers) scratch() (string, error) {
 	if _, err := os.Stat("/dev/shm"); err == nil {
 		root = "/dev/shm"
 	}
-	return os.MkdirTemp(root, "imapsync-bench-*")
+	dir, err := os.MkdirTemp(root, "imapsync-bench-*")
+	s.scratches = append(s.scratches, dir)
+	return dir, err
 }
 
-// mbsync is isync's reader: pipelined, C, to Maildir. ready, when not nil, is
-// done once before the measuring, behind a first sync.
+// mbsync is isync's reader: pipelined, C, to Maildir.
 type mbsync struct {
 	dir, config string
 }

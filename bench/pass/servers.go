@@ -33,6 +33,8 @@ type servers struct {
 	made     int // databases and users
 	options  options
 	profiled int // profiles written
+
+	scratches []string // directories outside dir
 }
 
 func startServers(ctx context.Context, o options) (_ *servers, err error) {
@@ -89,7 +91,9 @@ func (s *servers) close() {
 	if s.dovecot != nil {
 		errs = append(errs, s.dovecot.Close())
 	}
-	errs = append(errs, os.RemoveAll(s.dir))
+	for _, dir := range append(s.scratches, s.dir) {
+		errs = append(errs, os.RemoveAll(dir))
+	}
 	if err := errors.Join(errs...); err != nil {
 		fmt.Fprintln(os.Stderr, "end:", err)
 	}
