@@ -44,7 +44,7 @@ func (f *FolderState) Open() bool {
 func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderState, error) {
 	var list []*FolderState
 	err := s.pool.SelectContext(ctx, &list, `
-		SELECT folder, uid_validity, start_uid, settled_uid, last_uid, uid_next, backlog, gap_passes, in_flight, resync_since,
+		SELECT folder, uid_validity, greatest(start_uid, pruned_uid) AS start_uid, settled_uid, last_uid, uid_next, backlog, gap_passes, in_flight, resync_since,
 			coalesce(resync_reason, '') AS resync_reason, resync_count, coalesce(paused_reason, '') AS paused_reason,
 			last_search_at, last_served_at, coalesce(last_error, '') AS last_error
 		FROM imap_folder_state WHERE tenant = $1 AND provider_id = $2 ORDER BY folder`, ref.Tenant, ref.ID)
@@ -77,7 +77,8 @@ func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) 
 			resync_count = EXCLUDED.resync_count, paused_reason = EXCLUDED.paused_reason,
 			last_search_at = EXCLUDED.last_search_at, last_served_at = EXCLUDED.last_served_at,
 			last_error = EXCLUDED.last_error, backlog_since = CASE WHEN EXCLUDED.backlog > 0
-				THEN coalesce(imap_folder_state.backlog_since, EXCLUDED.backlog_since) END`,
+				THEN coalesce(imap_folder_state.backlog_since, EXCLUDED.backlog_since) END,
+			pruned_uid = CASE WHEN imap_folder_state.uid_validity = EXCLUDED.uid_validity THEN imap_folder_state.pruned_uid ELSE 0 END`,
 		fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity, f.SettledUID, f.LastUID, f.UIDNext,
 		f.Backlog, f.GapPasses, inFlight, f.ResyncSince, f.ResyncReason, f.ResyncCount, f.PausedReason,
 		f.LastSearchAt, f.LastServedAt, Clean(f.LastError), f.StartUID)

@@ -19,7 +19,7 @@ type FolderStatus struct {
 	LastSearchAt *time.Time `db:"last_search_at"`
 	PausedReason string     `db:"paused_reason"`
 	LastError    string     `db:"last_error"`
-	Retrying     int64      `db:"retrying"`  // in quarantine, to be tried again
+	Retrying     int64      `db:"retrying"` // in quarantine, to be tried again
 	RetryingFrom *time.Time `db:"retrying_from"`
 	Dead         int64      `db:"dead"` // in quarantine, waiting for a person
 }

@@ -1,7 +1,9 @@
 package sync
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"imapsync/db"
 	"imapsync/internal/devenv/imapserver"
@@ -50,10 +52,10 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 		t.Errorf("%d connections after a setting changed, want 3", got)
 	}
 	h.runner.CloseSessions()
-	commands := s.Commands()
-	if last := commands[len(commands)-1].Line; last[len(last)-6:] != "LOGOUT" {
-		t.Errorf("the last command is %q, want LOGOUT", last)
-	}
+	soon(t, 5*time.Second, "LOGOUT", func() bool {
+		commands := s.Commands()
+		return strings.HasSuffix(commands[len(commands)-1].Line, "LOGOUT")
+	})
 }
 
 func TestKeptConnectionThatHangsIsReplaced(t *testing.T) {

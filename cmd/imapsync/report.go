@@ -65,12 +65,9 @@ func (a *app) beat(ctx context.Context, r *reportFlags, ok bool) {
 // reportEvery is how often a watching process reports.
 const reportEvery = time.Minute
 
-// keepReporting reports until ctx ends. A watch fails when it has not looked at
+// keepReporting reports, and sees to maintenance, until ctx ends. A watch fails when it has not looked at
 // the database for a while.
 func (a *app) keepReporting(ctx context.Context, r *reportFlags, o *observer) {
-	if r.textfile == "" && r.heartbeatURL == "" {
-		return
-	}
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	for {
@@ -78,6 +75,7 @@ func (a *app) keepReporting(ctx context.Context, r *reportFlags, o *observer) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			a.maintainWhenDue(ctx, o.store)
 			a.writeTextfile(ctx, r, o.store)
 			a.beat(ctx, r, time.Since(o.state().RoundAt) < reportEvery)
 		}

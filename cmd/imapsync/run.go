@@ -137,6 +137,7 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		return err
 	}
 	defer j.close()
+	a.maintainWhenDue(ctx, j.store)
 	if f.watch.on {
 		return a.watch(ctx, j, f, shardIndex, shardCount)
 	}

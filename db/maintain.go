@@ -1,0 +1,181 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Retention says how long history is kept. Zero keeps it for ever.
+type Retention struct {
+	Runs   time.Duration // rows of imap_runs
+	Ledger time.Duration // rows of imap_messages
+}
+
+// Maintenance is what Maintain did.
+type Maintenance struct {
+	Busy       bool     `json:"busy"` // another process is at it; nothing was done
+	Created    []string `json:"created"`
+	Dropped    []string `json:"dropped"`
+	RunRows    int64    `json:"runRows"` // deleted
+	LedgerRows int64    `json:"ledgerRows"`
+}
+
+const (
+	// maintainKey is the advisory lock of maintenance.
+	maintainKey = 0x696d6170_6d61696e // "imapmain"
+	// partitionsAhead is how many months have a partition before they begin.
+	partitionsAhead = 2
+	// pruneBatch rows of the ledger are deleted in one transaction.
+	pruneBatch = 5000
+)
+
+// MaintenanceDue reports whether maintenance was last done before a time.
+func (s *Store) MaintenanceDue(ctx context.Context, before time.Time) (bool, error) {
+	var done time.Time
+	err := s.pool.GetContext(ctx, &done, `SELECT done_at FROM imap_maintenance WHERE what = 'all'`)
+	if errors.Is(err, sql.ErrNoRows) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("maintenance due: %w", wrap(err))
+	}
+	return done.Before(before), nil
+}
+
+// Maintain makes the partitions of the months ahead and gives up history that is
+// old enough. Every step is a transaction that takes the advisory lock, so that
+// two processes do not work at the same time, and that can be cut off anywhere.
+func (s *Store) Maintain(ctx context.Context, now time.Time, keep Retention) (m Maintenance, err error) {
+	m.Created, m.Dropped = []string{}, []string{}
+	step := func(fn func(tx *sqlx.Tx) error) error {
+		return s.inTx(ctx, func(tx *sqlx.Tx) error {
+			if err := tx.GetContext(ctx, &m.Busy, `SELECT NOT pg_try_advisory_xact_lock($1)`, int64(maintainKey)); err != nil || m.Busy {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = '5s'`); err != nil {
+				return err
+			}
+			return fn(tx)
+		})
+	}
+	if err := step(func(tx *sqlx.Tx) error { return partitions(ctx, tx, now, keep.Runs, &m) }); err != nil || m.Busy {
+		return m, err
+	}
+	for keep.Ledger > 0 {
+		var n int64
+		if err := step(func(tx *sqlx.Tx) (err error) { n, err = pruneLedger(ctx, tx, now.Add(-keep.Ledger)); return err }); err != nil || m.Busy {
+			return m, err
+		}
+		if m.LedgerRows += n; n < pruneBatch {
+			break
+		}
+	}
+	return m, step(func(tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO imap_maintenance (what, done_at) VALUES ('all', $1)
+			ON CONFLICT (what) DO UPDATE SET done_at = EXCLUDED.done_at`, now)
+		return err
+	})
+}
+
+var partitionName = regexp.MustCompile(`^imap_runs_(\d{6})$`)
+
+// partitions makes those of the coming months and drops those that hold nothing
+// young enough to be kept. What stands in the default partition is deleted.
+func partitions(ctx context.Context, tx *sqlx.Tx, now time.Time, keep time.Duration, m *Maintenance) error {
+	var have []string
+	err := tx.SelectContext(ctx, &have, `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+		WHERE i.inhparent = 'imap_runs'::regclass`)
+	if err != nil {
+		return fmt.Errorf("list partitions: %w", err)
+	}
+	exists := map[string]bool{}
+	for _, name := range have {
+		exists[name] = true
+	}
+	month := time.Date(now.UTC().Year(), now.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
+	for i := range partitionsAhead + 1 {
+		from := month.AddDate(0, i, 0)
+		name, to := "imap_runs_"+from.Format("200601"), from.AddDate(0, 1, 0)
+		if exists[name] {
+			continue
+		}
+		// Rows of the month that stand in the default partition would be in the
+		// way: then it goes on there, and they are deleted when they are old.
+		var inTheWay bool
+		if err := tx.GetContext(ctx, &inTheWay, `SELECT EXISTS (SELECT FROM imap_runs_default WHERE started_at >= $1 AND started_at < $2)`, from, to); err != nil {
+			return fmt.Errorf("look at the default partition: %w", err)
+		}
+		if inTheWay {
+			continue
+		}
+		_, err := tx.ExecContext(ctx, fmt.Sprintf(`CREATE TABLE %s PARTITION OF imap_runs FOR VALUES FROM ('%s') TO ('%s')`,
+			name, from.Format(time.RFC3339), to.Format(time.RFC3339)))
+		if err != nil {
+			return fmt.Errorf("make partition %s: %w", name, err)
+		}
+		m.Created = append(m.Created, name)
+	}
+	if keep <= 0 {
+		return nil
+	}
+	cutoff := now.Add(-keep)
+	for _, name := range have {
+		match := partitionName.FindStringSubmatch(name)
+		if match == nil {
+			continue
+		}
+		from, err := time.Parse("200601", match[1])
+		if err != nil || from.AddDate(0, 1, 0).After(cutoff) {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, `DROP TABLE `+name); err != nil {
+			return fmt.Errorf("drop partition %s: %w", name, err)
+		}
+		m.Dropped = append(m.Dropped, name)
+	}
+	res, err := tx.ExecContext(ctx, `DELETE FROM imap_runs_default WHERE started_at < $1`, cutoff)
+	if err != nil {
+		return fmt.Errorf("delete old runs: %w", err)
+	}
+	m.RunRows, err = res.RowsAffected()
+	return err
+}
+
+// pruneLedger gives up old rows, lowest UID first. It keeps what the cursor has
+// not settled and what is, or was, in quarantine; and it notes how far it came,
+// so that the mail is not taken for missing.
+func pruneLedger(ctx context.Context, tx *sqlx.Tx, cutoff time.Time) (int64, error) {
+	var n int64
+	err := tx.GetContext(ctx, &n, `
+		WITH old AS (
+			SELECT m.tenant, m.provider_id, m.folder, m.uid_validity, m.uid
+			FROM imap_messages m
+			JOIN imap_folder_state f ON f.tenant = m.tenant AND f.provider_id = m.provider_id AND f.folder = m.folder
+			WHERE m.processed_at < $1 AND m.outcome <> 'quarantined' AND f.resync_since IS NULL
+				AND (m.uid_validity <> f.uid_validity OR m.uid <= f.settled_uid)
+				AND NOT EXISTS (SELECT FROM imap_quarantine q WHERE q.tenant = m.tenant AND q.provider_id = m.provider_id
+					AND q.folder = m.folder AND q.uid_validity = m.uid_validity AND q.uid = m.uid)
+			ORDER BY m.tenant, m.provider_id, m.folder, m.uid_validity, m.uid
+			LIMIT $2
+		), gone AS (
+			DELETE FROM imap_messages m USING old
+			WHERE m.tenant = old.tenant AND m.provider_id = old.provider_id AND m.folder = old.folder
+				AND m.uid_validity = old.uid_validity AND m.uid = old.uid
+			RETURNING m.tenant, m.provider_id, m.folder, m.uid_validity, m.uid
+		), far AS (
+			UPDATE imap_folder_state f SET pruned_uid = greatest(f.pruned_uid, g.uid)
+			FROM (SELECT tenant, provider_id, folder, uid_validity, max(uid) AS uid FROM gone GROUP BY 1, 2, 3, 4) g
+			WHERE f.tenant = g.tenant AND f.provider_id = g.provider_id AND f.folder = g.folder AND f.uid_validity = g.uid_validity
+		)
+		SELECT count(*) FROM gone`, cutoff, pruneBatch)
+	if err != nil {
+		return 0, fmt.Errorf("prune ledger: %w", err)
+	}
+	return n, nil
+}
