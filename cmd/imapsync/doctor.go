@@ -1,0 +1,436 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"imapsync/db"
+	"imapsync/event"
+	"imapsync/oauth"
+	"imapsync/secret"
+	mailsync "imapsync/sync"
+)
+
+func newDoctor(a *app) *cobra.Command {
+	var tenant, output string
+	cmd := &cobra.Command{
+		Use: "doctor [PROVIDER]", Short: "Look at everything a run needs, and name the fix",
+		Long: "Look at Postgres, the places of credentials, NATS, and each mailbox (or one): DNS, TCP, TLS,\n" +
+			"log-in, folders, and the header of one message. Each line is ok or ends in the next command or\n" +
+			"setting. Nothing is changed, on the server or here, but that a token that is due is renewed.\n\n" +
+			"Exit codes: 0 nothing is wrong · 1 something is · 69, 76, 78 neither Postgres nor NATS could be\n" +
+			"looked at",
+		Example: "  imapsync doctor\n  imapsync doctor support -o json",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError("%s takes at most one PROVIDER, got %d", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d := &doctor{app: a, json: output == "json", steps: []doctorStep{}}
+			err := d.examine(cmd.Context(), args, tenant)
+			if d.json {
+				err = errors.Join(err, a.printJSON(d.steps))
+			}
+			return err
+		},
+	}
+	tenantFlag(cmd, &tenant)
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+// doctorStep is a line of `doctor`: of the surroundings, or of a mailbox.
+type doctorStep struct {
+	Tenant     string `json:"tenant,omitempty"`
+	ProviderID string `json:"providerId,omitempty"`
+	Provider   string `json:"provider,omitempty"`
+	mailsync.Step
+	DurationMS int64 `json:"durationMs"`
+}
+
+// doctor is one examination under way.
+type doctor struct {
+	app   *app
+	json  bool
+	steps []doctorStep
+	wrong int
+	began time.Time
+}
+
+// doctorPatience bounds what is asked of Postgres, NATS and Vault.
+const doctorPatience = 20 * time.Second
+
+func (d *doctor) examine(ctx context.Context, args []string, tenant string) error {
+	d.began = time.Now()
+	store, dbErr := d.postgres(ctx)
+	if store != nil {
+		defer store.Close()
+	}
+	c := d.secrets(ctx, store)
+	natsErr := d.nats(ctx)
+	if dbErr != nil {
+		if natsErr != nil {
+			return &exitError{code: exitCode(dbErr)}
+		}
+		return &exitError{code: exitFailed}
+	}
+	list, err := d.providers(ctx, store, args, tenant)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		d.provider(ctx, store, c, p)
+	}
+	if d.wrong > 0 {
+		return &exitError{code: exitFailed}
+	}
+	return nil
+}
+
+func (d *doctor) providers(ctx context.Context, store *db.Store, args []string, tenant string) ([]*db.Provider, error) {
+	if len(args) == 1 {
+		p, err := findProvider(ctx, store, args[0], tenant)
+		return []*db.Provider{p}, err
+	}
+	list, err := store.ListProviders(ctx, tenant)
+	if err == nil && len(list) == 0 {
+		d.add(nil, mailsync.Step{Name: "provider", State: mailsync.StepWarn, Text: "there is no mailbox yet", Fix: "imapsync provider add --help"})
+	}
+	return list, err
+}
+
+// add keeps a step, and prints it.
+func (d *doctor) add(p *db.Provider, s mailsync.Step) {
+	now := time.Now()
+	s.Took, d.began = cmp.Or(s.Took, now.Sub(d.began)), now
+	step := doctorStep{Step: s, DurationMS: s.Took.Milliseconds()}
+	step.Text = oneLine(s.Text)
+	if p != nil {
+		step.Tenant, step.ProviderID, step.Provider = p.Tenant, p.ID, p.Name
+		if step.Fix == "" && step.State != mailsync.StepOK {
+			step.Fix = checkFix(p, s.Class, s.Code)
+		}
+	}
+	if s.State == mailsync.StepWrong {
+		d.wrong++
+	}
+	d.steps = append(d.steps, step)
+	if d.json {
+		return
+	}
+	name := step.Name
+	if p != nil {
+		name = p.Name + " " + name
+	}
+	d.app.printf("%-6s %s: %s\n", step.State, name, step.Text)
+	if step.Fix != "" {
+		d.app.printf("%-6s → %s\n", "", step.Fix)
+	}
+}
+
+func (d *doctor) fine(name, format string, args ...any) {
+	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepOK, Text: fmt.Sprintf(format, args...)})
+}
+
+func (d *doctor) warn(name, text, fix string) {
+	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepWarn, Text: text, Fix: fix})
+}
+
+func (d *doctor) bad(name, text, fix string) {
+	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepWrong, Text: text, Fix: fix})
+}
+
+// postgres returns the store, nil when it cannot be used and the error says why.
+func (d *doctor) postgres(ctx context.Context) (*db.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	opts, err := d.app.dbOptions()
+	if err != nil {
+		d.bad("postgres", err.Error(), "")
+		return nil, err
+	}
+	store, err := db.Open(ctx, opts)
+	if err != nil {
+		fix := "check DATABASE_URL, and that Postgres runs there and lets this machine in"
+		if errors.Is(err, db.ErrConfig) {
+			fix = "check user, password and database in DATABASE_URL"
+		}
+		d.bad("postgres", err.Error(), fix)
+		return nil, err
+	}
+	h, err := store.Health(ctx)
+	switch {
+	case err != nil && h.LockURL:
+		d.bad("postgres", err.Error(), "check LOCK_DATABASE_URL: a direct connection to the same database")
+	case err != nil:
+		d.bad("postgres", err.Error(), "check DATABASE_URL")
+	case h.TooOld:
+		d.bad("postgres", "PostgreSQL "+h.Version+" is too old", "update it to 13 or newer")
+	case h.ReadOnly:
+		d.bad("postgres", "it takes no writes: a standby, or default_transaction_read_only", "let DATABASE_URL name the primary")
+	default:
+		d.fine("postgres", "PostgreSQL %s", h.Version)
+	}
+	if err == nil {
+		d.ways(h)
+	}
+	if err := store.CheckSchema(ctx); err != nil {
+		d.bad("schema", err.Error(), "imapsync migrate")
+		return nil, errors.Join(err, store.Close())
+	}
+	have, _, err := store.SchemaVersion(ctx)
+	if err != nil {
+		d.bad("schema", err.Error(), "")
+		return nil, errors.Join(err, store.Close())
+	}
+	d.fine("schema", "version %d, as this binary needs it", have)
+	return store, nil
+}
+
+// maxSkew is how far clocks may be apart before it matters.
+const maxSkew = 5 * time.Second
+
+// ways tells of the connections to Postgres, and of its clock.
+func (d *doctor) ways(h db.Health) {
+	switch {
+	case h.LockPooled && h.LockURL:
+		d.bad("locks", "LOCK_DATABASE_URL goes through a pooler that shares sessions: two runs would both hold a mailbox", "let LOCK_DATABASE_URL name Postgres itself, past the pooler")
+	case h.LockPooled:
+		d.bad("locks", "DATABASE_URL goes through a pooler that shares sessions: two runs would both hold a mailbox", "set LOCK_DATABASE_URL to a direct connection to Postgres")
+	case h.Pooled:
+		d.fine("locks", "a pooler is between, and LOCK_DATABASE_URL goes past it")
+	default:
+		d.fine("locks", "no pooler shares the connection's session")
+	}
+	if skew := h.ClockSkew.Abs().Round(time.Millisecond); skew > maxSkew {
+		d.warn("clock", fmt.Sprintf("the clocks of this machine and of Postgres are %s apart: mailboxes are due too early or too late", skew), "run a time service (chrony, systemd-timesyncd) on both")
+	} else {
+		d.fine("clock", "%s from that of Postgres", skew)
+	}
+}
+
+// secrets looks at the places of credentials, and at the key. Without a store
+// only at what needs none.
+func (d *doctor) secrets(ctx context.Context, store *db.Store) *credentials {
+	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	c, err := d.app.credentials(store)
+	if err != nil {
+		d.bad("credentials", err.Error(), "")
+		return nil
+	}
+	var places []string
+	for _, place := range c.chain.Places() {
+		places = append(places, string(place))
+	}
+	d.fine("credentials", "read from %s, in this order (IMAPSYNC_SECRET_CHAIN)", strings.Join(places, ", "))
+	if v := c.chain.Vault(); v != nil {
+		if err := v.Check(ctx); err != nil {
+			d.bad("vault", err.Error(), "")
+		} else {
+			d.fine("vault", "%s, log-in works", v.Address())
+		}
+	}
+	if !c.chain.Has(secret.PlaceDB) {
+		if c.chain.CanPut() != nil {
+			d.warn("credentials", "rotated tokens cannot be kept", "set IMAPSYNC_SECRET_WRITE_DIR to a directory that stays, or put db into IMAPSYNC_SECRET_CHAIN")
+		}
+		return c
+	}
+	d.key(ctx, store, c)
+	return c
+}
+
+// key looks whether the key file opens what is stored.
+func (d *doctor) key(ctx context.Context, store *db.Store, c *credentials) {
+	counts := map[string]int{}
+	if store != nil {
+		var err error
+		if counts, err = store.SecretKeys(ctx); err != nil {
+			d.bad("key", err.Error(), "")
+			return
+		}
+	}
+	ring, err := d.app.keyRing()
+	if err != nil {
+		if len(counts) > 0 {
+			d.bad("key", err.Error(), "")
+		} else {
+			d.warn("key", err.Error()+" (nothing is sealed yet)", "")
+		}
+		return
+	}
+	ids := ring.IDs()
+	total, old, unknown := 0, 0, 0
+	for id, n := range counts {
+		total += n
+		switch {
+		case id == ids[0]:
+		case slices.Contains(ids, id):
+			old += n
+		default:
+			unknown += n
+		}
+	}
+	switch {
+	case unknown > 0:
+		d.bad("key", fmt.Sprintf("%d of %d stored credentials are sealed under a key that the key file does not hold", unknown, total),
+			"put the old key back into "+d.app.secretKeyFile+", below the first line, or give these credentials anew")
+	case old > 0:
+		d.warn("key", fmt.Sprintf("%d of %d stored credentials are sealed under an old key", old, total), "imapsync secret rotate")
+	default:
+		d.fine("key", "%s opens all of %d stored credentials", ids[0], total)
+	}
+}
+
+func (d *doctor) nats(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	nc, err := d.app.openNATS(ctx)
+	if err != nil {
+		fix := "check NATS_URL, and that nats-server runs there"
+		if errors.Is(err, event.ErrConfig) {
+			fix = "check NATS_URL and NATS_CREDS"
+		}
+		d.bad("nats", err.Error(), fix)
+		return err
+	}
+	defer nc.Close()
+	h, err := event.CheckHealth(ctx, nc)
+	if err != nil {
+		d.bad("jetstream", err.Error(), "")
+		return err
+	}
+	d.fine("nats", "nats-server %s, max_payload %s", h.Server, byteSize(h.MaxPayload))
+	limit := "no limit but the disk"
+	if h.StoreLimit > 0 {
+		limit = byteSize(h.StoreLimit)
+	}
+	d.fine("jetstream", "storage used: %s of %s", byteSize(int64(h.StoreUsed)), limit)
+	switch {
+	case !h.Stream:
+		d.fine("stream", "%s is not there yet: the first run makes it", event.StreamName)
+	default:
+		d.fine("stream", "%s holds %d events, %s", event.StreamName, h.Messages, byteSize(int64(h.Bytes)))
+	}
+	for _, problem := range h.Problems {
+		if problem.Fatal {
+			d.bad("stream", problem.What, problem.Fix)
+		} else {
+			d.warn("stream", problem.What, problem.Fix)
+		}
+	}
+	return nil
+}
+
+// provider goes the way of a pass, and tells where its passes stand.
+func (d *doctor) provider(ctx context.Context, store *db.Store, c *credentials, p *db.Provider) {
+	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, &mailsync.Error{
+		Class: mailsync.Transient, Code: "timeout", Err: fmt.Errorf("the test took longer than %s", checkPatience),
+	})
+	defer cancel()
+	if c != nil {
+		mailsync.Diagnose(ctx, p, diagnoseOptions(c, p), func(s mailsync.Step) { d.add(p, s) })
+	}
+	for _, f := range forecasts(p, time.Now()) {
+		if f.Warn {
+			d.add(p, mailsync.Step{Name: "forecast", State: mailsync.StepWarn, Text: forecastText(f), Fix: f.Fix})
+		}
+	}
+	for _, s := range standing(ctx, store, p, time.Now()) {
+		d.add(p, s)
+	}
+}
+
+// diagnoseOptions look for the credentials of p as a pass does, and tell where
+// they are.
+func diagnoseOptions(c *credentials, p *db.Provider) mailsync.DiagnoseOptions {
+	return mailsync.DiagnoseOptions{
+		Version: version(), Now: time.Now(),
+		Credential: func(ctx context.Context) (mailsync.Credential, string, error) {
+			credential, err := c.of(ctx, p, db.Fence{})
+			if err != nil || p.AuthType == db.AuthOAuth2 {
+				return credential, "oauth2, " + cmp.Or(p.OAuthFlow, db.FlowCode), err
+			}
+			_, where, err := c.chain.Find(ctx, p.Tenant, db.PasswordName(p.ID))
+			return credential, "password, from " + where, err
+		},
+	}
+}
+
+func forecastText(f oauth.Forecast) string {
+	text := strings.ReplaceAll(f.Credential, "_", " ")
+	if f.EndsAt == nil {
+		return text + ": " + f.Rule
+	}
+	return text + " ends " + f.EndsAt.UTC().Format(time.DateOnly) + " (" + f.Rule + ")"
+}
+
+// standing is what the database says of a provider: paused, behind, failing.
+func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Time) []mailsync.Step {
+	name := shellQuote(p.Name)
+	var steps []mailsync.Step
+	switch {
+	case !p.Active || !p.AutoProcess:
+		steps = append(steps, mailsync.Step{Name: "state", State: mailsync.StepWarn, Text: "it is switched off: no run reads it", Fix: "switch it on where it was switched off (is_active, auto_process_emails)"})
+	case p.PausedAt != nil:
+		s := mailsync.Step{Name: "state", State: mailsync.StepWarn, Fix: "imapsync provider resume " + name,
+			Text: "paused since " + p.PausedAt.UTC().Format(time.RFC3339) + " (" + p.PauseReason + "); mail waits on the server"}
+		if p.PauseReason == db.PauseAuthFailure {
+			s.State = mailsync.StepWrong
+			s.Fix = "imapsync provider set " + name + " --password-prompt, then imapsync provider resume " + name
+			if p.AuthType == db.AuthOAuth2 {
+				s.Fix = "imapsync provider auth " + name + ", then imapsync provider resume " + name
+			}
+		}
+		steps = append(steps, s)
+	case p.ConsecutiveFailures > 0:
+		text := fmt.Sprintf("the last %d passes failed: %s", p.ConsecutiveFailures, p.LastError)
+		fix := "imapsync run --provider " + name
+		if p.NextAttemptAt != nil && p.NextAttemptAt.After(now) {
+			text += "; next attempt " + p.NextAttemptAt.UTC().Format(time.RFC3339)
+			fix += " (does not wait)"
+		}
+		steps = append(steps, mailsync.Step{Name: "state", State: mailsync.StepWarn, Text: text, Fix: fix})
+	case p.LastSuccessAt == nil:
+		steps = append(steps, mailsync.Step{Name: "state", State: mailsync.StepOK, Text: "not read yet"})
+	default:
+		steps = append(steps, mailsync.Step{Name: "state", State: mailsync.StepOK, Text: "last read " + p.LastSuccessAt.UTC().Format(time.RFC3339)})
+	}
+	states, err := store.FolderStates(ctx, ref(p))
+	if err != nil {
+		return append(steps, mailsync.Step{Name: "backlog", State: mailsync.StepWrong, Text: err.Error()})
+	}
+	var backlog int64
+	for _, st := range states {
+		backlog += st.Backlog
+		if st.PausedReason != "" {
+			steps = append(steps, mailsync.Step{Name: "folder", State: mailsync.StepWrong, Text: fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason)})
+		}
+	}
+	s := mailsync.Step{Name: "backlog", State: mailsync.StepOK, Text: strconv.FormatInt(backlog, 10) + " mails wait, " + strconv.Itoa(p.MaxEmailsPerSync) + " a pass"}
+	if backlog > 10*int64(p.MaxEmailsPerSync) {
+		s.State, s.Fix = mailsync.StepWarn, "imapsync run --provider "+name+" --drain, or raise --max-emails-per-sync"
+	}
+	if p.MaxBytesPerDay > 0 {
+		s.Text += fmt.Sprintf("; %s of %s today", byteSize(p.BytesToday), byteSize(p.MaxBytesPerDay))
+		if p.BytesToday >= p.MaxBytesPerDay {
+			s.State, s.Fix = mailsync.StepWarn, "it goes on at midnight UTC, or raise --max-bytes-per-day"
+		}
+	}
+	return append(steps, s)
+}

@@ -1,0 +1,266 @@
+package sync
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"imapsync/db"
+	"imapsync/oauth"
+	"imapsync/secret"
+)
+
+// StepState is how one step of a diagnosis ended.
+type StepState string
+
+// The states of a step.
+const (
+	StepOK    StepState = "ok"
+	StepWarn  StepState = "warn"  // it works, and something will go wrong
+	StepWrong StepState = "wrong" // it does not work
+)
+
+// Step is one thing that was looked at. Text is a line for a person, Fix the
+// command or the setting that mends it; for an error that names its fix itself,
+// or whose fix only the caller knows by Class and Code, it is empty.
+type Step struct {
+	Name  string        `json:"name"` // dns, connect, tls, credential, token, login, folder, fetch, …
+	State StepState     `json:"state"`
+	Text  string        `json:"text"`
+	Fix   string        `json:"fix,omitempty"`
+	Class Class         `json:"class,omitempty"`
+	Code  string        `json:"code,omitempty"`
+	Took  time.Duration `json:"-"`
+}
+
+// DiagnoseOptions are what a diagnosis needs beside the provider's settings.
+type DiagnoseOptions struct {
+	// Credential finds what the provider logs in with, and says where.
+	Credential func(ctx context.Context) (c Credential, where string, err error)
+	Timeouts   Timeouts
+	Version    string
+	Now        time.Time
+}
+
+// certificateWarning is how long before its end a certificate is warned of.
+const certificateWarning = 14 * 24 * time.Hour
+
+// Diagnose goes the way of a pass up to one message's header, and reports each
+// step as it is done. It ends at the first step that is wrong, but for folders,
+// which are all looked at. On the mail server nothing is changed. It reports
+// whether nothing was wrong.
+func Diagnose(ctx context.Context, p *db.Provider, opts DiagnoseOptions, report func(Step)) bool {
+	d := &diagnosis{p: p, opts: opts, timeouts: opts.Timeouts.timeouts(p), report: report, ok: true, began: time.Now()}
+	if d.reach(ctx) {
+		d.use(ctx)
+	}
+	return d.ok
+}
+
+// diagnosis is one under way.
+type diagnosis struct {
+	p        *db.Provider
+	opts     DiagnoseOptions
+	timeouts Timeouts
+	report   func(Step)
+	ok       bool
+	began    time.Time // the step
+}
+
+func (d *diagnosis) step(s Step) {
+	now := time.Now()
+	s.Took, d.began = now.Sub(d.began), now
+	d.ok = d.ok && s.State != StepWrong
+	d.report(s)
+}
+
+func (d *diagnosis) fine(name, format string, args ...any) {
+	d.step(Step{Name: name, State: StepOK, Text: fmt.Sprintf(format, args...)})
+}
+
+func (d *diagnosis) wrong(name string, err error) {
+	class, code := Classify(err)
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	d.step(Step{Name: name, State: StepWrong, Text: text, Class: class, Code: code})
+}
+
+// reach looks up, connects and secures, on a connection of its own.
+func (d *diagnosis) reach(ctx context.Context) bool {
+	host := d.p.Host
+	if net.ParseIP(host) == nil {
+		lookup, cancel := context.WithTimeout(ctx, d.timeouts.Connect)
+		addresses, err := net.DefaultResolver.LookupHost(lookup, host)
+		cancel()
+		if err != nil {
+			d.wrong("dns", orEnd(ctx, dialError(err)))
+			return false
+		}
+		d.fine("dns", "%s is %s", host, strings.Join(addresses, ", "))
+	}
+	nd := net.Dialer{Timeout: d.timeouts.Connect}
+	conn, err := nd.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(d.p.Port)))
+	if err != nil {
+		d.wrong("connect", orEnd(ctx, dialError(err)))
+		return false
+	}
+	defer conn.Close()
+	d.fine("connect", "%s answers in %d ms", conn.RemoteAddr(), time.Since(d.began).Milliseconds())
+	w, err := secure(ctx, conn, d.p, d.timeouts, wireLimits{})
+	if err != nil {
+		d.wrong("tls", err)
+		return false
+	}
+	tc, encrypted := w.conn.(*tls.Conn)
+	if !encrypted {
+		d.step(Step{Name: "tls", State: StepWarn, Text: "none: the password and all mail travel unencrypted",
+			Fix: "imapsync provider set " + d.p.ID + " --tls implicit --port 993"})
+		return true
+	}
+	d.step(certificateStep(tc.ConnectionState(), d.opts.Now))
+	return true
+}
+
+// certificateStep tells of a chain that was verified.
+func certificateStep(state tls.ConnectionState, now time.Time) Step {
+	chain := state.PeerCertificates
+	if len(state.VerifiedChains) > 0 {
+		chain = state.VerifiedChains[0]
+	}
+	first := chain[0] // the one that ends first
+	var names []string
+	for _, c := range chain {
+		if c.NotAfter.Before(first.NotAfter) {
+			first = c
+		}
+		names = append(names, subjectName(c))
+	}
+	left := first.NotAfter.Sub(now)
+	s := Step{Name: "tls", State: StepOK, Text: fmt.Sprintf("%s, %s; certificate of %s, issued by %s, ends %s, %d days left (chain: %s)",
+		tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), subjectName(chain[0]), issuerName(chain[0]),
+		first.NotAfter.UTC().Format(time.DateOnly), int(left.Hours()/24), strings.Join(names, " < "))}
+	if left < certificateWarning {
+		s.State, s.Code = StepWarn, "tls_expires"
+		s.Fix = "the certificate of " + subjectName(first) + " must be renewed on the server, or no mail will be read from then on"
+	}
+	return s
+}
+
+func subjectName(c *x509.Certificate) string {
+	if len(c.DNSNames) > 0 {
+		return c.DNSNames[0]
+	}
+	return cmp.Or(c.Subject.CommonName, c.Subject.String(), certNames(c))
+}
+
+// use logs in and reads what a pass would read, up to a message's header.
+func (d *diagnosis) use(ctx context.Context) {
+	credential, where, err := d.opts.Credential(ctx)
+	if err != nil {
+		d.wrong("credential", credentialError(err))
+		return
+	}
+	d.fine("credential", "found: %s", where)
+	if credential.Tokens != nil {
+		token, err := credential.Tokens.Token(ctx)
+		if err != nil {
+			d.wrong("token", err)
+			return
+		}
+		d.step(tokenStep(d.p, token, d.opts.Now))
+	}
+	s, err := Connect(ctx, d.p, SessionOptions{
+		Credential: credential, Timeouts: d.opts.Timeouts, MaxMessageBytes: maxHeaderBytes, Version: d.opts.Version,
+	})
+	if err != nil {
+		d.wrong("login", err)
+		return
+	}
+	defer s.Close()
+	d.fine("login", "as %s; the server offers %s", d.p.Username, strings.Join(s.Capabilities(), " "))
+	found, failed, err := s.resolve(d.p.Folders)
+	if err != nil {
+		d.wrong("folder", err)
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(failed)) {
+		d.wrong("folder", fmt.Errorf("folder %q: %w", name, failed[name]))
+	}
+	tried := false
+	for _, status := range found {
+		data, err := s.examine(status.Name)
+		if err != nil {
+			d.wrong("folder", fmt.Errorf("folder %q: %w", status.Name, err))
+			if !s.alive() {
+				return
+			}
+			continue
+		}
+		if data.UIDValidity == 0 {
+			d.step(Step{Name: "folder", State: StepWarn, Text: fmt.Sprintf("folder %q: the server gives no UIDVALIDITY: it is not read until it does", status.Name),
+				Fix: "choose others with --folder, or ask whoever runs the server"})
+			continue
+		}
+		d.fine("folder", "%q: %d messages", status.Name, data.NumMessages)
+		if data.NumMessages > 0 && !tried {
+			tried = true
+			if err := d.header(s, status.Name, uint32(data.UIDNext)); err != nil {
+				d.wrong("fetch", fmt.Errorf("folder %q: %w", status.Name, err))
+				return
+			}
+		}
+	}
+	if !tried && len(found) > 0 {
+		d.fine("fetch", "no message to read")
+	}
+}
+
+// errNoHeader says that a server has a message and does not give it.
+var errNoHeader = errors.New("the server says OK and gives no header: passes will set such messages aside, see `imapsync quarantine list`")
+
+// header reads the header of the newest message, with PEEK.
+func (d *diagnosis) header(s *Session, folder string, uidNext uint32) error {
+	const tail = 1000 // so many UIDs at the end have the newest, mostly
+	uids, err := s.searchRange(max(1, uidNext-min(uidNext, tail)), maxUID, nil)
+	if err == nil && len(uids) == 0 && uidNext > tail {
+		uids, err = s.searchRange(1, maxUID, nil)
+	}
+	if err != nil {
+		return err
+	}
+	if len(uids) == 0 {
+		d.fine("fetch", "%q: all messages are gone meanwhile", folder)
+		return nil
+	}
+	newest, size := slices.Max(uids), -1
+	if err := s.fetchBodies([]uint32{newest}, true, maxHeaderBytes, func(_ uint32, raw []byte) { size = len(raw) }); err != nil {
+		return err
+	}
+	if size < 0 {
+		return transient("no_header", fmt.Errorf("uid %d: %w", newest, errNoHeader))
+	}
+	d.fine("fetch", "%q: header of uid %d, %d bytes; nothing was changed", folder, newest, size)
+	return nil
+}
+
+// tokenStep tells what an access token says of itself, where it can be read.
+func tokenStep(p *db.Provider, token secret.Value, now time.Time) Step {
+	claims, ok := oauth.Decode(token)
+	if !ok {
+		return Step{Name: "token", State: StepOK, Text: "got one; it cannot be read by anybody but the server"}
+	}
+	s := Step{Name: "token", State: StepOK, Text: claims.String()}
+	if what, fix := claims.Problem(p.OAuthPreset, p.Username, now); what != "" {
+		s.State, s.Code, s.Fix = StepWrong, "token_claims", fix
+		s.Text += ": " + what
+	}
+	return s
+}
