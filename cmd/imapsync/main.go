@@ -79,8 +79,8 @@ func newRoot(a *app) *cobra.Command {
 		}
 	}
 	add("job", newRun(a))
-	add("setup", newMigrate(a), newSecret(a), newProvider(a))
-	add("look", newStatus(a), newAudit(a), newExporter(a), newParse(a), newEvents(a), newBlob(a))
+	add("setup", newMigrate(a), newMaintain(a), newSecret(a), newProvider(a))
+	add("look", newStatus(a), newAudit(a), newRuns(a), newExporter(a), newParse(a), newEvents(a), newBlob(a))
 	add("repair", newQuarantine(a), newReconcile(a), newDoctor(a), newBackfill(a), newVerify(a))
 	root.AddCommand(newVersion(a))
 	root.CompletionOptions.HiddenDefaultCmd = false
