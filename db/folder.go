@@ -118,18 +118,35 @@ func (s *Store) LandFolder(ctx context.Context, fence Fence, folder string) erro
 	})
 }
 
+// pastValidity and above, in the ledger, is the numbering of a server that
+// changed it without saying so; UIDVALIDITY has 32 bits.
+const pastValidity = 1 << 32
+
 // RenumberFolder stores the new cursor of a folder whose messages got new UIDs,
-// with an audit entry. Quarantined messages are given up under their old UIDs:
-// they are found again under the new ones.
-func (s *Store) RenumberFolder(ctx context.Context, fence Fence, f *FolderState, audit Audit) error {
+// with an audit entry. Quarantined messages are dead under their old UIDs: they
+// are found again under the new ones. sameValidity says that the UIDs changed
+// under the UIDVALIDITY they had, so that the ledger's rows must step aside.
+func (s *Store) RenumberFolder(ctx context.Context, fence Fence, f *FolderState, sameValidity bool, audit Audit) error {
 	return s.inTx(ctx, func(tx *sqlx.Tx) error {
 		if err := fence.hold(ctx, tx); err != nil {
 			return err
 		}
+		if sameValidity {
+			// The rows keep what was published; no UID of the new numbering meets them.
+			_, err := tx.ExecContext(ctx, `
+				UPDATE imap_messages SET uid_validity = $4
+				WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $5`,
+				fence.Tenant, fence.ProviderID, f.Folder, pastValidity+fence.Epoch, f.UIDValidity)
+			if err != nil {
+				return fmt.Errorf("put the old numbering aside: %w", err)
+			}
+		}
 		_, err := tx.ExecContext(ctx, `
-			DELETE FROM imap_quarantine
-			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity <> $4 AND state IN ('retry', 'released')`,
-			fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity)
+			UPDATE imap_quarantine SET state = 'dead', error_code = 'renumbered', next_attempt_at = NULL, updated_at = $4,
+				error = 'the server has numbered the folder anew; found again, the message goes out by its new UID. Before: ' || left(error, 1000)
+			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND state IN ('retry', 'released')
+				AND (uid_validity <> $5 OR $6)`,
+			fence.Tenant, fence.ProviderID, f.Folder, audit.At, f.UIDValidity, sameValidity)
 		if err != nil {
 			return fmt.Errorf("give up old uids: %w", err)
 		}

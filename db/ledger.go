@@ -40,11 +40,11 @@ type Message struct {
 
 // Counts are how many messages had which outcome.
 type Counts struct {
-	Published   int
-	Duplicates  int
-	Skipped     int
-	Expunged    int
-	Quarantined int
+	Published   int `json:"published"`
+	Duplicates  int `json:"duplicates"`
+	Skipped     int `json:"skipped"`
+	Expunged    int `json:"expunged"`
+	Quarantined int `json:"quarantined"`
 }
 
 // Add counts one more message.
@@ -294,7 +294,8 @@ func (s *Store) LedgerUIDs(ctx context.Context, ref Ref, folder string, uidValid
 }
 
 // PublishedSince lists what was published of a provider since a time, oldest
-// first.
+// first. What stood under a numbering that was put aside cannot be read again,
+// and is left out.
 func (s *Store) PublishedSince(ctx context.Context, ref Ref, since time.Time) ([]Message, error) {
 	var list []Message
 	err := s.pool.SelectContext(ctx, &list, `
@@ -302,6 +303,7 @@ func (s *Store) PublishedSince(ctx context.Context, ref Ref, since time.Time) ([
 			coalesce(stream_seq, 0) AS stream_seq, size, attempts, processed_at
 		FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND processed_at >= $3
+			AND uid_validity < 4294967296
 		ORDER BY processed_at, uid`, ref.Tenant, ref.ID, since)
 	if err != nil {
 		return nil, fmt.Errorf("read ledger: %w", wrap(err))
@@ -324,8 +326,10 @@ func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, messageIDs []s
 		SELECT event_key, coalesce(message_id, '') AS message_id FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND event_key = ANY($3)
 		UNION
-		SELECT event_key, message_id FROM imap_messages
-		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND message_id = ANY($4)`,
+		SELECT * FROM (
+			SELECT DISTINCT ON (message_id) event_key, message_id FROM imap_messages
+			WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND message_id = ANY($4)
+		) reused`,
 		ref.Tenant, ref.ID, pq.Array(keys), pq.Array(messageIDs))
 	if err != nil {
 		return nil, fmt.Errorf("read ledger: %w", wrap(err))

@@ -17,6 +17,7 @@ type Pass struct {
 	Folders       int   // folders served
 	Bytes         int64 // downloaded
 	ErrorCode     string
+	Partial       bool // the error is about some folders; the login and the others went well
 	Error         string
 	AuthFailure   bool
 	NextAttemptAt *time.Time // nil: due at once
@@ -59,7 +60,13 @@ func finishState(ctx context.Context, tx *sqlx.Tx, fence Fence, pass Pass) error
 			auth_failures = 0, last_error_code = NULL, last_error = NULL
 		WHERE tenant = $1 AND provider_id = $2`
 	args := []any{fence.Tenant, fence.ProviderID, pass.EndedAt, pass.NextAttemptAt}
-	if pass.ErrorCode != "" {
+	switch {
+	case pass.ErrorCode != "" && pass.Partial:
+		query = `UPDATE imap_sync_state SET last_success_at = $3, next_attempt_at = $4, consecutive_failures = 0,
+				auth_failures = 0, last_error_code = $5, last_error = $6
+			WHERE tenant = $1 AND provider_id = $2`
+		args = append(args, pass.ErrorCode, Clean(pass.Error))
+	case pass.ErrorCode != "":
 		query = `UPDATE imap_sync_state SET next_attempt_at = $3, consecutive_failures = consecutive_failures + 1,
 				auth_failures = CASE WHEN $4 THEN auth_failures + 1 ELSE auth_failures END,
 				last_error_code = $5, last_error = $6

@@ -69,13 +69,21 @@ const quarantineSelect = `
 	FROM imap_quarantine`
 
 // QuarantineDue lists the messages of a provider that the next pass takes: those
-// whose next attempt is due, the longest waiting first, and those released.
+// whose next attempt is due, the longest waiting first, and those released; limit
+// in a folder, so that one that is gone starves no other.
 func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit int) ([]Quarantine, error) {
 	var list []Quarantine
 	err := s.pool.SelectContext(ctx, &list, quarantineSelect+`
-		WHERE tenant = $1 AND provider_id = $2
-			AND (state = 'released' OR state = 'retry' AND (next_attempt_at IS NULL OR next_attempt_at <= $3))
-		ORDER BY next_attempt_at NULLS FIRST, folder, uid LIMIT $4`, ref.Tenant, ref.ID, now, limit)
+		WHERE tenant = $1 AND provider_id = $2 AND id IN (
+			SELECT id FROM (
+				SELECT q.id, row_number() OVER (PARTITION BY q.folder ORDER BY q.next_attempt_at NULLS FIRST, q.uid) AS nth
+				FROM imap_quarantine q
+				JOIN imap_folder_state f ON f.tenant = q.tenant AND f.provider_id = q.provider_id AND f.folder = q.folder
+					AND f.uid_validity = q.uid_validity AND f.paused_reason IS NULL
+				WHERE q.tenant = $1 AND q.provider_id = $2
+					AND (q.state = 'released' OR q.state = 'retry' AND (q.next_attempt_at IS NULL OR q.next_attempt_at <= $3))
+			) due WHERE nth <= $4)
+		ORDER BY next_attempt_at NULLS FIRST, folder, uid`, ref.Tenant, ref.ID, now, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read quarantine: %w", wrap(err))
 	}
@@ -183,4 +191,18 @@ func (s *Store) SetQuarantineState(ctx context.Context, q *Quarantine, state str
 		}
 		return insertAudit(ctx, tx, audit)
 	})
+}
+
+// OldestQuarantine is when the oldest message of a folder that is still to be
+// tried came into quarantine; nil when there is none.
+func (s *Store) OldestQuarantine(ctx context.Context, ref Ref, folder string) (*time.Time, error) {
+	var oldest *time.Time
+	err := s.pool.GetContext(ctx, &oldest, `
+		SELECT min(created_at) FROM imap_quarantine
+		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND state IN ('retry', 'released')`,
+		ref.Tenant, ref.ID, folder)
+	if err != nil {
+		return nil, fmt.Errorf("oldest in quarantine: %w", wrap(err))
+	}
+	return oldest, nil
 }

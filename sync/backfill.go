@@ -35,7 +35,7 @@ type BackfillCount struct {
 // the server received the mail on, by its own calendar (RFC 3501 SINCE, BEFORE).
 func (r *Runner) Backfill(ctx context.Context, p *db.Provider, b Backfill) Result {
 	r.init()
-	return r.locked(ctx, p, func(ps *pass, ctx context.Context) error { return ps.backfill(ctx, b) })
+	return r.locked(ctx, p, false, func(ps *pass, ctx context.Context) error { return ps.backfill(ctx, b) })
 }
 
 func (ps *pass) backfill(ctx context.Context, b Backfill) error {
@@ -117,11 +117,7 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 			break
 		}
 		began := time.Now()
-		messages := make([]*message, len(batch))
-		for i, uid := range batch {
-			messages[i] = &message{listed: listed{uid: uid}}
-		}
-		if err := f.handleBatch(ctx, messages, nil); err != nil {
+		if err := f.handleOrBisect(ctx, newMessages(batch)); err != nil {
 			return errors.Join(err, f.landed(ctx))
 		}
 		if rate > 0 {
@@ -136,13 +132,29 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 	return f.landed(ctx)
 }
 
+// handleOrBisect handles messages that the cursor has passed, one by one when
+// something about one of them fails them all.
+func (f *folderPass) handleOrBisect(ctx context.Context, messages []*message) error {
+	err := f.handleBatch(ctx, messages, nil)
+	if err == nil || !f.connectionDied(ctx, err) && !f.refused(ctx, err) {
+		return err
+	}
+	var left []*message
+	for _, m := range messages {
+		if !m.done {
+			left = append(left, &message{listed: listed{uid: m.uid}, again: m.again})
+		}
+	}
+	return f.bisect(ctx, left, err)
+}
+
 // Republish reads messages again that the stream has lost and publishes them
 // under the same identity, under the provider's lock. It returns how many were
 // found on the server; the others are gone there too.
 func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.Message) (int, Result) {
 	r.init()
 	found := 0
-	res := r.locked(ctx, p, func(ps *pass, ctx context.Context) error {
+	res := r.locked(ctx, p, false, func(ps *pass, ctx context.Context) error {
 		var err error
 		found, err = ps.republish(ctx, lost)
 		return err
@@ -175,13 +187,15 @@ func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
 				messages = append(messages, &message{listed: listed{uid: m.UID}, again: true})
 			}
 		}
-		if err := f.handleBatch(ctx, messages, nil); err != nil {
-			return found, errors.Join(fmt.Errorf("folder %q: %w", folder, err), f.landed(ctx))
-		}
-		for _, m := range messages {
-			if !m.expunged && m.failure == nil {
-				found++
+		before := f.found
+		for batch := range slices.Chunk(messages, batchUIDs) {
+			if err = f.handleOrBisect(ctx, batch); err != nil || f.runner.stopping() {
+				break
 			}
+		}
+		found += f.found - before
+		if err != nil {
+			return found, errors.Join(fmt.Errorf("folder %q: %w", folder, err), f.landed(ctx))
 		}
 		if err := f.landed(ctx); err != nil {
 			return found, err

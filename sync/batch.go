@@ -42,7 +42,7 @@ func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
 		err := f.handleBatch(ctx, messages, next)
 		messages = next
 		if err != nil && (f.connectionDied(ctx, err) || f.refused(ctx, err)) {
-			err = f.bisect(ctx, wanted(batch, f.state, f.handled), err)
+			err = f.bisect(ctx, newMessages(wanted(batch, f.state, f.handled)), err)
 		}
 		if err != nil {
 			return err
@@ -78,18 +78,18 @@ func (f *folderPass) refused(ctx context.Context, err error) bool {
 
 // bisect goes on one by one after a connection died over a batch, or the server
 // refused it. The message at fault is the one that does it again alone.
-func (f *folderPass) bisect(ctx context.Context, uids []uint32, cause error) error {
-	f.log.Warn("batch_failed", "messages", len(uids), "error", cause.Error())
+func (f *folderPass) bisect(ctx context.Context, messages []*message, cause error) error {
+	f.log.Warn("batch_failed", "messages", len(messages), "error", cause.Error())
 	if !f.session.alive() {
 		if err := f.reopen(ctx); err != nil {
 			return errors.Join(cause, err)
 		}
 	}
-	for _, uid := range uids {
+	for _, m := range messages {
 		if f.runner.stopping() {
 			return nil
 		}
-		if err := f.handleAlone(ctx, &message{listed: listed{uid: uid}}); err != nil {
+		if err := f.handleAlone(ctx, m); err != nil {
 			return err
 		}
 	}

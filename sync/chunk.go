@@ -38,14 +38,15 @@ func (f *folderPass) pipeline(ctx context.Context, messages, next []*message) er
 	var held atomic.Int64 // of the in-flight budget
 	defer func() { f.runner.inFlight.Release(held.Load()) }()
 	var fetchErr error // what was fetched before it is still handled
-	g.Go(func() error {
+	stage := func(work func() error) { g.Go(func() error { return recovered(work) }) }
+	stage(func() error {
 		defer close(fetched)
 		if fetchErr = f.fetchChunks(ctx, messages, fetched, &held); fetchErr == nil && ctx.Err() == nil && !f.runner.stopping() {
 			_ = f.look(next) // what is wrong will be met again when it is their turn
 		}
 		return nil
 	})
-	g.Go(func() error {
+	stage(func() error {
 		defer close(published)
 		for c := range fetched {
 			if err := f.prepare(ctx, c); err != nil {
@@ -61,7 +62,7 @@ func (f *folderPass) pipeline(ctx context.Context, messages, next []*message) er
 		}
 		return nil
 	})
-	g.Go(func() error {
+	stage(func() error {
 		for c := range published {
 			if err := f.commit(ctx, c); err != nil {
 				return err
@@ -124,7 +125,12 @@ func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
 			continue
 		}
 		g.Go(func() error {
-			if err := f.runner.Publisher.StoreBlobs(ctx, m.event, m.parsed, m.raw); err != nil {
+			err := f.runner.Publisher.StoreBlobs(ctx, m.event, m.parsed, m.raw)
+			if errors.Is(err, event.ErrBlob) {
+				m.fail("blob", "blob", err) // of this message alone
+				return nil
+			}
+			if err != nil {
 				return fmt.Errorf("uid %d: store blobs: %w", m.uid, err)
 			}
 			return nil

@@ -49,6 +49,12 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 		return err
 	}
 	f.taken += len(step.Messages)
+	for _, m := range c.messages {
+		m.done = true
+		if !m.expunged && m.failure == nil {
+			f.found++
+		}
+	}
 	settled := func(h db.Handled) bool { return h.UID <= next.SettledUID }
 	f.state, f.handled = &next, slices.DeleteFunc(handled, settled)
 	f.counts.Plus(counts)

@@ -18,7 +18,7 @@ func (f *folderPass) fetchChunks(ctx context.Context, messages []*message, out c
 			return context.Cause(ctx)
 		}
 	}
-	for _, flight := range flights(f.cut(f.withinQuota(messages))) {
+	for _, flight := range flights(f.cut(f.withinQuota(messages)), min(chunkBytes, f.runner.Options.MaxInFlightBytes)) {
 		if f.runner.stopping() {
 			return nil
 		}
@@ -55,12 +55,12 @@ func (f *folderPass) withinQuota(messages []*message) []*message {
 }
 
 // flights joins small chunks, so that one FETCH asks for several: on a long
-// line each costs a round trip.
-func flights(chunks []*chunk) [][]*chunk {
+// line each costs a round trip. A flight of several weighs no more than limit.
+func flights(chunks []*chunk, limit int64) [][]*chunk {
 	var list [][]*chunk
 	var weight int64
 	for i, c := range chunks {
-		if i == 0 || weight+c.weight > chunkBytes {
+		if i == 0 || weight+c.weight > limit {
 			list, weight = append(list, nil), 0
 		}
 		list[len(list)-1] = append(list[len(list)-1], c)
@@ -183,7 +183,7 @@ func (f *folderPass) fetchAll(whole, headers []uint32, use func(uid uint32, raw 
 		}
 	}
 	if len(headers) > 0 {
-		return f.session.fetchBodies(headers, true, limit, use)
+		return f.session.fetchBodies(headers, true, maxHeaderBytes, use)
 	}
 	return nil
 }

@@ -120,7 +120,8 @@ var errBodyTooLarge = errors.New("body is larger than the limit")
 // fetchBodies reads whole messages, or their headers alone, one FETCH for all
 // of them, and gives each to use as soon as it is complete. A message that the
 // server leaves out is never given. The error is about the connection: what
-// was given before it is whole.
+// was given before it is whole. All of them together may have limit bytes: a
+// server that lies about sizes must not fill the memory.
 func (s *Session) fetchBodies(uids []uint32, headerOnly bool, limit int64, use func(uid uint32, raw []byte)) error {
 	section := &imap.FetchItemBodySection{Peek: true}
 	if headerOnly {
@@ -128,11 +129,13 @@ func (s *Session) fetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 	}
 	cmd := s.client.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
 	readErr := func() error {
+		left := limit // of what several may have together
 		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-			uid, raw, err := s.readBody(msg, limit)
+			uid, raw, err := s.readBody(msg, left)
 			if err != nil {
 				return fmt.Errorf("fetch uid %d: %w", uid, err)
 			}
+			left = max(0, left-int64(len(raw)))
 			if raw != nil && slices.Contains(uids, uid) {
 				use(uid, raw)
 			}

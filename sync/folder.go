@@ -23,6 +23,7 @@ type folderPass struct {
 	handled []db.Handled    // ledger rows above SettledUID, ascending
 	fresh   bool            // there was no cursor before this pass
 	taken   int             // messages handled
+	found   int             // of them, those that the server gave and that went out
 
 	reopened int // connections that were lost over the folder
 	refusals int // messages in a row that the server said NO to
@@ -244,9 +245,13 @@ func (f *folderPass) searchNew() ([]uint32, error) {
 		return f.session.searchRange(st.SettledUID+1, maxUID, nil)
 	}
 	maybe := &imap.SearchCriteria{Or: [][2]imap.SearchCriteria{{
-		{NotFlag: []imap.Flag{imap.FlagSeen}}, {Since: *st.ResyncSince},
+		{NotFlag: []imap.Flag{imap.FlagSeen}, Since: f.startDay()}, {Since: *st.ResyncSince},
 	}}}
 	old, err := f.session.searchRange(st.SettledUID+1, st.LastUID, maybe)
+	if _, refused := errors.AsType[*imap.Error](err); refused && f.session.alive() {
+		// Then all of it, by headers; too many unknown ones ask a person.
+		old, err = f.session.searchRange(st.SettledUID+1, st.LastUID, nil)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ type message struct {
 	known      bool // published before, under whatever UID
 	again      bool // the stream has lost it: publish it though it is known
 	expunged   bool
+	done       bool // committed
 	failure    *failure
 }
 

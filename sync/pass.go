@@ -153,7 +153,7 @@ func (ps *pass) allFolders(ctx context.Context) (taken int, err error) {
 	for range 2 {
 		var unfinished []mailboxStatus
 		for i, status := range work {
-			if budget == 0 || ps.runner.stopping() || ps.quotaUsed() {
+			if budget <= 0 || ps.runner.stopping() || ps.quotaUsed() {
 				break
 			}
 			share := (budget + len(work) - i - 1) / (len(work) - i)
@@ -315,7 +315,7 @@ func (ps *pass) finish(ctx context.Context, res *Result) error {
 		var class Class
 		class, end.ErrorCode = Classify(res.Err)
 		end.Error = errors.Unwrap(res.Err).Error()
-		end.AuthFailure = class == Auth
+		end.AuthFailure, end.Partial = class == Auth && !res.Partial, res.Partial
 		if end.AuthFailure && ps.provider.AuthFailures+1 >= maxAuthFailures {
 			end.PauseReason = db.PauseAuthFailure
 			ps.log.Warn("provider_paused", "reason", end.PauseReason, "failures", maxAuthFailures)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"imapsync/db"
@@ -51,6 +52,14 @@ func (f *folderPass) renumbered(ctx context.Context, reason string) error {
 		since = *f.state.LastSearchAt
 	}
 	since = since.AddDate(0, 0, -2).Truncate(24 * time.Hour)
+	if f.state.Backlog > 0 && f.startDay().Before(since) {
+		since = f.startDay() // not all of what was wanted has been read
+	}
+	if oldest, err := f.runner.Store.OldestQuarantine(ctx, f.ref, f.status.Name); err != nil {
+		return err
+	} else if oldest != nil && oldest.AddDate(0, 0, -2).Before(since) {
+		since = oldest.AddDate(0, 0, -2).Truncate(24 * time.Hour)
+	}
 	if old := f.state.ResyncSince; old != nil && old.Before(since) {
 		since = *old // the last one was not finished
 	}
@@ -73,7 +82,8 @@ func (f *folderPass) renumbered(ctx context.Context, reason string) error {
 		Tenant: f.provider.Tenant, At: time.Now().UTC(), Actor: "imapsync", Action: "folder_renumbered", ProviderID: f.provider.ID,
 		Detail: db.Detail{"folder": f.status.Name, "reason": reason, "since": since.Format(time.DateOnly)},
 	}
-	if err := f.runner.Store.RenumberFolder(ctx, f.fence, st, audit); err != nil {
+	sameValidity := f.state.UIDValidity == st.UIDValidity
+	if err := f.runner.Store.RenumberFolder(ctx, f.fence, st, sameValidity, audit); err != nil {
 		return err
 	}
 	f.log.Warn("folder_renumbered", "reason", reason, "since", since, "times", st.ResyncCount)
@@ -82,6 +92,19 @@ func (f *folderPass) renumbered(ctx context.Context, reason string) error {
 		return config("folder_paused", fmt.Errorf("paused: %s", st.PausedReason))
 	}
 	return nil
+}
+
+// startDay is the day from which the provider's mail is ours to publish.
+func (f *folderPass) startDay() time.Time {
+	switch since, ok := strings.CutPrefix(f.provider.Start, "since:"); {
+	case f.provider.Start == "all":
+		return time.Date(1970, 1, 2, 0, 0, 0, 0, time.UTC)
+	case ok:
+		if day, err := ParseSince(since, f.provider.CreatedAt); err == nil {
+			return day
+		}
+	}
+	return f.provider.CreatedAt.UTC().AddDate(0, 0, -2).Truncate(24 * time.Hour)
 }
 
 // recognise goes through messages by their headers alone and marks as duplicates what the ledger knows by its event
@@ -93,6 +116,16 @@ func (f *folderPass) recognise(ctx context.Context, uids []uint32) ([]uint32, er
 			return nil, nil
 		}
 		known, err := f.knownByHeader(ctx, window)
+		if err != nil && (f.connectionDied(ctx, err) || f.refused(ctx, err)) {
+			// One header among them is at fault: the whole messages are asked
+			// for, and that one is found out.
+			f.log.Warn("batch_failed", "messages", len(window), "error", err.Error())
+			if !f.session.alive() {
+				err = f.reopen(ctx)
+			} else {
+				err = nil
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -136,7 +169,7 @@ func (f *folderPass) reconcileRenumbered(ctx context.Context, uids []uint32) ([]
 func (f *folderPass) knownByHeader(ctx context.Context, uids []uint32) (map[uint32]string, error) {
 	keys := map[uint32]string{}
 	err := f.session.fetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) {
-		if key, ok := event.HeaderKey(parse.Parse(raw, parse.Limits{})); ok {
+		if key, ok := f.headerKey(raw); ok {
 			keys[uid] = key
 		}
 	})
@@ -161,6 +194,17 @@ func (f *folderPass) knownByHeader(ctx context.Context, uids []uint32) (map[uint
 		}
 	}
 	return keys, nil
+}
+
+// headerKey is the event key by a header. One that the parser panics on is
+// unknown: handled as a whole, it is that message's failure.
+func (f *folderPass) headerKey(raw []byte) (key string, ok bool) {
+	defer func() {
+		if recover() != nil {
+			key, ok = "", false
+		}
+	}()
+	return event.HeaderKey(f.runner.parse(raw, parse.Limits{}))
 }
 
 // maxHeaderBytes bounds a header that is downloaded by itself.

@@ -107,7 +107,7 @@ func TestFailure07_ManyUnknownAskAPerson(t *testing.T) {
 		t.Fatal("lock refused")
 	}
 	st.PausedReason, st.ResyncReason = "", db.ResyncAccepted
-	must(t, h.store.RenumberFolder(t.Context(), lock.Fence, st, db.Audit{Tenant: p.Tenant, At: time.Now()}))
+	must(t, h.store.RenumberFolder(t.Context(), lock.Fence, st, false, db.Audit{Tenant: p.Tenant, At: time.Now()}))
 	lock.Unlock()
 	if res := h.ok(p); res.Counts.Published != maxUnknown+1 {
 		t.Errorf("accepted: %+v, want %d published", res.Counts, maxUnknown+1)

@@ -257,7 +257,11 @@ func (r *Runner) provider(ctx context.Context, p *db.Provider) Result {
 		r.Log.Info("provider_deferred", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "host", p.Host, "reason", reason)
 		return Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p, Deferred: reason}
 	}
-	res := r.locked(ctx, p, (*pass).run)
+	timeouts := r.Options.Timeouts.timeouts(p)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeouts.Pass,
+		transient("pass_timeout", fmt.Errorf("the pass took longer than %s", timeouts.Pass)))
+	defer cancel()
+	res := r.locked(ctx, p, true, (*pass).run)
 	if res.Err != nil {
 		_, code := Classify(res.Err)
 		r.hosts.failed(p.Host, code)
@@ -265,9 +269,9 @@ func (r *Runner) provider(ctx context.Context, p *db.Provider) Result {
 	return res
 }
 
-// locked takes the provider's lock, does work under it and records how it
-// ended.
-func (r *Runner) locked(ctx context.Context, p *db.Provider, work func(*pass, context.Context) error) Result {
+// locked takes the provider's lock and does work under it. record has its end
+// written to the provider's state, as that of a pass is.
+func (r *Runner) locked(ctx context.Context, p *db.Provider, record bool, work func(*pass, context.Context) error) Result {
 	started := time.Now()
 	res := Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p}
 	runID := newRunID()
@@ -283,14 +287,10 @@ func (r *Runner) locked(ctx context.Context, p *db.Provider, work func(*pass, co
 		return res
 	}
 	defer lock.Unlock()
-	timeouts := r.Options.Timeouts.timeouts(p)
-	ctx, cancel := context.WithTimeoutCause(ctx, timeouts.Pass,
-		transient("pass_timeout", fmt.Errorf("the pass took longer than %s", timeouts.Pass)))
-	defer cancel()
 	ctx, unwatch := whileHeld(ctx, lock)
 	defer unwatch()
 	ps := &pass{runner: r, provider: p, ref: res.Ref, fence: lock.Fence, served: map[string]bool{}, log: log, started: started, limits: r.eventLimits(p)}
-	err = work(ps, ctx)
+	err = recovered(func() error { return work(ps, ctx) })
 	res.Counts, res.Folders, res.Left, res.Bytes = ps.counts, ps.folders, ps.left, ps.bytes.Load()
 	res.Duration = time.Since(started)
 	if err != nil {
@@ -304,10 +304,23 @@ func (r *Runner) locked(ctx context.Context, p *db.Provider, work func(*pass, co
 		res.Partial = ps.partial
 	}
 	res.states, res.silent = ps.states, ps.served[idleFolder(p)]
+	if !record {
+		return res
+	}
 	if finishErr := ps.finish(ctx, &res); finishErr != nil && res.Err == nil {
 		res.Err = fmt.Errorf("provider %s: %w", p.ID, finishErr)
 	}
 	return res
+}
+
+// recovered makes a panic the failure of one provider.
+func recovered(work func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &Error{Bug, "panic", fmt.Errorf("internal error: %v", v)}
+		}
+	}()
+	return work()
 }
 
 // whileHeld derives a context that ends when the lock's connection dies.

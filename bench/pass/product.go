@@ -71,7 +71,7 @@ func (s *servers) run(ctx context.Context, url string, want int, args ...string)
 	if s.options.verbose {
 		fmt.Fprintln(os.Stderr, out)
 	}
-	if !strings.Contains(out, fmt.Sprintf(`"Published":%d,`, want)) {
+	if !strings.Contains(out, fmt.Sprintf(`"published":%d,`, want)) {
 		return got, fmt.Errorf("not %d messages were published:\n%s", want, out[max(0, len(out)-2000):])
 	}
 	return got, nil

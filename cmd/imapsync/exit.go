@@ -25,7 +25,8 @@ const (
 
 const exitCodesHelp = `Exit codes:
   0   done; providers that failed are rows, metrics and log lines
-  1   a provider failed and --fail-on any asked for it; an input could not be read
+  1   a provider failed and --fail-on any asked for it; an input could not be read;
+      reconcile, verify or doctor found something wrong
   64  usage: a flag or an argument is wrong
   69  Postgres or NATS is unreachable
   70  a bug

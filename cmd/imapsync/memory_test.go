@@ -63,7 +63,7 @@ func TestFailure08_LargeMailInBoundedMemory(t *testing.T) {
 	run("geheim", "provider", "add", "--name", "u", "--mailbox", "u@example.com", "--username", "u", "--host", d.Host,
 		"--port", strconv.Itoa(d.TLSPort), "--ca-file", d.CAFile, "--start", "all", "--password-stdin")
 	peak, out := run("", "run", "-o", "json")
-	if !strings.Contains(out, fmt.Sprintf(`"Published":%d`, mails)) {
+	if !strings.Contains(out, fmt.Sprintf(`"published":%d`, mails)) {
 		t.Errorf("not all were published:\n%s", out)
 	}
 	t.Logf("peak RSS %d MiB over %d mails of 25 MiB", peak>>20, mails)

@@ -291,6 +291,9 @@ func (a *app) changeProvider(ctx context.Context, store *db.Store, p *db.Provide
 		return err
 	}
 	a.notef("changed %s: %s", p.Name, detail["fields"])
+	if p.TLS == db.TLSNone && slices.Contains(changed, "tls") {
+		a.notef("warning: --tls none sends the password and all mail unencrypted")
+	}
 	if signIn {
 		a.notef("next: imapsync provider auth %s", p.ID)
 	}

@@ -90,7 +90,7 @@ func resync(ctx context.Context, store *db.Store, p *db.Provider, folders []stri
 		st.ResyncSince, st.ResyncReason, st.ResyncCount, st.PausedReason = &since, reason, 0, ""
 		st.LastUID, st.SettledUID, st.StartUID, st.GapPasses = max(st.LastUID, st.SettledUID), 0, 0, 0
 		entry := audit(p, "folder_resynced", db.Detail{"folder": name, "since": since.Format(time.DateOnly), "reason": reason})
-		if err := store.RenumberFolder(ctx, lock.Fence, st, entry); err != nil {
+		if err := store.RenumberFolder(ctx, lock.Fence, st, false, entry); err != nil {
 			return 0, err
 		}
 	}

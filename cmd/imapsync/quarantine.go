@@ -137,6 +137,14 @@ func newQuarantineState(a *app, verb, state, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			states, err := store.FolderStates(cmd.Context(), db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
+			if err != nil {
+				return err
+			}
+			if st := states[q.Folder]; state != db.QuarantineDiscarded && st != nil && st.UIDValidity != q.UIDValidity {
+				return usageError("quarantined message %s: its folder was numbered anew, so uid %d is another message now: `imapsync quarantine export %s` has the mail if it was kept",
+					q.ID, q.UID, q.ID)
+			}
 			entry := db.Audit{
 				Tenant: q.Tenant, At: time.Now().UTC(), Actor: actor(), Action: "quarantine_" + state, ProviderID: q.ProviderID,
 				Detail: db.Detail{"id": q.ID, "folder": q.Folder, "uid": fmt.Sprint(q.UID)},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,6 +79,9 @@ func newRun(a *app) *cobra.Command {
 func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 	var problems []error
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if slices.Contains(f.providers, "") {
+		wrong("--provider: empty: give a name or an id, or leave the flag out for all that are due")
+	}
 	if f.tenant != "" {
 		if id, err := uuid.Parse(f.tenant); err != nil {
 			wrong("--tenant %q: not a UUID", f.tenant)
