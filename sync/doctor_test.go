@@ -1,0 +1,123 @@
+package sync
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"imapsync/db"
+	"imapsync/internal/devenv"
+	"imapsync/internal/devenv/imapserver"
+	"imapsync/secret"
+)
+
+func diagnose(t *testing.T, p *db.Provider, opts DiagnoseOptions) (steps map[string]Step, order string, ok bool) {
+	t.Helper()
+	steps = map[string]Step{}
+	opts.Timeouts, opts.Now = Timeouts{Connect: time.Second, Command: time.Second, Literal: time.Second}, time.Now()
+	ok = Diagnose(t.Context(), p, opts, func(s Step) {
+		steps[s.Name] = s
+		order += s.Name + " "
+	})
+	return steps, strings.TrimSpace(order), ok
+}
+
+func withPassword(password string) func(context.Context) (Credential, string, error) {
+	return func(context.Context) (Credential, string, error) {
+		return Credential{Password: secret.New(password)}, "here", nil
+	}
+}
+
+func TestDiagnoseGoesTheWayOfAPassAndChangesNothing(t *testing.T) {
+	srv, err := imapserver.Start(imapserver.Config{})
+	must(t, err)
+	t.Cleanup(func() { srv.Close() })
+	for range 3 {
+		srv.Mailbox("INBOX").Append("Subject: x\r\nMessage-ID: <1@x>\r\n\r\nbody\r\n")
+	}
+	p := &db.Provider{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username, Folders: db.FolderNames{"INBOX", "Missing"}}
+	steps, order, ok := diagnose(t, p, DiagnoseOptions{Credential: withPassword(srv.Password)})
+	if want := "connect tls credential login folder folder fetch"; order != want || ok {
+		t.Errorf("steps %q, ok %v; want %q and not ok: a folder is missing", order, ok, want)
+	}
+	if s := steps["fetch"]; s.State != StepOK || !strings.Contains(s.Text, "header of uid 3") {
+		t.Errorf("fetch: %+v", s)
+	}
+	if v := srv.Violations(); len(v) > 0 {
+		t.Errorf("it left a trace: %v", v)
+	}
+	for _, m := range srv.Mailbox("INBOX").Messages() {
+		if m.Seen {
+			t.Errorf("uid %d was marked as read", m.UID)
+		}
+	}
+	for _, c := range srv.Commands() {
+		if strings.Contains(c.Line, "FETCH") && strings.Contains(c.Line, "BODY") && !strings.Contains(c.Line, "BODY.PEEK[HEADER]") {
+			t.Errorf("it asked for more than a header: %s", c.Line)
+		}
+	}
+
+	p.Folders = db.FolderNames{"INBOX"}
+	if _, _, ok := diagnose(t, p, DiagnoseOptions{Credential: withPassword(srv.Password)}); !ok {
+		t.Error("nothing is wrong, and it is not ok")
+	}
+	for _, tt := range []struct {
+		name       string
+		change     func(p *db.Provider, opts *DiagnoseOptions)
+		last, code string
+	}{
+		{"no credential", func(_ *db.Provider, o *DiagnoseOptions) {
+			o.Credential = func(context.Context) (Credential, string, error) { return Credential{}, "", secret.ErrAbsent }
+		}, "credential", "secret"},
+		{"vault away", func(_ *db.Provider, o *DiagnoseOptions) {
+			o.Credential = func(context.Context) (Credential, string, error) {
+				return Credential{}, "", errors.Join(secret.ErrUnavailable)
+			}
+		}, "credential", "secret_unavailable"},
+		{"wrong password", func(_ *db.Provider, o *DiagnoseOptions) { o.Credential = withPassword("wrong") }, "login", "authenticationfailed"},
+		{"unknown authority", func(p *db.Provider, _ *DiagnoseOptions) { p.CAPEM = "" }, "tls", "tls_self_signed"},
+		{"nobody there", func(p *db.Provider, _ *DiagnoseOptions) { p.Port = 1 }, "connect", "connect"},
+		{"no such host", func(p *db.Provider, _ *DiagnoseOptions) { p.Host = "no-such-host.invalid" }, "dns", "host_not_found"},
+	} {
+		q, opts := *p, DiagnoseOptions{Credential: withPassword(srv.Password)}
+		tt.change(&q, &opts)
+		steps, order, ok := diagnose(t, &q, opts)
+		s := steps[tt.last]
+		if !strings.HasSuffix(order, tt.last) || s.State != StepWrong || (s.Code != tt.code && tt.last != "dns") || ok {
+			t.Errorf("%s: steps %q, %+v, ok %v; want it to end at %s with code %s", tt.name, order, s, ok, tt.last, tt.code)
+		}
+	}
+}
+
+func TestDiagnoseAMessageWithoutHeader(t *testing.T) {
+	srv, err := imapserver.Start(imapserver.Config{})
+	must(t, err)
+	t.Cleanup(func() { srv.Close() })
+	srv.Mailbox("INBOX").Append("Subject: x\r\n\r\nbody\r\n")
+	srv.Play(imapserver.Quirk{Name: "no body", Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error { return x.Untagged() }})
+	p := &db.Provider{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username}
+	steps, _, ok := diagnose(t, p, DiagnoseOptions{Credential: withPassword(srv.Password)})
+	if s := steps["fetch"]; ok || s.State != StepWrong || s.Code != "no_header" {
+		t.Errorf("fetch: %+v, ok %v", s, ok)
+	}
+}
+
+func TestCertificateStep(t *testing.T) {
+	now := time.Now()
+	for days, want := range map[int]StepState{90: StepOK, 15: StepOK, 13: StepWarn, 1: StepWarn} {
+		pair, err := devenv.SelfSigned(devenv.Cert{Hosts: []string{"mail.example.org"}, NotAfter: now.Add(time.Duration(days)*24*time.Hour + time.Hour)})
+		must(t, err)
+		block, _ := pem.Decode(pair.CertPEM)
+		cert, err := x509.ParseCertificate(block.Bytes)
+		must(t, err)
+		s := certificateStep(tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: []*x509.Certificate{cert}}, now)
+		if s.State != want || (s.Fix == "") != (want == StepOK) || !strings.Contains(s.Text, "mail.example.org") {
+			t.Errorf("%d days left: %+v, want %s", days, s, want)
+		}
+	}
+}
