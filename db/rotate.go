@@ -11,11 +11,11 @@ import (
 
 // HasSecrets reports whether any sealed credential is stored.
 func (s *Store) HasSecrets(ctx context.Context) (bool, error) {
-	var any bool
-	if err := s.pool.GetContext(ctx, &any, `SELECT EXISTS (SELECT FROM imap_secrets)`); err != nil {
+	var found bool
+	if err := s.pool.GetContext(ctx, &found, `SELECT EXISTS (SELECT FROM imap_secrets)`); err != nil {
 		return false, fmt.Errorf("look for secrets: %w", wrap(err))
 	}
-	return any, nil
+	return found, nil
 }
 
 // SecretKeys counts the sealed credentials under each key, by its id; those

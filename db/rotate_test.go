@@ -30,8 +30,8 @@ func newKey(t *testing.T) (line, id string) {
 
 func TestResealSecretsInBatches(t *testing.T) {
 	store := testStore(t)
-	if any, err := store.HasSecrets(t.Context()); any || err != nil {
-		t.Errorf("HasSecrets of nothing: %v, %v", any, err)
+	if found, err := store.HasSecrets(t.Context()); found || err != nil {
+		t.Errorf("HasSecrets of nothing: %v, %v", found, err)
 	}
 	oldLine, oldID := newKey(t)
 	newLine, newID := newKey(t)
@@ -83,7 +83,7 @@ func TestResealSecretsInBatches(t *testing.T) {
 			t.Errorf("name-%d by the new key alone: version %d, %v", i, version, err)
 		}
 	}
-	if any, err := store.HasSecrets(t.Context()); !any || err != nil {
-		t.Errorf("HasSecrets: %v, %v", any, err)
+	if found, err := store.HasSecrets(t.Context()); !found || err != nil {
+		t.Errorf("HasSecrets: %v, %v", found, err)
 	}
 }

@@ -74,7 +74,7 @@ func TestClaimsProblem(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(jwtOf(`{"aud":"a","exp":1}`).Reveal())
-	f.Fuzz(func(t *testing.T, token string) {
+	f.Fuzz(func(_ *testing.T, token string) {
 		c, _ := Decode(secret.New(token))
 		_, _ = c.Problem("microsoft", "u", time.Unix(1, 0))
 		_ = c.String()

@@ -95,7 +95,7 @@ func WriteFile(path string, data []byte) error {
 	}
 	if dir, err := os.Open(filepath.Dir(path)); err == nil {
 		_ = dir.Sync() // not every file system can
-		dir.Close()
+		_ = dir.Close()
 	}
 	return nil
 }

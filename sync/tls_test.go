@@ -354,7 +354,7 @@ func TestTLSSuccess(t *testing.T) {
 func TestSTARTTLSSendsNothingElseInTheClear(t *testing.T) {
 	c := newCertificates(t)
 	srv := &recorder{greeting: greets, tls: c.good}
-	var clear bytes.Buffer
+	var inClear bytes.Buffer
 	host, port := srv.start(t)
 	proxy, err := devenv.StartProxy(t.Context(), net.JoinHostPort(host, fmt.Sprint(port)), nil)
 	if err != nil {
@@ -368,9 +368,9 @@ func TestSTARTTLSSendsNothingElseInTheClear(t *testing.T) {
 	}
 	s.Close()
 	srv.mu.Lock()
-	clear.WriteString(strings.SplitN(srv.seen.String(), "\x16\x03", 2)[0])
+	inClear.WriteString(strings.SplitN(srv.seen.String(), "\x16\x03", 2)[0])
 	srv.mu.Unlock()
-	if got := clear.String(); got != "S1 STARTTLS\r\n" {
+	if got := inClear.String(); got != "S1 STARTTLS\r\n" {
 		t.Errorf("in the clear: %q, want STARTTLS alone", got)
 	}
 }

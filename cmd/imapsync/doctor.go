@@ -251,12 +251,12 @@ func (d *doctor) secrets(ctx context.Context, store *db.Store) *credentials {
 		}
 		return c
 	}
-	d.key(ctx, store, c)
+	d.key(ctx, store)
 	return c
 }
 
 // key looks whether the key file opens what is stored.
-func (d *doctor) key(ctx context.Context, store *db.Store, c *credentials) {
+func (d *doctor) key(ctx context.Context, store *db.Store) {
 	counts := map[string]int{}
 	if store != nil {
 		var err error

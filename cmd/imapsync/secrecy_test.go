@@ -386,6 +386,9 @@ func (s *secrecy) stored(databaseURL string) {
 			}
 			list = append(list, text)
 		}
+		if err := rows.Err(); err != nil {
+			s.t.Fatal(err)
+		}
 		return list
 	}
 	counts := map[string]int{}
