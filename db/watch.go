@@ -3,8 +3,8 @@ package db
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -58,18 +58,7 @@ func (l *Locks) TryWatch(ctx context.Context, refs []Ref) (map[Ref]*Lock, error)
 		byKey[key] = ref
 		keys = append(keys, key)
 	}
-	var got []int64
-	rows, err := s.conn.QueryContext(context.WithoutCancel(ctx),
-		`SELECT key FROM (SELECT key, pg_try_advisory_lock(key) AS ok FROM unnest($1::bigint[]) AS key) AS tried WHERE ok`, pq.Array(keys))
-	if err == nil {
-		for err == nil && rows.Next() {
-			var key int64
-			if err = rows.Scan(&key); err == nil {
-				got = append(got, key)
-			}
-		}
-		err = errors.Join(err, rows.Err(), rows.Close())
-	}
+	got, err := tryLocks(context.WithoutCancel(ctx), s.conn, keys)
 	if err != nil {
 		l.drop(s)
 		return nil, fmt.Errorf("watch locks: %w", wrap(err))
@@ -86,4 +75,24 @@ func (l *Locks) TryWatch(ctx context.Context, refs []Ref) (map[Ref]*Lock, error)
 func watchKey(ref Ref) int64 {
 	sum := sha256.Sum256([]byte("imapsync-watch/" + ref.Tenant + "/" + ref.ID))
 	return int64(binary.BigEndian.Uint64(sum[:8]))
+}
+
+// tryLocks takes of the locks those that are free, and returns their keys.
+func tryLocks(ctx context.Context, conn *sql.Conn, keys []int64) ([]int64, error) {
+	rows, err := conn.QueryContext(ctx, `
+		SELECT key FROM (SELECT key, pg_try_advisory_lock(key) AS ok FROM unnest($1::bigint[]) AS key) AS tried WHERE ok`,
+		pq.Array(keys))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var got []int64
+	for rows.Next() {
+		var key int64
+		if err := rows.Scan(&key); err != nil {
+			return nil, err
+		}
+		got = append(got, key)
+	}
+	return got, rows.Err()
 }

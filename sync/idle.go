@@ -2,6 +2,7 @@ package sync
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -86,12 +87,7 @@ func (s *Session) endIdle(cmd *imapclient.IdleCommand) error {
 // provider does not want that.
 func idleFolder(p *db.Provider) string {
 	names, patterns := splitFilter(p.Folders)
-	for _, name := range names {
-		if name == inbox {
-			return inbox
-		}
-	}
-	if len(patterns) > 0 {
+	if len(patterns) > 0 || slices.Contains(names, inbox) {
 		return inbox
 	}
 	return names[0]

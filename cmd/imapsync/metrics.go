@@ -67,17 +67,15 @@ func writeMetrics(to io.Writer, m *metrics) error {
 	for _, f := range m.list {
 		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", f.name, helpEscaper.Replace(f.help), f.name, f.kind)
 		for _, s := range f.samples {
-			w.WriteString(f.name)
-			for i, l := range s.labels {
-				w.WriteByte("{,"[min(i, 1)])
-				fmt.Fprintf(w, `%s="%s"`, l.name, labelEscaper.Replace(strings.ToValidUTF8(l.value, "\uFFFD")))
+			var labels []string
+			for _, l := range s.labels {
+				labels = append(labels, l.name+`="`+labelEscaper.Replace(strings.ToValidUTF8(l.value, "\uFFFD"))+`"`)
 			}
-			if len(s.labels) > 0 {
-				w.WriteByte('}')
+			series := f.name
+			if len(labels) > 0 {
+				series += "{" + strings.Join(labels, ",") + "}"
 			}
-			w.WriteByte(' ')
-			w.WriteString(number(s.value))
-			w.WriteByte('\n')
+			fmt.Fprintf(w, "%s %s\n", series, number(s.value))
 		}
 	}
 	return w.Flush()
