@@ -49,18 +49,37 @@ type secrecy struct {
 	t       *testing.T
 	secrets map[string]string // by what it is
 	env     []string
+	seen    []sighting
 	printed int // bytes looked through
+}
+
+// sighting is a text that was looked at, and where it was.
+type sighting struct{ where, text string }
+
+// also looks for one more secret, in everything there was as well.
+func (s *secrecy) also(what, value string) {
+	s.t.Helper()
+	s.secrets[what] = value
+	for _, one := range s.seen {
+		s.lookFor(what, value, one)
+	}
+}
+
+func (s *secrecy) lookFor(what, value string, in sighting) {
+	s.t.Helper()
+	for _, form := range forms(value) {
+		if i := strings.Index(in.text, form); i >= 0 {
+			s.t.Errorf("the %s is in %s, as %q: …%s…", what, in.where, form, in.text[max(0, i-80):min(len(in.text), i+len(form)+40)])
+		}
+	}
 }
 
 func (s *secrecy) look(where, text string) {
 	s.t.Helper()
 	s.printed += len(text)
+	s.seen = append(s.seen, sighting{where, text})
 	for what, value := range s.secrets {
-		for _, form := range forms(value) {
-			if i := strings.Index(text, form); i >= 0 {
-				s.t.Errorf("the %s is in %s, as %q: …%s…", what, where, form, text[max(0, i-80):min(len(text), i+len(form)+40)])
-			}
-		}
+		s.lookFor(what, value, sighting{where, text})
 	}
 }
 
@@ -278,11 +297,63 @@ func TestNoSecretAnywhere(t *testing.T) {
 	s.fails("", "doctor")
 	s.env = base
 
+	s.oauth(file)
 	s.panics(keyFile, databaseURL)
 	s.published(nats.URL())
 	s.stored(databaseURL)
 	if s.printed < 50_000 {
 		t.Errorf("only %d bytes were looked through", s.printed)
+	}
+}
+
+// oauth reads a mailbox by tokens: of an app by itself, and by refresh tokens
+// that are rotated, refused and revoked.
+func (s *secrecy) oauth(file func(name, content string) string) {
+	s.t.Helper()
+	o := devenv.TestOAuth(s.t)
+	o.Set(func(set *devenv.OAuthSettings) { set.Rotate = true })
+	dovecot := devenv.TestDovecot(s.t, devenv.DovecotOAuth(o))
+	s.also("client secret", o.ClientSecret)
+	add := func(flow string, more ...string) string {
+		return s.must("", append([]string{"provider", "add", "--name", flow, "--mailbox", flow + "@example.com", "--host", dovecot.Host,
+			"--port", strconv.Itoa(dovecot.TLSPort), "--ca-file", dovecot.CAFile, "--username", "ann", "--auth", "oauth2", "--oauth-preset", "custom",
+			"--oauth-flow", flow, "--oauth-client-id", o.ClientID, "--oauth-client-secret-file", file("client-secret", o.ClientSecret),
+			"--oauth-token-url", o.URL + "/token", "--oauth-authorize-url", o.URL + "/authorize", "--oauth-scopes", "imap", "--no-test"}, more...)...)
+	}
+	if err := dovecot.AddUser("ann", uuid.NewString()); err != nil {
+		s.t.Fatal(err)
+	}
+	add("client-credentials")
+	id := add("code")
+	look := func() {
+		s.t.Helper()
+		for _, name := range []string{"code", "client-credentials"} {
+			s.run("", "provider", "test", name)
+			s.run("", "run", "--provider", name, "-o", "json")
+			s.run("", "doctor", name)
+			s.run("", "status", name)
+			s.run("", "provider", "show", name, "-o", "json")
+		}
+	}
+	base := s.env
+	s.env = append(slices.Clone(base), secret.EnvironmentName("00000000-0000-4000-8000-000000000000", "imap_refresh_token_"+id)+"="+o.Grant("ann"))
+	s.must("", "provider", "test", "code")
+	look()
+	for _, status := range []int{429, 500} {
+		o.Set(func(set *devenv.OAuthSettings) { set.Status = status })
+		look()
+	}
+	o.Set(func(set *devenv.OAuthSettings) { set.Status, set.BadAccess = 0, true })
+	o.Revoke("ann", true)
+	look()
+	o.Revoke("ann", false)
+	look()
+	s.env = base
+	if len(o.Issued()) < 3 {
+		s.t.Errorf("%d tokens were issued", len(o.Issued()))
+	}
+	for i, token := range o.Issued() {
+		s.also(fmt.Sprintf("OAuth token %d", i), token)
 	}
 }
 
