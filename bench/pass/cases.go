@@ -130,8 +130,7 @@ func wholeMailbox(n int, size func(int) int, blobs bool) func(context.Context, *
 		if !s.options.peers {
 			return contenders, nil
 		}
-		others, err := s.peers(user, n)
-		return append(contenders, others...), err
+		return append(contenders, s.peers(user, n)...), nil
 	}
 }
 

@@ -17,7 +17,6 @@ type delayProxy struct {
 	target   string
 	delay    time.Duration
 	flights  atomic.Int64
-	wait     sync.WaitGroup
 }
 
 func startDelay(target string, delay time.Duration) (*delayProxy, error) {
@@ -26,15 +25,15 @@ func startDelay(target string, delay time.Duration) (*delayProxy, error) {
 		return nil, err
 	}
 	p := &delayProxy{listener: l, target: target, delay: delay}
-	p.wait.Go(func() {
+	go func() { // until the process ends
 		for {
 			client, err := l.Accept()
 			if err != nil {
 				return
 			}
-			p.wait.Go(func() { p.connect(client) })
+			go p.connect(client)
 		}
-	})
+	}()
 	return p, nil
 }
 
@@ -43,11 +42,6 @@ func (p *delayProxy) port() int { return p.listener.Addr().(*net.TCPAddr).Port }
 // trips counts round trips since the last call: TCP's handshake, and each time
 // a client spoke after it had heard something new, or for the first time.
 func (p *delayProxy) trips() int { return int(p.flights.Swap(0)) }
-
-func (p *delayProxy) close() {
-	p.listener.Close()
-	p.wait.Wait()
-}
 
 func (p *delayProxy) connect(client net.Conn) {
 	defer client.Close()

@@ -30,7 +30,7 @@ type mbsync struct {
 func (s *servers) newMbsync(user string, port int, pattern string) (*mbsync, error) {
 	if _, err := exec.LookPath("mbsync"); err != nil {
 		fmt.Fprintln(os.Stderr, "mbsync is not installed (apt-get install isync): left out")
-		return nil, nil //nolint:nilnil // no program, no error
+		return nil, nil //nolint:nilnil,nilerr // no program, no error
 	}
 	dir, err := s.scratch()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // for, and never else: what is shipped has no profiler.
 //
 //go:embed profiled.go.txt
-var profiled []byte //nolint:gochecknoglobals // embedding needs one
+var profiled []byte
 
 // profilingOverlay writes what `go build -overlay` reads: the product's main
 // with the profiler around it.
