@@ -41,6 +41,7 @@ type Publisher struct {
 
 	window    *semaphore.Weighted // bytes on their way; each event counts as minWeight at least
 	minWeight int64
+	onWay     sync.Map // *nats.Msg → its weight in the window, until it is given back
 
 	mu    sync.Mutex
 	blobs *Blobs // opened at first use
@@ -63,11 +64,11 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 		jetstream.WithPublishAsyncTimeout(orDuration(o.AckTimeout, 5*time.Second)),
 		jetstream.WithPublishAsyncMaxPending(2*o.MaxPending), // the window is the bound, this is never met
 		jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *nats.Msg, _ *jetstream.PubAck) {
-			p.window.Release(p.weight(m))
+			p.arrived(m)
 			m.Data = nil // stored: no need to keep it until the caller asks
 		}),
 		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) {
-			p.window.Release(p.weight(m))
+			p.arrived(m)
 		}))
 	if err != nil {
 		return nil, err
@@ -233,6 +234,7 @@ func (a *Ack) send(ctx context.Context) error {
 	// Each send has a Msg of its own: the handlers of an earlier one may still
 	// be on their way.
 	a.msg = &nats.Msg{Subject: a.msg.Subject, Header: a.msg.Header, Data: a.msg.Data}
+	p.onWay.Store(a.msg, weight)
 	for try := 1; ; try++ {
 		future, err := p.js.PublishMsgAsync(a.msg)
 		if err == nil {
@@ -244,7 +246,7 @@ func (a *Ack) send(ctx context.Context) error {
 		if verdict == again && sleep(ctx, backoff(try)) == nil {
 			continue
 		}
-		p.window.Release(weight)
+		p.arrived(a.msg)
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", named, context.Cause(ctx))
 		}
@@ -267,6 +269,14 @@ func (a *Ack) storedAt(ctx context.Context, refusal error) uint64 {
 		return 0
 	}
 	return m.Sequence
+}
+
+// arrived gives a send's room in the window back, once: a connection that
+// breaks fails what is on its way, and the publish under way fails beside it.
+func (p *Publisher) arrived(m *nats.Msg) {
+	if weight, ok := p.onWay.LoadAndDelete(m); ok {
+		p.window.Release(weight.(int64))
+	}
 }
 
 func (p *Publisher) weight(m *nats.Msg) int64 {
