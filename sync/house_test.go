@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type house struct {
 	locks    *db.Locks
 	nc       *nats.Conn
 	runner   *Runner
+	mu       sync.Mutex              // passwords are added while watchers read them
 	password map[string]secret.Value // by provider id
 	results  []Result
 }
@@ -74,6 +76,8 @@ func newHouseOn(t testing.TB, dbURL, natsURL string) *house {
 	h.runner = &Runner{
 		Store: h.store, Locks: h.locks, Publisher: pub, Log: log, Stop: make(chan struct{}),
 		Credential: func(_ context.Context, p *db.Provider, _ db.Fence) (Credential, error) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
 			return Credential{Password: h.password[p.ID]}, nil
 		},
 		OnResult: func(res Result) { h.results = append(h.results, res) },
@@ -102,6 +106,8 @@ func (h *house) provider(d *devenv.Dovecot, user, password string, change func(*
 	if err := h.store.AddProvider(h.t.Context(), p, nil, db.Audit{Tenant: p.Tenant, At: time.Now(), Actor: "test"}); err != nil {
 		h.t.Fatal(err)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.password[p.ID] = secret.New(password)
 	return p
 }

@@ -111,7 +111,8 @@ func (l *lab) play(t *testing.T, q imapserver.Quirk) verdict {
 	tr := l.trial(t, q.Security, nil)
 	tr.srv.Play(inInbox(q))
 	res := tr.pass()
-	if tr.srv.Fired() == 0 && !neverInAPass[q.Name] {
+	// The answer to LOGOUT is not waited for, so it may come to nobody.
+	if tr.srv.Fired() == 0 && !neverInAPass[q.Name] && q.Stage != imapserver.Logout {
 		t.Error("the quirk did not fire")
 	}
 	if n := len(tr.onStream(tr.neighbour)); n != neighbourMails {
