@@ -178,18 +178,9 @@ func (s *Store) AddProvider(ctx context.Context, p *Provider, secrets []Secret, 
 		if err != nil {
 			return fmt.Errorf("insert imap_email_provider_config: %w", err)
 		}
-		if err := writeOptions(ctx, tx, p); err != nil {
-			return err
-		}
-		if err := insertSecrets(ctx, tx, secrets); err != nil {
-			return err
-		}
-		return insertAudit(ctx, tx, audit)
+		return writeRest(ctx, tx, p, secrets, audit)
 	})
-	if pe, ok := errors.AsType[*pq.Error](err); ok && pe.Code == "23505" {
-		return fmt.Errorf("mailbox %s: %w", p.Mailbox, ErrExists)
-	}
-	return err
+	return orMailboxExists(err, p)
 }
 
 // UpdateProvider stores the settings of p. Secrets may be empty: those already
@@ -223,14 +214,24 @@ func (s *Store) UpdateProvider(ctx context.Context, p *Provider, secrets []Secre
 		if err != nil {
 			return fmt.Errorf("update imap_sync_state: %w", err)
 		}
-		if err := writeOptions(ctx, tx, p); err != nil {
-			return err
-		}
-		if err := insertSecrets(ctx, tx, secrets); err != nil {
-			return err
-		}
-		return insertAudit(ctx, tx, audit)
+		return writeRest(ctx, tx, p, secrets, audit)
 	})
+	return orMailboxExists(err, p)
+}
+
+// writeRest writes what a provider has beyond the shared tables.
+func writeRest(ctx context.Context, tx *sqlx.Tx, p *Provider, secrets []Secret, audit Audit) error {
+	if err := writeOptions(ctx, tx, p); err != nil {
+		return err
+	}
+	if err := insertSecrets(ctx, tx, secrets); err != nil {
+		return err
+	}
+	return insertAudit(ctx, tx, audit)
+}
+
+// orMailboxExists names the one unique key that a person's settings can meet.
+func orMailboxExists(err error, p *Provider) error {
 	if pe, ok := errors.AsType[*pq.Error](err); ok && pe.Code == "23505" {
 		return fmt.Errorf("mailbox %s: %w", p.Mailbox, ErrExists)
 	}
