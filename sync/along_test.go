@@ -86,3 +86,43 @@ func TestWindowsAreNamedByFewRanges(t *testing.T) {
 		})
 	}
 }
+
+// TestExamineAhead has a folder searched and its sizes told along with EXAMINE,
+// more of them than go-imap holds unread.
+func TestExamineAhead(t *testing.T) {
+	d := devenv.TestDovecot(t)
+	must(t, d.AddUser("u", "geheim"))
+	must(t, d.Deliver("u", "INBOX", mails(1, 500)...))
+	p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u"}
+	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}})
+	must(t, err)
+	defer s.Close()
+	if !s.along {
+		t.Fatal("Dovecot was not known by what it offers")
+	}
+	if _, err := s.examineAhead("Missing", 1, 10); err == nil || !s.alive() {
+		t.Errorf("a folder that is not there: %v, alive %v", err, s.alive())
+	}
+	selected, err := s.examineAhead("INBOX", 101, 400)
+	must(t, err)
+	if selected.NumMessages != 500 || s.ahead == nil || len(s.ahead.sizes) != 300 {
+		t.Fatalf("%d messages, ahead %+v", selected.NumMessages, s.ahead)
+	}
+	for range 2 { // the second time it is asked anew
+		uids, err := s.searchRange(101, maxUID, nil)
+		must(t, err)
+		if len(uids) != 400 {
+			t.Errorf("%d UIDs from 101 on, want 400", len(uids))
+		}
+	}
+	sizes, err := s.fetchSizes([]uint32{100, 101, 400, 401, 501})
+	must(t, err)
+	for _, uid := range []uint32{100, 101, 400, 401} {
+		if l := sizes[uid]; l.uid != uid || l.size == 0 || l.internalDate.IsZero() {
+			t.Errorf("uid %d: %+v", uid, l)
+		}
+	}
+	if len(sizes) != 4 || len(s.ahead.sizes) != 298 {
+		t.Errorf("%d sizes, %d left", len(sizes), len(s.ahead.sizes))
+	}
+}

@@ -73,7 +73,7 @@ func (ps *pass) backfill(ctx context.Context, b Backfill) error {
 }
 
 func (ps *pass) backfillFolder(ctx context.Context, status mailboxStatus, b Backfill) error {
-	f, _, err := ps.open(ctx, status)
+	f, _, err := ps.open(ctx, status, 0)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
 	}
 	found := 0
 	for folder, list := range byFolder {
-		f, _, err := ps.open(ctx, mailboxStatus{Name: folder})
+		f, _, err := ps.open(ctx, mailboxStatus{Name: folder}, 0)
 		if err != nil {
 			return found, fmt.Errorf("folder %q: %w", folder, err)
 		}

@@ -24,7 +24,16 @@ type listed struct {
 // examine opens a folder read-only: \Seen is not ours to set. A zero in the
 // answer means that the server did not say.
 func (s *Session) examine(name string) (*imap.SelectData, error) {
-	data, err := s.client.Select(name, &imap.SelectOptions{ReadOnly: true}).Wait()
+	return s.examined(s.startExamine(name))
+}
+
+func (s *Session) startExamine(name string) *imapclient.SelectCommand {
+	s.ahead = nil
+	return s.client.Select(name, &imap.SelectOptions{ReadOnly: true})
+}
+
+func (s *Session) examined(cmd *imapclient.SelectCommand) (*imap.SelectData, error) {
+	data, err := cmd.Wait()
 	if err != nil {
 		err = s.cause(err)
 		if ie, ok := errors.AsType[*imap.Error](err); ok {
@@ -36,6 +45,41 @@ func (s *Session) examine(name string) (*imap.SelectData, error) {
 	return data, nil
 }
 
+// ahead is what was asked for together with EXAMINE.
+type ahead struct {
+	first uint32 // of the search, which went up to maxUID
+	uids  []uint32
+	sizes map[uint32]listed
+}
+
+// examineAhead opens a folder, searches it from first on and asks for the sizes
+// up to last, all in one flight. What comes of the search and the sizes is taken
+// by the next searchRange and by fetchSizes; when they are refused, those ask
+// again.
+func (s *Session) examineAhead(name string, first, last uint32) (*imap.SelectData, error) {
+	opening := s.startExamine(name)
+	searching := s.client.UIDSearch(uidRange(first, maxUID), nil)
+	sizing := s.client.Fetch(imap.UIDSet{{Start: imap.UID(first), Stop: imap.UID(last)}}, sizeOptions())
+	data, err := s.examined(opening)
+	sizes := map[uint32]listed{} // first: their answers may come before that of the search
+	sizeErr := readSizes(sizing, sizes, func(uid uint32) bool { return first <= uid && uid <= last })
+	found, searchErr := searching.Wait()
+	if err != nil || searchErr != nil || sizeErr != nil {
+		return data, err
+	}
+	s.ahead = &ahead{first: first, uids: []uint32{}, sizes: sizes}
+	for _, uid := range found.AllUIDs() {
+		if uint32(uid) >= first {
+			s.ahead.uids = append(s.ahead.uids, uint32(uid))
+		}
+	}
+	return data, nil
+}
+
+func uidRange(first, last uint32) *imap.SearchCriteria {
+	return &imap.SearchCriteria{UID: []imap.UIDSet{{{Start: imap.UID(first), Stop: imap.UID(last)}}}}
+}
+
 // maxUID ends every range: `n:*` would return the last message when it is below n.
 const maxUID = 4294967295
 
@@ -45,16 +89,20 @@ func (s *Session) searchRange(first, last uint32, criteria *imap.SearchCriteria)
 	if first > last || first == 0 {
 		return nil, nil
 	}
-	span := imap.UIDSet{imap.UIDRange{Start: imap.UID(first), Stop: imap.UID(last)}}
-	ask := imap.SearchCriteria{UID: []imap.UIDSet{span}}
+	if a := s.ahead; a != nil && a.uids != nil && a.first == first && last == maxUID && criteria == nil {
+		uids := a.uids
+		a.uids = nil // the next one wants to know what is there then
+		return uids, nil
+	}
+	ask := uidRange(first, last)
 	if criteria != nil {
 		ask.And(criteria)
 	}
-	data, err := s.client.UIDSearch(&ask, nil).Wait()
+	data, err := s.client.UIDSearch(ask, nil).Wait()
 	if err != nil {
 		err = s.cause(err)
 		if _, refused := errors.AsType[*imap.Error](err); refused && criteria == nil && s.alive() {
-			return s.listRange(span)
+			return s.listRange(ask.UID[0])
 		}
 		return nil, fmt.Errorf("search: %w", err)
 	}
@@ -84,34 +132,57 @@ func (s *Session) listRange(span imap.UIDSet) ([]uint32, error) {
 	return uids, nil
 }
 
+func sizeOptions() *imap.FetchOptions {
+	return &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true}
+}
+
 // fetchSizes asks for size and date of messages. Those that the server leaves
 // out are not in the answer.
 func (s *Session) fetchSizes(uids []uint32) (map[uint32]listed, error) {
 	found := make(map[uint32]listed, len(uids))
+	if s.ahead != nil {
+		uids = slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool {
+			l, ok := s.ahead.sizes[uid]
+			if ok {
+				found[uid] = l
+				delete(s.ahead.sizes, uid)
+			}
+			return ok
+		})
+	}
 	for _, window := range windows(uids) {
-		cmd := s.client.Fetch(uidSet(window), &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true})
-		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-			var l listed
-			sized := false
-			for item := msg.Next(); item != nil; item = msg.Next() {
-				switch item := item.(type) {
-				case imapclient.FetchItemDataUID:
-					l.uid = uint32(item.UID)
-				case imapclient.FetchItemDataRFC822Size:
-					l.size, sized = item.Size, true
-				case imapclient.FetchItemDataInternalDate:
-					l.internalDate = item.Time.UTC()
-				}
-			}
-			if sized && slices.Contains(window, l.uid) {
-				found[l.uid] = l
-			}
+		asked := func(uid uint32) bool {
+			_, ok := slices.BinarySearch(window, uid)
+			return ok
 		}
-		if err := cmd.Close(); err != nil {
+		if err := readSizes(s.client.Fetch(uidSet(window), sizeOptions()), found, asked); err != nil {
 			return nil, fmt.Errorf("fetch sizes: %w", s.cause(err))
 		}
 	}
 	return found, nil
+}
+
+// readSizes reads the answers to a FETCH of sizes, as far as they are about
+// messages that were asked for.
+func readSizes(cmd *imapclient.FetchCommand, found map[uint32]listed, asked func(uid uint32) bool) error {
+	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+		var l listed
+		sized := false
+		for item := msg.Next(); item != nil; item = msg.Next() {
+			switch item := item.(type) {
+			case imapclient.FetchItemDataUID:
+				l.uid = uint32(item.UID)
+			case imapclient.FetchItemDataRFC822Size:
+				l.size, sized = item.Size, true
+			case imapclient.FetchItemDataInternalDate:
+				l.internalDate = item.Time.UTC()
+			}
+		}
+		if sized && asked(l.uid) {
+			found[l.uid] = l
+		}
+	}
+	return cmd.Close()
 }
 
 // errBodyTooLarge says that a server sent more than it announced.

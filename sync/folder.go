@@ -33,7 +33,7 @@ type folderPass struct {
 // folder handles up to budget messages of one folder, lowest UID first. It
 // returns how many it handled and how many are known to be left.
 func (ps *pass) folder(ctx context.Context, status mailboxStatus, budget int) (taken, backlog int, err error) {
-	f, exists, err := ps.open(ctx, status)
+	f, exists, err := ps.open(ctx, status, budget)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -56,10 +56,16 @@ func (ps *pass) folder(ctx context.Context, status mailboxStatus, budget int) (t
 }
 
 // open selects a folder read-only and loads its cursor. exists is how many
-// messages it holds.
-func (ps *pass) open(ctx context.Context, status mailboxStatus) (f *folderPass, exists uint32, err error) {
+// messages it holds. When up to budget new ones are going to be read, and the
+// server takes several commands at once, it is asked for them right away.
+func (ps *pass) open(ctx context.Context, status mailboxStatus, budget int) (f *folderPass, exists uint32, err error) {
 	f = &folderPass{pass: ps, status: status, log: ps.log.With("folder", status.Name)}
-	selected, err := ps.session.examine(status.Name)
+	var selected *imap.SelectData
+	if first, last, ok := ps.foreseen(status, budget); ok {
+		selected, err = ps.session.examineAhead(status.Name, first, last)
+	} else {
+		selected, err = ps.session.examine(status.Name)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -73,6 +79,18 @@ func (ps *pass) open(ctx context.Context, status mailboxStatus) (f *folderPass, 
 		return nil, 0, transient("uidvalidity_unknown", errors.New("the server gives no UIDVALIDITY, so no place in the folder can be kept; nothing was read"))
 	}
 	return f, selected.NumMessages, f.load(ctx)
+}
+
+// foreseen are the UIDs that a pass will look at in a folder whose cursor and
+// state say so.
+func (ps *pass) foreseen(status mailboxStatus, budget int) (first, last uint32, ok bool) {
+	st := ps.states[status.Name]
+	if !ps.session.along || budget == 0 || st == nil || st.UIDValidity != status.UIDValidity || st.ResyncSince != nil || st.PausedReason != "" ||
+		status.UIDNext <= st.SettledUID+1 {
+		return 0, 0, false
+	}
+	until := min(uint64(status.UIDNext-1), uint64(st.SettledUID)+uint64(min(budget, markedUIDs)))
+	return st.SettledUID + 1, uint32(until), true
 }
 
 // landed takes back that messages are being handled: the pass ends before

@@ -73,7 +73,10 @@ func (s *Session) Folders() ([]Folder, error) {
 const maxFolders = 20000
 
 func (s *Session) list() ([]Folder, error) {
-	cmd := s.client.List("", "*", nil)
+	cmd := s.askedList
+	if s.askedList = nil; cmd == nil {
+		cmd = s.client.List("", "*", nil)
+	}
 	var folders []Folder
 	for data := cmd.Next(); data != nil; data = cmd.Next() {
 		if len(folders) == maxFolders {

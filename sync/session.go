@@ -53,7 +53,10 @@ type Session struct {
 	ctx     context.Context
 	buffers *buffers // memory for large bodies; nil: fresh each time
 
-	asked map[string]*imapclient.StatusCommand // under way since the login
+	along     bool                                 // the server keeps what is sent along with another command
+	asked     map[string]*imapclient.StatusCommand // under way since the login
+	askedList *imapclient.ListCommand              // under way since the login
+	ahead     *ahead                               // answers that came with EXAMINE
 
 	answered time.Time   // when it was last known to live, between passes
 	unasked  *unilateral // what the server says of the open folder by itself
@@ -103,6 +106,7 @@ func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.V
 	if caps == nil {
 		return transient("capability", fmt.Errorf("capability: %w", s.cause(errNoCapabilities)))
 	}
+	s.along = keepsPipelined(caps)
 	text := credential.Reveal()
 	s.wire.Redact(text)
 	var err error
@@ -115,8 +119,13 @@ func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.V
 		// LOGIN has no charset; PLAIN is UTF-8 (RFC 4616).
 		err = s.client.Authenticate(sasl.NewPlainClient("", p.Username, text))
 	default:
+		if s.along {
+			s.id = s.sayName(opts.Version) // Dovecot takes it before the login
+		}
 		login := s.client.Login(p.Username, text)
-		s.askAlong(caps, opts.Folders)
+		if s.along {
+			s.askAlong(opts.Folders)
+		}
 		err = login.Wait()
 	}
 	if _, classed := errors.AsType[*Error](err); classed {
@@ -128,30 +137,44 @@ func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.V
 	if s.caps = s.client.Caps(); s.caps == nil {
 		return transient("capability", fmt.Errorf("capability: %w", s.cause(errNoCapabilities)))
 	}
-	if s.caps.Has(imap.CapID) {
+	if s.caps.Has(imap.CapID) && s.id == nil {
 		// Some servers refuse EXAMINE before they have been told a name.
-		s.id = s.client.ID(&imap.IDData{Name: "imapsync", Version: opts.Version})
+		s.id = s.sayName(opts.Version)
 	}
 	return nil
 }
 
-// askAlong asks for the state of folders before the login is answered, which
-// saves a round trip. RFC 3501 section 5.5 allows it, but not every proxy keeps
-// what it has read past a login; Dovecot does, and is known by what it offers
-// before one. A refused login refuses these too.
-func (s *Session) askAlong(before imap.CapSet, folders db.FolderNames) {
+func (s *Session) sayName(version string) *imapclient.IDCommand {
+	return s.client.ID(&imap.IDData{Name: "imapsync", Version: version})
+}
+
+// keepsPipelined reports whether a server keeps commands that it gets before it
+// has answered those ahead of them. RFC 3501 section 5.5 allows it, but not every
+// proxy keeps what it has read past a login; Dovecot does, and is known by what
+// it offers before one.
+func keepsPipelined(before imap.CapSet) bool {
 	for _, dovecots := range []imap.Cap{"LOGIN-REFERRALS", imap.CapSASLIR, imap.CapID, imap.CapEnable, imap.CapLiteralPlus} {
 		if !before.Has(dovecots) {
-			return
+			return false
 		}
 	}
-	names, _ := splitFilter(folders)
+	return true
+}
+
+// askAlong asks for the state of folders, and for what folders there are when
+// the filter leaves that open, before the login is answered: that saves round
+// trips. A refused login refuses these too.
+func (s *Session) askAlong(folders db.FolderNames) {
+	names, patterns := splitFilter(folders)
 	if len(names) > statusWindow {
 		return
 	}
 	s.asked = map[string]*imapclient.StatusCommand{}
 	for _, name := range names {
 		s.asked[name] = s.client.Status(name, statusOptions())
+	}
+	if len(patterns) > 0 {
+		s.askedList = s.client.List("", "*", nil)
 	}
 }
 
@@ -222,6 +245,9 @@ func (s *Session) Close() {
 	}
 	s.stop()
 	_ = s.wire.Close() // frees go-imap's reader, which Client.Close would wait for
+	if s.askedList != nil {
+		go s.askedList.Close() // go-imap's reader may wait for somebody to take what came
+	}
 }
 
 func plainASCII(s string) bool {
