@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,8 +25,12 @@ type PublisherOptions struct {
 	MaxPending  int           // events on their way at once; 512
 	AckTimeout  time.Duration // for one confirmation, then it is published again; 5 s
 	StreamGrace time.Duration // how long a stream may be without a leader; 5 s
+	Patience    time.Duration // how long the broker may confirm nothing at all; 15 s
 	Logger      *slog.Logger  // warnings about the stream; nil for none
 }
+
+// DefaultPatience is that of PublisherOptions.
+const DefaultPatience = 15 * time.Second
 
 // pendingBytes bounds the events on their way at once, in bytes.
 const pendingBytes = 32 * mib
@@ -39,6 +44,9 @@ type Publisher struct {
 	grace  time.Duration
 	log    *slog.Logger
 
+	patience time.Duration
+	heard    atomic.Int64 // when the broker last confirmed an event, in Unix nanoseconds
+
 	window    *semaphore.Weighted // bytes on their way; each event counts as minWeight at least
 	minWeight int64
 	onWay     sync.Map // *nats.Msg → its weight in the window, until it is given back
@@ -51,7 +59,7 @@ type Publisher struct {
 // bucket is made when the first blob is stored. Errors wrap ErrNoJetStream,
 // ErrStream, ErrConfig or ErrUnreachable.
 func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publisher, error) {
-	p := &Publisher{nc: nc, grace: orDuration(o.StreamGrace, 5*time.Second), log: o.Logger}
+	p := &Publisher{nc: nc, grace: orDuration(o.StreamGrace, 5*time.Second), patience: orDuration(o.Patience, DefaultPatience), log: o.Logger}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -64,6 +72,7 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 		jetstream.WithPublishAsyncTimeout(orDuration(o.AckTimeout, 5*time.Second)),
 		jetstream.WithPublishAsyncMaxPending(2*o.MaxPending), // the window is the bound, this is never met
 		jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *nats.Msg, _ *jetstream.PubAck) {
+			p.heard.Store(time.Now().UnixNano())
 			p.arrived(m)
 			m.Data = nil // stored: no need to keep it until the caller asks
 		}),
@@ -120,6 +129,7 @@ type Ack struct {
 	msg      *nats.Msg
 	future   jetstream.PubAckFuture
 	attempts int
+	began    time.Time
 
 	done   bool
 	result Result
@@ -137,7 +147,7 @@ func (p *Publisher) Publish(ctx context.Context, ev *Event) (*Ack, error) {
 	if n := len(msg.Data); n > p.limits.EventBytes {
 		return nil, fmt.Errorf("publish %s: %w: %d bytes, at most %d", ev.Key, ErrTooLarge, n, p.limits.EventBytes)
 	}
-	a := &Ack{p: p, msg: msg}
+	a := &Ack{p: p, msg: msg, began: time.Now()}
 	if err := a.send(ctx); err != nil {
 		return nil, fmt.Errorf("publish %s: %w", ev.Key, err)
 	}
@@ -145,7 +155,7 @@ func (p *Publisher) Publish(ctx context.Context, ev *Event) (*Ack, error) {
 }
 
 // Wait returns once the event is stored, publishing it again while the broker
-// does not answer, until ctx ends. Errors wrap ErrStreamFull, ErrStream,
+// does not answer, until ctx ends or Patience does. Errors wrap ErrStreamFull, ErrStream,
 // ErrNoJetStream, ErrTooLarge, ErrUnreachable or ErrTimeout; after each of
 // them the event may be published again without harm.
 func (a *Ack) Wait(ctx context.Context) (Result, error) {
@@ -186,6 +196,9 @@ func (a *Ack) wait(ctx context.Context) (Result, error) {
 		if verdict == failed {
 			return Result{}, fmt.Errorf("publish: %w", named)
 		}
+		if a.p.silent(a.began) {
+			return Result{}, fmt.Errorf("publish: nothing was confirmed for %s: %w", a.p.patience, named)
+		}
 		switch {
 		case !errors.Is(named, ErrStream):
 			lost = time.Time{}
@@ -201,6 +214,13 @@ func (a *Ack) wait(ctx context.Context) (Result, error) {
 			return Result{}, fmt.Errorf("publish: %w: %w", named, err)
 		}
 	}
+}
+
+// silent reports whether the broker has confirmed nothing for longer than may
+// be, though there was an event to confirm since began: it is gone, or as good
+// as. One that is slow is not.
+func (p *Publisher) silent(began time.Time) bool {
+	return time.Since(began) > p.patience && time.Since(time.Unix(0, p.heard.Load())) > p.patience
 }
 
 // judge is judge, and tells a broker that does not answer from one that
@@ -243,12 +263,16 @@ func (a *Ack) send(ctx context.Context) error {
 			return nil
 		}
 		verdict, named := judge(err)
-		if verdict == again && sleep(ctx, backoff(try)) == nil {
+		silent := p.silent(a.began)
+		if verdict == again && !silent && sleep(ctx, backoff(try)) == nil {
 			continue
 		}
 		p.arrived(a.msg)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", named, context.Cause(ctx))
+		case silent:
+			return fmt.Errorf("nothing was confirmed for %s: %w", p.patience, named)
 		}
 		return named
 	}

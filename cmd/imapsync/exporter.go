@@ -41,7 +41,7 @@ func newExporter(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9464", "address to listen on")
-	cmd.Flags().StringVar(&tenant, "tenant", "", "only of this tenant")
+	tenantFlag(cmd, &tenant)
 	return cmd
 }
 

@@ -39,7 +39,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		if msg := message(err); msg != "" {
+		if msg := a.message(err); msg != "" {
 			fmt.Fprintf(stderr, "imapsync: %s\n", msg)
 		}
 	}

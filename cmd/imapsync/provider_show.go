@@ -154,19 +154,12 @@ func newProviderShow(a *app) *cobra.Command {
 		Example: "  imapsync provider show support -o json",
 		Args:    oneProvider,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := a.openStore(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			p, err := findProvider(cmd.Context(), store, args[0], tenant)
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				return a.printJSON(viewOf(p))
-			}
-			return a.printProvider(viewOf(p))
+			return a.withProvider(cmd.Context(), args[0], tenant, func(_ *db.Store, p *db.Provider) error {
+				if output == "json" {
+					return a.printJSON(viewOf(p))
+				}
+				return a.printProvider(viewOf(p))
+			})
 		},
 	}
 	tenantFlag(cmd, &tenant)

@@ -43,8 +43,8 @@ func newQuarantineList(a *app) *cobra.Command {
 			default:
 				return usageError("--state %q: use retry, dead, released or discarded", state)
 			}
-			if limit < 1 {
-				return usageError("--limit %d: at least 1", limit)
+			if err := usage(atLeast("limit", limit, 1)); err != nil {
+				return err
 			}
 			store, err := a.openStore(ctx)
 			if err != nil {
@@ -167,21 +167,25 @@ func newQuarantineExport(a *app) *cobra.Command {
 		Args:    quarantineID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			j, err := a.openJob(ctx, mailsync.Options{})
+			store, err := a.openStore(ctx)
 			if err != nil {
 				return err
 			}
-			defer j.close()
-			q, err := findQuarantine(ctx, j.store, args[0])
+			defer store.Close()
+			j, err := a.newJob(ctx, store, mailsync.Options{})
+			if err != nil {
+				return err
+			}
+			q, err := findQuarantine(ctx, store, args[0])
 			if err != nil {
 				return err
 			}
 			if q.RawBlobKey != "" {
 				return a.writeBlob(ctx, q.RawBlobKey)
 			}
-			p, err := j.store.Provider(ctx, db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
+			p, err := store.Provider(ctx, db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
 			if err != nil {
-				return findError(err)
+				return err
 			}
 			raw, err := j.runner.ReadRaw(ctx, p, q.Folder, q.UIDValidity, q.UID)
 			if err != nil {
