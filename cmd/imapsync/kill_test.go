@@ -281,6 +281,7 @@ func (g *ground) thousand() {
 }
 
 func TestFailure02_KilledInMidRunLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATS(t).URL())
 	g.thousand()
 	for _, at := range []uint64{30, 220, 430, 700} {
@@ -303,6 +304,7 @@ func TestFailure02_KilledInMidRunLosesAndDoublesNothing(t *testing.T) {
 }
 
 func TestFailure06_TwoRunsAtOnce(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATS(t).URL())
 	g.thousand()
 	var runs []*process
@@ -327,8 +329,10 @@ func TestFailure06_TwoRunsAtOnce(t *testing.T) {
 // as the database believes in its connection. Then another takes over, and the
 // first one must notice when it wakes.
 func TestFailure06_StoppedRunIsTakenOver(t *testing.T) {
+	t.Parallel()
 	for name, amid := range map[string]bool{"between transactions": false, "within a transaction": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATSServer(t).URL())
 			g.thousand()
 			old := g.startWith([]string{"DATABASE_URL=" + g.databaseURL + "&application_name=stopped"}, "run", "--drain", "-o", "json")
@@ -388,6 +392,7 @@ func (g *ground) stopAmid(p *process, amid bool) {
 
 // Postgres dies by kill -9 at several moments of a run.
 func TestFailure02_PostgresKilledInMidRun(t *testing.T) {
+	t.Parallel()
 	pg, url := devenv.TestPostgresServer(t, migrateAll)
 	g := newGround(t, url, devenv.TestNATS(t).URL())
 	g.thousand()
@@ -408,6 +413,7 @@ func TestFailure02_PostgresKilledInMidRun(t *testing.T) {
 
 // Behind a pooler the statements go through it and the locks do not.
 func TestFailure06_BehindPgBouncer(t *testing.T) {
+	t.Parallel()
 	direct := devenv.TestPostgres(t, migrateAll)
 	g := newGround(t, direct, devenv.TestNATS(t).URL())
 	g.thousand()
@@ -437,6 +443,7 @@ const poison = "X-Poison: kills"
 // A message whose handling kills the process, as one that exhausts the memory
 // does, costs itself its attempts and nothing else.
 func TestFailure01_KilledInMidMessage(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATS(t).URL())
 	var victim atomic.Pointer[os.Process]
 	proxy := devenv.TestProxy(t, net.JoinHostPort(g.dovecot.Host, strconv.Itoa(g.dovecot.PlainPort)), func(answer []byte) []byte {
@@ -503,6 +510,7 @@ func (g *ground) stdout(args ...string) string {
 // A server that falls silent ends the pass within its deadlines, the lock is
 // free then, and the other mailboxes have been served meanwhile.
 func TestFailure04_SilentServer(t *testing.T) {
+	t.Parallel()
 	for name, words := range map[string]string{
 		"at the greeting":         "* OK",
 		"after the login":         " Logged in",
@@ -546,8 +554,33 @@ func TestFailure04_SilentServer(t *testing.T) {
 	}
 }
 
+// A broker that goes away in the middle of a run ends it long before the client
+// gives the connection up, and the cursor stays behind what was confirmed.
+func TestFailure04_BrokerGoneInMidRun(t *testing.T) {
+	t.Parallel()
+	ns := devenv.TestNATSServer(t)
+	g := newGround(t, devenv.TestPostgres(t, migrateAll), ns.URL())
+	g.thousand()
+	p := g.start("run", "--publish-timeout", "2s")
+	g.awaitEvents(150)
+	g.must(ns.Stop())
+	stopped := time.Now()
+	code, output := p.wait()
+	if took := time.Since(stopped); code != exitUnavailable || took > 20*time.Second {
+		t.Errorf("exit %d after %s, want %d within seconds\n%s", code, took, exitUnavailable, output)
+	}
+	if !strings.Contains(output, "check --nats-url (NATS_URL), now "+ns.URL()) || strings.Contains(output, "goroutine ") {
+		t.Errorf("the error does not say what to look at:\n%s", output)
+	}
+	g.must(ns.Start(t.Context()))
+	g.ahead()
+	g.drain()
+	g.each(1000)
+}
+
 // SIGTERM ends a run within ten seconds even when the server is silent.
 func TestFailure04_TermWhileTheServerIsSilent(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATS(t).URL())
 	silent := make(chan struct{}, 100)
 	proxy := devenv.TestProxy(t, net.JoinHostPort(g.dovecot.Host, strconv.Itoa(g.dovecot.PlainPort)), func(answer []byte) []byte {

@@ -53,7 +53,7 @@ func newProviderAuth(a *app) *cobra.Command {
 }
 
 func (a *app) authProvider(ctx context.Context, f *authFlags, name string) error {
-	if err := usage(atLeast("timeout", f.timeout, time.Second)); err != nil {
+	if err := usage(atLeast("timeout", f.timeout, tick)); err != nil {
 		return err
 	}
 	if f.device && f.noBrowser {

@@ -89,7 +89,7 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 	}
 	problems = append(problems, atLeast("workers", f.options.Workers, 1), zeroOr("deadline", f.deadline, tick),
 		zeroOr("repeat", f.repeat, time.Second), zeroOr("for", f.span, tick))
-	if (f.span != 0) != (f.repeat != 0) {
+	if f.span >= 0 && f.repeat >= 0 && (f.span > 0) != (f.repeat > 0) {
 		wrong("--repeat and --for go together, e.g. --repeat 15s --for 55s; to stay up use --watch")
 	}
 	problems = append(problems, f.watch.check(f), f.report.check(f))

@@ -6,12 +6,14 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,9 +29,28 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	quickEnds()
+	waiting()
 	testscript.Main(m, map[string]func(){
 		"imapsync": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
+}
+
+// quickEnds has processes under the race detector end when they have: it has
+// each of them sleep for a second first, and these tests run a thousand.
+func quickEnds() {
+	const quick = "atexit_sleep_ms=0"
+	if options := os.Getenv("GORACE"); !strings.Contains(options, "atexit_sleep_ms") {
+		_ = os.Setenv("GORACE", strings.TrimSpace(options+" "+quick)) // it is slower without
+	}
+}
+
+// waiting lets more tests run at once than there are processors, unless
+// -parallel says how many: most of the time they wait for a process or a server.
+func waiting() {
+	if f := flag.Lookup("test.parallel"); f != nil {
+		_ = f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))) // before the command line is read
+	}
 }
 
 // TestScript runs testdata/script. Each script has a migrated database of its
@@ -108,6 +129,7 @@ func setUpScript(env *testscript.Env) error {
 	_, keyText, _ := strings.Cut(key.Reveal(), ":")
 	s.secrets = append(s.secrets, keyText)
 	s.keepPassword(databaseURL)
+	env.Setenv("GORACE", os.Getenv("GORACE"))
 	env.Setenv("DATABASE_URL", databaseURL)
 	env.Setenv("NATS_URL", s.nats.URL())
 	env.Setenv("IMAPSYNC_SECRET_KEY_FILE", keyFile)
