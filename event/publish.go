@@ -25,7 +25,7 @@ type PublisherOptions struct {
 	MaxPending  int           // events on their way at once; 512
 	AckTimeout  time.Duration // for one confirmation, then it is published again; 5 s
 	StreamGrace time.Duration // how long a stream may be without a leader; 5 s
-	Patience    time.Duration // how long the broker may confirm nothing at all; 15 s
+	Patience    time.Duration // how long the broker may answer no publish at all; 15 s
 	Logger      *slog.Logger  // warnings about the stream; nil for none
 }
 
@@ -45,7 +45,7 @@ type Publisher struct {
 	log    *slog.Logger
 
 	patience time.Duration
-	heard    atomic.Int64 // when the broker last confirmed an event, in Unix nanoseconds
+	heard    atomic.Int64 // when the broker last answered a publish, in Unix nanoseconds
 
 	window    *semaphore.Weighted // bytes on their way; each event counts as minWeight at least
 	minWeight int64
@@ -76,7 +76,10 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 			p.arrived(m)
 			m.Data = nil // stored: no need to keep it until the caller asks
 		}),
-		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) {
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, err error) {
+			if _, ok := errors.AsType[*jetstream.APIError](err); ok {
+				p.heard.Store(time.Now().UnixNano())
+			}
 			p.arrived(m)
 		}))
 	if err != nil {
@@ -130,6 +133,7 @@ type Ack struct {
 	future   jetstream.PubAckFuture
 	attempts int
 	began    time.Time
+	late     bool // the last try failed, and the broker had been silent for too long
 
 	done   bool
 	result Result
@@ -155,9 +159,9 @@ func (p *Publisher) Publish(ctx context.Context, ev *Event) (*Ack, error) {
 }
 
 // Wait returns once the event is stored, publishing it again while the broker
-// does not answer, until ctx ends or Patience does. Errors wrap ErrStreamFull, ErrStream,
-// ErrNoJetStream, ErrTooLarge, ErrUnreachable or ErrTimeout; after each of
-// them the event may be published again without harm.
+// does not answer, until ctx ends or Patience does. Errors wrap ErrStreamFull,
+// ErrStream, ErrNoJetStream, ErrTooLarge, ErrUnreachable or ErrTimeout; after
+// each of them the event may be published again without harm.
 func (a *Ack) Wait(ctx context.Context) (Result, error) {
 	if !a.done {
 		result, err := a.wait(ctx)
@@ -196,8 +200,8 @@ func (a *Ack) wait(ctx context.Context) (Result, error) {
 		if verdict == failed {
 			return Result{}, fmt.Errorf("publish: %w", named)
 		}
-		if a.p.silent(a.began) {
-			return Result{}, fmt.Errorf("publish: nothing was confirmed for %s: %w", a.p.patience, named)
+		if a.overdue() {
+			return Result{}, fmt.Errorf("publish: no answer for %s: %w", a.p.patience, named)
 		}
 		switch {
 		case !errors.Is(named, ErrStream):
@@ -216,11 +220,14 @@ func (a *Ack) wait(ctx context.Context) (Result, error) {
 	}
 }
 
-// silent reports whether the broker has confirmed nothing for longer than may
-// be, though there was an event to confirm since began: it is gone, or as good
-// as. One that is slow is not.
-func (p *Publisher) silent(began time.Time) bool {
-	return time.Since(began) > p.patience && time.Since(time.Unix(0, p.heard.Load())) > p.patience
+// overdue is asked after a try that failed. It reports whether the broker has
+// answered no publish at all for longer than may be; one that is slow has. It
+// takes two such tries: a process that was stopped, or whose node slept, has
+// given the broker no time.
+func (a *Ack) overdue() bool {
+	was, silent := a.late, time.Since(time.Unix(0, a.p.heard.Load()))
+	a.late = min(time.Since(a.began), silent) > a.p.patience
+	return was && a.late
 }
 
 // judge is judge, and tells a broker that does not answer from one that
@@ -263,16 +270,16 @@ func (a *Ack) send(ctx context.Context) error {
 			return nil
 		}
 		verdict, named := judge(err)
-		silent := p.silent(a.began)
-		if verdict == again && !silent && sleep(ctx, backoff(try)) == nil {
+		overdue := verdict == again && a.overdue()
+		if verdict == again && !overdue && sleep(ctx, backoff(try)) == nil {
 			continue
 		}
 		p.arrived(a.msg)
 		switch {
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", named, context.Cause(ctx))
-		case silent:
-			return fmt.Errorf("nothing was confirmed for %s: %w", p.patience, named)
+		case overdue:
+			return fmt.Errorf("no answer for %s: %w", p.patience, named)
 		}
 		return named
 	}

@@ -337,14 +337,18 @@ func TestFailure06_StoppedRunIsTakenOver(t *testing.T) {
 			g.thousand()
 			old := g.startWith([]string{"DATABASE_URL=" + g.databaseURL + "&application_name=stopped"}, "run", "--drain", "-o", "json")
 			g.awaitEvents(120)
-			g.stopAmid(old, amid)
+			if amid {
+				g.stopWithin(old)
+			} else {
+				g.stopBetween(old)
+			}
 			if output := g.run(exitTempfail, "run", "--provider", "support"); !strings.Contains(output, "busy") {
 				t.Errorf("while the stopped run has its connection: %s", output)
 			}
 			// Only the lock's connection is cut: those for statements live on,
 			// as after a partition that heals.
 			_, err := g.pool.Exec(`SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-				WHERE l.locktype = 'advisory' AND a.application_name = 'stopped'`)
+				WHERE l.locktype = 'advisory' AND a.application_name = 'stopped' AND a.datname = current_database()`)
 			g.must(err)
 			g.deliver("support", "INBOX", 7, "")
 			for deadline := time.Now().Add(10 * time.Second); strings.Contains(g.run(exitOK, "run", "--drain"), "provider_busy"); {
@@ -370,24 +374,43 @@ func TestFailure06_StoppedRunIsTakenOver(t *testing.T) {
 	}
 }
 
-// stopAmid stops the run where it has a transaction open that holds the fence,
-// or where it has none.
-func (g *ground) stopAmid(p *process, amid bool) {
+// stopWithin stops the run where it has a transaction open that holds the
+// fence: it is made to wait there for a table.
+func (g *ground) stopWithin(p *process) {
 	g.t.Helper()
-	for range 2000 {
+	tx, err := g.pool.BeginTx(g.t.Context(), nil)
+	g.must(err)
+	defer tx.Rollback()
+	_, err = tx.ExecContext(g.t.Context(), `LOCK TABLE imap_messages IN SHARE ROW EXCLUSIVE MODE`)
+	g.must(err)
+	g.soon(20*time.Second, "it waits for the table", func() bool { return g.fences("a.wait_event_type = 'Lock'") == 1 })
+	p.signal(syscall.SIGSTOP)
+	g.must(tx.Commit())
+	g.soon(20*time.Second, "its transaction is idle", func() bool { return g.fences("a.state = 'idle in transaction'") == 1 })
+}
+
+// fences counts the transactions of the run that hold the fence.
+func (g *ground) fences(where string) (n int) {
+	g.t.Helper()
+	g.must(g.pool.QueryRow(`SELECT count(*) FROM pg_stat_activity a
+		JOIN pg_locks l ON l.pid = a.pid AND l.relation = 'imap_sync_state'::regclass AND l.mode = 'RowShareLock'
+		WHERE a.application_name = 'stopped' AND a.datname = current_database() AND ` + where).Scan(&n))
+	return n
+}
+
+// stopBetween stops the run where it has no transaction open.
+func (g *ground) stopBetween(p *process) {
+	g.t.Helper()
+	g.soon(20*time.Second, "it is stopped between two transactions", func() bool {
 		p.signal(syscall.SIGSTOP)
-		time.Sleep(5 * time.Millisecond) // the database ends what it does
-		var open, holds bool
-		g.must(g.pool.QueryRow(`SELECT count(*) > 0, count(l.pid) > 0 FROM pg_stat_activity a
-			LEFT JOIN pg_locks l ON l.pid = a.pid AND l.relation = 'imap_sync_state'::regclass
-			WHERE a.application_name = 'stopped' AND a.state = 'idle in transaction'`).Scan(&open, &holds))
-		if open == amid && holds == amid {
-			return
+		time.Sleep(20 * time.Millisecond) // the database ends what it does
+		var open int
+		g.must(g.pool.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stopped' AND datname = current_database() AND state <> 'idle'`).Scan(&open))
+		if open > 0 {
+			p.signal(syscall.SIGCONT)
 		}
-		p.signal(syscall.SIGCONT)
-		time.Sleep(time.Millisecond)
-	}
-	g.t.Fatal("the run cannot be stopped where it should be")
+		return open == 0
+	})
 }
 
 // Postgres dies by kill -9 at several moments of a run.
