@@ -25,6 +25,7 @@ func (h *house) scripted(config imapserver.Config, change func(*db.Provider)) (*
 }
 
 func TestKeepsConnectionBetweenPasses(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, nil)
 	h.runner.Options.Keep = true
@@ -59,6 +60,7 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 }
 
 func TestKeptConnectionThatHangsIsReplaced(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.CommandTimeoutMS = 500 })
 	h.runner.Options.Keep = true

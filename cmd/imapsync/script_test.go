@@ -6,14 +6,12 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) {
 	quickEnds()
-	waiting()
+	devenv.TestsWait()
 	testscript.Main(m, map[string]func(){
 		"imapsync": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
@@ -42,14 +40,6 @@ func quickEnds() {
 	const quick = "atexit_sleep_ms=0"
 	if options := os.Getenv("GORACE"); !strings.Contains(options, "atexit_sleep_ms") {
 		_ = os.Setenv("GORACE", strings.TrimSpace(options+" "+quick)) // it is slower without
-	}
-}
-
-// waiting lets more tests run at once than there are processors, unless
-// -parallel says how many: most of the time they wait for a process or a server.
-func waiting() {
-	if f := flag.Lookup("test.parallel"); f != nil {
-		_ = f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))) // before the command line is read
 	}
 }
 
