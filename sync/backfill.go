@@ -28,7 +28,7 @@ type BackfillCount struct {
 	Folder string `json:"folder"`
 	Found  int    `json:"found"`   // in the range of dates
 	Known  int    `json:"known"`   // handled before
-	ToRead int    `json:"to_read"` // the rest
+	ToRead int    `json:"toRead"` // the rest
 }
 
 // Backfill publishes old mail of one provider, under its lock. Dates are those

@@ -12,7 +12,7 @@ import (
 )
 
 func newBackfill(a *app) *cobra.Command {
-	var tenant, since, until string
+	var tenant, since, until, output string
 	var publish publishFlags
 	b := mailsync.Backfill{}
 	cmd := &cobra.Command{
@@ -32,7 +32,7 @@ func newBackfill(a *app) *cobra.Command {
 				return err
 			}
 			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				return a.backfill(ctx, store, p, b, &publish)
+				return a.backfill(ctx, store, p, b, &publish, output)
 			})
 		},
 	}
@@ -44,10 +44,17 @@ func newBackfill(a *app) *cobra.Command {
 	fs.IntVar(&b.Rate, "rate", 0, "messages a second (0: as fast as it goes)")
 	publish.add(fs)
 	tenantFlag(cmd, &tenant)
+	outputFlag(cmd, &output)
 	return cmd
 }
 
-func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b mailsync.Backfill, publish *publishFlags) error {
+// backfillReport is what `backfill -o json` prints.
+type backfillReport struct {
+	Folders []mailsync.BackfillCount `json:"folders"`
+	Counts  db.Counts                `json:"counts"` // what became of the messages; nothing with --dry-run
+}
+
+func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b mailsync.Backfill, publish *publishFlags, output string) error {
 	j, err := a.newJob(ctx, store, mailsync.Options{MaxMessageBytes: publish.message})
 	if err != nil {
 		return err
@@ -59,17 +66,26 @@ func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b m
 	stop, work, cancel := twoEnds(ctx, 0)
 	defer cancel()
 	j.runner.Stop = stop
+	report := backfillReport{Folders: []mailsync.BackfillCount{}}
 	b.OnCount = func(c mailsync.BackfillCount) {
+		if report.Folders = append(report.Folders, c); output == "json" {
+			return
+		}
 		a.printf("%s: %d found, %d known, %d to read\n", c.Folder, c.Found, c.Known, c.ToRead)
 	}
 	res := j.runner.Backfill(work, p, b)
+	if report.Counts = res.Counts; output == "json" && !res.Busy {
+		if err := a.printJSON(report); err != nil {
+			return err
+		}
+	}
 	if res.Busy {
 		return &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", p.Name)}
 	}
 	if res.Err != nil {
 		return mailError(res.Err)
 	}
-	if !b.DryRun {
+	if !b.DryRun && output != "json" {
 		a.printf("%s\n", countsText(res.Counts))
 	}
 	return nil

@@ -107,7 +107,8 @@ func findQuarantine(ctx context.Context, store *db.Store, id string) (*db.Quaran
 }
 
 func newQuarantineShow(a *app) *cobra.Command {
-	return &cobra.Command{
+	var output string
+	cmd := &cobra.Command{
 		Use: "show ID", Short: "Show all that is known of a quarantined message, as JSON", Args: quarantineID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := a.openStore(cmd.Context())
@@ -122,6 +123,8 @@ func newQuarantineShow(a *app) *cobra.Command {
 			return a.printJSON(q)
 		},
 	}
+	formatFlag(cmd, &output, "json")
+	return cmd
 }
 
 func newQuarantineState(a *app, verb, state, short string) *cobra.Command {
@@ -210,14 +213,14 @@ func (a *app) writeBlob(ctx context.Context, key string) error {
 	}
 	r, _, err := blobs.Get(ctx, key)
 	if errors.Is(err, event.ErrBlob) {
-		return usageError("blob %s: %w", key, err)
+		return usageError("%w: KEY is blob.key of an event, whole", err)
 	}
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	if _, err := io.Copy(a.stdout, r); err != nil {
-		return &exitError{exitFailed, fmt.Errorf("blob %s: %w", key, err)}
+		return &exitError{exitFailed, err}
 	}
 	return nil
 }
