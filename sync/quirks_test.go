@@ -38,6 +38,9 @@ type verdict struct {
 	errText     string
 }
 
+// silence is the row of quirks that a deadline ends, and nothing else does.
+const silence = 4
+
 // quirkWorkers is how many quirks play at a time: most of them are silence.
 const quirkWorkers = 8
 
@@ -108,7 +111,11 @@ func inInbox(q imapserver.Quirk) imapserver.Quirk {
 }
 
 func (l *lab) play(t *testing.T, q imapserver.Quirk) verdict {
-	tr := l.trial(t, q.Security, nil)
+	tr := l.trial(t, q.Security, func(p *db.Provider) {
+		if q.Row != silence {
+			deadlines(p, patient)
+		}
+	})
 	tr.srv.Play(inInbox(q))
 	res := tr.pass()
 	// The answer to LOGOUT is not waited for, so it may come to nobody.

@@ -104,6 +104,9 @@ func (a *app) message(err error) string {
 	if text != "" && (errors.Is(err, event.ErrUnreachable) || errors.Is(err, event.ErrTimeout) || errors.Is(err, event.ErrConfig)) {
 		servers, _ := event.Servers(a.natsURL) // unreadable: the error says so
 		text += ": check --nats-url (NATS_URL)" + at(servers)
+		if a.natsCreds != "" {
+			text += " and --nats-creds (NATS_CREDS), now " + a.natsCreds
+		}
 	}
 	return text
 }

@@ -70,7 +70,7 @@ func (a *app) watch(ctx context.Context, j *job, f *runFlags, shardIndex, shardC
 	show.log.Info("watch_start", "interval_ms", opts.Interval.Milliseconds(), "poll_ms", opts.Poll.Milliseconds(), "max_watched", opts.MaxAccounts)
 	o := &observer{app: a, store: j.store, tenant: f.tenant, state: j.runner.WatchState}
 	if f.report.listenHealth != "" {
-		ln, err := o.listen(ctx, f.report.listenHealth)
+		ln, err := o.listen(ctx, "listen-health", f.report.listenHealth)
 		if err != nil {
 			return err
 		}
