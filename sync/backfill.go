@@ -26,8 +26,8 @@ type Backfill struct {
 // BackfillCount is what a backfill finds in one folder.
 type BackfillCount struct {
 	Folder string `json:"folder"`
-	Found  int    `json:"found"`   // in the range of dates
-	Known  int    `json:"known"`   // handled before
+	Found  int    `json:"found"`  // in the range of dates
+	Known  int    `json:"known"`  // handled before
 	ToRead int    `json:"toRead"` // the rest
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ func TestEveryNumberIsBounded(t *testing.T) {
 	seen := 0
 	try := func(path []string, f *pflag.Flag, value string) {
 		t.Helper()
-		args := append(path, fmt.Sprintf("--%s=%s", f.Name, value))
+		args := append(slices.Clip(path), fmt.Sprintf("--%s=%s", f.Name, value))
 		var out, diagnostics bytes.Buffer
 		code := Main(args, strings.NewReader(""), &out, &diagnostics)
 		said := diagnostics.String()
@@ -31,7 +32,7 @@ func TestEveryNumberIsBounded(t *testing.T) {
 	var walk func(cmd *cobra.Command, path []string)
 	walk = func(cmd *cobra.Command, path []string) {
 		for _, sub := range cmd.Commands() {
-			walk(sub, append(path[:len(path):len(path)], sub.Name()))
+			walk(sub, append(slices.Clip(path), sub.Name()))
 		}
 		for _, word := range strings.Fields(cmd.Use)[1:] {
 			switch word {

@@ -95,7 +95,7 @@ func flagFault(err error) string {
 	if !ok {
 		return err.Error()
 	}
-	want := ""
+	var want string
 	switch invalid.GetFlag().Value.Type() {
 	case "duration":
 		want = "not a duration like 10s or 2m"
