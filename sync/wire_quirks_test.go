@@ -222,7 +222,7 @@ func TestFailureWireQuirks(t *testing.T) {
 
 func playQuirk(t *testing.T, srv *imapserver.Server, q imapserver.Quirk, want string, before map[imap.UID]string) {
 	limits := testLimits
-	if q.Row != silence {
+	if !silent(q) {
 		limits.Command, limits.Literal, limits.Idle = patient, patient, patient
 	}
 	c := converse(srv, limits)
