@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -104,6 +105,25 @@ func openPool(dsn string, opts Options) (*sql.DB, error) {
 	}
 	connector.Dialer(dialer{timeout: opts.ConnectTimeout, silence: opts.IOTimeout})
 	return sql.OpenDB(connector), nil
+}
+
+// Servers are the addresses that a URL leads to, without its credentials; ""
+// when it cannot be read.
+func Servers(dsn string) string {
+	cfg, err := pq.NewConfig(dsn)
+	if err != nil {
+		return ""
+	}
+	hosts := append([]pq.ConfigMultihost{{Host: cfg.Host, Hostaddr: cfg.Hostaddr, Port: cfg.Port}}, cfg.Multi...)
+	var list []string
+	for _, h := range hosts {
+		host := h.Host
+		if h.Hostaddr.IsValid() {
+			host = h.Hostaddr.String()
+		}
+		list = append(list, net.JoinHostPort(host, strconv.Itoa(int(h.Port))))
+	}
+	return strings.Join(list, ",")
 }
 
 // dialer makes connections that fail when the server is silent for too long:

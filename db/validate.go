@@ -210,13 +210,13 @@ func validStart(s string) bool {
 	return err == nil
 }
 
-// minDuration keeps a slip like 10 (for 10s) from making every pass fail.
-const minDuration = 100 * time.Millisecond
+// MinTimeout keeps a slip like 10ms (for 10m) from making every pass fail.
+const MinTimeout = 100 * time.Millisecond
 
 func (v *validation) duration(field string, ms int, most time.Duration) {
 	d := time.Duration(ms) * time.Millisecond
-	if ms != 0 && (d < minDuration || d > most) {
-		v.wrong(field, "%s is not between %s and %s (0: the default of the run)", d, minDuration, most)
+	if ms != 0 && (d < MinTimeout || d > most) {
+		v.wrong(field, "%s is not between %s and %s (0: the default of the run)", d, MinTimeout, most)
 	}
 }
 

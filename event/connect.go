@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,7 +33,7 @@ type ConnectOptions struct {
 // it fails with ErrUnreachable. Errors wrap ErrUnreachable or ErrConfig and
 // name the servers without the credentials a URL may hold.
 func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
-	servers, err := redact(o.URL)
+	servers, err := Servers(o.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +117,22 @@ func connectError(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
-// redact returns the servers of a URL list without user, password or token.
-func redact(list string) (string, error) {
+// defaultPort is that of nats.go; "" for a scheme it does not take.
+func defaultPort(scheme string) string {
+	switch scheme {
+	case "nats", "tls":
+		return "4222"
+	case "ws":
+		return "80"
+	case "wss":
+		return "443"
+	}
+	return ""
+}
+
+// Servers returns the servers of a URL list without user, password or token;
+// ErrConfig when it cannot be read.
+func Servers(list string) (string, error) {
 	var servers []string
 	for one := range strings.SplitSeq(list, ",") {
 		one = strings.TrimSpace(one)
@@ -130,12 +146,14 @@ func redact(list string) (string, error) {
 		if err != nil || u.Hostname() == "" {
 			return "", fmt.Errorf("%w: the URL cannot be read: want nats://host:4222", ErrConfig)
 		}
-		switch u.Scheme {
-		case "nats", "tls", "ws", "wss":
-		default:
+		port := or(u.Port(), defaultPort(u.Scheme))
+		if port == "" {
 			return "", fmt.Errorf("%w: the URL has the scheme %q: want nats, tls, ws or wss", ErrConfig, u.Scheme)
 		}
-		servers = append(servers, u.Scheme+"://"+u.Host)
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", fmt.Errorf("%w: the URL has a port that is not between 1 and 65535", ErrConfig) // or half a password
+		}
+		servers = append(servers, u.Scheme+"://"+net.JoinHostPort(u.Hostname(), port))
 	}
 	if len(servers) == 0 {
 		return "", fmt.Errorf("%w: no URL given: want nats://host:4222", ErrConfig)

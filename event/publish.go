@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,8 +25,12 @@ type PublisherOptions struct {
 	MaxPending  int           // events on their way at once; 512
 	AckTimeout  time.Duration // for one confirmation, then it is published again; 5 s
 	StreamGrace time.Duration // how long a stream may be without a leader; 5 s
+	Patience    time.Duration // how long the broker may answer no publish at all; 15 s
 	Logger      *slog.Logger  // warnings about the stream; nil for none
 }
+
+// DefaultPatience is that of PublisherOptions.
+const DefaultPatience = 15 * time.Second
 
 // pendingBytes bounds the events on their way at once, in bytes.
 const pendingBytes = 32 * mib
@@ -39,6 +44,9 @@ type Publisher struct {
 	grace  time.Duration
 	log    *slog.Logger
 
+	patience time.Duration
+	heard    atomic.Int64 // when the broker last answered a publish, in Unix nanoseconds
+
 	window    *semaphore.Weighted // bytes on their way; each event counts as minWeight at least
 	minWeight int64
 	onWay     sync.Map // *nats.Msg → its weight in the window, until it is given back
@@ -51,7 +59,7 @@ type Publisher struct {
 // bucket is made when the first blob is stored. Errors wrap ErrNoJetStream,
 // ErrStream, ErrConfig or ErrUnreachable.
 func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publisher, error) {
-	p := &Publisher{nc: nc, grace: orDuration(o.StreamGrace, 5*time.Second), log: o.Logger}
+	p := &Publisher{nc: nc, grace: orDuration(o.StreamGrace, 5*time.Second), patience: orDuration(o.Patience, DefaultPatience), log: o.Logger}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -64,10 +72,14 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 		jetstream.WithPublishAsyncTimeout(orDuration(o.AckTimeout, 5*time.Second)),
 		jetstream.WithPublishAsyncMaxPending(2*o.MaxPending), // the window is the bound, this is never met
 		jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *nats.Msg, _ *jetstream.PubAck) {
+			p.heard.Store(time.Now().UnixNano())
 			p.arrived(m)
 			m.Data = nil // stored: no need to keep it until the caller asks
 		}),
-		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) {
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, err error) {
+			if _, ok := errors.AsType[*jetstream.APIError](err); ok {
+				p.heard.Store(time.Now().UnixNano())
+			}
 			p.arrived(m)
 		}))
 	if err != nil {
@@ -120,6 +132,8 @@ type Ack struct {
 	msg      *nats.Msg
 	future   jetstream.PubAckFuture
 	attempts int
+	began    time.Time
+	late     bool // the last try failed, and the broker had been silent for too long
 
 	done   bool
 	result Result
@@ -137,7 +151,7 @@ func (p *Publisher) Publish(ctx context.Context, ev *Event) (*Ack, error) {
 	if n := len(msg.Data); n > p.limits.EventBytes {
 		return nil, fmt.Errorf("publish %s: %w: %d bytes, at most %d", ev.Key, ErrTooLarge, n, p.limits.EventBytes)
 	}
-	a := &Ack{p: p, msg: msg}
+	a := &Ack{p: p, msg: msg, began: time.Now()}
 	if err := a.send(ctx); err != nil {
 		return nil, fmt.Errorf("publish %s: %w", ev.Key, err)
 	}
@@ -145,9 +159,9 @@ func (p *Publisher) Publish(ctx context.Context, ev *Event) (*Ack, error) {
 }
 
 // Wait returns once the event is stored, publishing it again while the broker
-// does not answer, until ctx ends. Errors wrap ErrStreamFull, ErrStream,
-// ErrNoJetStream, ErrTooLarge, ErrUnreachable or ErrTimeout; after each of
-// them the event may be published again without harm.
+// does not answer, until ctx ends or Patience does. Errors wrap ErrStreamFull,
+// ErrStream, ErrNoJetStream, ErrTooLarge, ErrUnreachable or ErrTimeout; after
+// each of them the event may be published again without harm.
 func (a *Ack) Wait(ctx context.Context) (Result, error) {
 	if !a.done {
 		result, err := a.wait(ctx)
@@ -186,6 +200,9 @@ func (a *Ack) wait(ctx context.Context) (Result, error) {
 		if verdict == failed {
 			return Result{}, fmt.Errorf("publish: %w", named)
 		}
+		if a.overdue() {
+			return Result{}, fmt.Errorf("publish: no answer for %s: %w", a.p.patience, named)
+		}
 		switch {
 		case !errors.Is(named, ErrStream):
 			lost = time.Time{}
@@ -201,6 +218,16 @@ func (a *Ack) wait(ctx context.Context) (Result, error) {
 			return Result{}, fmt.Errorf("publish: %w: %w", named, err)
 		}
 	}
+}
+
+// overdue is asked after a try that failed. It reports whether the broker has
+// answered no publish at all for longer than may be; one that is slow has. It
+// takes two such tries: a process that was stopped, or whose node slept, has
+// given the broker no time.
+func (a *Ack) overdue() bool {
+	was, silent := a.late, time.Since(time.Unix(0, a.p.heard.Load()))
+	a.late = min(time.Since(a.began), silent) > a.p.patience
+	return was && a.late
 }
 
 // judge is judge, and tells a broker that does not answer from one that
@@ -243,12 +270,16 @@ func (a *Ack) send(ctx context.Context) error {
 			return nil
 		}
 		verdict, named := judge(err)
-		if verdict == again && sleep(ctx, backoff(try)) == nil {
+		overdue := verdict == again && a.overdue()
+		if verdict == again && !overdue && sleep(ctx, backoff(try)) == nil {
 			continue
 		}
 		p.arrived(a.msg)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", named, context.Cause(ctx))
+		case overdue:
+			return fmt.Errorf("no answer for %s: %w", p.patience, named)
 		}
 		return named
 	}

@@ -53,6 +53,7 @@ func (h *house) until(p *db.Provider, passes, want int) {
 }
 
 func TestFailure01_RetriesDoNotOverdrawTheBudget(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mail(1, "POISON")))
@@ -67,6 +68,7 @@ func TestFailure01_RetriesDoNotOverdrawTheBudget(t *testing.T) {
 }
 
 func TestFailure07_RecognisedMailDoesNotOverdrawTheBudget(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Work"}; p.MaxEmailsPerSync = 50 })
 	box := s.Mailbox("INBOX")
@@ -79,6 +81,7 @@ func TestFailure07_RecognisedMailDoesNotOverdrawTheBudget(t *testing.T) {
 }
 
 func TestFailure07_NumbersUsedAgainUnderOneUIDVALIDITY(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.MaxEmailsPerSync = 50 })
 	box := s.Mailbox("INBOX")
@@ -93,6 +96,7 @@ func TestFailure07_NumbersUsedAgainUnderOneUIDVALIDITY(t *testing.T) {
 }
 
 func TestFailure07_BacklogOutlivesAChangeOfNumbers(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.MaxEmailsPerSync = 50 })
 	box := s.Mailbox("INBOX")
@@ -107,6 +111,7 @@ func TestFailure07_BacklogOutlivesAChangeOfNumbers(t *testing.T) {
 }
 
 func TestFailure07_OldUnreadMailStaysOld(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.Start = "none" })
 	box := s.Mailbox("INBOX")
@@ -119,6 +124,7 @@ func TestFailure07_OldUnreadMailStaysOld(t *testing.T) {
 }
 
 func TestFailure07_PoisonInARenumberedFolder(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, nil)
 	box := s.Mailbox("INBOX")
@@ -131,6 +137,7 @@ func TestFailure07_PoisonInARenumberedFolder(t *testing.T) {
 }
 
 func TestFailure07_SearchRefusedInARenumberedFolder(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, nil)
 	s.Play(imapserver.Quirk{Name: "no-search", Stage: imapserver.Search, Do: func(x *imapserver.Exchange) error { return x.Tagged("NO SEARCH is not allowed") }})
@@ -143,6 +150,7 @@ func TestFailure07_SearchRefusedInARenumberedFolder(t *testing.T) {
 }
 
 func TestFailure07_QuarantineIsNotForgotten(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, nil)
 	h.runner.parse = panicky
@@ -163,6 +171,7 @@ func TestFailure07_QuarantineIsNotForgotten(t *testing.T) {
 }
 
 func TestFailure01_BackfillGoesAroundPoison(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.Start = "none" })
 	box := s.Mailbox("INBOX")
@@ -180,6 +189,7 @@ func TestFailure01_BackfillGoesAroundPoison(t *testing.T) {
 }
 
 func TestFailure01_RetriesOfAFolderThatIsGoneStarveNoOther(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Archive"} })
 	h.runner.parse = panicky
@@ -195,6 +205,7 @@ func TestFailure01_RetriesOfAFolderThatIsGoneStarveNoOther(t *testing.T) {
 }
 
 func TestFailure10_AFolderThatIsMissingIsNoRefusedLogin(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Gone"} })
 	s.Mailbox("INBOX")
@@ -213,6 +224,7 @@ func TestFailure10_AFolderThatIsMissingIsNoRefusedLogin(t *testing.T) {
 }
 
 func TestFailure08_FewBytesInFlight(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.runner.Options.MaxInFlightBytes = 20_000
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.PassTimeoutMS, p.MaxEmailsPerSync = 20_000, 500 })
@@ -221,6 +233,7 @@ func TestFailure08_FewBytesInFlight(t *testing.T) {
 }
 
 func TestFailure08_SizesThatAreLies(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.MaxMessageBytes = 1 << 20 })
 	s.Play(imapserver.Quirk{Name: "tiny", Stage: imapserver.Fetch, Do: func(x *imapserver.Exchange) error { return x.Replace("RFC822.SIZE ", "RFC822.SIZE 1 X-SIZE ") }})

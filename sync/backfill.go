@@ -26,9 +26,9 @@ type Backfill struct {
 // BackfillCount is what a backfill finds in one folder.
 type BackfillCount struct {
 	Folder string `json:"folder"`
-	Found  int    `json:"found"`   // in the range of dates
-	Known  int    `json:"known"`   // handled before
-	ToRead int    `json:"to_read"` // the rest
+	Found  int    `json:"found"`  // in the range of dates
+	Known  int    `json:"known"`  // handled before
+	ToRead int    `json:"toRead"` // the rest
 }
 
 // Backfill publishes old mail of one provider, under its lock. Dates are those

@@ -70,6 +70,7 @@ func (h *house) notAhead(p *db.Provider) {
 }
 
 func TestFailure02_BrokerRestartedInMidPublish(t *testing.T) {
+	t.Parallel()
 	h, ns, _ := brokerHouse(t, nil)
 	_, p := h.mailbox(700)
 	rounds := 0
@@ -90,6 +91,7 @@ func TestFailure02_BrokerRestartedInMidPublish(t *testing.T) {
 // The stream, or the broker's disk, is full: the pass stops, nothing that was
 // refused is committed, and with room again the rest follows.
 func TestFailure02_StreamFull(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		opts []devenv.NATSOption
 		fill func(h *house)
@@ -151,6 +153,7 @@ func (h *house) ballast(size int) {
 // next one makes it again and goes on; what was lost with the stream is the
 // business of verify.
 func TestFailure02_StreamDeletedInMidRun(t *testing.T) {
+	t.Parallel()
 	h, _, _ := brokerHouse(t, nil)
 	_, p := h.mailbox(severalChunks)
 	h.publisher(event.PublisherOptions{StreamGrace: time.Second})
@@ -182,6 +185,7 @@ func TestFailure02_StreamDeletedInMidRun(t *testing.T) {
 // A broker that takes little: the body is cut and kept as a blob, the event
 // goes out.
 func TestFailure08_SmallPayload(t *testing.T) {
+	t.Parallel()
 	h, _, _ := brokerHouse(t, nil, devenv.NATSMaxPayload(64<<10))
 	d, p := h.mailbox(3)
 	big := fmt.Appendf(nil, "From: a@example.org\r\nMessage-ID: <big@example.org>\r\nSubject: mail big\r\n\r\n%s", strings.Repeat("A line of text.\r\n", 20_000))
@@ -200,6 +204,7 @@ func TestFailure08_SmallPayload(t *testing.T) {
 // The broker's limit is lowered under a publisher that knows the old one: what
 // is too large goes to quarantine, alone, and out again with the next limit.
 func TestFailure01_PayloadOverTheLimit(t *testing.T) {
+	t.Parallel()
 	h, _, _ := brokerHouse(t, nil)
 	d, p := h.mailbox(10)
 	big := fmt.Appendf(nil, "From: a@example.org\r\nMessage-ID: <big@example.org>\r\nSubject: mail big\r\n\r\n%s", strings.Repeat("A line of text.\r\n", 6_000))
@@ -224,6 +229,7 @@ func TestFailure01_PayloadOverTheLimit(t *testing.T) {
 // Acknowledgements are lost on the way: the events are stored and nobody says
 // so. They are sent again, refused as known, and counted once.
 func TestFailure02_AcksLost(t *testing.T) {
+	t.Parallel()
 	var deaf atomic.Bool
 	h, ns, proxy := brokerHouse(t, func(answer []byte) []byte {
 		if deaf.Load() {
@@ -264,6 +270,7 @@ const severalChunks = 4*chunkMessages + chunkMessages/2
 // The acknowledgements never come again: the pass ends at its deadline, and
 // nothing unacknowledged is committed.
 func TestFailure04_AcksNeverCome(t *testing.T) {
+	t.Parallel()
 	var deaf atomic.Bool
 	h, ns, _ := brokerHouse(t, func(answer []byte) []byte {
 		if deaf.Load() {
@@ -297,6 +304,7 @@ func TestFailure04_AcksNeverCome(t *testing.T) {
 // A broker cuts a client that reads too slowly, with the answers it still had
 // for it. The client comes back and sends again what it has no answer for.
 func TestFailure02_SlowConsumer(t *testing.T) {
+	t.Parallel()
 	var answers, cuts atomic.Int64
 	var working atomic.Bool
 	var h *house

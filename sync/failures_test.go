@@ -21,6 +21,7 @@ import (
 // field; the others of the same name stand beside what they test.
 
 func TestFailure01_PanicInOneMessageHarmsNoOther(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	list := mails(1, 20)
@@ -66,6 +67,7 @@ func TestFailure01_PanicInOneMessageHarmsNoOther(t *testing.T) {
 }
 
 func TestFailure01_ReleasedMessageGoesOutByItsHeaders(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mail(1, "POISON")))
@@ -90,6 +92,7 @@ func TestFailure01_ReleasedMessageGoesOutByItsHeaders(t *testing.T) {
 }
 
 func TestFailure08_OverTheLimitGoesOutAsHeaders(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	large := append(mail(2, "large"), bytes.Repeat([]byte("0123456789abcdef\r\n"), 10_000)...)
@@ -111,6 +114,7 @@ func TestFailure08_OverTheLimitGoesOutAsHeaders(t *testing.T) {
 }
 
 func TestFailure09_MessageIDIsNotIdentity(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	parcel := func(n int) []byte {
@@ -137,6 +141,7 @@ func TestFailure09_MessageIDIsNotIdentity(t *testing.T) {
 }
 
 func TestFailure11_BacklogDownloadsOnlyTheBudget(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 500)...))
@@ -148,6 +153,7 @@ func TestFailure11_BacklogDownloadsOnlyTheBudget(t *testing.T) {
 }
 
 func TestFailure12_OldDatesAreNoReasonToMissMail(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	p := h.provider(d, "u", "p", nil)
@@ -160,6 +166,7 @@ func TestFailure12_OldDatesAreNoReasonToMissMail(t *testing.T) {
 }
 
 func TestFailure13_FlagsAreNeitherReadNorWritten(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 4)...))
@@ -181,6 +188,7 @@ func TestFailure13_FlagsAreNeitherReadNorWritten(t *testing.T) {
 }
 
 func TestFailure19_CharsetsAndNULStopNothing(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX",
@@ -196,6 +204,7 @@ func TestFailure19_CharsetsAndNULStopNothing(t *testing.T) {
 }
 
 func TestFailure20_MalformedAddressesDropNothing(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	for _, from := range []string{"", "From:\r\n", "From: undisclosed\r\n", "From: <<@>>,;\r\n", "From: =?utf-8?q?broken?= <a@@b>\r\n"} {
@@ -214,6 +223,7 @@ func TestFailure20_MalformedAddressesDropNothing(t *testing.T) {
 }
 
 func TestFailure22_OneConnectionAnAccountAndGoodbye(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t, devenv.DovecotConfig("mail_max_userip_connections = 1"))
 	must(t, d.AddUser("u", "p", "A", "B", "C"))
 	p := h.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"*"} })
@@ -227,6 +237,7 @@ func TestFailure22_OneConnectionAnAccountAndGoodbye(t *testing.T) {
 }
 
 func TestFailure25_FolderNamesInAnySpelling(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t, devenv.DovecotSeparator("."))
 	must(t, d.AddUser("u", "p", "Clients.ACME", "日本語", "Q&A"))
 	for n, folder := range []string{"INBOX", "Clients.ACME", "日本語", "Q&A"} {
@@ -245,6 +256,7 @@ func TestFailure25_FolderNamesInAnySpelling(t *testing.T) {
 }
 
 func TestFailure02_ExpungedBetweenSearchAndFetch(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 300)...))

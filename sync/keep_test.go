@@ -25,6 +25,7 @@ func (h *house) scripted(config imapserver.Config, change func(*db.Provider)) (*
 }
 
 func TestKeepsConnectionBetweenPasses(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, nil)
 	h.runner.Options.Keep = true
@@ -41,6 +42,8 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 	// A connection that died meanwhile is replaced, and so is one to where the
 	// provider no longer is.
 	s.Disconnect()
+	kept := h.runner.sessions.idle[db.Ref{Tenant: p.Tenant, ID: p.ID}]
+	soon(t, 10*time.Second, "the client sees the end", func() bool { return !kept.alive() })
 	s.Mailbox("INBOX").Append(string(mail(9, "after it died")))
 	if res := h.ok(p); res.Counts.Published != 1 || s.Connections() != 2 {
 		t.Errorf("%+v and %d connections, want 1 published by a second one", res.Counts, s.Connections())
@@ -59,6 +62,7 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 }
 
 func TestKeptConnectionThatHangsIsReplaced(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.CommandTimeoutMS = 500 })
 	h.runner.Options.Keep = true

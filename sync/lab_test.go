@@ -53,13 +53,18 @@ type trial struct {
 	n         int
 }
 
-// The deadlines of a trial: short, for what hangs hangs often.
+// The deadlines of a trial: short, for what hangs hangs often; and those where
+// nothing hangs, and only the machine may be slow.
 const (
-	trialConnect = 1500 * time.Millisecond
-	trialCommand = 1500 * time.Millisecond
-	trialLiteral = 1500 * time.Millisecond
-	trialPass    = 30 * time.Second
+	trialDeadline = 1500 * time.Millisecond
+	patient       = 15 * time.Second
+	trialPass     = 90 * time.Second
 )
+
+func deadlines(p *db.Provider, d time.Duration) {
+	ms := int(d.Milliseconds())
+	p.ConnectTimeoutMS, p.CommandTimeoutMS, p.LiteralTimeoutMS = ms, ms, ms
+}
 
 // trial starts a server on an address of its own, so that no back-off of its
 // host touches another trial, with mail in INBOX (4), Other (2) and Sub/One (1).
@@ -89,7 +94,7 @@ func (l *lab) trial(t *testing.T, security imapserver.Security, change func(*db.
 			change(p)
 		}
 	})
-	tr.neighbour = tr.on(l.neighbour, name("neighbour"), nil)
+	tr.neighbour = tr.on(l.neighbour, name("neighbour"), func(p *db.Provider) { deadlines(p, patient) })
 	return tr
 }
 
@@ -99,8 +104,8 @@ func (tr *trial) on(srv *imapserver.Server, name string, change func(*db.Provide
 	return tr.house.provider(nil, name, srv.Password, func(p *db.Provider) {
 		p.Username, p.Host, p.Port, p.TLS, p.TLSServerName = srv.Username, srv.Host(), srv.Port(), db.TLSImplicit, "localhost"
 		p.CAPEM = string(srv.CertPEM())
-		p.ConnectTimeoutMS, p.CommandTimeoutMS = int(trialConnect.Milliseconds()), int(trialCommand.Milliseconds())
-		p.LiteralTimeoutMS, p.PassTimeoutMS = int(trialLiteral.Milliseconds()), int(trialPass.Milliseconds())
+		p.PassTimeoutMS = int(trialPass.Milliseconds())
+		deadlines(p, trialDeadline)
 		if change != nil {
 			change(p)
 		}

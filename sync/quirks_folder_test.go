@@ -14,6 +14,7 @@ import (
 // A folder whose every message costs the connection must not starve the others,
 // and is got through in time.
 func TestFailure01_FolderThatCostsConnectionsStarvesNoOther(t *testing.T) {
+	t.Parallel()
 	tr := newLab(t).trial(t, imapserver.TLS, nil)
 	tr.append("INBOX", 8)
 	tr.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Body, Do: (*imapserver.Exchange).Close}))
@@ -40,6 +41,7 @@ func TestFailure01_FolderThatCostsConnectionsStarvesNoOther(t *testing.T) {
 // A server that refuses every body is out of order; its messages are not put
 // into quarantine by the dozen.
 func TestFailure01_FolderThatRefusesEverything(t *testing.T) {
+	t.Parallel()
 	tr := newLab(t).trial(t, imapserver.TLS, nil)
 	tr.append("INBOX", 8)
 	tr.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error { return x.Tagged("NO [SERVERBUG] oops") }}))
@@ -56,6 +58,7 @@ func TestFailure01_FolderThatRefusesEverything(t *testing.T) {
 
 // UIDs that a server shows late are found, for as long as a gap stays open.
 func TestFailure02_ShownLate(t *testing.T) {
+	t.Parallel()
 	tr := newLab(t).trial(t, imapserver.TLS, nil)
 	inbox := tr.srv.Mailbox("INBOX")
 	tr.pass()
@@ -77,6 +80,7 @@ func TestFailure02_ShownLate(t *testing.T) {
 // A search that finds nothing although UIDNEXT says that there is something, or
 // leaves out the newest, is made again even if nothing more comes.
 func TestFailure02_SilentSearchIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	for name, do := range map[string]func(x *imapserver.Exchange) error{
 		"nothing": func(x *imapserver.Exchange) error { return x.Untagged() },
@@ -101,6 +105,7 @@ func TestFailure02_SilentSearchIsMadeAgain(t *testing.T) {
 // A gap that never closes is settled in the end, after the server was asked for
 // it by name; what it shows at that moment is taken.
 func TestFailure02_GapExpires(t *testing.T) {
+	t.Parallel()
 	tr := newLab(t).trial(t, imapserver.TLS, nil)
 	inbox := tr.srv.Mailbox("INBOX")
 	inbox.AppendHidden(tr.letter("INBOX"))
@@ -123,6 +128,7 @@ func TestFailure02_GapExpires(t *testing.T) {
 // What a FETCH omits is asked for by itself at once; what stays away while the
 // server lists it waits in quarantine, and is neither lost nor in the way.
 func TestFailure02_OmissionsAreLookedForTwice(t *testing.T) {
+	t.Parallel()
 	tr := newLab(t).trial(t, imapserver.TLS, nil)
 	omit := func(uids ...uint32) func(x *imapserver.Exchange) error {
 		return func(x *imapserver.Exchange) error {
@@ -149,6 +155,7 @@ func TestFailure02_OmissionsAreLookedForTwice(t *testing.T) {
 
 // Mail that a person deletes at any moment of a pass is expunged, not stuck.
 func TestFailure02_ExpungedAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	for _, stage := range []imapserver.Stage{imapserver.Select, imapserver.Search, imapserver.Fetch, imapserver.Body} {
 		t.Run(string(stage), func(t *testing.T) {
@@ -173,6 +180,7 @@ func TestFailure02_ExpungedAtAnyMoment(t *testing.T) {
 // Phantom UIDs that a server lists never hide the mail that later comes below
 // them.
 func TestFailure17_PhantomUIDsHideNothing(t *testing.T) {
+	t.Parallel()
 	tr := newLab(t).trial(t, imapserver.TLS, nil)
 	tr.srv.Play(inInbox(imapserver.Named("search-foreign")))
 	for range gapPasses + 2 {
@@ -190,6 +198,7 @@ func TestFailure17_PhantomUIDsHideNothing(t *testing.T) {
 // UIDNEXT is a hint, at STATUS and at EXAMINE: missing, low, ahead or back, no
 // mail is missed and none comes twice.
 func TestFailure18_UIDNextIsAHint(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	for _, name := range []string{
 		"status-uidnext-missing", "status-uidnext-low", "status-uidnext-ahead", "status-uidnext-huge",
@@ -215,6 +224,7 @@ func TestFailure18_UIDNextIsAHint(t *testing.T) {
 
 // UIDNEXT that stands still while mail comes is believed for an hour at most.
 func TestFailure18_UIDNextStandsStill(t *testing.T) {
+	t.Parallel()
 	tr := newLab(t).trial(t, imapserver.TLS, nil)
 	still := func(x *imapserver.Exchange) error {
 		for i := range x.Responses {
@@ -238,6 +248,7 @@ func TestFailure18_UIDNextStandsStill(t *testing.T) {
 // A folder without a UIDVALIDITY keeps its place: it fails alone, and goes on
 // where it was.
 func TestFailure07_UIDValidityUnknown(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	for _, of := range []string{"missing", "zero"} {
 		t.Run(of, func(t *testing.T) {
@@ -264,6 +275,7 @@ func TestFailure07_UIDValidityUnknown(t *testing.T) {
 // A renumbered folder brings neither loss nor doubles, be the mail read or
 // unread, old or new, and while a pass is under way.
 func TestFailure07_RenumberedAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	for _, stage := range []imapserver.Stage{imapserver.Status, imapserver.Select, imapserver.Search, imapserver.Fetch, imapserver.Body} {
 		t.Run(string(stage), func(t *testing.T) {

@@ -38,6 +38,11 @@ type verdict struct {
 	errText     string
 }
 
+// silent reports whether a deadline ends the quirk, and nothing else does.
+func silent(q imapserver.Quirk) bool {
+	return q.Row == 4 || q.Stage == imapserver.Idle || q.Stage == imapserver.Noop
+}
+
 // quirkWorkers is how many quirks play at a time: most of them are silence.
 const quirkWorkers = 8
 
@@ -108,7 +113,11 @@ func inInbox(q imapserver.Quirk) imapserver.Quirk {
 }
 
 func (l *lab) play(t *testing.T, q imapserver.Quirk) verdict {
-	tr := l.trial(t, q.Security, nil)
+	tr := l.trial(t, q.Security, func(p *db.Provider) {
+		if !silent(q) {
+			deadlines(p, patient)
+		}
+	})
 	tr.srv.Play(inInbox(q))
 	res := tr.pass()
 	// The answer to LOGOUT is not waited for, so it may come to nobody.

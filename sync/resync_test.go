@@ -38,6 +38,7 @@ func renumber(t *testing.T, d *devenv.Dovecot, user, folder string, mails [][]by
 }
 
 func TestFailure07_RenumberedFolderLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "Work"))
 	old := mails(1, 40)
@@ -77,6 +78,7 @@ func TestFailure07_RenumberedFolderLosesAndDoublesNothing(t *testing.T) {
 }
 
 func TestFailure07_ManyUnknownAskAPerson(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "Work"))
 	must(t, d.Deliver("u", "Work", mails(1, 3)...))
@@ -115,6 +117,7 @@ func TestFailure07_ManyUnknownAskAPerson(t *testing.T) {
 }
 
 func TestFailure07_NumberingThatChangesAllTheTimePausesTheFolder(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "Work"))
 	old := mails(1, 2)
@@ -140,6 +143,7 @@ func TestFailure07_NumberingThatChangesAllTheTimePausesTheFolder(t *testing.T) {
 }
 
 func TestBackfillReconcileAndRepublish(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	for month := range 6 {
@@ -209,6 +213,7 @@ func (h *house) reconciled(p *db.Provider, want FolderReport) {
 }
 
 func TestReconcileFindsWhatWasPassedOver(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 5)...))

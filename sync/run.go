@@ -295,7 +295,9 @@ func (r *Runner) locked(ctx context.Context, p *db.Provider, record bool, work f
 	res.Counts, res.Folders, res.Left, res.Bytes = ps.counts, ps.folders, ps.left, ps.bytes.Load()
 	res.Duration = time.Since(started)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && !systemic(err) && !errors.Is(err, db.ErrFenced) {
+		// A wait for the broker that the lost lock ended says nothing about it.
+		about := !errors.Is(err, errLockLost) && systemic(err)
+		if cause := context.Cause(ctx); cause != nil && !about && !errors.Is(err, db.ErrFenced) {
 			err = cause
 		}
 		if errors.Is(err, db.ErrFenced) {

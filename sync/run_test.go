@@ -13,6 +13,7 @@ import (
 )
 
 func TestRunPublishesEachMessageOnce(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("support", "geheim", "Поддержка", "Clients/ACME"))
 	must(t, d.Deliver("support", "INBOX", mails(1, 500)...))
@@ -39,6 +40,7 @@ func TestRunPublishesEachMessageOnce(t *testing.T) {
 }
 
 func TestBudgetIsSharedAndTakesAllInTheEnd(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "A", "B"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 80)...))
@@ -62,6 +64,7 @@ func TestBudgetIsSharedAndTakesAllInTheEnd(t *testing.T) {
 }
 
 func TestDrainTakesAllInOneRun(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 120)...))
@@ -73,6 +76,7 @@ func TestDrainTakesAllInOneRun(t *testing.T) {
 }
 
 func TestStart(t *testing.T) {
+	t.Parallel()
 	d := devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Append("u", "INBOX", time.Now().AddDate(0, 0, -90), mails(1, 3)...))
@@ -96,6 +100,7 @@ func TestStart(t *testing.T) {
 }
 
 func TestOneFailureStopsNothingElse(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("good", "p", "Extra"))
 	must(t, d.AddUser("bad", "p"))
@@ -125,6 +130,7 @@ func TestOneFailureStopsNothingElse(t *testing.T) {
 }
 
 func TestFailure10_ThreeAuthFailuresPause(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	p := h.provider(d, "u", "wrong", nil)
@@ -140,6 +146,7 @@ func TestFailure10_ThreeAuthFailuresPause(t *testing.T) {
 }
 
 func TestFailure25_CopyInAnotherFolderIsADuplicate(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "A"))
 	same := mails(1, 3)
@@ -152,6 +159,7 @@ func TestFailure25_CopyInAnotherFolderIsADuplicate(t *testing.T) {
 }
 
 func TestStartTLSAndPlain(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t, devenv.DovecotConfig("disable_plaintext_auth = no"))
 	must(t, d.AddUser("a", `quo"ted \ пароль`))
 	must(t, d.AddUser("b", "p"))
@@ -167,6 +175,7 @@ func TestStartTLSAndPlain(t *testing.T) {
 }
 
 func TestBusyProviderIsSkipped(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	p := h.provider(d, "u", "p", nil)
@@ -183,6 +192,7 @@ func TestBusyProviderIsSkipped(t *testing.T) {
 }
 
 func TestStopFinishesTheChunkInHand(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 2000)...))
@@ -213,6 +223,7 @@ func TestStopFinishesTheChunkInHand(t *testing.T) {
 }
 
 func TestFailure02_NATSGoneMovesNoCursor(t *testing.T) {
+	t.Parallel()
 	d, ns := devenv.TestDovecot(t), devenv.TestNATS(t, devenv.NATSMaxPayload(1<<20))
 	h := newHouseOn(t, devenv.TestPostgres(t, migrate), ns.URL())
 	must(t, d.AddUser("u", "p"))

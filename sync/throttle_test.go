@@ -24,6 +24,7 @@ func TestBackoffHint(t *testing.T) {
 }
 
 func TestFailure10_RefusedLoginsAtAHostAreRationed(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("good", "p"))
 	must(t, d.Deliver("good", "INBOX", mails(1, 1)...))
@@ -49,6 +50,7 @@ func TestFailure10_RefusedLoginsAtAHostAreRationed(t *testing.T) {
 }
 
 func TestFailure21_BytesPerDayEndAPass(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 400)...))
@@ -65,6 +67,7 @@ func TestFailure21_BytesPerDayEndAPass(t *testing.T) {
 }
 
 func TestFailure10_TransientFailuresNeverPause(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	p := h.provider(nil, "u", "p", func(p *db.Provider) { p.Host, p.Port, p.TLS = "127.0.0.1", 1, db.TLSImplicit })
 	for range maxAuthFailures + 2 {

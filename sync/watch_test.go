@@ -91,6 +91,7 @@ func (w *watchRun) idling(n int) func() bool {
 }
 
 func TestWatchIdleWakesToEvent(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "Archive"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 3)...))
@@ -112,6 +113,7 @@ func TestWatchIdleWakesToEvent(t *testing.T) {
 }
 
 func TestWatchOtherFoldersByTimer(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "Archive"))
 	h.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Archive"} })
@@ -122,6 +124,7 @@ func TestWatchOtherFoldersByTimer(t *testing.T) {
 }
 
 func TestFailure05_IdleThatDiesSilently(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s, _ := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.CommandTimeoutMS = 500 })
 	s.Play(imapserver.Named("idle-dies"))
@@ -133,6 +136,7 @@ func TestFailure05_IdleThatDiesSilently(t *testing.T) {
 }
 
 func TestFailure05_IdleRefusedOrMissing(t *testing.T) {
+	t.Parallel()
 	for name, config := range map[string]imapserver.Config{
 		"idle-refused": {}, "idle-hang": {}, "": {Caps: "ID UIDPLUS AUTH=PLAIN"},
 	} {
@@ -173,6 +177,7 @@ func reverse(s string) string {
 }
 
 func TestFailure05_ServerRestartsWhileMailArrives(t *testing.T) {
+	t.Parallel()
 	const restarts = 5
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
@@ -194,6 +199,7 @@ func TestFailure05_ServerRestartsWhileMailArrives(t *testing.T) {
 }
 
 func TestWatchFollowsTheDatabase(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("a", "p"))
 	must(t, d.AddUser("b", "p", "Other"))
@@ -221,6 +227,7 @@ func TestWatchFollowsTheDatabase(t *testing.T) {
 }
 
 func TestFailure06_ReplicasShareProvidersAndTakeOver(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	const n = 20
 	for i := range n {
@@ -247,6 +254,7 @@ func TestFailure06_ReplicasShareProvidersAndTakeOver(t *testing.T) {
 }
 
 func TestFailure21_WatchLeavesServersThatRefuseAlone(t *testing.T) {
+	t.Parallel()
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "right"))
 	p := h.provider(d, "u", "wrong", nil)

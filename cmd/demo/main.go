@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -29,7 +28,7 @@ func main() {
 	}
 	switch {
 	case err == nil:
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case ctx.Err() != nil: // Ctrl-C, whatever it broke off
 		fmt.Fprintln(os.Stderr, "demo: ended; nothing is left behind")
 		os.Exit(130)
 	default:

@@ -29,26 +29,23 @@ func newAudit(a *app) *cobra.Command {
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			if limit < 1 {
-				return usageError("--limit %d: give a number above 0", limit)
-			}
-			store, err := a.openStore(ctx)
-			if err != nil {
+			if err := usage(atLeast("limit", limit, 1)); err != nil {
 				return err
 			}
-			defer store.Close()
-			id, err := auditedProvider(ctx, store, provider, tenant)
-			if err != nil {
-				return err
-			}
-			list, err := store.AuditLog(ctx, tenant, id, limit)
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				return a.printJSON(append([]db.Audit{}, list...))
-			}
-			return a.printAudit(ctx, store, list)
+			return a.withStore(ctx, func(store *db.Store) error {
+				id, err := auditedProvider(ctx, store, provider, tenant)
+				if err != nil {
+					return err
+				}
+				list, err := store.AuditLog(ctx, tenant, id, limit)
+				if err != nil {
+					return err
+				}
+				if output == "json" {
+					return a.printJSON(append([]db.Audit{}, list...))
+				}
+				return a.printAudit(ctx, store, list)
+			})
 		},
 	}
 	fs := cmd.Flags()

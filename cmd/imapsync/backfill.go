@@ -1,17 +1,19 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"imapsync/event"
+	"imapsync/db"
 	mailsync "imapsync/sync"
 )
 
 func newBackfill(a *app) *cobra.Command {
-	var tenant, since, until string
+	var tenant, since, until, output string
+	var publish publishFlags
 	b := mailsync.Backfill{}
 	cmd := &cobra.Command{
 		Use: "backfill PROVIDER --since DATE", Short: "Publish old mail that was never read",
@@ -26,38 +28,12 @@ func newBackfill(a *app) *cobra.Command {
 			if b.Since, b.Until, err = dateRange(since, until, time.Now()); err != nil {
 				return err
 			}
-			if b.Rate < 0 {
-				return usageError("--rate %d: not below 0", b.Rate)
-			}
-			j, err := a.openJob(ctx, mailsync.Options{})
-			if err != nil {
+			if err := usage(append(publish.check(), atLeast("rate", b.Rate, 0))...); err != nil {
 				return err
 			}
-			defer j.close()
-			p, err := findProvider(ctx, j.store, args[0], tenant)
-			if err != nil {
-				return err
-			}
-			if err := j.openPublisher(ctx, a, event.Limits{}); err != nil {
-				return err
-			}
-			stop, work, cancel := twoEnds(ctx, 0)
-			defer cancel()
-			j.runner.Stop = stop
-			b.OnCount = func(c mailsync.BackfillCount) {
-				a.printf("%s: %d found, %d known, %d to read\n", c.Folder, c.Found, c.Known, c.ToRead)
-			}
-			res := j.runner.Backfill(work, p, b)
-			if res.Busy {
-				return &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", p.Name)}
-			}
-			if res.Err != nil {
-				return mailError(res.Err)
-			}
-			if !b.DryRun {
-				a.printf("%s\n", countsText(res.Counts))
-			}
-			return nil
+			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
+				return a.backfill(ctx, store, p, b, &publish, output)
+			})
 		},
 	}
 	fs := cmd.Flags()
@@ -66,8 +42,53 @@ func newBackfill(a *app) *cobra.Command {
 	fs.StringSliceVar(&b.Folders, "folder", nil, "only this folder (repeatable; default: the provider's)")
 	fs.BoolVar(&b.DryRun, "dry-run", false, "count only")
 	fs.IntVar(&b.Rate, "rate", 0, "messages a second (0: as fast as it goes)")
+	publish.add(fs)
 	tenantFlag(cmd, &tenant)
+	outputFlag(cmd, &output)
 	return cmd
+}
+
+// backfillReport is what `backfill -o json` prints.
+type backfillReport struct {
+	Folders []mailsync.BackfillCount `json:"folders"`
+	Counts  db.Counts                `json:"counts"` // what became of the messages; nothing with --dry-run
+}
+
+func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b mailsync.Backfill, publish *publishFlags, output string) error {
+	j, err := a.newJob(ctx, store, mailsync.Options{MaxMessageBytes: publish.message})
+	if err != nil {
+		return err
+	}
+	defer j.close()
+	if err := j.openPublisher(ctx, a, publish); err != nil {
+		return err
+	}
+	stop, work, cancel := twoEnds(ctx, 0)
+	defer cancel()
+	j.runner.Stop = stop
+	report := backfillReport{Folders: []mailsync.BackfillCount{}}
+	b.OnCount = func(c mailsync.BackfillCount) {
+		if report.Folders = append(report.Folders, c); output == "json" {
+			return
+		}
+		a.printf("%s: %d found, %d known, %d to read\n", c.Folder, c.Found, c.Known, c.ToRead)
+	}
+	res := j.runner.Backfill(work, p, b)
+	if report.Counts = res.Counts; output == "json" && !res.Busy {
+		if err := a.printJSON(report); err != nil {
+			return err
+		}
+	}
+	if res.Busy {
+		return &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", p.Name)}
+	}
+	if res.Err != nil {
+		return mailError(res.Err)
+	}
+	if !b.DryRun && output != "json" {
+		a.printf("%s\n", countsText(res.Counts))
+	}
+	return nil
 }
 
 // dateRange reads --since and --until, which names the last day that is taken.

@@ -87,6 +87,7 @@ func tokensWith(refresh string) oauth.Tokens {
 // the only one that still works. It is stored, and the run ends; but it never
 // goes over a newer one.
 func TestFailure03_OvertakenWhileRenewing(t *testing.T) {
+	t.Parallel()
 	h := newTokenHouse(t, devenv.TestPostgres(t, migrateAll))
 	slow, fast := h.run(), h.run()
 	if err := slow.save(t.Context(), tokensWith("one")); !errors.Is(err, db.ErrFenced) {
@@ -111,6 +112,7 @@ func TestFailure03_OvertakenWhileRenewing(t *testing.T) {
 
 // Row 3: Postgres restarts while the new token is on its way.
 func TestFailure03_PostgresRestartsWhileRenewing(t *testing.T) {
+	t.Parallel()
 	pg, url := devenv.TestPostgresServer(t, migrateAll)
 	h := newTokenHouse(t, url)
 	k := h.run()

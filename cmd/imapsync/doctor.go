@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
 	"slices"
 	"strconv"
 	"strings"
@@ -30,12 +29,7 @@ func newDoctor(a *app) *cobra.Command {
 			"Exit codes: 0 nothing is wrong · 1 something is · 69, 76, 78 neither Postgres nor NATS could be\n" +
 			"looked at",
 		Example: "  imapsync doctor\n  imapsync doctor support -o json",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usageError("%s takes at most one PROVIDER, got %d", cmd.CommandPath(), len(args))
-			}
-			return nil
-		},
+		Args:    oneProviderOrAll,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d := &doctor{app: a, json: output == "json", steps: []doctorStep{}}
 			err := d.examine(cmd.Context(), args, tenant)
@@ -102,11 +96,7 @@ func (d *doctor) examine(ctx context.Context, args []string, tenant string) erro
 }
 
 func (d *doctor) providers(ctx context.Context, store *db.Store, args []string, tenant string) ([]*db.Provider, error) {
-	if len(args) == 1 {
-		p, err := findProvider(ctx, store, args[0], tenant)
-		return []*db.Provider{p}, err
-	}
-	list, err := store.ListProviders(ctx, tenant)
+	list, err := findProviders(ctx, store, args, tenant)
 	if err == nil && len(list) == 0 {
 		d.add(nil, mailsync.Step{Name: "provider", State: mailsync.StepWarn, Text: "there is no mailbox yet", Fix: "imapsync provider add --help"})
 	}

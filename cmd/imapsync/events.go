@@ -33,14 +33,10 @@ func newEventsTail(a *app) *cobra.Command {
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			opts := event.SubscribeOptions{NewOnly: !all, Idle: idle}
-			if tenant != "" {
-				id, err := uuid.Parse(tenant)
-				if err != nil {
-					return usageError("--tenant %q: not a UUID", tenant)
-				}
-				opts.Tenant = id.String()
+			if err := usage(zeroOr("idle", idle, tick), atLeast("count", count, 0)); err != nil {
+				return err
 			}
+			opts := event.SubscribeOptions{Tenant: tenant, NewOnly: !all, Idle: idle}
 			if provider != "" {
 				ref, err := a.providerRef(ctx, provider, opts.Tenant)
 				if err != nil {
@@ -78,10 +74,10 @@ func newEventsTail(a *app) *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&provider, "provider", "", "only of this provider, by name or id")
-	fs.StringVar(&tenant, "tenant", "", "only of this tenant")
 	fs.BoolVar(&all, "all", false, "begin with what is on the stream already")
 	fs.DurationVar(&idle, "idle", 0, "end when nothing came for so long (0: never)")
 	fs.IntVar(&count, "count", 0, "end after so many events (0: never)")
+	tenantFlag(cmd, &tenant)
 	outputFlag(cmd, &output)
 	return cmd
 }
@@ -119,16 +115,12 @@ func (a *app) providerRef(ctx context.Context, nameOrID, tenant string) (db.Ref,
 	if id, err := uuid.Parse(nameOrID); err == nil && tenant != "" {
 		return db.Ref{Tenant: tenant, ID: id.String()}, nil
 	}
-	store, err := a.openStore(ctx)
-	if err != nil {
-		return db.Ref{}, err
-	}
-	defer store.Close()
-	p, err := store.FindProvider(ctx, nameOrID, tenant)
-	if err != nil {
-		return db.Ref{}, findError(err)
-	}
-	return db.Ref{Tenant: p.Tenant, ID: p.ID}, nil
+	var found db.Ref
+	err := a.withProvider(ctx, nameOrID, tenant, func(_ *db.Store, p *db.Provider) error {
+		found = ref(p)
+		return nil
+	})
+	return found, err
 }
 
 func newBlob(a *app) *cobra.Command {

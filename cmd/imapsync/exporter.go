@@ -32,7 +32,7 @@ func newExporter(a *app) *cobra.Command {
 			}
 			defer store.Close()
 			s := &observer{app: a, store: store, tenant: tenant}
-			ln, err := s.listen(cmd.Context(), listen)
+			ln, err := s.listen(cmd.Context(), "listen", listen)
 			if err != nil {
 				return err
 			}
@@ -41,7 +41,7 @@ func newExporter(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9464", "address to listen on")
-	cmd.Flags().StringVar(&tenant, "tenant", "", "only of this tenant")
+	tenantFlag(cmd, &tenant)
 	return cmd
 }
 
@@ -131,13 +131,13 @@ func answer(w http.ResponseWriter, err error) {
 	fmt.Fprintln(w, "ok")
 }
 
-// listen opens the address to answer on.
-func (o *observer) listen(ctx context.Context, address string) (net.Listener, error) {
+// listen opens the address to answer on, which a flag gave.
+func (o *observer) listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	o.began = time.Now()
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, configError("listen on %s: %w", address, err)
+		return nil, configError("--%s %s: %w", flag, address, err)
 	}
 	o.app.log.Info("listen", "address", ln.Addr().String())
 	return ln, nil

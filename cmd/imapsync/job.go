@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"os"
 	"runtime/debug"
 
@@ -23,19 +22,15 @@ type job struct {
 	runner *mailsync.Runner
 }
 
-// openJob connects to Postgres and makes sure of the stored passwords' key. Such
-// a job may read mailboxes, and nothing more.
-func (a *app) openJob(ctx context.Context, opts mailsync.Options) (*job, error) {
-	store, err := a.openStore(ctx)
-	if err != nil {
-		return nil, err
-	}
+// newJob makes sure of the stored passwords' key. Such a job may read mailboxes,
+// and nothing more.
+func (a *app) newJob(ctx context.Context, store *db.Store, opts mailsync.Options) (*job, error) {
 	c, err := a.credentials(store)
 	if err == nil {
 		err = c.ready(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, err
 	}
 	boundMemory(opts.MaxInFlightBytes)
 	opts.Host, _ = os.Hostname() // for people to read; empty when unknown
@@ -61,7 +56,7 @@ func boundMemory(inFlight int64) {
 
 // openPublisher connects to the broker and opens the locks, so that the job may
 // publish.
-func (j *job) openPublisher(ctx context.Context, a *app, limits event.Limits) error {
+func (j *job) openPublisher(ctx context.Context, a *app, f *publishFlags) error {
 	var err error
 	if j.locks, err = j.store.OpenLocks(ctx); err != nil {
 		return err
@@ -69,7 +64,7 @@ func (j *job) openPublisher(ctx context.Context, a *app, limits event.Limits) er
 	if j.nc, err = a.openNATS(ctx); err != nil {
 		return err
 	}
-	pub, err := event.NewPublisher(ctx, j.nc, event.PublisherOptions{Limits: limits, Logger: a.log})
+	pub, err := event.NewPublisher(ctx, j.nc, event.PublisherOptions{Limits: f.limits, Patience: f.patience, Logger: a.log})
 	if err != nil {
 		return err
 	}
@@ -77,6 +72,7 @@ func (j *job) openPublisher(ctx context.Context, a *app, limits event.Limits) er
 	return nil
 }
 
+// close ends what openPublisher opened.
 func (j *job) close() {
 	if j.nc != nil {
 		j.nc.Close()
@@ -84,5 +80,4 @@ func (j *job) close() {
 	if j.locks != nil {
 		j.locks.Close()
 	}
-	_ = j.store.Close() // the process ends; nothing is left to be said
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() {
@@ -39,7 +41,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		if msg := message(err); msg != "" {
+		if msg := a.message(err); msg != "" {
 			fmt.Fprintf(stderr, "imapsync: %s\n", msg)
 		}
 	}
@@ -63,7 +65,7 @@ func newRoot(a *app) *cobra.Command {
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError("%v: see `%s --help`", err, cmd.CommandPath())
+		return usageError("%s: see `%s --help`", flagFault(err), cmd.CommandPath())
 	})
 	a.globalFlags(root.PersistentFlags())
 	root.AddGroup(
@@ -83,8 +85,30 @@ func newRoot(a *app) *cobra.Command {
 	add("look", newStatus(a), newAudit(a), newRuns(a), newExporter(a), newParse(a), newEvents(a), newBlob(a))
 	add("repair", newQuarantine(a), newReconcile(a), newDoctor(a), newBackfill(a), newVerify(a))
 	root.AddCommand(newVersion(a))
-	root.CompletionOptions.HiddenDefaultCmd = false
+	a.addCompletion(root)
 	return root
+}
+
+// flagFault says what is wrong with a flag, and what is allowed.
+func flagFault(err error) string {
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err.Error()
+	}
+	var want string
+	switch invalid.GetFlag().Value.Type() {
+	case "duration":
+		want = "not a duration like 10s or 2m"
+	case "int", "int64":
+		want = "not a whole number, or too large"
+	case "uint16":
+		want = "not a whole number from 0 to 65535"
+	case "bool":
+		want = "use true or false"
+	default:
+		return err.Error()
+	}
+	return fmt.Sprintf("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), want)
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {

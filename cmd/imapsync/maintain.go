@@ -32,8 +32,8 @@ func newMaintain(a *app) *cobra.Command {
 			"runs and beside itself. What is in quarantine, or above a cursor, is never given up.",
 		Example: "  imapsync maintain\n  imapsync maintain --keep-ledger 2160h",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if keep.Runs != 0 && keep.Runs < day || keep.Ledger != 0 && keep.Ledger < minKeepLedger {
-				return usageError("--keep-runs: at least 24h, --keep-ledger: at least 720h, as the stream keeps events for 14 days; 0 keeps for ever")
+			if err := usage(zeroOr("keep-runs", keep.Runs, day), zeroOr("keep-ledger", keep.Ledger, minKeepLedger)); err != nil {
+				return err
 			}
 			store, err := a.openStore(cmd.Context())
 			if err != nil {

@@ -20,6 +20,7 @@ import (
 // TestFailure08_LargeMailInBoundedMemory runs the real binary over twenty mails
 // of 25 MB each and looks at the most memory it ever had.
 func TestFailure08_LargeMailInBoundedMemory(t *testing.T) {
+	t.Parallel()
 	const mails, limit = 20, 96 << 20
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "imapsync")
@@ -30,8 +31,9 @@ func TestFailure08_LargeMailInBoundedMemory(t *testing.T) {
 	if err := d.AddUser("u", "geheim"); err != nil {
 		t.Fatal(err)
 	}
+	file := largeFile(25 << 20)
 	for n := range mails {
-		if err := d.Deliver("u", "INBOX", largeMail(n, 25<<20)); err != nil {
+		if err := d.Deliver("u", "INBOX", largeMail(n, file)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,19 +93,28 @@ func peakMemory(pid int) int64 {
 	}
 }
 
-// largeMail is a mail of about size bytes with one attachment.
-func largeMail(n, size int) []byte {
+// largeFile is a file of about size bytes in base64.
+func largeFile(size int) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "From: ann@example.org\r\nTo: u@example.com\r\nSubject: large %d\r\nMessage-ID: <large-%d@example.org>\r\n"+
-		"Date: Mon, 2 Mar 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"+
-		"--b\r\nContent-Type: text/plain\r\n\r\nSee the file.\r\n--b\r\nContent-Type: application/octet-stream\r\n"+
-		"Content-Disposition: attachment; filename=file.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n", n, n)
 	line := make([]byte, 57)
 	for b.Len() < size {
 		_, _ = rand.Read(line) // never fails
 		b.WriteString(base64.StdEncoding.EncodeToString(line))
 		b.WriteString("\r\n")
 	}
+	return b.Bytes()
+}
+
+// largeMail is a mail with a file attached that is no other mail's, for it
+// begins otherwise.
+func largeMail(n int, file []byte) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "From: ann@example.org\r\nTo: u@example.com\r\nSubject: large %d\r\nMessage-ID: <large-%d@example.org>\r\n"+
+		"Date: Mon, 2 Mar 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"+
+		"--b\r\nContent-Type: text/plain\r\n\r\nSee the file.\r\n--b\r\nContent-Type: application/octet-stream\r\n"+
+		"Content-Disposition: attachment; filename=file.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n", n, n)
+	fmt.Fprintf(&b, "%s\r\n", base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "file %052d", n)))
+	b.Write(file)
 	b.WriteString("--b--\r\n")
 	return b.Bytes()
 }

@@ -93,9 +93,17 @@ func (a *app) migrationStatus(cmd *cobra.Command, opts db.Options, output string
 
 // outputFlag adds -o, with what it may be.
 func outputFlag(cmd *cobra.Command, output *string, more ...string) {
-	formats := append([]string{"text", "json"}, more...)
-	choice := strings.Join(formats[:len(formats)-1], ", ") + " or " + formats[len(formats)-1]
-	cmd.Flags().StringVarP(output, "output", "o", "text", choice)
+	formatFlag(cmd, output, append([]string{"text", "json"}, more...)...)
+}
+
+// formatFlag adds -o with these formats, the first if it is not given.
+func formatFlag(cmd *cobra.Command, output *string, formats ...string) {
+	choice := formats[len(formats)-1]
+	if len(formats) > 1 {
+		choice = strings.Join(formats[:len(formats)-1], ", ") + " or " + choice
+	}
+	cmd.Flags().StringVarP(output, "output", "o", formats[0], choice)
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	previous := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 		if !slices.Contains(formats, *output) {

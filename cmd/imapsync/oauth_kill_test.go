@@ -16,6 +16,7 @@ import (
 // Row 3: killed after the rotated refresh token was stored and before the
 // access token that came with it was used, the next run works.
 func TestFailure03_KilledBetweenRefreshAndUse(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATS(t).URL())
 	o := devenv.TestOAuth(t)
 	g.dovecot = devenv.TestDovecot(t, devenv.DovecotOAuth(o))

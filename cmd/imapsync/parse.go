@@ -54,6 +54,9 @@ func (a *app) parseArgument(arg string, defects bool) []error {
 	var failed []error
 	err := filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
+			if pe, ok := errors.AsType[*fs.PathError](err); ok {
+				err = fmt.Errorf("%s: %w", path, pe.Err)
+			}
 			failed = append(failed, err)
 			return nil
 		}

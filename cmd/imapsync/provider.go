@@ -55,16 +55,62 @@ func oneProvider(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// oneProviderOrAll accepts the argument PROVIDER, or none.
+func oneProviderOrAll(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageError("%s takes at most one PROVIDER, got %d", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
+// withStore opens the store for work, and closes it afterwards.
+func (a *app) withStore(ctx context.Context, work func(store *db.Store) error) error {
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return work(store)
+}
+
+// withProvider opens the store and finds the provider that a person means, for
+// work.
+func (a *app) withProvider(ctx context.Context, nameOrID, tenant string, work func(store *db.Store, p *db.Provider) error) error {
+	return a.withStore(ctx, func(store *db.Store) error {
+		p, err := findProvider(ctx, store, nameOrID, tenant)
+		if err != nil {
+			return err
+		}
+		return work(store, p)
+	})
+}
+
+// findProviders finds the providers that are named, or all.
+func findProviders(ctx context.Context, store *db.Store, names []string, tenant string) ([]*db.Provider, error) {
+	if len(names) == 0 {
+		return store.ListProviders(ctx, tenant)
+	}
+	var list []*db.Provider
+	for _, name := range names {
+		p, err := findProvider(ctx, store, name, tenant)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
 // findProvider finds the provider that a person means.
 func findProvider(ctx context.Context, store *db.Store, nameOrID, tenant string) (*db.Provider, error) {
 	p, err := store.FindProvider(ctx, nameOrID, tenant)
-	if errors.Is(err, db.ErrAmbiguous) {
+	switch {
+	case errors.Is(err, db.ErrAmbiguous):
 		return nil, usageError("%w: `imapsync provider list` shows them", err)
+	case errors.Is(err, db.ErrNotFound):
+		return nil, usageError("%w: `imapsync provider list` shows what there is", err)
 	}
-	if err != nil {
-		return nil, findError(err)
-	}
-	return p, nil
+	return p, err
 }
 
 // notef tells a person something that is not the output.
@@ -93,20 +139,15 @@ func newProviderPause(a *app) *cobra.Command {
 		Example: "  imapsync provider pause support",
 		Args:    oneProvider,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := a.openStore(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			p, err := findProvider(cmd.Context(), store, args[0], tenant)
-			if err != nil {
-				return err
-			}
-			if err := store.PauseProvider(cmd.Context(), ref(p), db.PauseManual, audit(p, "provider_paused", db.Detail{"reason": db.PauseManual})); err != nil {
-				return err
-			}
-			a.notef("paused %s: `imapsync provider resume %s` goes on", p.Name, shellQuote(args[0]))
-			return nil
+			ctx := cmd.Context()
+			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
+				entry := audit(p, "provider_paused", db.Detail{"reason": db.PauseManual})
+				if err := store.PauseProvider(ctx, ref(p), db.PauseManual, entry); err != nil {
+					return err
+				}
+				a.notef("paused %s: `imapsync provider resume %s` goes on", p.Name, shellQuote(args[0]))
+				return nil
+			})
 		},
 	}
 	tenantFlag(cmd, &tenant)
@@ -124,29 +165,22 @@ func newProviderResume(a *app) *cobra.Command {
 		Args:    oneProvider,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			store, err := a.openStore(ctx)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			p, err := findProvider(ctx, store, args[0], tenant)
-			if err != nil {
-				return err
-			}
-			if !noTest {
-				c, err := a.credentials(store)
-				if err != nil {
+			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
+				if !noTest {
+					c, err := a.credentials(store)
+					if err != nil {
+						return err
+					}
+					if _, err := a.checkWith(ctx, c, p); err != nil {
+						return withMore(err, "still as it was: --no-test resumes it anyway")
+					}
+				}
+				if err := store.ResumeProvider(ctx, ref(p), audit(p, "provider_resumed", nil)); err != nil {
 					return err
 				}
-				if _, err := a.checkWith(ctx, c, p); err != nil {
-					return withMore(err, "still as it was: --no-test resumes it anyway")
-				}
-			}
-			if err := store.ResumeProvider(ctx, ref(p), audit(p, "provider_resumed", nil)); err != nil {
-				return err
-			}
-			a.notef("resumed %s: the next run reads it", p.Name)
-			return nil
+				a.notef("resumed %s: the next run reads it", p.Name)
+				return nil
+			})
 		},
 	}
 	tenantFlag(cmd, &tenant)
@@ -166,26 +200,19 @@ func newProviderRm(a *app) *cobra.Command {
 		Args:    oneProvider,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			store, err := a.openStore(ctx)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			p, err := findProvider(ctx, store, args[0], tenant)
-			if err != nil {
-				return err
-			}
-			if !yes {
-				if err := a.confirm(ctx, p); err != nil {
+			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
+				if !yes {
+					if err := a.confirm(ctx, p); err != nil {
+						return err
+					}
+				}
+				detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
+				if err := store.RemoveProvider(ctx, ref(p), audit(p, "provider_removed", detail)); err != nil {
 					return err
 				}
-			}
-			detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
-			if err := store.RemoveProvider(ctx, ref(p), audit(p, "provider_removed", detail)); err != nil {
-				return err
-			}
-			a.notef("removed %s (%s)", p.Name, p.Mailbox)
-			return nil
+				a.notef("removed %s (%s)", p.Name, p.Mailbox)
+				return nil
+			})
 		},
 	}
 	tenantFlag(cmd, &tenant)

@@ -203,36 +203,30 @@ func newProviderSet(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			pw.only(f.onCommandLine)
-			store, err := a.openStore(ctx)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			was, err := findProvider(ctx, store, args[0], tenant)
-			if err != nil {
-				return err
-			}
-			is := *was
-			f.apply(&is, f.onCommandLine)
-			f.problems = append(f.problems, pw.check(a.stdin)...)
-			if is.AuthType == db.AuthOAuth2 && pw.any() {
-				f.wrong("password-file", "a mailbox with --auth oauth2 has no password")
-			}
-			g := f.oauth.read(&f, &is, f.onCommandLine)
-			g.password = f.passwordFromFile(ctx, a, &pw)
-			if err := f.err(&is); err != nil {
-				return err
-			}
-			changed := changedFields(was, &is)
-			if len(changed) == 0 && !pw.any() && !g.any() {
-				return usageError("%s: nothing to change: give the settings to change, see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
-			}
-			if pw.any() && g.password.IsZero() {
-				if g.password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", is.Username, is.Host)); err != nil {
+			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, was *db.Provider) error {
+				is := *was
+				f.apply(&is, f.onCommandLine)
+				f.problems = append(f.problems, pw.check(a.stdin)...)
+				if is.AuthType == db.AuthOAuth2 && pw.any() {
+					f.wrong("password-file", "a mailbox with --auth oauth2 has no password")
+				}
+				g := f.oauth.read(&f, &is, f.onCommandLine)
+				g.password = f.passwordFromFile(ctx, a, &pw)
+				if err := f.err(&is); err != nil {
 					return err
 				}
-			}
-			return a.changeProvider(ctx, store, &is, changed, g, noTest)
+				changed := changedFields(was, &is)
+				if len(changed) == 0 && !pw.any() && !g.any() {
+					return usageError("%s: nothing to change: give the settings to change, see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
+				}
+				if pw.any() && g.password.IsZero() {
+					var err error
+					if g.password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", is.Username, is.Host)); err != nil {
+						return err
+					}
+				}
+				return a.changeProvider(ctx, store, &is, changed, g, noTest)
+			})
 		},
 	}
 	f.add(cmd)

@@ -53,24 +53,22 @@ func newProviderAuth(a *app) *cobra.Command {
 }
 
 func (a *app) authProvider(ctx context.Context, f *authFlags, name string) error {
-	if f.timeout <= 0 {
-		return usageError("--timeout %s: give a time to wait, such as 10m", f.timeout)
+	if err := usage(atLeast("timeout", f.timeout, tick)); err != nil {
+		return err
 	}
 	if f.device && f.noBrowser {
 		return usageError("give one of --device and --no-browser")
 	}
-	store, err := a.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	p, err := findProvider(ctx, store, name, f.tenant)
-	if err != nil {
-		return err
-	}
-	if p.AuthType != db.AuthOAuth2 {
-		return usageError("%s logs in with a password: `imapsync provider set %s --auth oauth2 --oauth-preset …` first", p.Name, shellQuote(name))
-	}
+	return a.withProvider(ctx, name, f.tenant, func(store *db.Store, p *db.Provider) error {
+		if p.AuthType != db.AuthOAuth2 {
+			return usageError("%s logs in with a password: `imapsync provider set %s --auth oauth2 --oauth-preset …` first", p.Name, shellQuote(name))
+		}
+		return a.authorise(ctx, f, store, p)
+	})
+}
+
+// authorise lets a person sign in for p, and keeps and tests what is granted.
+func (a *app) authorise(ctx context.Context, f *authFlags, store *db.Store, p *db.Provider) error {
 	if f.device {
 		p.OAuthFlow = db.FlowDevice
 		if problems := p.Validate(); len(problems) > 0 {

@@ -167,30 +167,16 @@ func newProviderTest(a *app) *cobra.Command {
 			"Exit codes: 0 all is well · 75 it may pass by itself (network, a busy server) · 78 a setting\n" +
 			"or the password is wrong · others as in `imapsync --help`",
 		Example: "  imapsync provider test support",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usageError("%s takes at most one PROVIDER, got %d", cmd.CommandPath(), len(args))
-			}
-			return nil
-		},
+		Args:    oneProviderOrAll,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			store, err := a.openStore(ctx)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			var list []*db.Provider
-			if len(args) == 1 {
-				p, err := findProvider(ctx, store, args[0], tenant)
+			return a.withStore(ctx, func(store *db.Store) error {
+				list, err := findProviders(ctx, store, args, tenant)
 				if err != nil {
 					return err
 				}
-				list = []*db.Provider{p}
-			} else if list, err = store.ListProviders(ctx, tenant); err != nil {
-				return err
-			}
-			return a.testProviders(ctx, store, list, output)
+				return a.testProviders(ctx, store, list, output)
+			})
 		},
 	}
 	tenantFlag(cmd, &tenant)
@@ -261,31 +247,24 @@ func newProviderFolders(a *app) *cobra.Command {
 		Args:    oneProvider,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			store, err := a.openStore(ctx)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			p, err := findProvider(ctx, store, args[0], tenant)
-			if err != nil {
-				return err
-			}
-			c, err := a.credentials(store)
-			if err != nil {
-				return err
-			}
-			check, checkErr := a.checkWith(ctx, c, p)
-			switch {
-			case check == nil:
-				return checkErr
-			case output == "json":
-				if err := a.printJSON(check.Folders); err != nil {
+			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
+				c, err := a.credentials(store)
+				if err != nil {
 					return err
 				}
-			default:
-				check.print(a.stdout)
-			}
-			return checkErr
+				check, checkErr := a.checkWith(ctx, c, p)
+				switch {
+				case check == nil:
+					return checkErr
+				case output == "json":
+					if err := a.printJSON(check.Folders); err != nil {
+						return err
+					}
+				default:
+					check.print(a.stdout)
+				}
+				return checkErr
+			})
 		},
 	}
 	tenantFlag(cmd, &tenant)

@@ -251,6 +251,7 @@ func changedFields(was, is *db.Provider) []string {
 		{"command-timeout", was.CommandTimeoutMS != is.CommandTimeoutMS},
 		{"literal-timeout", was.LiteralTimeoutMS != is.LiteralTimeoutMS},
 		{"pass-timeout", was.PassTimeoutMS != is.PassTimeoutMS},
+		{"max-message-bytes", was.MaxMessageBytes != is.MaxMessageBytes},
 		{"max-attachment-bytes", was.MaxAttachment != is.MaxAttachment},
 		{"max-attachments-total-bytes", was.MaxAttachments != is.MaxAttachments},
 		{"max-attachments", was.MaxAttachmentN != is.MaxAttachmentN},

@@ -29,21 +29,14 @@ func newProviderResync(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			store, err := a.openStore(ctx)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			p, err := findProvider(ctx, store, args[0], tenant)
-			if err != nil {
-				return err
-			}
-			n, err := resync(ctx, store, p, folders, from, accept)
-			if err != nil {
-				return err
-			}
-			a.notef("%s: the next run goes through %d folders again, from %s on", p.Name, n, from.Format(time.DateOnly))
-			return nil
+			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
+				n, err := resync(ctx, store, p, folders, from, accept)
+				if err != nil {
+					return err
+				}
+				a.notef("%s: the next run goes through %d folders again, from %s on", p.Name, n, from.Format(time.DateOnly))
+				return nil
+			})
 		},
 	}
 	fs := cmd.Flags()

@@ -49,9 +49,11 @@ type providerView struct {
 	CommandTimeoutMS         int        `json:"commandTimeoutMs,omitempty"`
 	LiteralTimeoutMS         int        `json:"literalTimeoutMs,omitempty"`
 	PassTimeoutMS            int        `json:"passTimeoutMs,omitempty"`
+	MaxMessageBytes          int64      `json:"maxMessageBytes,omitempty"`
 	MaxAttachmentBytes       int64      `json:"maxAttachmentBytes,omitempty"`
 	MaxAttachmentsTotalBytes int64      `json:"maxAttachmentsTotalBytes,omitempty"`
 	MaxAttachments           int        `json:"maxAttachments,omitempty"`
+	MaxBytesPerDay           int64      `json:"maxBytesPerDay,omitempty"` // absent means no quota
 	Active                   bool       `json:"active"`
 	Status                   string     `json:"status"`
 	PausedAt                 *time.Time `json:"pausedAt,omitempty"`
@@ -80,8 +82,8 @@ func viewOf(p *db.Provider) providerView {
 		CAPEM:          p.CAPEM, TLSServerName: p.TLSServerName, Auth: p.AuthType, Username: p.Username,
 		Folders: append([]string{}, p.Folders...), MaxEmailsPerSync: p.MaxEmailsPerSync, Start: p.Start,
 		DefaultsID: p.DefaultsID, ConnectTimeoutMS: p.ConnectTimeoutMS, CommandTimeoutMS: p.CommandTimeoutMS,
-		LiteralTimeoutMS: p.LiteralTimeoutMS, PassTimeoutMS: p.PassTimeoutMS, MaxAttachmentBytes: p.MaxAttachment,
-		MaxAttachmentsTotalBytes: p.MaxAttachments, MaxAttachments: p.MaxAttachmentN, Active: p.Active, Status: p.Status,
+		LiteralTimeoutMS: p.LiteralTimeoutMS, PassTimeoutMS: p.PassTimeoutMS, MaxMessageBytes: p.MaxMessageBytes, MaxAttachmentBytes: p.MaxAttachment,
+		MaxAttachmentsTotalBytes: p.MaxAttachments, MaxAttachments: p.MaxAttachmentN, MaxBytesPerDay: p.MaxBytesPerDay, Active: p.Active, Status: p.Status,
 		PausedAt: p.PausedAt, PauseReason: p.PauseReason, LastSyncAt: p.LastSyncAt, LastAttemptAt: p.LastAttemptAt,
 		LastSuccessAt: p.LastSuccessAt, NextAttemptAt: p.NextAttemptAt, ConsecutiveFailures: p.ConsecutiveFailures,
 		AuthFailures: p.AuthFailures, ErrorCode: p.LastErrorCode, Error: cmp.Or(p.LastError, p.ErrorMessage),
@@ -154,19 +156,12 @@ func newProviderShow(a *app) *cobra.Command {
 		Example: "  imapsync provider show support -o json",
 		Args:    oneProvider,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := a.openStore(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			p, err := findProvider(cmd.Context(), store, args[0], tenant)
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				return a.printJSON(viewOf(p))
-			}
-			return a.printProvider(viewOf(p))
+			return a.withProvider(cmd.Context(), args[0], tenant, func(_ *db.Store, p *db.Provider) error {
+				if output == "json" {
+					return a.printJSON(viewOf(p))
+				}
+				return a.printProvider(viewOf(p))
+			})
 		},
 	}
 	tenantFlag(cmd, &tenant)
@@ -187,9 +182,9 @@ func (a *app) printProvider(p providerView) error {
 		{"folder", folders}, {"max-emails-per-sync", strconv.Itoa(p.MaxEmailsPerSync)}, {"start", p.Start},
 		{"defaults-id", cmp.Or(p.DefaultsID, "none")}, {"connect-timeout", ownTime(p.ConnectTimeoutMS)},
 		{"command-timeout", ownTime(p.CommandTimeoutMS)}, {"literal-timeout", ownTime(p.LiteralTimeoutMS)},
-		{"pass-timeout", ownTime(p.PassTimeoutMS)}, {"max-attachment-bytes", ownCap(p.MaxAttachmentBytes)},
+		{"pass-timeout", ownTime(p.PassTimeoutMS)}, {"max-message-bytes", ownCap(p.MaxMessageBytes)}, {"max-attachment-bytes", ownCap(p.MaxAttachmentBytes)},
 		{"max-attachments-total-bytes", ownCap(p.MaxAttachmentsTotalBytes)},
-		{"max-attachments", ownCap(int64(p.MaxAttachments))}, {"", ""},
+		{"max-attachments", ownCap(int64(p.MaxAttachments))}, {"max-bytes-per-day", quota(p.MaxBytesPerDay)}, {"", ""},
 		{"status", p.Status}, {"active", strconv.FormatBool(p.Active)}, {"paused", pausedText(p)},
 		{"created", moment(&p.CreatedAt)}, {"last sync", moment(p.LastSyncAt)}, {"last attempt", moment(p.LastAttemptAt)},
 		{"last success", moment(p.LastSuccessAt)}, {"next attempt", nextAttempt(p)},
@@ -246,6 +241,13 @@ func ownTime(ms int) string {
 func ownCap(n int64) string {
 	if n == 0 {
 		return "the run's"
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+func quota(n int64) string {
+	if n == 0 {
+		return "no quota"
 	}
 	return strconv.FormatInt(n, 10)
 }

@@ -43,8 +43,8 @@ func newQuarantineList(a *app) *cobra.Command {
 			default:
 				return usageError("--state %q: use retry, dead, released or discarded", state)
 			}
-			if limit < 1 {
-				return usageError("--limit %d: at least 1", limit)
+			if err := usage(atLeast("limit", limit, 1)); err != nil {
+				return err
 			}
 			store, err := a.openStore(ctx)
 			if err != nil {
@@ -107,7 +107,8 @@ func findQuarantine(ctx context.Context, store *db.Store, id string) (*db.Quaran
 }
 
 func newQuarantineShow(a *app) *cobra.Command {
-	return &cobra.Command{
+	var output string
+	cmd := &cobra.Command{
 		Use: "show ID", Short: "Show all that is known of a quarantined message, as JSON", Args: quarantineID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := a.openStore(cmd.Context())
@@ -122,6 +123,8 @@ func newQuarantineShow(a *app) *cobra.Command {
 			return a.printJSON(q)
 		},
 	}
+	formatFlag(cmd, &output, "json")
+	return cmd
 }
 
 func newQuarantineState(a *app, verb, state, short string) *cobra.Command {
@@ -167,21 +170,25 @@ func newQuarantineExport(a *app) *cobra.Command {
 		Args:    quarantineID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			j, err := a.openJob(ctx, mailsync.Options{})
+			store, err := a.openStore(ctx)
 			if err != nil {
 				return err
 			}
-			defer j.close()
-			q, err := findQuarantine(ctx, j.store, args[0])
+			defer store.Close()
+			j, err := a.newJob(ctx, store, mailsync.Options{})
+			if err != nil {
+				return err
+			}
+			q, err := findQuarantine(ctx, store, args[0])
 			if err != nil {
 				return err
 			}
 			if q.RawBlobKey != "" {
 				return a.writeBlob(ctx, q.RawBlobKey)
 			}
-			p, err := j.store.Provider(ctx, db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
+			p, err := store.Provider(ctx, db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
 			if err != nil {
-				return findError(err)
+				return err
 			}
 			raw, err := j.runner.ReadRaw(ctx, p, q.Folder, q.UIDValidity, q.UID)
 			if err != nil {
@@ -206,14 +213,14 @@ func (a *app) writeBlob(ctx context.Context, key string) error {
 	}
 	r, _, err := blobs.Get(ctx, key)
 	if errors.Is(err, event.ErrBlob) {
-		return usageError("blob %s: %w", key, err)
+		return usageError("%w: KEY is blob.key of an event, whole", err)
 	}
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	if _, err := io.Copy(a.stdout, r); err != nil {
-		return &exitError{exitFailed, fmt.Errorf("blob %s: %w", key, err)}
+		return &exitError{exitFailed, err}
 	}
 	return nil
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"imapsync/db"
 	mailsync "imapsync/sync"
 )
 
@@ -21,43 +23,44 @@ func newReconcile(a *app) *cobra.Command {
 		Args:    oneProvider,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			j, err := a.openJob(ctx, mailsync.Options{})
-			if err != nil {
-				return err
-			}
-			defer j.close()
-			p, err := findProvider(ctx, j.store, args[0], tenant)
-			if err != nil {
-				return err
-			}
-			reports := []mailsync.FolderReport{}
-			missing := 0
-			err = j.runner.Reconcile(ctx, p, func(r mailsync.FolderReport) {
-				reports = append(reports, r)
-				missing += len(r.Missing)
-				if output == "text" {
-					a.printf("%s\n", reportLine(r))
-				}
+			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
+				return a.reconcile(ctx, store, p, output)
 			})
-			if output == "json" {
-				if jsonErr := a.printJSON(reports); jsonErr != nil {
-					return jsonErr
-				}
-			} else if err == nil {
-				a.printf("%d missing\n", missing)
-			}
-			if err != nil {
-				return mailError(err)
-			}
-			if missing > 0 {
-				return &exitError{exitFailed, fmt.Errorf("%d messages are missing: `imapsync backfill %s --since DATE` publishes them", missing, args[0])}
-			}
-			return nil
 		},
 	}
 	tenantFlag(cmd, &tenant)
 	outputFlag(cmd, &output)
 	return cmd
+}
+
+func (a *app) reconcile(ctx context.Context, store *db.Store, p *db.Provider, output string) error {
+	j, err := a.newJob(ctx, store, mailsync.Options{})
+	if err != nil {
+		return err
+	}
+	reports := []mailsync.FolderReport{}
+	missing := 0
+	err = j.runner.Reconcile(ctx, p, func(r mailsync.FolderReport) {
+		reports = append(reports, r)
+		missing += len(r.Missing)
+		if output == "text" {
+			a.printf("%s\n", reportLine(r))
+		}
+	})
+	if output == "json" {
+		if jsonErr := a.printJSON(reports); jsonErr != nil {
+			return jsonErr
+		}
+	} else if err == nil {
+		a.printf("%d missing\n", missing)
+	}
+	if err != nil {
+		return mailError(err)
+	}
+	if missing > 0 {
+		return &exitError{exitFailed, fmt.Errorf("%d messages are missing: `imapsync backfill %s --since DATE` publishes them", missing, shellQuote(p.Name))}
+	}
+	return nil
 }
 
 func reportLine(r mailsync.FolderReport) string {

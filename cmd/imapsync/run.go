@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
-	"imapsync/event"
 	mailsync "imapsync/sync"
 )
 
@@ -30,7 +29,7 @@ type runFlags struct {
 	report    reportFlags
 	output    string
 	options   mailsync.Options
-	limits    event.Limits
+	publish   publishFlags
 }
 
 func newRun(a *app) *cobra.Command {
@@ -62,12 +61,8 @@ func newRun(a *app) *cobra.Command {
 	f.watch.add(fs)
 	f.report.add(fs)
 	fs.StringVar(&f.failOn, "fail-on", "all", "all: exit 75 when every provider failed; any: exit 1 when one failed")
-	fs.Int64Var(&f.options.MaxMessageBytes, "max-message-bytes", mailsync.DefaultMaxMessageBytes, "larger messages go out as headers only")
+	f.publish.add(fs)
 	fs.Int64Var(&f.options.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
-	fs.Int64Var(&f.limits.AttachmentBytes, "max-attachment-bytes", 10<<20, "largest attachment kept")
-	fs.Int64Var(&f.limits.AttachmentTotalBytes, "max-attachments-total-bytes", 25<<20, "attachments kept of one message, together")
-	fs.Int64Var(&f.limits.RawMIMEBytes, "max-raw-mime-bytes", 50<<20, "largest mail kept as it came, beside its attachments")
-	fs.IntVar(&f.limits.AttachmentCount, "max-attachments", 25, "attachments kept of one message")
 	fs.DurationVar(&f.options.Timeouts.Connect, "connect-timeout", 0, "TCP and TLS handshake (0: the provider's, else 10s)")
 	fs.DurationVar(&f.options.Timeouts.Command, "command-timeout", 0, "silence of a server while it works (0: the provider's, else 30s)")
 	fs.DurationVar(&f.options.Timeouts.Literal, "literal-timeout", 0, "silence within a message body (0: the provider's, else 1m)")
@@ -92,25 +87,17 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 	if f.failOn != "all" && f.failOn != "any" {
 		wrong("--fail-on %q: use all or any", f.failOn)
 	}
-	if f.options.Workers < 1 {
-		wrong("--workers %d: at least 1", f.options.Workers)
-	}
-	if f.deadline < 0 {
-		wrong("--deadline %s: not a time in the past", f.deadline)
-	}
-	if f.repeat < 0 || f.repeat > 0 && f.repeat < time.Second {
-		wrong("--repeat %s: at least 1s", f.repeat)
-	}
-	if f.span < 0 || (f.span > 0) != (f.repeat > 0) {
+	problems = append(problems, atLeast("workers", f.options.Workers, 1), zeroOr("deadline", f.deadline, tick),
+		zeroOr("repeat", f.repeat, time.Second), zeroOr("for", f.span, tick))
+	if f.span >= 0 && f.repeat >= 0 && (f.span > 0) != (f.repeat > 0) {
 		wrong("--repeat and --for go together, e.g. --repeat 15s --for 55s; to stay up use --watch")
 	}
 	problems = append(problems, f.watch.check(f), f.report.check(f))
-	if f.options.MaxMessageBytes < 1 || f.options.MaxInFlightBytes < 1 {
-		wrong("--max-message-bytes and --max-in-flight-bytes: at least 1")
-	}
-	if f.limits.AttachmentBytes < 1 || f.limits.AttachmentTotalBytes < 1 || f.limits.RawMIMEBytes < 1 || f.limits.AttachmentCount < 1 {
-		wrong("--max-attachment-bytes, --max-attachments-total-bytes, --max-raw-mime-bytes and --max-attachments: at least 1")
-	}
+	problems = append(problems, f.publish.check()...)
+	problems = append(problems, atLeast("max-in-flight-bytes", f.options.MaxInFlightBytes, 1))
+	t := f.options.Timeouts
+	problems = append(problems, zeroOr("connect-timeout", t.Connect, db.MinTimeout), zeroOr("command-timeout", t.Command, db.MinTimeout),
+		zeroOr("literal-timeout", t.Literal, db.MinTimeout), zeroOr("pass-timeout", t.Pass, db.MinTimeout))
 	if f.shard != "" {
 		index, count, ok := strings.Cut(f.shard, "/")
 		i, errI := strconv.Atoi(index)
@@ -120,10 +107,7 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 		}
 		shardIndex, shardCount = i, n
 	}
-	if err := errors.Join(problems...); err != nil {
-		return 0, 0, &exitError{exitUsage, err}
-	}
-	return shardIndex, shardCount, nil
+	return shardIndex, shardCount, usage(problems...)
 }
 
 // grace is how long the work in hand may take once the run was asked to end.
@@ -134,13 +118,20 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	if err != nil {
 		return err
 	}
-	started := time.Now()
 	a.stays = f.watch.on
-	j, err := a.openJob(ctx, f.options)
-	if err != nil {
-		return err
-	}
-	defer j.close()
+	f.options.MaxMessageBytes = f.publish.message
+	return a.withStore(ctx, func(store *db.Store) error {
+		j, err := a.newJob(ctx, store, f.options)
+		if err != nil {
+			return err
+		}
+		defer j.close()
+		return a.runJob(ctx, j, f, shardIndex, shardCount)
+	})
+}
+
+func (a *app) runJob(ctx context.Context, j *job, f *runFlags, shardIndex, shardCount int) error {
+	started := time.Now()
 	a.maintainWhenDue(ctx, j.store)
 	if f.watch.on {
 		return a.watch(ctx, j, f, shardIndex, shardCount)
@@ -149,7 +140,7 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := j.openPublisher(ctx, a, f.limits); err != nil {
+	if err := j.openPublisher(ctx, a, &f.publish); err != nil {
 		return err
 	}
 
@@ -231,9 +222,9 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags, shardIn
 	var refs []db.Ref
 	var idle []error
 	for _, name := range f.providers {
-		p, err := store.FindProvider(ctx, name, f.tenant)
+		p, err := findProvider(ctx, store, name, f.tenant)
 		if err != nil {
-			return nil, findError(err)
+			return nil, err
 		}
 		switch {
 		case !p.Active || !p.AutoProcess:
@@ -252,14 +243,6 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags, shardIn
 		a.log.Warn("provider_left_out", "error", err.Error())
 	}
 	return refs, nil
-}
-
-// findError adds where to look to the error of a provider that was not found.
-func findError(err error) error {
-	if errors.Is(err, db.ErrNotFound) {
-		return usageError("%w: `imapsync provider list` shows what there is", err)
-	}
-	return err
 }
 
 // runError decides how the run as a whole ended.

@@ -17,40 +17,33 @@ func newRuns(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "runs [PROVIDER]", Short: "List the passes that brought mail or failed, the newest first",
 		Example: "  imapsync runs\n  imapsync runs support --failed --since 24h",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usageError("runs takes at most one PROVIDER, got %d", len(args))
-			}
-			return nil
-		},
+		Args:    oneProviderOrAll,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.Limit < 1 || since <= 0 {
-				return usageError("--limit and --since: above 0")
-			}
-			store, err := a.openStore(cmd.Context())
-			if err != nil {
+			ctx := cmd.Context()
+			if err := usage(atLeast("limit", f.Limit, 1), atLeast("since", since, tick)); err != nil {
 				return err
-			}
-			defer store.Close()
-			if len(args) == 1 {
-				p, err := store.FindProvider(cmd.Context(), args[0], f.Tenant)
-				if err != nil {
-					return findError(err)
-				}
-				f.Tenant, f.ProviderID = p.Tenant, p.ID
 			}
 			f.Since = time.Now().UTC().Add(-since)
-			list, err := store.ListRuns(cmd.Context(), f)
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				return a.printJSON(list)
-			}
-			return a.printRuns(list)
+			return a.withStore(ctx, func(store *db.Store) error {
+				if len(args) == 1 {
+					p, err := findProvider(ctx, store, args[0], f.Tenant)
+					if err != nil {
+						return err
+					}
+					f.Tenant, f.ProviderID = p.Tenant, p.ID
+				}
+				list, err := store.ListRuns(ctx, f)
+				if err != nil {
+					return err
+				}
+				if output == "json" {
+					return a.printJSON(append([]db.Run{}, list...))
+				}
+				return a.printRuns(list)
+			})
 		},
 	}
-	cmd.Flags().StringVar(&f.Tenant, "tenant", "", "only of this tenant")
+	tenantFlag(cmd, &f.Tenant)
 	cmd.Flags().BoolVar(&f.Failed, "failed", false, "only those that failed")
 	cmd.Flags().DurationVar(&since, "since", 7*day, "only those of this time")
 	cmd.Flags().IntVar(&f.Limit, "limit", 50, "at most so many")

@@ -27,9 +27,20 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	quickEnds()
+	devenv.TestsWait()
 	testscript.Main(m, map[string]func(){
 		"imapsync": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
+}
+
+// quickEnds has processes under the race detector end when they have: it has
+// each of them sleep for a second first, and these tests run a thousand.
+func quickEnds() {
+	const quick = "atexit_sleep_ms=0"
+	if options := os.Getenv("GORACE"); !strings.Contains(options, "atexit_sleep_ms") {
+		_ = os.Setenv("GORACE", strings.TrimSpace(options+" "+quick)) // it is slower without
+	}
 }
 
 // TestScript runs testdata/script. Each script has a migrated database of its
@@ -108,6 +119,7 @@ func setUpScript(env *testscript.Env) error {
 	_, keyText, _ := strings.Cut(key.Reveal(), ":")
 	s.secrets = append(s.secrets, keyText)
 	s.keepPassword(databaseURL)
+	env.Setenv("GORACE", os.Getenv("GORACE"))
 	env.Setenv("DATABASE_URL", databaseURL)
 	env.Setenv("NATS_URL", s.nats.URL())
 	env.Setenv("IMAPSYNC_SECRET_KEY_FILE", keyFile)

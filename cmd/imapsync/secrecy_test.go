@@ -139,6 +139,7 @@ func (s *secrecy) fails(stdin string, args ...string) {
 // work and that fail in ways that tempt to repeat a password, and then looks at
 // everything that was printed, published or stored.
 func TestNoSecretAnywhere(t *testing.T) {
+	t.Parallel()
 	suffix := uuid.NewString()[:8]
 	s := &secrecy{t: t, secrets: map[string]string{
 		"password":          `pw "Zwölf\` + suffix + `+/ %41&`,
@@ -393,10 +394,8 @@ func (r panicReader) Read([]byte) (int, error) {
 
 func (s *secrecy) panics(keyFile, databaseURL string) {
 	s.t.Helper()
-	s.t.Setenv("DATABASE_URL", databaseURL)
-	s.t.Setenv("IMAPSYNC_SECRET_KEY_FILE", keyFile)
 	var out, diagnostics bytes.Buffer
-	code := Main([]string{"provider", "set", "ann", "--password-stdin", "--no-test"}, panicReader{secret.New(s.secrets["password"])}, &out, &diagnostics)
+	code := Main([]string{"provider", "set", "ann", "--password-stdin", "--no-test", "--database-url", databaseURL, "--secret-key-file", keyFile}, panicReader{secret.New(s.secrets["password"])}, &out, &diagnostics)
 	if code != exitBug || !strings.Contains(diagnostics.String(), "[redacted]") || strings.Contains(diagnostics.String(), "goroutine") {
 		s.t.Errorf("a panic: exit code %d, %q; want %d and [redacted]", code, diagnostics.String(), exitBug)
 	}

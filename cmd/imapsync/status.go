@@ -10,7 +10,6 @@ import (
 
 	"fmt"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
@@ -59,56 +58,32 @@ func newStatus(a *app) *cobra.Command {
 	var tenant, output string
 	cmd := &cobra.Command{
 		Use: "status [PROVIDER]", Short: "Show where every provider and folder stands",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usageError("status takes at most one PROVIDER, got %d", len(args))
-			}
-			return nil
-		},
+		Args: oneProviderOrAll,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if tenant != "" {
-				id, err := uuid.Parse(tenant)
+			return a.withStore(cmd.Context(), func(store *db.Store) error {
+				list, err := statusOf(cmd.Context(), store, args, tenant)
 				if err != nil {
-					return usageError("--tenant %q: not a UUID", tenant)
+					return err
 				}
-				tenant = id.String()
-			}
-			store, err := a.openStore(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			list, err := statusOf(cmd.Context(), store, args, tenant)
-			if err != nil {
-				return err
-			}
-			switch output {
-			case "json":
-				return a.printJSON(list)
-			case "prometheus":
-				return writeMetrics(a.stdout, metricsOf(list, time.Now()))
-			}
-			return a.printStatus(list)
+				switch output {
+				case "json":
+					return a.printJSON(list)
+				case "prometheus":
+					return writeMetrics(a.stdout, metricsOf(list, time.Now()))
+				}
+				return a.printStatus(list)
+			})
 		},
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", "", "only of this tenant")
+	tenantFlag(cmd, &tenant)
 	outputFlag(cmd, &output, "prometheus")
 	return cmd
 }
 
 func statusOf(ctx context.Context, store *db.Store, args []string, tenant string) ([]providerStatus, error) {
-	var providers []*db.Provider
-	if len(args) == 1 {
-		p, err := store.FindProvider(ctx, args[0], tenant)
-		if err != nil {
-			return nil, findError(err)
-		}
-		providers = []*db.Provider{p}
-	} else {
-		var err error
-		if providers, err = store.ListProviders(ctx, tenant); err != nil {
-			return nil, err
-		}
+	providers, err := findProviders(ctx, store, args, tenant)
+	if err != nil {
+		return nil, err
 	}
 	byRef := map[db.Ref][]folderStatus{}
 	folders, err := folderStatuses(ctx, store, providers, len(args) == 1, tenant)

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
-	"imapsync/event"
 	mailsync "imapsync/sync"
 )
 
@@ -23,11 +22,18 @@ type verifyReport struct {
 	Gone        int          `json:"gone"` // lost, and no longer on the mail server either
 }
 
+// verifyFlags are the flags of `imapsync verify`.
+type verifyFlags struct {
+	since     time.Duration
+	republish bool
+	publish   publishFlags
+	output    string
+}
+
 func newVerify(a *app) *cobra.Command {
 	var providers []string
-	var tenant, output string
-	var since time.Duration
-	var republish bool
+	var tenant string
+	v := &verifyFlags{}
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Check that what the ledger calls published is on the stream",
 		Long: "Check that every message the ledger calls published is on the stream, as after a broker lost\n" +
@@ -37,78 +43,70 @@ func newVerify(a *app) *cobra.Command {
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			if since <= 0 {
-				return usageError("--since %s: a span of time like 48h", since)
-			}
-			j, err := a.openJob(ctx, mailsync.Options{})
-			if err != nil {
+			if err := usage(append(v.publish.check(), atLeast("since", v.since, tick))...); err != nil {
 				return err
 			}
-			defer j.close()
-			list, err := verifyProviders(ctx, j.store, providers, tenant)
-			if err != nil {
-				return err
-			}
-			if err := j.openPublisher(ctx, a, event.Limits{}); err != nil {
-				return err
-			}
-			stop, work, cancel := twoEnds(ctx, 0)
-			defer cancel()
-			j.runner.Stop = stop
-			reports := []*verifyReport{}
-			var failed []error
-			lost := 0
-			for _, p := range list {
-				rep, err := j.verify(work, p, time.Now().UTC().Add(-since), republish)
+			return a.withStore(ctx, func(store *db.Store) error {
+				list, err := findProviders(ctx, store, providers, tenant)
 				if err != nil {
-					failed = append(failed, err)
-				}
-				if rep == nil {
-					continue
-				}
-				reports = append(reports, rep)
-				lost += rep.LostCount - rep.Republished
-				if output == "text" {
-					a.printf("%s: %d published, %d lost, %d republished, %d gone from the mail server\n",
-						rep.Provider, rep.Published, rep.LostCount, rep.Republished, rep.Gone)
-				}
-			}
-			if output == "json" {
-				if err := a.printJSON(reports); err != nil {
 					return err
 				}
-			}
-			if err := errors.Join(failed...); err != nil {
-				return mailError(err)
-			}
-			if lost > 0 {
-				return &exitError{exitFailed, fmt.Errorf("%d messages are not on the stream", lost)}
-			}
-			return nil
+				return a.verify(ctx, store, list, v)
+			})
 		},
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&providers, "provider", nil, "only this provider, by name or id (repeatable)")
-	fs.DurationVar(&since, "since", 48*time.Hour, "look this far back; no further than the stream keeps events")
-	fs.BoolVar(&republish, "republish", false, "read what is lost from the mail server and publish it again")
+	fs.DurationVar(&v.since, "since", 48*time.Hour, "look this far back; no further than the stream keeps events")
+	fs.BoolVar(&v.republish, "republish", false, "read what is lost from the mail server and publish it again")
+	v.publish.add(fs)
 	tenantFlag(cmd, &tenant)
-	outputFlag(cmd, &output)
+	outputFlag(cmd, &v.output)
 	return cmd
 }
 
-func verifyProviders(ctx context.Context, store *db.Store, names []string, tenant string) ([]*db.Provider, error) {
-	if len(names) == 0 {
-		return store.ListProviders(ctx, tenant)
+func (a *app) verify(ctx context.Context, store *db.Store, list []*db.Provider, v *verifyFlags) error {
+	j, err := a.newJob(ctx, store, mailsync.Options{MaxMessageBytes: v.publish.message})
+	if err != nil {
+		return err
 	}
-	var list []*db.Provider
-	for _, name := range names {
-		p, err := findProvider(ctx, store, name, tenant)
+	defer j.close()
+	if err := j.openPublisher(ctx, a, &v.publish); err != nil {
+		return err
+	}
+	stop, work, cancel := twoEnds(ctx, 0)
+	defer cancel()
+	j.runner.Stop = stop
+	reports := []*verifyReport{}
+	var failed []error
+	lost := 0
+	for _, p := range list {
+		rep, err := j.verify(work, p, time.Now().UTC().Add(-v.since), v.republish)
 		if err != nil {
-			return nil, err
+			failed = append(failed, err)
 		}
-		list = append(list, p)
+		if rep == nil {
+			continue
+		}
+		reports = append(reports, rep)
+		lost += rep.LostCount - rep.Republished
+		if v.output == "text" {
+			a.printf("%s: %d published, %d lost, %d republished, %d gone from the mail server\n",
+				rep.Provider, rep.Published, rep.LostCount, rep.Republished, rep.Gone)
+		}
 	}
-	return list, nil
+	if v.output == "json" {
+		if err := a.printJSON(reports); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(failed...); err != nil {
+		return mailError(err)
+	}
+	if lost > 0 {
+		return &exitError{exitFailed, fmt.Errorf("%d messages are not on the stream", lost)}
+	}
+	return nil
 }
 
 // verify compares one provider's ledger with the stream.

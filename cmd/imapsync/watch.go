@@ -28,16 +28,16 @@ func (w *watchFlags) add(fs *pflag.FlagSet) {
 	fs.IntVar(&w.max, "max-watched", mailsync.DefaultMaxWatched, "with --watch: providers that this process watches")
 }
 
+// maxWatched is how many locks the table of a Postgres server has room for, by
+// its defaults and with a margin: each provider takes one.
+const maxWatched = 12_000
+
 func (w *watchFlags) check(f *runFlags) error {
-	switch {
-	case w.on && (f.repeat > 0 || f.options.Drain || f.deadline > 0):
+	if w.on && (f.repeat > 0 || f.options.Drain || f.deadline > 0) {
 		return errors.New("--watch goes with none of --repeat, --drain and --deadline")
-	case w.interval < time.Second || w.poll < time.Second:
-		return errors.New("--watch-interval and --poll-interval: at least 1s")
-	case w.max < 1 || w.max > 12_000:
-		return errors.New("--max-watched: 1 to 12000, each takes one of the locks that the Postgres server has room for")
 	}
-	return nil
+	return errors.Join(atLeast("watch-interval", w.interval, time.Second), atLeast("poll-interval", w.poll, time.Second),
+		within("max-watched", w.max, 1, maxWatched))
 }
 
 // watchedBytes is what one connection at rest takes in memory.
@@ -51,14 +51,14 @@ func (a *app) watch(ctx context.Context, j *job, f *runFlags, shardIndex, shardC
 		Interval: f.watch.interval, Poll: f.watch.poll, MaxAccounts: f.watch.max,
 	}
 	for _, name := range f.providers {
-		p, err := j.store.FindProvider(ctx, name, f.tenant)
+		p, err := findProvider(ctx, j.store, name, f.tenant)
 		if err != nil {
-			return findError(err)
+			return err
 		}
 		opts.Only = append(opts.Only, db.Ref{Tenant: p.Tenant, ID: p.ID})
 	}
 	boundMemory(cmp.Or(f.options.MaxInFlightBytes, mailsync.DefaultMaxInFlightBytes) + int64(f.watch.max)*watchedBytes)
-	if err := j.openPublisher(ctx, a, f.limits); err != nil {
+	if err := j.openPublisher(ctx, a, &f.publish); err != nil {
 		return err
 	}
 	stop, work, cancel := twoEnds(ctx, 0)
@@ -70,7 +70,7 @@ func (a *app) watch(ctx context.Context, j *job, f *runFlags, shardIndex, shardC
 	show.log.Info("watch_start", "interval_ms", opts.Interval.Milliseconds(), "poll_ms", opts.Poll.Milliseconds(), "max_watched", opts.MaxAccounts)
 	o := &observer{app: a, store: j.store, tenant: f.tenant, state: j.runner.WatchState}
 	if f.report.listenHealth != "" {
-		ln, err := o.listen(ctx, f.report.listenHealth)
+		ln, err := o.listen(ctx, "listen-health", f.report.listenHealth)
 		if err != nil {
 			return err
 		}

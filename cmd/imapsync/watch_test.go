@@ -37,6 +37,7 @@ func newWatchGround(t *testing.T) *ground {
 }
 
 func TestFailure06_KilledReplicaIsTakenOver(t *testing.T) {
+	t.Parallel()
 	g := newWatchGround(t)
 	const n = 4
 	for i := range n {
@@ -67,6 +68,7 @@ func TestFailure06_KilledReplicaIsTakenOver(t *testing.T) {
 }
 
 func TestFailure06_TwoCronJobsAtOnce(t *testing.T) {
+	t.Parallel()
 	g := newWatchGround(t)
 	g.mailbox("a", []string{"Other"}, g.tls()...)
 	g.mailbox("b", nil, g.tls()...)
@@ -92,6 +94,7 @@ func TestFailure06_TwoCronJobsAtOnce(t *testing.T) {
 }
 
 func TestWatchSurvivesPostgresAndNATS(t *testing.T) {
+	t.Parallel()
 	pg := devenv.TestPostgres(t, migrateAll)
 	nats := devenv.TestNATS(t)
 	g := newGround(t, pg, nats.URL())

@@ -45,9 +45,10 @@ func TestGivenServers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
 	inside := func(test string) (string, error) {
 		cmd := osexec.Command(os.Args[0], "-test.v", "-test.count=2", "-test.run=^"+test+"$")
-		cmd.Env = append(os.Environ(), "IMAPSYNC_TEST_POSTGRES="+pg.URL(), "IMAPSYNC_TEST_NATS="+server.URL())
+		cmd.Env = append(os.Environ(), "IMAPSYNC_TEST_POSTGRES="+pg.URL(), "IMAPSYNC_TEST_NATS="+server.URL(), "TMPDIR="+dir)
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
@@ -78,5 +79,8 @@ func TestGivenServers(t *testing.T) {
 	}
 	if _, err := js.Stream(t.Context(), "MINE"); err != nil {
 		t.Errorf("a stream that was there is gone: %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("the tests left %v behind, %v", left, err)
 	}
 }

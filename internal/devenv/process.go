@@ -263,14 +263,25 @@ var errEndedWell = errors.New("exit status 0")
 
 func indent(s string) string { return "\t" + strings.ReplaceAll(s, "\n", "\n\t") }
 
-// lockFile waits for a lock that one process of the machine holds at a time.
+// lockFile waits for a lock that one process of the machine holds at a time. Who
+// holds it removes the file with it.
 func lockFile(name string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(os.TempDir(), name), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
+	path := filepath.Join(os.TempDir(), name)
+	for {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+		}
+		mine, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if is, err := os.Stat(path); err == nil && os.SameFile(mine, is) {
+			return func() { _ = errors.Join(os.Remove(path), f.Close()) }, nil // the lock ends with the file, nothing was written
+		}
+		_ = f.Close() // removed by who held it before: another is the lock now
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
-	}
-	return func() { f.Close() }, nil //nolint:errcheck // the lock ends with the file, nothing was written
 }

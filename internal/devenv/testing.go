@@ -3,11 +3,13 @@ package devenv
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"reflect"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -207,6 +209,15 @@ func closeAfter(t testing.TB, name string, s testServer) {
 			t.Errorf("%s: %v", name, err)
 		}
 	})
+}
+
+// TestsWait is for the TestMain of a package whose tests wait for servers most of
+// the time: those that are parallel run two on a processor, unless -parallel
+// says how many.
+func TestsWait() {
+	if f := flag.Lookup("test.parallel"); f != nil {
+		_ = f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))) // before the command line is read
+	}
 }
 
 // need ends the test on an error. A missing program skips it, unless

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"imapsync/event"
+	"imapsync/internal/devenv"
+)
+
+// A mail over a cap goes out from backfill, and again from verify, exactly as
+// from run: by the environment's caps, by the command line's, by the mailbox's.
+func TestCapsHoldWhereverMailIsPublished(t *testing.T) {
+	t.Parallel()
+	g := newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATS(t).URL())
+	g.mailbox("support", nil, g.tls()...)
+	g.must(g.dovecot.Deliver("support", "INBOX",
+		withFiles("small", 100), withFiles("one too large", 100, 5_000, 100), withFiles("too many", 100, 100, 100, 100),
+		withFiles("too large together", 1_900, 1_900), withFiles("too large raw", 1_950, 1_950, 1_950), withFiles("too large", 20_000)))
+	reasons := map[string][]string{
+		"one too large": {event.SkipAttachmentBytes}, "too many": {event.SkipAttachmentCount},
+		"too large together": {event.SkipAttachmentTotal}, "too large raw": {event.SkipAttachmentTotal, event.SkipRawMIMEBytes},
+		"too large": {event.SkipRawMIMEBytes},
+	}
+	for name, tt := range map[string]struct {
+		set        []string // of the mailbox
+		env, flags []string
+	}{
+		"environment": {env: []string{"IMAPSYNC_MAX_MESSAGE_BYTES=16000", "IMAPSYNC_MAX_ATTACHMENT_BYTES=2000",
+			"IMAPSYNC_MAX_ATTACHMENTS_TOTAL_BYTES=3000", "IMAPSYNC_MAX_ATTACHMENTS=3", "IMAPSYNC_MAX_RAW_MIME_BYTES=8000"}},
+		"flags": {flags: []string{"--max-message-bytes", "16000", "--max-attachment-bytes", "2000",
+			"--max-attachments-total-bytes", "3000", "--max-attachments", "3", "--max-raw-mime-bytes", "8000"}},
+		"mailbox": {env: []string{"IMAPSYNC_MAX_RAW_MIME_BYTES=8000"}, set: []string{"--max-message-bytes", "16000",
+			"--max-attachment-bytes", "2000", "--max-attachments-total-bytes", "3000", "--max-attachments", "3"}},
+	} {
+		if tt.set != nil {
+			g.run(exitOK, append([]string{"provider", "set", "support", "--no-test"}, tt.set...)...)
+		}
+		publish := func(args ...string) map[string]event.EmailData {
+			t.Helper()
+			g.loseStream()
+			if code, output := g.startWith(tt.env, append(args, tt.flags...)...).wait(); code != exitOK {
+				t.Fatalf("%s: %q: exit %d\n%s", name, args, code, output)
+			}
+			return g.bySubject()
+		}
+		forget := func() {
+			t.Helper()
+			_, err := g.pool.ExecContext(t.Context(), `DELETE FROM imap_messages`)
+			g.must(err)
+		}
+		forget()
+		_, err := g.pool.ExecContext(t.Context(), `DELETE FROM imap_folder_state`)
+		g.must(err)
+		run := publish("run", "--provider", "support")
+		for subject, mail := range run {
+			var got []string
+			for _, r := range mail.IngressSkipReasons {
+				got = append(got, r.Reason)
+			}
+			if slices.Sort(got); !slices.Equal(slices.Compact(got), reasons[subject]) {
+				t.Errorf("%s: %q: left out because of %q, want %q", name, subject, got, reasons[subject])
+			}
+		}
+		if len(run) != 6 {
+			t.Errorf("%s: %d events, want 6", name, len(run))
+		}
+		if diff := cmp.Diff(run, publish("verify", "--republish")); diff != "" {
+			t.Errorf("%s: verify publishes otherwise than run:\n%s", name, diff)
+		}
+		forget()
+		if diff := cmp.Diff(run, publish("backfill", "support", "--since", "2d")); diff != "" {
+			t.Errorf("%s: backfill publishes otherwise than run:\n%s", name, diff)
+		}
+	}
+}
+
+// withFiles is a mail with files of so many bytes.
+func withFiles(subject string, sizes ...int) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "From: ann@example.org\nTo: support@example.com\nSubject: %s\nMessage-ID: <%s@example.org>\n"+
+		"Date: Mon, 2 Mar 2026 10:00:00 +0000\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"+
+		"--b\nContent-Type: text/plain\n\nSee the files.\n", subject, strings.ReplaceAll(subject, " ", "-"))
+	for i, size := range sizes {
+		fmt.Fprintf(&b, "--b\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename=%d.bin\n"+
+			"Content-Transfer-Encoding: base64\n\n", i)
+		for chunk := range slices.Chunk(bytes.Repeat([]byte{byte(i)}, size), 57) {
+			fmt.Fprintln(&b, base64.StdEncoding.EncodeToString(chunk))
+		}
+	}
+	b.WriteString("--b--\n")
+	return bytes.ReplaceAll(b.Bytes(), []byte("\n"), []byte("\r\n"))
+}
+
+// loseStream takes the stream away, as a broker that lost its disk does.
+func (g *ground) loseStream() {
+	g.t.Helper()
+	nc, err := nats.Connect(g.natsURL)
+	g.must(err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	g.must(err)
+	if err := js.DeleteStream(g.t.Context(), event.StreamName); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		g.must(err)
+	}
+}
+
+// bySubject reads what is on the stream.
+func (g *ground) bySubject() map[string]event.EmailData {
+	g.t.Helper()
+	nc, err := nats.Connect(g.natsURL)
+	g.must(err)
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(g.t.Context(), 30*time.Second)
+	defer cancel()
+	sub, err := event.Subscribe(ctx, nc, event.SubscribeOptions{})
+	g.must(err)
+	info, err := g.stream().Info(ctx)
+	g.must(err)
+	left := info.State.Msgs
+	mails := map[string]event.EmailData{}
+	for rec, err := range sub.Events(ctx) {
+		g.must(err)
+		mails[rec.Event.Payload.EmailData.Subject] = rec.Event.Payload.EmailData
+		if left--; left == 0 {
+			break
+		}
+	}
+	return mails
+}
