@@ -17,7 +17,7 @@ MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod examples/go.mod example
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool
+deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool, Redis, Node
 	@sh internal/tools/deps.sh
 
 build: ## build bin/imapsync, static
