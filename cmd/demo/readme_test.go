@@ -13,9 +13,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"imapsync/event"
+	"imapsync/internal/contract"
 )
 
 // The README's commands are run as printed. Of its code blocks those that begin
@@ -180,23 +180,11 @@ func TestReadmeEvent(t *testing.T) {
 	if len(examples) != 1 {
 		t.Fatalf("%d examples, want 1", len(examples))
 	}
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(event.Schema))
+	c, err := contract.New(event.Schema)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("event.json", document); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := c.Compile("event.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	example, err := jsonschema.UnmarshalJSON(strings.NewReader(examples[0]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := schema.Validate(example); err != nil {
+	if err := c.Event([]byte(examples[0])); err != nil {
 		t.Error(err)
 	}
 	var ev event.Event

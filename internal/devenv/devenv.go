@@ -8,7 +8,7 @@
 //	url := devenv.TestPostgres(t, db.Migrate)  // fresh migrated database, dropped at cleanup; nil: an empty one
 //	pg, url := devenv.TestPostgresServer(t, m) // a server of the test's own: Stop, Start, Kill
 //	pooled := devenv.TestPgBouncer(t, url)     // transaction pooling in front of url
-//	ns := devenv.TestNATS(t)                   // URL; NATSMaxPayload(1<<20)
+//	ns := devenv.TestNATS(t)                   // URL; NATSMaxPayload(1<<20); its events are held against the schema
 //	ns := devenv.TestNATSServer(t)             // a server of the test's own: Stop, Start
 //	dc := devenv.TestDovecot(t)                // Host, TLSPort, StartTLSPort, PlainPort, CAFile; AddUser, Deliver, Append
 //	px := devenv.TestProxy(t, addr, filter)    // in front of any of them: answers lost, late, cut off; Cut

@@ -120,7 +120,8 @@ func TestPgBouncer(t testing.TB, postgresURL string) (url string) {
 // TestNATS returns a server with JetStream for one test. Without options it is
 // the one that IMAPSYNC_TEST_NATS names, when set: that must hold no streams,
 // tests take turns at it, and each removes the streams it made. A second one in
-// the same test is its own.
+// the same test is its own. Whatever events the test leaves on it are held
+// against event/schema.json at the end.
 func TestNATS(t testing.TB, opts ...NATSOption) *NATS {
 	t.Helper()
 	given := os.Getenv("IMAPSYNC_TEST_NATS")
@@ -129,7 +130,9 @@ func TestNATS(t testing.TB, opts ...NATSOption) *NATS {
 	}
 	t.Cleanup(shared.nats.Unlock)
 	borrowNATS(t, given)
-	return OpenNATS(given)
+	n := OpenNATS(given)
+	t.Cleanup(func() { conform(t, n) })
+	return n
 }
 
 // TestNATSServer starts a server with JetStream for one test, to be stopped at
@@ -141,6 +144,7 @@ func TestNATSServer(t testing.TB, opts ...NATSOption) *NATS {
 	n, err := StartNATS(ctx, opts...)
 	need(t, err)
 	closeAfter(t, "nats-server", n)
+	t.Cleanup(func() { conform(t, n) })
 	return n
 }
 
