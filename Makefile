@@ -31,7 +31,7 @@ dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
 
 test: deps ## all tests, with the race detector, against real servers
 	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race ./...
-	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && $(GO) test ./...) || exit 1; done
+	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./...) || exit 1; done
 
 quirks: deps ## what servers do wrong, and what a pass makes of it (docs/quirks.md)
 	IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./sync -run FailureQuirks -v -count 1

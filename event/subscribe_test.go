@@ -48,6 +48,9 @@ func TestMailToConsumer(t *testing.T) {
 			t.Fatal(err)
 		}
 		got = r.Event
+		if string(r.Data) != string(validate(t, ev)) {
+			t.Errorf("data %.200s", r.Data)
+		}
 	}
 	if diff := cmp.Diff(ev, got); diff != "" {
 		t.Fatalf("sent and received differ: %s", diff)

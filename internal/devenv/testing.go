@@ -194,6 +194,14 @@ func TestDovecot(t testing.TB, opts ...DovecotOption) *Dovecot {
 	return d
 }
 
+// TestProgram returns the path of a program that a test runs.
+func TestProgram(t testing.TB, name, pkg string) string {
+	t.Helper()
+	path, err := findProgram(name, pkg)
+	need(t, err)
+	return path
+}
+
 // testServer is what the cleanup of a test needs of any server.
 type testServer interface {
 	Close() error
