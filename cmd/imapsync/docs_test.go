@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -72,6 +73,9 @@ func commandsIn(line string) (list [][]string) {
 			}
 			inside, args = false, nil
 		case inside && word != "…":
+			if word == "ID" {
+				word = "648edc4d-8eb8-47b8-b465-b57bd497620d"
+			}
 			args = append(args, strings.Trim(word, `'"`))
 		case strings.TrimPrefix(strings.TrimPrefix(word, "ExecStart="), "/usr/local/bin/") == "imapsync":
 			inside = true
@@ -91,7 +95,11 @@ func wrong(args []string, named bool) error {
 		return err
 	}
 	cmd.InitDefaultHelpFlag()
-	if err := cmd.ParseFlags(rest); err != nil {
+	err = cmd.ParseFlags(rest)
+	if _, bare := errors.AsType[*pflag.ValueRequiredError](err); bare && named {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	if help := cmd.Flags().Lookup("help"); help.Changed || named && cmd.Flags().NArg() == 0 {
@@ -124,6 +132,9 @@ func TestDocumentedCommands(t *testing.T) {
 				continue
 			}
 			for _, line := range strings.Split(strings.ReplaceAll(block[2], "\\\n", " "), "\n") {
+				if block[1] == "crontab" {
+					line = regexp.MustCompile(`^(\S+\s+){6}`).ReplaceAllString(line, "") // when, and who
+				}
 				check(path, line, false)
 			}
 		}
