@@ -21,7 +21,7 @@ func TestDocsFields(t *testing.T) {
 	}
 	var got []string
 	section := ""
-	for _, line := range strings.Split(string(data), "\n") {
+	for line := range strings.SplitSeq(string(data), "\n") {
 		if name, ok := strings.CutPrefix(line, "### "); ok {
 			section = name
 		}

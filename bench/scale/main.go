@@ -41,14 +41,13 @@ func cloud() prices { return prices{Core: 25, MemoryGB: 4, DiskGB: 0.1} }
 func tables(w io.Writer) {
 	counts := []int{100, 10_000, 100_000, 1_000_000}
 	head := []string{"providers", "100", "10,000", "100,000", "1,000,000"}
-	minute := func(n int) load { return usual(n) }
 	fiveMinutes := func(n int) load {
 		l := usual(n)
 		l.Every, l.KeepEvents, l.KeepBlobs = 300, 3, 10
 		return l
 	}
 	fmt.Fprint(w, "A pass a minute, events kept for 14 days:\n\n")
-	table(w, head, counts, minute)
+	table(w, head, counts, usual)
 	fmt.Fprint(w, "\nA pass every five minutes, events kept for 3 days and blobs for 10:\n\n")
 	table(w, head, counts, fiveMinutes)
 }

@@ -131,7 +131,7 @@ func TestDocumentedCommands(t *testing.T) {
 			if block[1] == "json" || block[1] == "go" {
 				continue
 			}
-			for _, line := range strings.Split(strings.ReplaceAll(block[2], "\\\n", " "), "\n") {
+			for line := range strings.SplitSeq(strings.ReplaceAll(block[2], "\\\n", " "), "\n") {
 				if block[1] == "crontab" {
 					line = regexp.MustCompile(`^(\S+\s+){6}`).ReplaceAllString(line, "") // when, and who
 				}
@@ -197,7 +197,7 @@ func TestDocumentedFlagsAndVariables(t *testing.T) {
 	}
 	for path, text := range documents(t) {
 		for _, span := range spans(text) {
-			for _, word := range strings.Fields(span) {
+			for word := range strings.FieldsSeq(span) {
 				name, ok := strings.CutPrefix(word, "--")
 				if name, _, _ = strings.Cut(name, "="); ok && strings.HasPrefix(span, "--") && !slices.Contains(flags, name) {
 					t.Errorf("%s: no command has the flag --%s", path, name)

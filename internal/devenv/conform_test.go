@@ -1,4 +1,4 @@
-package devenv
+package devenv_test
 
 import (
 	"os"
@@ -7,25 +7,20 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"imapsync/internal/contract"
+	"imapsync/internal/devenv"
 )
 
 // An event that is not as the schema says fails the test that left it; what a
 // test put there itself does not.
 func TestConforming(t *testing.T) {
-	n, err := StartNATS(t.Context())
+	n, err := devenv.StartNATS(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer n.Close()
-	conn, err := nats.Connect(n.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { n.Close() })
+	js := jetStream(t, n)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "INBOUND_EMAIL", Subjects: []string{"mail.inbound.v1.>"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +28,11 @@ func TestConforming(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compiled, err := schema()
+	schema, err := os.ReadFile("../../event/schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := contract.New(schema)
 	if err != nil {
 		t.Fatal(err)
 	}
