@@ -17,7 +17,7 @@ MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod examples/go.mod example
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool
+deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool, Redis, Node
 	@sh internal/tools/deps.sh
 
 build: ## build bin/imapsync, static
@@ -31,7 +31,7 @@ dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
 
 test: deps ## all tests, with the race detector, against real servers
 	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race ./...
-	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && $(GO) test ./...) || exit 1; done
+	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./...) || exit 1; done
 
 quirks: deps ## what servers do wrong, and what a pass makes of it (docs/quirks.md)
 	IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./sync -run FailureQuirks -v -count 1

@@ -400,11 +400,7 @@ type readFunc func(p []byte) (int, error)
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestPutEndsWithItsContext(t *testing.T) {
-	n, err := devenv.StartNATS(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = n.Close() })
+	n := devenv.TestNATSServer(t)
 	b := openBlobs(t, connect(t, n))
 	data := bytes.Repeat([]byte("x"), 20*chunkBytes)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)

@@ -111,6 +111,7 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // unless it is answered by Ack, Nak or Term within AckWait.
 type Received struct {
 	Event     *Event // nil with a *DecodeError
+	Data      []byte // its JSON as it stands on the stream, with what a later version may have added
 	Subject   string
 	Seq       uint64    // on the stream
 	Published time.Time // when the stream took it
@@ -173,7 +174,7 @@ func (s *Subscription) leave(messages jetstream.MessagesContext) {
 }
 
 func receive(msg jetstream.Msg, durable bool) (*Received, error) {
-	r := &Received{Subject: msg.Subject(), msg: msg, durable: durable}
+	r := &Received{Subject: msg.Subject(), Data: msg.Data(), msg: msg, durable: durable}
 	meta, err := msg.Metadata()
 	if err != nil {
 		return r, &DecodeError{Subject: r.Subject, Err: err}

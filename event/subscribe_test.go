@@ -48,6 +48,9 @@ func TestMailToConsumer(t *testing.T) {
 			t.Fatal(err)
 		}
 		got = r.Event
+		if string(r.Data) != string(validate(t, ev)) {
+			t.Errorf("data %.200s", r.Data)
+		}
 	}
 	if diff := cmp.Diff(ev, got); diff != "" {
 		t.Fatalf("sent and received differ: %s", diff)
@@ -190,9 +193,9 @@ func TestLeavingHandsBack(t *testing.T) {
 func TestSubscriptionFilters(t *testing.T) {
 	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
 	d := testDelivery()
-	mine := New(&parse.Message{MessageID: "1@x"}, d, p.Limits())
+	mine := New(&parse.Message{MessageID: "1@x", From: parse.Address{Email: "a@b.c"}}, d, p.Limits())
 	d.ProviderID = "other"
-	other := New(&parse.Message{MessageID: "1@x"}, d, p.Limits())
+	other := New(&parse.Message{MessageID: "1@x", From: parse.Address{Email: "a@b.c"}}, d, p.Limits())
 	publish(t, p, mine)
 	publish(t, p, other)
 	count := func(o SubscribeOptions) (n int) {
@@ -247,11 +250,7 @@ func TestForeignMessages(t *testing.T) {
 }
 
 func TestSubscriptionEnds(t *testing.T) {
-	n, err := devenv.StartNATS(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = n.Close() })
+	n := devenv.TestNATSServer(t)
 	nc := connect(t, n)
 	p := newPublisher(t, nc, PublisherOptions{})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)

@@ -11,6 +11,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"imapsync/event"
+	"imapsync/internal/contract"
+	"imapsync/internal/devenv"
 )
 
 // report is what a go came to.
@@ -77,6 +81,13 @@ func (s *siege) count(ctx context.Context) error {
 		return err
 	}
 	r.OnStream = len(events)
+	schema, err := contract.New(event.Schema)
+	if err != nil {
+		return err
+	}
+	if _, err := devenv.OpenNATS(s.broker.url()).Conforming(ctx, schema); err != nil {
+		return fmt.Errorf("event: %w", err)
+	}
 	times, addresses, keys := map[string]int{}, map[string]int{}, map[string]string{}
 	for _, ev := range events {
 		times[ev.subject]++

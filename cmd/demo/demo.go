@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"imapsync/event"
+	"imapsync/internal/contract"
 )
 
 // result is what the demo counted.
@@ -163,6 +164,17 @@ func (s *story) thirdRun(ctx context.Context) (err error) {
 	s.result.onStream = len(all)
 	problems := compare(all, s.post.mails, s.names)
 	s.promises.that(len(problems) == 0, fmt.Sprintf("the stream has %d events, one for each mail", len(s.post.mails)), problems...)
+	return s.conform(ctx)
+}
+
+// conform holds all events against the schema that is published.
+func (s *story) conform(ctx context.Context) error {
+	c, err := contract.New(event.Schema)
+	if err != nil {
+		return err
+	}
+	n, err := s.place.nats.Conforming(ctx, c)
+	s.promises.that(err == nil && n == s.result.onStream, fmt.Sprintf("all %d are as event/schema.json says", n), fmt.Sprint(err))
 	return nil
 }
 

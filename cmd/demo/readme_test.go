@@ -13,24 +13,41 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"imapsync/event"
+	"imapsync/internal/contract"
 )
 
-// The README's commands are run as printed. Of its code blocks those that begin
-// with ```sh are, in their order and in one shell, from the root of the tree;
-// ```sh norun sets what differs from one reader to the next, which here are
-// servers of the test's own; ```console shows what is not to be run.
+// The commands of the README and of docs/ are run as printed. Of their code
+// blocks those that begin with ```sh are, in their order and in one shell, from
+// the root of the tree, the README's first; ```sh norun sets what differs from
+// one reader to the next, which here are servers of the test's own; ```console
+// shows what is not to be run. That commands which are not run exist is for
+// cmd/imapsync to test.
 
-// readme returns the README.
-func readme(t *testing.T) string {
+// docs are the documents that have commands to run, as they are to be run.
+func docs(t *testing.T) []string {
 	t.Helper()
-	text, err := os.ReadFile("../../README.md")
+	paths, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(paths) < 10 {
+		t.Fatalf("%v: %d documents", err, len(paths))
+	}
+	return append([]string{"../../README.md"}, paths...)
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// readme returns the README.
+func readme(t *testing.T) string {
+	t.Helper()
+	return read(t, "../../README.md")
 }
 
 // blocks returns the code blocks that begin with the words after ```.
@@ -43,16 +60,18 @@ func blocks(text, words string) []string {
 }
 
 // No block escapes the test by a word it does not know.
-func TestReadmeBlocks(t *testing.T) {
-	known := []string{"", "sh", "sh norun", "console", "json", "crontab", "ini"}
-	for i, m := range regexp.MustCompile("(?m)^```(.*)$").FindAllStringSubmatch(readme(t), -1) {
-		if i%2 == 0 && !slices.Contains(known, m[1]) || i%2 == 1 && m[1] != "" {
-			t.Errorf("a block begins with ```%s", m[1])
+func TestBlocks(t *testing.T) {
+	known := []string{"", "sh", "sh norun", "console", "json", "crontab", "ini", "go", "sql", "powershell"}
+	for _, path := range docs(t) {
+		for i, m := range regexp.MustCompile("(?m)^```(.*)$").FindAllStringSubmatch(read(t, path), -1) {
+			if i%2 == 0 && !slices.Contains(known, m[1]) || i%2 == 1 && m[1] != "" {
+				t.Errorf("%s: a block begins with ```%s", path, m[1])
+			}
 		}
 	}
 }
 
-func TestReadmeCommands(t *testing.T) {
+func TestCommands(t *testing.T) {
 	ownTemp(t)
 	var output bytes.Buffer
 	p, err := open(t.Context(), &printer{w: &output})
@@ -91,8 +110,11 @@ func TestReadmeCommands(t *testing.T) {
 			}
 		}
 	}
-	for _, block := range blocks(text, "sh") {
-		script.WriteString("set -x\n" + block + "{ set +x; } 2>/dev/null\n")
+	for _, path := range docs(t) {
+		script.WriteString("echo 'commands of " + path + "'\n")
+		for _, block := range blocks(read(t, path), "sh") {
+			script.WriteString("set -x\n" + block + "{ set +x; } 2>/dev/null\n")
+		}
 	}
 
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", script.String())
@@ -113,7 +135,7 @@ func TestReadmeCommands(t *testing.T) {
 	t.Logf("%s", result)
 	for _, want := range []string{"you@example.org", "Lamp flickers since Monday"} {
 		if !strings.Contains(string(result), want) {
-			t.Errorf("no %q in what the README's commands print:\n%s", want, result)
+			t.Errorf("no %q in what the commands print:\n%s", want, result)
 		}
 	}
 }
@@ -180,23 +202,11 @@ func TestReadmeEvent(t *testing.T) {
 	if len(examples) != 1 {
 		t.Fatalf("%d examples, want 1", len(examples))
 	}
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(event.Schema))
+	c, err := contract.New(event.Schema)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("event.json", document); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := c.Compile("event.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	example, err := jsonschema.UnmarshalJSON(strings.NewReader(examples[0]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := schema.Validate(example); err != nil {
+	if err := c.Event([]byte(examples[0])); err != nil {
 		t.Error(err)
 	}
 	var ev event.Event

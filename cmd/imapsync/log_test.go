@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// Every fact has one name, which the README lists with its level; names and
+// Every fact has one name, which docs/operations.md lists with its level; names and
 // keys are constant and in snake_case.
 func TestLogEvents(t *testing.T) {
 	word := regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
@@ -68,7 +68,7 @@ func TestLogEvents(t *testing.T) {
 	if len(got) < 30 {
 		t.Fatalf("only %d events found", len(got))
 	}
-	data, err := os.ReadFile("../../README.md")
+	data, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,14 +77,14 @@ func TestLogEvents(t *testing.T) {
 		listed[row[1]] = true
 		switch levels := got[row[1]]; {
 		case levels == nil:
-			t.Errorf("the README lists %s, which nothing logs", row[1])
+			t.Errorf("docs/operations.md lists %s, which nothing logs", row[1])
 		case levels[0] != "log" && row[2] != levels[0]:
-			t.Errorf("%s is logged at %v, the README says %s", row[1], levels, row[2])
+			t.Errorf("%s is logged at %v, docs/operations.md says %s", row[1], levels, row[2])
 		}
 	}
 	for name, levels := range got {
 		if !listed[name] {
-			t.Errorf("the README does not list %s (%v)", name, levels)
+			t.Errorf("docs/operations.md does not list %s (%v)", name, levels)
 		}
 		if len(levels) != 1 {
 			t.Errorf("%s is logged at %v: one level a fact", name, levels)

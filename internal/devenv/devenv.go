@@ -1,5 +1,5 @@
 // Package devenv starts the servers that imapsync's tests, demo and benchmarks
-// run against: PostgreSQL, PgBouncer, NATS with JetStream, Dovecot. They are
+// run against: PostgreSQL, PgBouncer, NATS with JetStream, Dovecot, Redis. They are
 // the real programs, private to the process, on free loopback ports, with all
 // their files in a temporary directory of their own.
 //
@@ -8,12 +8,13 @@
 //	url := devenv.TestPostgres(t, db.Migrate)  // fresh migrated database, dropped at cleanup; nil: an empty one
 //	pg, url := devenv.TestPostgresServer(t, m) // a server of the test's own: Stop, Start, Kill
 //	pooled := devenv.TestPgBouncer(t, url)     // transaction pooling in front of url
-//	ns := devenv.TestNATS(t)                   // URL; NATSMaxPayload(1<<20)
+//	ns := devenv.TestNATS(t)                   // URL; NATSMaxPayload(1<<20); its events are held against the schema
 //	ns := devenv.TestNATSServer(t)             // a server of the test's own: Stop, Start
 //	dc := devenv.TestDovecot(t)                // Host, TLSPort, StartTLSPort, PlainPort, CAFile; AddUser, Deliver, Append
+//	rd := devenv.TestRedis(t)                  // URL; Kill, Start
 //	px := devenv.TestProxy(t, addr, filter)    // in front of any of them: answers lost, late, cut off; Cut
 //
-// Elsewhere [StartPostgres], [StartPgBouncer], [StartNATS], [StartDovecot]
+// Elsewhere [StartPostgres], [StartPgBouncer], [StartNATS], [StartDovecot], [StartRedis]
 // and [StartProxy] return an error and a server with Close.
 //
 // Invariants: nothing outlives the process, however it ends. Every server is

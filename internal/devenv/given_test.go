@@ -12,16 +12,23 @@ import (
 	"imapsync/internal/devenv"
 )
 
-func TestNATSIsEmpty(t *testing.T) {
-	conn, err := nats.Connect(devenv.TestNATS(t).URL())
+// jetStream is a client of a server, for as long as the test goes.
+func jetStream(t *testing.T, n *devenv.NATS) jetstream.JetStream {
+	t.Helper()
+	conn, err := nats.Connect(n.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(conn.Close)
 	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return js
+}
+
+func TestNATSIsEmpty(t *testing.T) {
+	js := jetStream(t, devenv.TestNATS(t))
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -36,15 +43,7 @@ func TestGivenServers(t *testing.T) {
 	pg, _ := devenv.TestPostgresServer(t, nil, devenv.PostgresSetting("log_statement=ddl"))
 	conn := open(t, pg.URL())
 	server := devenv.TestNATSServer(t)
-	nc, err := nats.Connect(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, server)
 	dir := t.TempDir()
 	inside := func(test string) (string, error) {
 		cmd := osexec.Command(os.Args[0], "-test.v", "-test.count=2", "-test.run=^"+test+"$")

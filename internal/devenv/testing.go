@@ -122,7 +122,8 @@ func TestPgBouncer(t testing.TB, postgresURL string) (url string) {
 // TestNATS returns a server with JetStream for one test. Without options it is
 // the one that IMAPSYNC_TEST_NATS names, when set: that must hold no streams,
 // tests take turns at it, and each removes the streams it made. A second one in
-// the same test is its own.
+// the same test is its own. Whatever events the test leaves on it are held
+// against event/schema.json at the end.
 func TestNATS(t testing.TB, opts ...NATSOption) *NATS {
 	t.Helper()
 	given := os.Getenv("IMAPSYNC_TEST_NATS")
@@ -131,7 +132,9 @@ func TestNATS(t testing.TB, opts ...NATSOption) *NATS {
 	}
 	t.Cleanup(shared.nats.Unlock)
 	borrowNATS(t, given)
-	return OpenNATS(given)
+	n := OpenNATS(given)
+	t.Cleanup(func() { conform(t, n) })
+	return n
 }
 
 // TestNATSServer starts a server with JetStream for one test, to be stopped at
@@ -143,6 +146,7 @@ func TestNATSServer(t testing.TB, opts ...NATSOption) *NATS {
 	n, err := StartNATS(ctx, opts...)
 	need(t, err)
 	closeAfter(t, "nats-server", n)
+	t.Cleanup(func() { conform(t, n) })
 	return n
 }
 
@@ -190,6 +194,14 @@ func TestDovecot(t testing.TB, opts ...DovecotOption) *Dovecot {
 	need(t, err)
 	closeAfter(t, "dovecot", d)
 	return d
+}
+
+// TestProgram returns the path of a program that a test runs.
+func TestProgram(t testing.TB, name, pkg string) string {
+	t.Helper()
+	path, err := findProgram(name, pkg)
+	need(t, err)
+	return path
 }
 
 // testServer is what the cleanup of a test needs of any server.

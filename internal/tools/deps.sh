@@ -1,8 +1,8 @@
 #!/bin/sh
 # Sees to it that what the tests and the demo start is installed: PostgreSQL,
-# Dovecot, PgBouncer, promtool of Prometheus, and a C compiler for the race detector. On Debian and its
-# kin it installs what is missing (by sudo when not root); elsewhere it names
-# it and fails. It starts no system service, and enables none: the tests and
+# Dovecot, PgBouncer, promtool of Prometheus, Redis and Node for the examples,
+# and a C compiler for the race detector. On Debian and its kin it installs
+# what is missing (by sudo when not root); elsewhere it names it and fails. It starts no system service, and enables none: the tests and
 # the demo run servers of their own.
 set -eu
 
@@ -26,6 +26,15 @@ has_pgbouncer() {
 has_promtool() {
 	command -v promtool >/dev/null
 }
+has_redis() {
+	command -v redis-server >/dev/null
+}
+has_node() {
+	command -v node >/dev/null
+}
+has_npm() {
+	command -v npm >/dev/null
+}
 has_cc() {
 	command -v "${CC:-gcc}" >/dev/null && has_file "/usr/include/stdlib.h /Library/Developer/CommandLineTools"
 }
@@ -38,6 +47,9 @@ look() {
 	has_dovecot || { missing="$missing dovecot-imapd" services="$services dovecot.service dovecot.socket"; }
 	has_pgbouncer || { missing="$missing pgbouncer" services="$services pgbouncer.service"; }
 	has_promtool || { missing="$missing prometheus" services="$services prometheus.service"; }
+	has_redis || { missing="$missing redis-server" services="$services redis-server.service"; }
+	has_node || missing="$missing nodejs"
+	has_npm || missing="$missing npm"
 	has_cc || missing="$missing gcc libc6-dev"
 }
 
