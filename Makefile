@@ -6,13 +6,15 @@ FUZZTIME ?= 30s
 ROUNDS   ?= 50
 IMAGE    ?= imapsync:dev
 CORPUS   ?= ../shared/corpus
+PKG      ?= ./...
+FRESH    ?= demo test
 
 TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
 # Modules beside the product, each with dependencies of its own.
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod examples/go.mod examples/*/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo dev test quirks crash lint vuln fmt fuzz bench bench-peers corpus image clean
+.PHONY: help deps build demo dev test fresh quirks crash lint vuln fmt fuzz bench bench-peers corpus image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,8 +32,12 @@ dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
 	$(GO) run ./cmd/demo dev
 
 test: deps ## all tests, with the race detector, against real servers
-	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race ./...
+	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race $(PKG)
 	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && $(GO) test ./...) || exit 1; done
+
+fresh: ## make demo and make test in a Debian that has only Go, git and make (root; half an hour)
+	@command -v debootstrap >/dev/null || apt-get install -y -q debootstrap
+	@sh internal/tools/fresh.sh $(FRESH)
 
 quirks: deps ## what servers do wrong, and what a pass makes of it (docs/quirks.md)
 	IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./sync -run FailureQuirks -v -count 1
