@@ -9,12 +9,24 @@ CORPUS   ?= ../shared/corpus
 PKG      ?= ./...
 FRESH    ?= demo test
 
+# Where make install puts things. DESTDIR goes in front, for packages.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SYSCONF ?= /etc
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
+
+# Static, without the paths of this machine, and by that the same wherever it is
+# built. The version is that of the commit.
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags='-s -w'
+
+UNITS := $(notdir $(wildcard deploy/systemd/*.service deploy/systemd/*.timer))
+
 TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
 # Modules beside the product, each with dependencies of its own.
-MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod examples/go.mod examples/*/go.mod))
+MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod deploy/*/go.mod examples/go.mod examples/*/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo dev test fresh quirks crash lint vuln fmt fuzz bench bench-peers corpus image clean
+.PHONY: help deps build install uninstall demo dev test fresh quirks crash lint vuln fmt fuzz bench bench-peers corpus image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,7 +35,32 @@ deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, prom
 	@sh internal/tools/deps.sh
 
 build: ## build bin/imapsync, static
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/imapsync ./cmd/imapsync
+	$(BUILD) -o bin/imapsync ./cmd/imapsync
+
+install: build ## binary, manual pages, completions, systemd units: under DESTDIR and PREFIX
+	install -D -m 755 bin/imapsync '$(DESTDIR)$(PREFIX)/bin/imapsync'
+	rm -f '$(DESTDIR)$(PREFIX)'/share/man/man1/imapsync.1 '$(DESTDIR)$(PREFIX)'/share/man/man1/imapsync-*.1
+	bin/imapsync man --dir '$(DESTDIR)$(PREFIX)/share/man/man1'
+	install -d '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(ZSHDIR)' \
+		'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d' '$(DESTDIR)$(PREFIX)/lib/systemd/system'
+	bin/imapsync completion bash >'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/imapsync'
+	bin/imapsync completion zsh >'$(DESTDIR)$(ZSHDIR)/_imapsync'
+	bin/imapsync completion fish >'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/imapsync.fish'
+	install -D -m 644 deploy/systemd/sysusers.conf '$(DESTDIR)$(PREFIX)/lib/sysusers.d/imapsync.conf'
+	for unit in $(UNITS); do \
+		sed 's|=/usr/bin/imapsync|=$(PREFIX)/bin/imapsync|' "deploy/systemd/$$unit" \
+			>'$(DESTDIR)$(PREFIX)/lib/systemd/system/'"$$unit" || exit 1; \
+	done
+	test -e '$(DESTDIR)$(SYSCONF)/imapsync/imapsync.env' || \
+		install -D -m 600 deploy/systemd/imapsync.env '$(DESTDIR)$(SYSCONF)/imapsync/imapsync.env'
+
+uninstall: ## remove what make install put there, but for the settings in /etc
+	rm -f '$(DESTDIR)$(PREFIX)/bin/imapsync' \
+		'$(DESTDIR)$(PREFIX)'/share/man/man1/imapsync.1 '$(DESTDIR)$(PREFIX)'/share/man/man1/imapsync-*.1 \
+		'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/imapsync' '$(DESTDIR)$(ZSHDIR)/_imapsync' \
+		'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/imapsync.fish' \
+		'$(DESTDIR)$(PREFIX)/lib/sysusers.d/imapsync.conf' \
+		$(foreach unit,$(UNITS),'$(DESTDIR)$(PREFIX)/lib/systemd/system/$(unit)')
 
 demo: deps ## mail to events on servers it starts itself, in a minute
 	$(GO) run ./cmd/demo

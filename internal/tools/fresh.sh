@@ -25,6 +25,7 @@ outside() {
 	script=$(readlink -f "$0")
 	cd "$(git rev-parse --show-toplevel)"
 	root=$(mktemp -d "${TMPDIR:-/var/tmp}/imapsync-fresh.XXXXXX")
+	chmod 755 "$root" # the root of others too: PostgreSQL does not run as root
 	inside=
 	trap '[ -z "$inside" ] || kill -9 "$inside" 2>/dev/null; rm -rf --one-file-system "$root"' EXIT
 	trap 'exit 130' HUP INT TERM
