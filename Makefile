@@ -31,7 +31,7 @@ MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod deploy/*/go.mod example
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool
+deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool, systemd
 	@sh internal/tools/deps.sh
 
 build: ## build bin/imapsync, static
@@ -70,7 +70,7 @@ dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
 
 test: deps ## all tests, with the race detector, against real servers
 	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race $(PKG)
-	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && $(GO) test ./...) || exit 1; done
+	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./...) || exit 1; done
 
 fresh: ## make demo and make test in a Debian that has only Go, git and make (root; half an hour)
 	@command -v debootstrap >/dev/null || apt-get install -y -q debootstrap
