@@ -19,6 +19,7 @@ ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 # built. The version is that of the commit.
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags='-s -w'
 
+PACKAGE := $(GO) tool -modfile=$(CURDIR)/internal/tools/package/go.mod
 UNITS := $(notdir $(wildcard deploy/systemd/*.service deploy/systemd/*.timer))
 
 TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
@@ -26,10 +27,10 @@ TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod deploy/*/go.mod examples/go.mod examples/*/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall demo dev test fresh quirks crash lint vuln fmt fuzz bench bench-peers corpus image clean
+.PHONY: help deps build install uninstall demo dev test fresh quirks crash lint vuln fmt fuzz bench bench-peers corpus deb sbom package-test image clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool, systemd
 	@sh internal/tools/deps.sh
@@ -112,6 +113,18 @@ bench-peers: deps ## whole mailboxes beside mbsync, fetchmail, fdm, getmail6, as
 
 corpus: ## measure parse against the mail in CORPUS (../shared/corpus)
 	cd bench && $(GO) run ./corpus -dir "$(abspath $(CORPUS))"
+
+deb: build ## build bin/imapsync_VERSION_ARCH.deb, with nfpm (two minutes the first time)
+	rm -rf bin/deb
+	@$(MAKE) -s install DESTDIR='$(CURDIR)/bin/deb' PREFIX=/usr SYSCONF=/etc ZSHDIR=/usr/share/zsh/vendor-completions
+	sh deploy/debian/build.sh $(PACKAGE) nfpm
+
+sbom: build ## list what is in bin/imapsync, as CycloneDX: bin/imapsync.cdx.json
+	$(PACKAGE) cyclonedx-gomod bin -json -std -noserial -notimestamp -output bin/imapsync.cdx.json \
+		-version "$$(bin/imapsync version -o json | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p')" bin/imapsync
+
+package-test: deb sbom ## make both, and look into them (apart from make test: it builds big tools)
+	cd deploy/verify && $(GO) test -count 1 -tags deb -run Package ./...
 
 image: ## build the container image IMAGE (imapsync:dev)
 	docker build -t $(IMAGE) .
