@@ -40,9 +40,9 @@ func dockerfile(t *testing.T) map[string][]instruction {
 	return stages
 }
 
-// context copies what `COPY . .` would: the tree without .git, which may be
+// copyContext copies what `COPY . .` would: the tree without .git, which may be
 // anywhere, and without what .dockerignore names.
-func context(t *testing.T, to string) {
+func copyContext(t *testing.T, to string) {
 	t.Helper()
 	ignored := append(strings.Fields(read(t, ".dockerignore")), ".git") // words of comments do no harm
 	need(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -75,7 +75,7 @@ func buildImage(t *testing.T) (rootfs string) {
 	dir := t.TempDir()
 	src := filepath.Join(dir, "src")
 	rootfs = filepath.Join(dir, "rootfs")
-	context(t, src)
+	copyContext(t, src)
 	for _, i := range dockerfile(t)["build"] {
 		switch {
 		case i.word == "RUN":

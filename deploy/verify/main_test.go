@@ -108,7 +108,7 @@ func binary(t *testing.T) string {
 func checkArgs(t *testing.T, where string, args []string) {
 	t.Helper()
 	words := args[:slices.IndexFunc(append(args, "-"), func(a string) bool { return strings.HasPrefix(a, "-") })]
-	command := "imapsync " + strings.Join(words, " ")
+	command := strings.Join(append([]string{"imapsync"}, words...), " ")
 	if out, err := output(".", nil, append([]string{binary(t)}, append(args, "--help")...)...); err != nil {
 		t.Errorf("%s: %v", where, err)
 	} else if !bytes.Contains(out, []byte("Usage:\n  "+command+" [")) {
