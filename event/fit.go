@@ -25,6 +25,9 @@ const ladderReserve = 4 * kib
 // such that all shares together fit; then the raw mail is kept as well. Each
 // step leaves a defect.
 func fit(ev *Event, d Delivery, lim Limits) {
+	if roughBound(ev) <= lim.TargetBytes {
+		return
+	}
 	data := &ev.Payload.EmailData
 	size := sizeBound(ev)
 	if size <= lim.TargetBytes {
@@ -129,7 +132,7 @@ func (data *EmailData) cutReply(room int) {
 }
 
 func (data *EmailData) cutSkipReasons(room int) {
-	kept := fitting(data.IngressSkipReasons, room, skipReasonLen)
+	kept := fitting(data.IngressSkipReasons, room, ruler(jsonLen).skipReason)
 	if n := len(data.IngressSkipReasons) - len(kept); n > 0 {
 		data.defect(DefectSkipReasons, strconv.Itoa(n)+" more")
 		data.IngressSkipReasons = kept
@@ -137,7 +140,7 @@ func (data *EmailData) cutSkipReasons(room int) {
 }
 
 func (data *EmailData) cutDefects(room int) {
-	kept := fitting(data.Defects, room, defectLen)
+	kept := fitting(data.Defects, room, ruler(jsonLen).defect)
 	if n := len(data.Defects) - len(kept); n > 0 {
 		data.Defects = kept
 		data.defect(DefectDefects, strconv.Itoa(n)+" more")
@@ -211,10 +214,10 @@ func (data *EmailData) singles() iter.Seq2[*string, int] {
 func (data *EmailData) cutRecipients(room int) {
 	dropped := 0
 	for _, list := range []*[]Address{&data.ReplyTo, &data.To, &data.Cc, &data.Bcc} {
-		kept := fitting(*list, room, addressLen)
+		kept := fitting(*list, room, ruler(jsonLen).address)
 		dropped += len(*list) - len(kept)
 		for _, a := range kept {
-			room -= addressLen(a)
+			room -= ruler(jsonLen).address(a)
 		}
 		*list = kept
 	}
@@ -228,7 +231,7 @@ func (data *EmailData) cutAttachments(room int) {
 		a := &data.Attachments[i]
 		a.Name, a.ContentType = clipJSON(a.Name, 100), clipJSON(a.ContentType, 100)
 	}
-	kept := fitting(data.Attachments, room, attachmentLen)
+	kept := fitting(data.Attachments, room, ruler(jsonLen).attachment)
 	data.defect(DefectAttachments, strconv.Itoa(len(data.Attachments)-len(kept))+" left out, names cut")
 	data.Attachments = kept
 }

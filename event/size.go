@@ -22,7 +22,18 @@ const (
 // sizeBound returns how long an event's JSON is at most, in bytes, and is
 // little above what it really is. Counting is several times cheaper than
 // marshalling.
-func sizeBound(ev *Event) int {
+func sizeBound(ev *Event) int { return ruler(jsonLen).event(ev) }
+
+// roughBound is sizeBound without a look at what the strings hold: most events
+// are so small that this is enough to know.
+func roughBound(ev *Event) int {
+	return ruler(func(s string) int { return 6 * len(s) }).event(ev)
+}
+
+// ruler says how long a string is in JSON.
+type ruler func(s string) int
+
+func (length ruler) event(ev *Event) int {
 	d := &ev.Payload.EmailData
 	n := eventOverhead
 	for _, s := range []string{
@@ -30,66 +41,70 @@ func sizeBound(ev *Event) int {
 		d.ID, d.Provider, d.ProviderID, d.Tenant, d.Subject, d.Body.Text, d.Body.HTML, d.ThreadID, d.InReplyTo,
 		d.Importance, d.Sensitivity, d.InboundDefaultsID, d.AutoSubmitted, d.Recipient, d.Security,
 	} {
-		n += jsonLen(s)
+		n += length(s)
 	}
-	n += addressLen(d.From)
+	n += length.address(d.From)
 	for _, list := range [][]Address{d.To, d.Cc, d.Bcc, d.ReplyTo} {
 		for _, a := range list {
-			n += addressLen(a)
+			n += length.address(a)
 		}
 	}
-	n += blobLen(d.Body.TextBlob) + blobLen(d.Body.HTMLBlob)
+	n += length.blob(d.Body.TextBlob) + length.blob(d.Body.HTMLBlob)
 	for _, a := range d.Attachments {
-		n += attachmentLen(a)
+		n += length.attachment(a)
 	}
 	for _, id := range d.References {
-		n += jsonLen(id) + fieldOverhead
+		n += length(id) + fieldOverhead
 	}
 	for name, value := range d.Headers {
-		n += jsonLen(name) + jsonLen(value) + fieldOverhead
+		n += length(name) + length(value) + fieldOverhead
 	}
 	if d.RawMIME != nil {
-		n += blobLen(&d.RawMIME.Blob)
+		n += length.blob(&d.RawMIME.Blob)
 	}
 	for _, r := range d.IngressSkipReasons {
-		n += skipReasonLen(r)
+		n += length.skipReason(r)
 	}
 	if d.IMAP != nil {
-		n += jsonLen(d.IMAP.Folder)
+		n += length(d.IMAP.Folder)
 	}
 	if b := d.Bounce; b != nil {
-		n += bounceOverhead + jsonLen(b.FinalRecipient) + jsonLen(b.Action) + jsonLen(b.Status) + jsonLen(b.Diagnostic) + jsonLen(b.OriginalMessageID)
+		n += bounceOverhead + length(b.FinalRecipient) + length(b.Action) + length(b.Status) + length(b.Diagnostic) + length(b.OriginalMessageID)
 	}
 	if c := d.Calendar; c != nil {
-		n += calendarOverhead + jsonLen(c.Method) + jsonLen(c.UID)
+		n += calendarOverhead + length(c.Method) + length(c.UID)
 	}
 	if r := d.Reply; r != nil {
-		n += replyOverhead + jsonLen(r.Text) + jsonLen(r.Strategy) + jsonLen(r.Confidence)
+		n += replyOverhead + length(r.Text) + length(r.Strategy) + length(r.Confidence)
 	}
 	for _, defect := range d.Defects {
-		n += defectLen(defect)
+		n += length.defect(defect)
 	}
 	return n
 }
 
-func addressLen(a Address) int { return pairOverhead + jsonLen(a.Email) + jsonLen(a.Name) }
-
-func defectLen(d Defect) int { return pairOverhead + jsonLen(d.Code) + jsonLen(d.Detail) }
-
-func skipReasonLen(r SkipReason) int {
-	return skipOverhead + jsonLen(r.Type) + jsonLen(r.Reason) + jsonLen(r.AttachmentID) + jsonLen(r.AttachmentName)
+func (length ruler) address(a Address) int {
+	return pairOverhead + length(a.Email) + length(a.Name)
 }
 
-func attachmentLen(a Attachment) int {
-	return attachmentOverhead + jsonLen(a.ID) + jsonLen(a.Name) + jsonLen(a.ContentType) + jsonLen(a.ContentID) +
-		jsonLen(a.SHA256) + blobLen(a.Blob) + (len(a.Content)+2)/3*4
+func (length ruler) defect(d Defect) int {
+	return pairOverhead + length(d.Code) + length(d.Detail)
 }
 
-func blobLen(b *Blob) int {
+func (length ruler) skipReason(r SkipReason) int {
+	return skipOverhead + length(r.Type) + length(r.Reason) + length(r.AttachmentID) + length(r.AttachmentName)
+}
+
+func (length ruler) attachment(a Attachment) int {
+	return attachmentOverhead + length(a.ID) + length(a.Name) + length(a.ContentType) + length(a.ContentID) +
+		length(a.SHA256) + length.blob(a.Blob) + (len(a.Content)+2)/3*4
+}
+
+func (length ruler) blob(b *Blob) int {
 	if b == nil {
 		return 0
 	}
-	return blobOverhead + jsonLen(b.Store) + jsonLen(b.Bucket) + jsonLen(b.Key)
+	return blobOverhead + length(b.Store) + length(b.Bucket) + length(b.Key)
 }
 
 // jsonLen returns how long s is inside a JSON string as encoding/json writes

@@ -163,9 +163,13 @@ func blank(lines []string) bool {
 // attribution reports "On …, … wrote:" at line i, on one line or wrapped over
 // up to four, and the line after it.
 func attribution(lines []string, i int) (end int, ok bool) {
-	first := strings.Trim(strings.TrimSpace(lines[i]), "-*_ ")
+	first := trimRule(strings.TrimSpace(lines[i]))
 	if first == "" || len(first) > 400 {
 		return 0, false
+	}
+	begins := beginsAttribution(first)
+	if !begins && !endsAttribution(first) {
+		return 0, false // nearly every line there is
 	}
 	var joined strings.Builder
 	for n := i; n < len(lines) && n < i+4; n++ {
@@ -174,18 +178,27 @@ func attribution(lines []string, i int) (end int, ok bool) {
 			return 0, false
 		}
 		joined.WriteString(" " + t)
-		t = strings.TrimRight(t, "*_- ")
-		if strings.HasSuffix(t, ":") || strings.HasSuffix(t, "：") || strings.HasSuffix(t, "wrote") {
-			if n == i || beginsAttribution(first) {
-				return n + 1, saysWrote(joined.String()) && (beginsAttribution(first) || strings.ContainsAny(joined.String(), "@<0123456789"))
-			}
-			return 0, false
-		}
-		if n == i && !beginsAttribution(first) {
-			return 0, false
+		if endsAttribution(trimRule(t)) {
+			return n + 1, saysWrote(joined.String()) && (begins || strings.ContainsAny(joined.String(), "@<0123456789"))
 		}
 	}
 	return 0, false
+}
+
+// trimRule takes off what mail programs draw around a line.
+func trimRule(s string) string {
+	isRule := func(c byte) bool { return c == '-' || c == '*' || c == '_' || c == ' ' }
+	for s != "" && isRule(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isRule(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func endsAttribution(s string) bool {
+	return strings.HasSuffix(s, ":") || strings.HasSuffix(s, "：") || strings.HasSuffix(s, "wrote")
 }
 
 // beginsAttribution reports a line that can begin an attribution: with a date
@@ -250,7 +263,11 @@ const (
 
 func headerLabel(line string) labelKind {
 	line = strings.TrimLeft(line, " \t*")
-	i := strings.IndexAny(line[:min(len(line), 60)], ":：")
+	head := line[:min(len(line), 60)]
+	i := strings.IndexByte(head, ':')
+	if wide := strings.Index(head, "："); wide >= 0 && (i < 0 || wide < i) {
+		i = wide
+	}
 	if i <= 0 {
 		return labelNone
 	}

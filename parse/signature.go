@@ -31,6 +31,9 @@ func cutSignature(lines []string) (body []string, cut bool) {
 
 // isSignatureMark reports the line that begins a signature (RFC 3676 4.3).
 func isSignatureMark(line string) bool {
+	if !strings.HasPrefix(line, "-") && !strings.HasPrefix(line, "—") {
+		return false
+	}
 	t := strings.TrimRight(line, " \t\u00a0")
 	return t == "--" || t == "—" || t == "- --"
 }
