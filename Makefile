@@ -74,7 +74,6 @@ test: deps ## all tests, with the race detector, against real servers
 	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./...) || exit 1; done
 
 fresh: ## make demo and make test in a Debian that has only Go, git and make (root; half an hour)
-	@command -v debootstrap >/dev/null || apt-get install -y -q debootstrap
 	@sh internal/tools/fresh.sh $(FRESH)
 
 quirks: deps ## what servers do wrong, and what a pass makes of it (docs/quirks.md)

@@ -18,18 +18,21 @@ fail() {
 
 # outside prepares the directory, and removes it whatever happens.
 outside() {
-	[ "$(id -u)" = 0 ] || fail "debootstrap and chroot need root: sudo make fresh"
-	command -v debootstrap >/dev/null ||
+	script=$(readlink -f "$0")
+	if [ "$(id -u)" != 0 ]; then
+		command -v sudo >/dev/null || fail "debootstrap and chroot need root"
+		exec sudo env "PATH=$PATH" "NICE=${NICE:-0}" sh "$script" "$@"
+	fi
+	command -v debootstrap >/dev/null || apt-get install -y -q debootstrap >/dev/null ||
 		fail "debootstrap is missing: apt-get install debootstrap"
 	go=$(go env GOROOT)
-	script=$(readlink -f "$0")
-	cd "$(git rev-parse --show-toplevel)"
+	cd "$(dirname "$script")/../.."
 	root=$(mktemp -d "${TMPDIR:-/var/tmp}/imapsync-fresh.XXXXXX")
 	chmod 755 "$root" # the root of others too: PostgreSQL does not run as root
 	inside=
 	trap '[ -z "$inside" ] || kill -9 "$inside" 2>/dev/null; rm -rf --one-file-system "$root"' EXIT
 	trap 'exit 130' HUP INT TERM
-	git bundle create -q "$root.bundle" HEAD
+	git -c safe.directory='*' bundle create -q "$root.bundle" HEAD
 	mkdir "$root/srv"
 	mv "$root.bundle" "$root/srv/imapsync.bundle"
 	# In the background and waited for: only so a signal is seen at once.
