@@ -74,7 +74,7 @@ func TestWorkflows(t *testing.T) {
 				if !strings.Contains(makefile, "\n"+m[1]+":") {
 					t.Errorf("%s, %s: there is no make %s", name, id, m[1])
 				}
-				for _, v := range strings.Fields(m[2]) {
+				for v := range strings.FieldsSeq(m[2]) {
 					variable, _, _ := strings.Cut(v, "=")
 					if !regexp.MustCompile(`(?m)^` + variable + ` +\?=`).MatchString(makefile) {
 						t.Errorf("%s, %s: make has no %s", name, id, variable)
