@@ -23,7 +23,8 @@ PACKAGE := $(GO) tool -modfile=$(CURDIR)/internal/tools/package/go.mod
 UNITS := $(notdir $(wildcard deploy/systemd/*.service deploy/systemd/*.timer))
 
 TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
-# Modules beside the product, each with dependencies of its own.
+# Modules beside the product, each with dependencies of its own. Their tests look at
+# files of the product, of which go's cache of results knows nothing: hence -count 1.
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod deploy/*/go.mod examples/go.mod examples/*/go.mod))
 
 .DEFAULT_GOAL := help
@@ -71,7 +72,7 @@ dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
 
 test: deps ## all tests, with the race detector, against real servers
 	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race $(PKG)
-	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./...) || exit 1; done
+	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && IMAPSYNC_TEST_REQUIRE=1 $(GO) test -count 1 ./...) || exit 1; done
 
 fresh: ## make demo and make test in a Debian that has only Go, git and make (root; half an hour)
 	@sh internal/tools/fresh.sh $(FRESH)
