@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -33,8 +35,8 @@ func (m *manifest) pods() map[string]*corev1.PodTemplateSpec {
 	}
 }
 
-// readManifest decodes cronjob.yaml. A field that the API does not have, or that
-// stands twice, is an error.
+// readManifest decodes cronjob.yaml as Kubernetes' API does: a field that it does not
+// have, in these very letters, or that stands twice, is an error.
 func readManifest(t *testing.T) *manifest {
 	t.Helper()
 	m := &manifest{}
@@ -61,7 +63,10 @@ func readManifest(t *testing.T) *manifest {
 		default:
 			t.Fatalf("document %d is a %s %s", i+1, head.APIVersion, head.Kind)
 		}
-		if err := yaml.UnmarshalStrict([]byte(document), into); err != nil {
+		data, err := yaml.YAMLToJSONStrict([]byte(document))
+		need(t, err)
+		strict, err := json.UnmarshalStrict(data, into)
+		if err := errors.Join(append(strict, err)...); err != nil {
 			t.Fatalf("document %d, %s: %v", i+1, head.Kind, err)
 		}
 	}
