@@ -30,7 +30,7 @@ outside() {
 	root=$(mktemp -d "${TMPDIR:-/var/tmp}/imapsync-fresh.XXXXXX")
 	chmod 755 "$root" # the root of others too: PostgreSQL does not run as root
 	inside=
-	trap '[ -z "$inside" ] || kill -9 "$inside" 2>/dev/null; rm -rf --one-file-system "$root"' EXIT
+	trap clean EXIT
 	trap 'exit 130' HUP INT TERM
 	git -c safe.directory='*' bundle create -q "$root.bundle" HEAD
 	mkdir "$root/srv"
@@ -42,6 +42,17 @@ outside() {
 	wait "$inside" || code=$?
 	inside=
 	exit "$code"
+}
+
+# clean ends what is left in there, by the death of its first process, and removes
+# the files. The dying may still write one.
+clean() {
+	[ -z "$inside" ] || kill -9 "$inside" 2>/dev/null || true
+	for pause in 1 3 0; do
+		rm -rf --one-file-system "$root" "$root.bundle" 2>/dev/null && return
+		sleep "$pause"
+	done
+	echo "make fresh: could not remove $root" >&2
 }
 
 # inside makes the system and works in it. The mounts end with the namespace.
