@@ -117,7 +117,7 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 			break
 		}
 		began := time.Now()
-		if err := f.handleOrBisect(ctx, newMessages(batch)); err != nil {
+		if err := f.handleGroup(ctx, newMessages(batch)); err != nil {
 			return errors.Join(err, f.landed(ctx))
 		}
 		if rate > 0 {
@@ -130,22 +130,6 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 		}
 	}
 	return f.landed(ctx)
-}
-
-// handleOrBisect handles messages that the cursor has passed, one by one when
-// something about one of them fails them all.
-func (f *folderPass) handleOrBisect(ctx context.Context, messages []*message) error {
-	err := f.handleBatch(ctx, messages, nil)
-	if err == nil || !f.connectionDied(ctx, err) && !f.refused(ctx, err) {
-		return err
-	}
-	var left []*message
-	for _, m := range messages {
-		if !m.done {
-			left = append(left, &message{listed: listed{uid: m.uid}, again: m.again})
-		}
-	}
-	return f.bisect(ctx, left, err)
 }
 
 // Republish reads messages again that the stream has lost and publishes them
@@ -189,7 +173,7 @@ func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
 		}
 		before := f.found
 		for batch := range slices.Chunk(messages, batchUIDs) {
-			if err = f.handleOrBisect(ctx, batch); err != nil || f.runner.stopping() {
+			if err = f.handleGroup(ctx, batch); err != nil || f.runner.stopping() {
 				break
 			}
 		}

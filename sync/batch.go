@@ -13,42 +13,46 @@ import (
 )
 
 // handle takes UIDs through fetch, parse, publish and commit. Messages that
-// something is wrong with go alone, so that they harm nothing but themselves.
+// something is wrong with go apart, so that they harm nothing but themselves.
 func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
-	singly, err := f.suspects(ctx, uids)
+	suspects, err := f.suspects(ctx, uids)
 	if err != nil {
 		return err
 	}
-	for _, m := range singly {
+	for _, group := range suspects {
 		if f.runner.stopping() {
 			return nil
 		}
-		if err := f.handleAlone(ctx, m); err != nil {
+		if err := f.handleGroup(ctx, group); err != nil {
 			return err
 		}
 	}
-	uids = wanted(uids, f.state, f.handled)
-	var messages []*message
-	for len(uids) > 0 {
+	for left := wanted(uids, f.state, f.handled); len(left) > 0; {
 		if f.runner.stopping() || f.quotaUsed() {
 			return nil
 		}
-		batch := uids[:min(len(uids), batchUIDs)]
-		uids = uids[len(batch):]
-		if messages == nil {
-			messages = newMessages(batch)
-		}
-		next := newMessages(uids[:min(len(uids), batchUIDs)])
-		err := f.handleBatch(ctx, messages, next)
-		messages = next
+		err := f.handleAll(ctx, left)
 		if err != nil && (f.connectionDied(ctx, err) || f.refused(ctx, err)) {
-			err = f.bisect(ctx, newMessages(wanted(batch, f.state, f.handled)), err)
+			err = f.bisect(ctx, newMessages(f.marked()), err)
 		}
 		if err != nil {
 			return err
 		}
+		before := len(left)
+		if left = wanted(left, f.state, f.handled); len(left) == before {
+			return nil
+		}
 	}
 	return nil
+}
+
+// marked are the messages that are written down as being handled.
+func (f *folderPass) marked() []uint32 {
+	uids := make([]uint32, len(f.state.InFlight))
+	for i, uid := range f.state.InFlight {
+		uids[i] = uint32(uid)
+	}
+	return wanted(uids, f.state, f.handled)
 }
 
 func newMessages(uids []uint32) []*message {
@@ -76,24 +80,55 @@ func (f *folderPass) refused(ctx context.Context, err error) bool {
 	return class == Transient && (code == "refused" || code == "serverbug" || code == "contactadmin")
 }
 
-// bisect goes on one by one after a connection died over a batch, or the server
-// refused it. The message at fault is the one that does it again alone.
+// bisectWays is into how many groups messages are parted among which one may be
+// at fault.
+const bisectWays = 32
+
+// bisect goes on in smaller groups after a connection died over messages, or the
+// server refused them. The message at fault is the one that does it again alone.
 func (f *folderPass) bisect(ctx context.Context, messages []*message, cause error) error {
+	if len(messages) == 0 {
+		return cause
+	}
 	f.log.Warn("batch_failed", "messages", len(messages), "error", cause.Error())
 	if !f.session.alive() {
 		if err := f.reopen(ctx); err != nil {
 			return errors.Join(cause, err)
 		}
 	}
-	for _, m := range messages {
+	for group := range slices.Chunk(messages, (len(messages)+bisectWays-1)/bisectWays) {
 		if f.runner.stopping() {
 			return nil
 		}
-		if err := f.handleAlone(ctx, m); err != nil {
+		if err := f.handleGroup(ctx, group); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// handleGroup handles a few messages together, and by smaller groups when
+// something about one of them fails them all.
+func (f *folderPass) handleGroup(ctx context.Context, messages []*message) error {
+	if len(messages) == 1 {
+		return f.handleAlone(ctx, messages[0])
+	}
+	err := f.handleBatch(ctx, messages)
+	if err == nil || !f.connectionDied(ctx, err) && !f.refused(ctx, err) {
+		return err
+	}
+	return f.bisect(ctx, undone(messages), err)
+}
+
+// undone makes those messages anew of which nothing is committed yet.
+func undone(messages []*message) []*message {
+	var left []*message
+	for _, m := range messages {
+		if !m.done {
+			left = append(left, &message{listed: listed{uid: m.uid}, again: m.again})
+		}
+	}
+	return left
 }
 
 // maxRefused messages in a row that the server says NO to end the work on a
@@ -104,7 +139,7 @@ const maxRefused = 3
 // the server is there again for a new one, or the server refuses to give it,
 // the message goes to quarantine.
 func (f *folderPass) handleAlone(ctx context.Context, m *message) error {
-	err := f.handleBatch(ctx, []*message{m}, nil)
+	err := f.handleBatch(ctx, []*message{m})
 	switch {
 	case err == nil:
 		f.refusals = 0
@@ -142,27 +177,6 @@ func (f *folderPass) reopen(ctx context.Context) error {
 		return transient("uidvalidity_changed", errors.New("UIDVALIDITY changed during the pass"))
 	}
 	return nil
-}
-
-// handleBatch writes down which UIDs are about to be handled, so that being
-// killed by one of them counts, and then takes them through. While the last of
-// them are published it asks for the sizes of those that come next.
-func (f *folderPass) handleBatch(ctx context.Context, messages, next []*message) error {
-	state := *f.state
-	state.InFlight = nil
-	for _, m := range messages {
-		for range m.killed + 1 {
-			state.InFlight = append(state.InFlight, int64(m.uid))
-		}
-	}
-	if err := f.runner.Store.SetFolder(ctx, f.fence, &state); err != nil {
-		return err
-	}
-	f.state = &state
-	if err := f.look(messages); err != nil {
-		return err
-	}
-	return f.pipeline(ctx, messages, next)
 }
 
 // look asks for sizes and dates. What the server leaves out is looked for a

@@ -152,7 +152,7 @@ func (h *house) ballast(size int) {
 // business of verify.
 func TestFailure02_StreamDeletedInMidRun(t *testing.T) {
 	h, _, _ := brokerHouse(t, nil)
-	_, p := h.mailbox(500)
+	_, p := h.mailbox(severalChunks)
 	h.publisher(event.PublisherOptions{StreamGrace: time.Second})
 	committed := 0
 	h.once(func() {
@@ -166,16 +166,16 @@ func TestFailure02_StreamDeletedInMidRun(t *testing.T) {
 		t.Fatalf("got %v, %+v; want ErrStream", err, results)
 	}
 	lost := h.ledger(p) // with the stream: all that was acknowledged before
-	if lost < committed || lost >= 500 {
+	if lost < committed || lost >= severalChunks {
 		t.Errorf("%d rows before and %d after, want no more than what was acknowledged", committed, lost)
 	}
 	h.publisher(event.PublisherOptions{})
 	h.ok(p)
-	if n := len(h.events()); n != 500-lost {
-		t.Errorf("%d events on the new stream, want the %d that were not acknowledged by the old one", n, 500-lost)
+	if n := len(h.events()); n != severalChunks-lost {
+		t.Errorf("%d events on the new stream, want the %d that were not acknowledged by the old one", n, severalChunks-lost)
 	}
-	if rows := h.ledger(p); rows != 500 {
-		t.Errorf("%d rows in the ledger, want 500", rows)
+	if rows := h.ledger(p); rows != severalChunks {
+		t.Errorf("%d rows in the ledger, want severalChunks", rows)
 	}
 }
 
@@ -232,7 +232,7 @@ func TestFailure02_AcksLost(t *testing.T) {
 		return answer
 	})
 	direct := newHouseOn(t, h.dbURL, ns.URL())
-	_, p := h.mailbox(450)
+	_, p := h.mailbox(severalChunks)
 	var stood int
 	h.once(func() {
 		deaf.Store(true)
@@ -251,11 +251,15 @@ func TestFailure02_AcksLost(t *testing.T) {
 			proxy.Cut()
 		}()
 	})
-	if res := h.ok(p); res.Counts.Published != 450 {
-		t.Errorf("%+v, want 450 published", res.Counts)
+	if res := h.ok(p); res.Counts.Published != severalChunks {
+		t.Errorf("%+v, want %d published", res.Counts, severalChunks)
 	}
-	direct.each(p, 450)
+	direct.each(p, severalChunks)
 }
+
+// severalChunks are so many messages that some are on their way when the first
+// are committed.
+const severalChunks = 4*chunkMessages + chunkMessages/2
 
 // The acknowledgements never come again: the pass ends at its deadline, and
 // nothing unacknowledged is committed.
@@ -268,7 +272,7 @@ func TestFailure04_AcksNeverCome(t *testing.T) {
 		return answer
 	})
 	direct := newHouseOn(t, h.dbURL, ns.URL())
-	_, p := h.mailbox(450)
+	_, p := h.mailbox(severalChunks)
 	_, err := h.pool().Exec(`INSERT INTO imap_provider_options (tenant, provider_id, start, pass_timeout_ms)
 		VALUES ($1, $2, 'all', 3000) ON CONFLICT (tenant, provider_id) DO UPDATE SET pass_timeout_ms = 3000`, p.Tenant, p.ID)
 	must(t, err)
@@ -281,13 +285,13 @@ func TestFailure04_AcksNeverCome(t *testing.T) {
 	if err == nil && results[0].Err == nil {
 		t.Fatal("the pass went well without acknowledgements")
 	}
-	if rows := direct.ledger(p); rows >= 450 || rows == 0 {
+	if rows := direct.ledger(p); rows >= severalChunks || rows == 0 {
 		t.Errorf("%d rows in the ledger, want those that were acknowledged", rows)
 	}
 	direct.notAhead(p)
 	direct.password = h.password
 	direct.ok(p)
-	direct.each(p, 450)
+	direct.each(p, severalChunks)
 }
 
 // A broker cuts a client that reads too slowly, with the answers it still had

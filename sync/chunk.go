@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -13,67 +13,18 @@ import (
 	"imapsync/event"
 )
 
-// A chunk is what one FETCH asks for and one transaction commits.
+// A chunk is what one transaction commits: so many messages, so many bytes, or
+// what came in so long a time.
 const (
-	chunkMessages = 100
+	chunkMessages = 250
 	chunkBytes    = 4 << 20
-	// batchUIDs is how many UIDs are marked as being handled at once.
-	batchUIDs = 500
+	chunkPatience = time.Second
 )
 
 type chunk struct {
 	messages []*message
 	weight   int64 // bytes held of the in-flight budget
 	bytes    int64 // downloaded
-}
-
-// pipeline takes messages through three stages that overlap: the first fetches
-// a chunk, the second parses and publishes the one before, the third waits for
-// the acknowledgements of the one before that and commits it. The order of
-// chunks is kept, so the cursor only moves over what is final. Meanwhile the
-// server is asked about the messages that come next.
-func (f *folderPass) pipeline(ctx context.Context, messages, next []*message) error {
-	g, ctx := errgroup.WithContext(ctx)
-	fetched, published := make(chan *chunk), make(chan *chunk)
-	var held atomic.Int64 // of the in-flight budget
-	defer func() { f.runner.inFlight.Release(held.Load()) }()
-	var fetchErr error // what was fetched before it is still handled
-	stage := func(work func() error) { g.Go(func() error { return recovered(work) }) }
-	stage(func() error {
-		defer close(fetched)
-		if fetchErr = f.fetchChunks(ctx, messages, fetched, &held); fetchErr == nil && ctx.Err() == nil && !f.runner.stopping() {
-			_ = f.look(next) // what is wrong will be met again when it is their turn
-		}
-		return nil
-	})
-	stage(func() error {
-		defer close(published)
-		for c := range fetched {
-			if err := f.prepare(ctx, c); err != nil {
-				return err
-			}
-			f.runner.inFlight.Release(c.weight)
-			held.Add(-c.weight)
-			select {
-			case published <- c:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		return nil
-	})
-	stage(func() error {
-		for c := range published {
-			if err := f.commit(ctx, c); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return fetchErr
 }
 
 // prepare parses, stores blobs and publishes a chunk in the order of its UIDs.

@@ -38,9 +38,13 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 	next := *f.state
 	handled := f.handledWith(step.Messages, now)
 	advance(&next, handled, now, false)
-	next.InFlight = slices.DeleteFunc(slices.Clone(f.state.InFlight), func(uid int64) bool {
-		return slices.ContainsFunc(c.messages, func(m *message) bool { return int64(m.uid) == uid })
-	})
+	done := make(map[int64]bool, len(c.messages))
+	for _, m := range c.messages {
+		done[int64(m.uid)] = true
+	}
+	next.InFlight = slices.DeleteFunc(slices.Clone(f.state.InFlight), func(uid int64) bool { return done[uid] })
+	ahead := f.ahead[:min(len(f.ahead), len(c.messages))] // they may be fetched now
+	next.InFlight = append(next.InFlight, toInt64(ahead)...)
 	next.Backlog = max(0, f.state.Backlog-int64(len(handled)-len(f.handled)))
 	next.LastServedAt, next.LastError = &now, ""
 	step.State = &next
@@ -48,6 +52,7 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 	if err != nil {
 		return err
 	}
+	f.ahead = f.ahead[len(ahead):]
 	f.taken += len(step.Messages)
 	for _, m := range c.messages {
 		m.done = true
@@ -148,30 +153,36 @@ func (f *folderPass) handledWith(rows []db.Message, now time.Time) []db.Handled 
 
 func compareUID(h db.Handled, uid uint32) int { return cmp.Compare(h.UID, uid) }
 
-// suspects are the messages that must be handled alone: those from the
+// suspects are the messages that must be handled apart: those from the
 // quarantine whose next attempt is due, and those that were in flight when the
-// last pass was killed. One that was alone then, twice, has had its attempt.
-func (f *folderPass) suspects(ctx context.Context, uids []uint32) ([]*message, error) {
+// last pass was killed. Of many the next pass to be killed leaves few, and those
+// go alone. One that was alone then, twice, has had its attempt.
+func (f *folderPass) suspects(ctx context.Context, uids []uint32) (groups [][]*message, err error) {
 	killed := map[uint32]int{}
 	for _, uid := range f.state.InFlight {
 		killed[uint32(uid)]++
 	}
-	var all, singly []*message
+	var alone []*message
 	for _, q := range f.retries[f.status.Name] {
 		if q.UIDValidity == f.state.UIDValidity {
-			all = append(all, &message{listed: listed{uid: q.UID, size: q.Size}, attempts: q.Attempts, retry: true,
+			alone = append(alone, &message{listed: listed{uid: q.UID, size: q.Size}, attempts: q.Attempts, retry: true,
 				released: q.State == db.QuarantineReleased, killed: killed[q.UID]})
 			delete(killed, q.UID)
 		}
 	}
-	for _, uid := range slices.Sorted(maps.Keys(killed)) {
-		if slices.Contains(uids, uid) {
-			all = append(all, &message{listed: listed{uid: uid}, killed: killed[uid]})
+	was := slices.DeleteFunc(slices.Sorted(maps.Keys(killed)), func(uid uint32) bool { return !slices.Contains(uids, uid) })
+	if len(was) > bisectWays {
+		for group := range slices.Chunk(was, (len(was)+bisectWays-1)/bisectWays) {
+			groups = append(groups, newMessages(group))
 		}
+		was = nil
 	}
-	for _, m := range all {
+	for _, uid := range was {
+		alone = append(alone, &message{listed: listed{uid: uid}, killed: killed[uid]})
+	}
+	for _, m := range alone {
 		if m.killed < 2 && !(m.retry && m.killed > 0) {
-			singly = append(singly, m)
+			groups = append(groups, []*message{m})
 			continue
 		}
 		m.attempts = max(m.attempts, m.killed-1)
@@ -180,7 +191,7 @@ func (f *folderPass) suspects(ctx context.Context, uids []uint32) ([]*message, e
 			return nil, err
 		}
 	}
-	return singly, nil
+	return groups, nil
 }
 
 func containsStub(raw []byte) bool { return bytes.Contains(raw, []byte(exchangeStub)) }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
+	"time"
 )
 
 // fetchChunks downloads messages and hands them on chunk by chunk. A chunk
 // whose download breaks off is handed on as far as it came.
-func (f *folderPass) fetchChunks(ctx context.Context, messages []*message, out chan<- *chunk, held *atomic.Int64) error {
+func (f *folderPass) fetchChunks(ctx context.Context, p *pipeline, messages []*message, out chan<- *chunk) error {
 	handOn := func(c *chunk) error {
 		select {
 		case out <- c:
@@ -22,14 +22,15 @@ func (f *folderPass) fetchChunks(ctx context.Context, messages []*message, out c
 		if f.runner.stopping() {
 			return nil
 		}
-		var weight int64
+		var weight, count int64
 		for _, c := range flight {
 			weight += c.weight
+			count += int64(len(c.messages))
 		}
-		if err := f.runner.inFlight.Acquire(ctx, weight); err != nil {
+		if p.marked.Acquire(ctx, count) != nil || f.runner.inFlight.Acquire(ctx, weight) != nil {
 			return context.Cause(ctx)
 		}
-		held.Add(weight)
+		p.held.Add(weight)
 		if err := f.fetch(ctx, flight, handOn); err != nil {
 			return err
 		}
@@ -59,12 +60,13 @@ func (f *folderPass) withinQuota(messages []*message) []*message {
 func flights(chunks []*chunk, limit int64) [][]*chunk {
 	var list [][]*chunk
 	var weight int64
+	var count int
 	for i, c := range chunks {
-		if i == 0 || weight+c.weight > limit {
-			list, weight = append(list, nil), 0
+		if i == 0 || weight+c.weight > limit || count+len(c.messages) > flightMessages {
+			list, weight, count = append(list, nil), 0, 0
 		}
 		list[len(list)-1] = append(list[len(list)-1], c)
-		weight += c.weight
+		weight, count = weight+c.weight, count+len(c.messages)
 	}
 	return list
 }
@@ -91,6 +93,13 @@ func (f *folderPass) cut(messages []*message) []*chunk {
 	return chunks
 }
 
+// split leaves the first n messages in the chunk and returns one of the others.
+func (c *chunk) split(n int) *chunk {
+	rest := &chunk{messages: c.messages[n:], weight: c.weight * int64(len(c.messages)-n) / int64(len(c.messages))}
+	c.messages, c.weight = c.messages[:n:n], c.weight-rest.weight
+	return rest
+}
+
 // fetch downloads the bodies of chunks by one FETCH and hands on each chunk as
 // soon as it is whole. Of a message that the server leaves out, or gives without
 // its body, it asks once more by itself.
@@ -109,9 +118,11 @@ func (f *folderPass) fetch(ctx context.Context, flight []*chunk, handOn func(*ch
 		}
 	}
 	var stopped error
+	ready, began := 0, time.Now() // of flight[0], how many are whole; since when it is filled
 	next := func() error {
 		c := flight[0]
 		flight = flight[1:]
+		ready, began = 0, time.Now()
 		for _, m := range c.messages {
 			f.bytes.Add(int64(len(m.raw)))
 			c.bytes += int64(len(m.raw))
@@ -129,7 +140,17 @@ func (f *folderPass) fetch(ctx context.Context, flight []*chunk, handOn func(*ch
 		if len(raw) > 0 || m.size == 0 {
 			delete(missing, uid)
 		}
-		for stopped == nil && len(flight) > 0 && !slices.ContainsFunc(flight[0].messages, isMissing) {
+		for stopped == nil && len(flight) > 0 {
+			c := flight[0]
+			for ready < len(c.messages) && !isMissing(c.messages[ready]) {
+				ready++
+			}
+			if 0 < ready && ready < len(c.messages) && time.Since(began) >= chunkPatience {
+				flight = slices.Insert(flight, 1, c.split(ready))
+			}
+			if ready < len(c.messages) {
+				break
+			}
 			stopped = next()
 		}
 	}

@@ -208,17 +208,17 @@ func TestFailure02_CommitWithoutAnswer(t *testing.T) {
 	u.Host = proxy.Addr()
 	h := newHouseOn(t, u.String(), devenv.TestNATS(t).URL())
 	h.dbURL = direct
-	_, p := h.mailbox(250)
+	_, p := h.mailbox(severalChunks)
 	h.once(func() { armed.Store(true) }) // the next is that of the second chunk
 	_, _, err = h.tryRun(p)
 	if !errors.Is(err, db.ErrUnreachable) {
 		t.Errorf("the answer to COMMIT is lost: %v, want ErrUnreachable", err)
 	}
-	if rows, at := h.ledger(p), h.cursors(p)["INBOX"]; rows != 200 || at[0] != 200 {
-		t.Errorf("%d rows, cursor %v; want 200: it was committed", rows, at)
+	if rows, at := h.ledger(p), h.cursors(p)["INBOX"]; rows != 2*chunkMessages || at[0] != 2*chunkMessages {
+		t.Errorf("%d rows, cursor %v; want %d: it was committed", rows, at, 2*chunkMessages)
 	}
 	h.ok(p)
-	h.each(p, 250)
+	h.each(p, severalChunks)
 }
 
 // A failover: the server ends its sessions in order and another answers at the

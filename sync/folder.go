@@ -21,6 +21,7 @@ type folderPass struct {
 	status  mailboxStatus
 	state   *db.FolderState // as it will be committed next
 	handled []db.Handled    // ledger rows above SettledUID, ascending
+	ahead   []uint32        // what the next commits mark as being handled
 	fresh   bool            // there was no cursor before this pass
 	taken   int             // messages handled
 	found   int             // of them, those that the server gave and that went out

@@ -185,8 +185,8 @@ func TestBusyProviderIsSkipped(t *testing.T) {
 func TestStopFinishesTheChunkInHand(t *testing.T) {
 	h, d := newHouse(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
-	must(t, d.Deliver("u", "INBOX", mails(1, 1000)...))
-	p := h.provider(d, "u", "p", func(p *db.Provider) { p.MaxEmailsPerSync = 1000 })
+	must(t, d.Deliver("u", "INBOX", mails(1, 2000)...))
+	p := h.provider(d, "u", "p", func(p *db.Provider) { p.MaxEmailsPerSync = 2000 })
 	stop := make(chan struct{})
 	h.runner.Stop = stop
 	stopped := false
@@ -197,7 +197,7 @@ func TestStopFinishesTheChunkInHand(t *testing.T) {
 		}
 	}
 	res := h.ok(p)
-	if n := res.Counts.Published; n == 0 || n == 1000 {
+	if n := res.Counts.Published; n == 0 || n == 2000 {
 		t.Fatalf("published %d before the stop, want some and not all", n)
 	}
 	states, err := h.store.FolderStates(t.Context(), res.Ref)
@@ -207,8 +207,8 @@ func TestStopFinishesTheChunkInHand(t *testing.T) {
 	}
 	h.runner.Stop = make(chan struct{})
 	h.ok(p)
-	if got := len(h.events()); got != 1000 {
-		t.Errorf("%d events, want 1000", got)
+	if got := len(h.events()); got != 2000 {
+		t.Errorf("%d events, want 2000", got)
 	}
 }
 
