@@ -6,22 +6,63 @@ FUZZTIME ?= 30s
 ROUNDS   ?= 50
 IMAGE    ?= imapsync:dev
 CORPUS   ?= ../shared/corpus
+PKG      ?= ./...
+FRESH    ?= demo test
+
+# Where make install puts things. DESTDIR goes in front, for packages.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SYSCONF ?= /etc
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
+
+# Static, without the paths of this machine, and by that the same wherever it is
+# built. The version is that of the commit.
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags='-s -w'
+
+PACKAGE := $(GO) tool -modfile=$(CURDIR)/internal/tools/package/go.mod
+UNITS := $(notdir $(wildcard deploy/systemd/*.service deploy/systemd/*.timer))
 
 TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
-# Modules beside the product, each with dependencies of its own.
-MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod examples/go.mod examples/*/go.mod))
+# Modules beside the product, each with dependencies of its own. Their tests look at
+# files of the product, of which go's cache of results knows nothing: hence -count 1.
+MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod deploy/*/go.mod examples/go.mod examples/*/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo dev test quirks crash lint vuln fmt fuzz bench bench-peers corpus image clean
+.PHONY: help deps build install uninstall demo dev test fresh quirks crash lint vuln fmt fuzz bench bench-peers corpus deb sbom package-test image clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool, Redis, Node
+deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool, systemd, Redis, Node
 	@sh internal/tools/deps.sh
 
 build: ## build bin/imapsync, static
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/imapsync ./cmd/imapsync
+	$(BUILD) -o bin/imapsync ./cmd/imapsync
+
+install: build ## binary, manual pages, completions, systemd units: under DESTDIR and PREFIX
+	install -D -m 755 bin/imapsync '$(DESTDIR)$(PREFIX)/bin/imapsync'
+	rm -f '$(DESTDIR)$(PREFIX)'/share/man/man1/imapsync.1 '$(DESTDIR)$(PREFIX)'/share/man/man1/imapsync-*.1
+	bin/imapsync man --dir '$(DESTDIR)$(PREFIX)/share/man/man1'
+	install -d '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(ZSHDIR)' \
+		'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d' '$(DESTDIR)$(PREFIX)/lib/systemd/system'
+	bin/imapsync completion bash >'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/imapsync'
+	bin/imapsync completion zsh >'$(DESTDIR)$(ZSHDIR)/_imapsync'
+	bin/imapsync completion fish >'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/imapsync.fish'
+	install -D -m 644 deploy/systemd/sysusers.conf '$(DESTDIR)$(PREFIX)/lib/sysusers.d/imapsync.conf'
+	for unit in $(UNITS); do \
+		sed 's|=/usr/bin/imapsync|=$(PREFIX)/bin/imapsync|' "deploy/systemd/$$unit" \
+			>'$(DESTDIR)$(PREFIX)/lib/systemd/system/'"$$unit" || exit 1; \
+	done
+	test -e '$(DESTDIR)$(SYSCONF)/imapsync/imapsync.env' || \
+		install -D -m 600 deploy/systemd/imapsync.env '$(DESTDIR)$(SYSCONF)/imapsync/imapsync.env'
+
+uninstall: ## remove what make install put there, but for the settings in /etc
+	rm -f '$(DESTDIR)$(PREFIX)/bin/imapsync' \
+		'$(DESTDIR)$(PREFIX)'/share/man/man1/imapsync.1 '$(DESTDIR)$(PREFIX)'/share/man/man1/imapsync-*.1 \
+		'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/imapsync' '$(DESTDIR)$(ZSHDIR)/_imapsync' \
+		'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/imapsync.fish' \
+		'$(DESTDIR)$(PREFIX)/lib/sysusers.d/imapsync.conf' \
+		$(foreach unit,$(UNITS),'$(DESTDIR)$(PREFIX)/lib/systemd/system/$(unit)')
 
 demo: deps ## mail to events on servers it starts itself, in a minute
 	$(GO) run ./cmd/demo
@@ -30,8 +71,11 @@ dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
 	$(GO) run ./cmd/demo dev
 
 test: deps ## all tests, with the race detector, against real servers
-	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race ./...
-	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./...) || exit 1; done
+	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race $(PKG)
+	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && IMAPSYNC_TEST_REQUIRE=1 $(GO) test -count 1 ./...) || exit 1; done
+
+fresh: ## make demo and make test in a Debian that has only Go, git and make (root; half an hour)
+	@sh internal/tools/fresh.sh $(FRESH)
 
 quirks: deps ## what servers do wrong, and what a pass makes of it (docs/quirks.md)
 	IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./sync -run FailureQuirks -v -count 1
@@ -69,6 +113,18 @@ bench-peers: deps ## whole mailboxes beside mbsync, fetchmail, fdm, getmail6, as
 
 corpus: ## measure parse against the mail in CORPUS (../shared/corpus)
 	cd bench && $(GO) run ./corpus -dir "$(abspath $(CORPUS))"
+
+deb: build ## build bin/imapsync_VERSION_ARCH.deb, with nfpm (two minutes the first time)
+	rm -rf bin/deb
+	@$(MAKE) -s install DESTDIR='$(CURDIR)/bin/deb' PREFIX=/usr SYSCONF=/etc ZSHDIR=/usr/share/zsh/vendor-completions
+	sh deploy/debian/build.sh $(PACKAGE) nfpm
+
+sbom: build ## list what is in bin/imapsync, as CycloneDX: bin/imapsync.cdx.json
+	$(PACKAGE) cyclonedx-gomod bin -json -std -noserial -notimestamp -output bin/imapsync.cdx.json \
+		-version "$$(bin/imapsync version -o json | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p')" bin/imapsync
+
+package-test: deb sbom ## make both, and look into them (apart from make test: it builds big tools)
+	cd deploy/verify && $(GO) test -count 1 -tags deb -run Package ./...
 
 image: ## build the container image IMAGE (imapsync:dev)
 	docker build -t $(IMAGE) .
