@@ -1,8 +1,3 @@
-// Package web is the settings page: what `imapsync web` serves.
-//
-// Invariants: nobody sees or changes anything without having signed in, and then
-// of one tenant if the sign-in names one; nothing that a mail, a server or
-// another site brings in runs in the page; no secret is in any answer or log.
 package web
 
 import "context"
