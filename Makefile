@@ -9,15 +9,15 @@ CORPUS   ?= ../shared/corpus
 
 TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
 # Modules beside the product, each with dependencies of its own.
-MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod examples/go.mod examples/*/go.mod))
+MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod examples/go.mod examples/*/go.mod web/browsertest/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo dev test quirks crash lint vuln fmt fuzz bench bench-peers corpus image clean
+.PHONY: help deps build demo dev test quirks screenshots crash lint vuln fmt fuzz bench bench-peers corpus image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool
+deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool, Chromium
 	@sh internal/tools/deps.sh
 
 build: ## build bin/imapsync, static
@@ -31,10 +31,13 @@ dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
 
 test: deps ## all tests, with the race detector, against real servers
 	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race ./...
-	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && $(GO) test ./...) || exit 1; done
+	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./...) || exit 1; done
 
 quirks: deps ## what servers do wrong, and what a pass makes of it (docs/quirks.md)
 	IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./sync -run FailureQuirks -v -count 1
+
+screenshots: deps ## every page of the settings page, light and dark, desktop and phone, into ./screenshots
+	cd web/browsertest && IMAPSYNC_TEST_REQUIRE=1 IMAPSYNC_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test -count 1 -run TestSettingsPage .
 
 crash: deps ## kill -9 runs, broker and database for ROUNDS (50), then count (SEED=n repeats)
 	$(GO) run ./cmd/crash -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))

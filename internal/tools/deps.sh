@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to it that what the tests and the demo start is installed: PostgreSQL,
-# Dovecot, PgBouncer, promtool of Prometheus, and a C compiler for the race detector. On Debian and its
-# kin it installs what is missing (by sudo when not root); elsewhere it names
+# Dovecot, PgBouncer, promtool of Prometheus, Chromium, and a C compiler for the
+# race detector. On Debian and its kin it installs what is missing (by sudo when not root); elsewhere it names
 # it and fails. It starts no system service, and enables none: the tests and
 # the demo run servers of their own.
 set -eu
@@ -26,6 +26,9 @@ has_pgbouncer() {
 has_promtool() {
 	command -v promtool >/dev/null
 }
+has_chromium() {
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
+}
 has_cc() {
 	command -v "${CC:-gcc}" >/dev/null && has_file "/usr/include/stdlib.h /Library/Developer/CommandLineTools"
 }
@@ -38,6 +41,7 @@ look() {
 	has_dovecot || { missing="$missing dovecot-imapd" services="$services dovecot.service dovecot.socket"; }
 	has_pgbouncer || { missing="$missing pgbouncer" services="$services pgbouncer.service"; }
 	has_promtool || { missing="$missing prometheus" services="$services prometheus.service"; }
+	has_chromium || missing="$missing chromium"
 	has_cc || missing="$missing gcc libc6-dev"
 }
 
