@@ -91,6 +91,9 @@ type Actions struct {
 	// FinishLogin stores what was granted.
 	BeginLogin  func(ctx context.Context, p *db.Provider, redirect string) (*oauth.Login, error)
 	FinishLogin func(ctx context.Context, p *db.Provider, login *oauth.Login, answer, by string) error
+	// DeviceLogin has somebody sign in on another device: it reports what to open
+	// and type there, waits for it and stores what was granted.
+	DeviceLogin func(ctx context.Context, p *db.Provider, by string, report func(Progress)) (string, error)
 	// Forecasts tells when the credentials of p will die, Fix what to do about
 	// its last error.
 	Forecasts func(p *db.Provider, now time.Time) []oauth.Forecast

@@ -65,7 +65,6 @@ type connectPage struct {
 	URL      string
 	Server   string // that the person signs in at
 	Redirect string
-	Device   bool
 	Err      string
 	Back     string
 }
@@ -77,12 +76,11 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	page := connectPage{chrome: chrome{Title: "Connect " + p.Name, Who: who(r)}, Provider: p, Redirect: s.originOf(r), Back: path(p, "")}
 	if p.OAuthFlow == db.FlowDevice {
-		page.Device = true
-		s.render(w, r, http.StatusOK, "connect.html", page)
+		s.task(w, r, taskDevice, s.do.DeviceLogin)
 		return
 	}
+	page := connectPage{chrome: chrome{Title: "Connect " + p.Name, Who: who(r)}, Provider: p, Redirect: s.originOf(r), Back: path(p, "")}
 	begun, err := s.do.BeginLogin(r.Context(), p, page.Redirect)
 	if err != nil {
 		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = inWords(err.Error()) })

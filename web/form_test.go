@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,13 +144,13 @@ func TestTasks(t *testing.T) {
 	if err := tasks.begin(one, taskSync, wait); !errors.Is(err, errTaskRuns) {
 		t.Errorf("a second one: %v", err)
 	}
-	for _, id := range []string{"2", "3", "4"} {
-		if err := tasks.begin(db.Ref{Tenant: ours, ID: id}, taskSync, wait); err != nil {
+	for i := range maxTasks - 1 {
+		if err := tasks.begin(db.Ref{Tenant: ours, ID: strconv.Itoa(i + 2)}, taskSync, wait); err != nil {
 			t.Error(err)
 		}
 	}
 	if err := tasks.begin(one, taskReconcile, wait); !errors.Is(err, errTooMany) {
-		t.Errorf("a fifth one: %v", err)
+		t.Errorf("one too many: %v", err)
 	}
 	if got := tasks.of(db.Ref{Tenant: theirs, ID: "1"}); got != nil {
 		t.Errorf("another tenant sees %+v", got)

@@ -105,19 +105,18 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (s *Server) sync(w http.ResponseWriter, r *http.Request) {
+// task begins something that goes on by itself; the page shows where it stands.
+func (s *Server) task(w http.ResponseWriter, r *http.Request, kind string, do func(ctx context.Context, p *db.Provider, by string, report func(Progress)) (string, error)) {
 	s.act(w, r, "", func(_ context.Context, p *db.Provider, by string) error {
-		return s.tasks.begin(ref(p), taskSync, func(ctx context.Context, report func(Progress)) (string, error) {
-			return s.do.Sync(ctx, p, by, report)
-		})
+		return s.tasks.begin(ref(p), kind, func(ctx context.Context, report func(Progress)) (string, error) { return do(ctx, p, by, report) })
 	})
 }
 
+func (s *Server) sync(w http.ResponseWriter, r *http.Request) { s.task(w, r, taskSync, s.do.Sync) }
+
 func (s *Server) reconcile(w http.ResponseWriter, r *http.Request) {
-	s.act(w, r, "", func(_ context.Context, p *db.Provider, _ string) error {
-		return s.tasks.begin(ref(p), taskReconcile, func(ctx context.Context, report func(Progress)) (string, error) {
-			return s.do.Reconcile(ctx, p, report)
-		})
+	s.task(w, r, taskReconcile, func(ctx context.Context, p *db.Provider, _ string, report func(Progress)) (string, error) {
+		return s.do.Reconcile(ctx, p, report)
 	})
 }
 

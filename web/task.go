@@ -13,10 +13,11 @@ import (
 const (
 	taskSync      = "sync"
 	taskReconcile = "reconcile"
+	taskDevice    = "device"
 )
 
 // tasks are the actions that go on while nobody looks: a pass, a comparison
-// with the server. One of a kind for each provider, and few at a time. Each
+// with the server, waiting for somebody who signs in elsewhere. One of a kind for each provider, and few at a time. Each
 // runs in a goroutine of its own, which ends with the server.
 type tasks struct {
 	ctx context.Context //nolint:containedctx // the server's: a task outlives the request that began it
@@ -53,7 +54,7 @@ type taskLine struct {
 func (t taskView) Running() bool { return t.Ended.IsZero() }
 
 const (
-	maxTasks     = 4
+	maxTasks     = 8
 	maxTaskLines = 200
 	maxTasksKept = 500
 )
@@ -115,7 +116,7 @@ func (t *tasks) of(ref db.Ref) []taskView {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var list []taskView
-	for _, kind := range []string{taskSync, taskReconcile} {
+	for _, kind := range []string{taskDevice, taskSync, taskReconcile} {
 		if view := t.known[taskKey{ref, kind}]; view != nil {
 			c := *view
 			c.Lines = append([]taskLine(nil), view.Lines...)

@@ -37,7 +37,7 @@ func (a *app) webActions(store *db.Store) web.Actions {
 		},
 		Remove: func(ctx context.Context, p *db.Provider, by string) error { return remove(ctx, store, p, by) },
 		Sync:   w.sync, Resync: w.resync, Reconcile: w.reconcile,
-		NeedsPerson: needsPerson, BeginLogin: w.beginLogin, FinishLogin: w.finishLogin,
+		NeedsPerson: needsPerson, BeginLogin: w.beginLogin, FinishLogin: w.finishLogin, DeviceLogin: w.deviceLogin,
 		Forecasts: forecasts, Fix: fixOf,
 		SetQuarantine: func(ctx context.Context, q *db.Quarantine, state, by string) error {
 			return setQuarantine(ctx, store, q, state, by)
@@ -241,19 +241,45 @@ func (w *webActor) reconcile(ctx context.Context, p *db.Provider, report func(we
 	return fmt.Sprintf("%d missing", missing), nil
 }
 
-func (w *webActor) beginLogin(ctx context.Context, p *db.Provider, redirect string) (*oauth.Login, error) {
+// client makes the OAuth2 client of p, where what is granted can be kept.
+func (w *webActor) client(ctx context.Context, p *db.Provider) (*credentials, *oauth.Client, error) {
 	c, err := w.credentials(web.Given{})
 	if err == nil {
 		err = c.canKeep() // before a person signs in for nothing
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	client, err := c.client(ctx, p)
 	if err != nil {
-		return nil, checkError(p, err)
+		return nil, nil, checkError(p, err)
+	}
+	return c, client, nil
+}
+
+func (w *webActor) beginLogin(ctx context.Context, p *db.Provider, redirect string) (*oauth.Login, error) {
+	_, client, err := w.client(ctx, p)
+	if err != nil {
+		return nil, err
 	}
 	return client.Begin(redirect), nil
+}
+
+func (w *webActor) deviceLogin(ctx context.Context, p *db.Provider, by string, report func(web.Progress)) (string, error) {
+	c, client, err := w.client(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	device, err := client.BeginDevice(ctx)
+	if err != nil {
+		return "", authError(p, err)
+	}
+	report(web.Progress{Text: fmt.Sprintf("Open %s on any device and type %s", device.URL, device.UserCode)})
+	tokens, err := device.Wait(ctx)
+	if err != nil {
+		return "", authError(p, err)
+	}
+	return "signed in; what was granted is stored", c.keepTokens(ctx, p, tokens, by)
 }
 
 func (w *webActor) finishLogin(ctx context.Context, p *db.Provider, login *oauth.Login, answer, by string) error {

@@ -25,6 +25,7 @@ func TestSettingsPage(t *testing.T) {
 	p.quarantine(b)
 	p.reconciles(b)
 	p.connects(b)
+	p.connectsElsewhere(b)
 	p.looksAtAll(b)
 	p.removes(b)
 	p.audited()
@@ -282,6 +283,22 @@ func (p *place) connects(b *browser) {
 	b.await("h1", "connected")
 }
 
+// connectsElsewhere has somebody sign in on another device.
+func (p *place) connectsElsewhere(b *browser) {
+	b.t.Helper()
+	b.click("Edit")
+	b.fill("oauth-flow", "device")
+	b.fill("oauth-device-url", p.oauth.URL+"/device")
+	b.click("Save")
+	b.await("main", "The settings were saved")
+	b.click("Connect with OAuth")
+	b.await("#tasks", "on any device and type")
+	p.oauth.TypeDeviceCodes()
+	b.await("#tasks", "what was granted is stored")
+	b.press("Test connection")
+	b.await("#test", "The connection works")
+}
+
 // removes wants the name typed.
 func (p *place) removes(b *browser) {
 	b.t.Helper()
@@ -302,8 +319,8 @@ func (p *place) removes(b *browser) {
 // signed in.
 func (p *place) audited() {
 	p.t.Helper()
-	for action, want := range map[string]int{"provider_created": 2, "provider_changed": 1, "provider_paused": 1, "provider_resumed": 1, "provider_synced": 4,
-		"quarantine_retry": 1, "folder_resynced": 2, "provider_authorised": 1, "provider_removed": 1} {
+	for action, want := range map[string]int{"provider_created": 2, "provider_changed": 2, "provider_paused": 1, "provider_resumed": 1, "provider_synced": 4,
+		"quarantine_retry": 1, "folder_resynced": 2, "provider_authorised": 2, "provider_removed": 1} {
 		if n := p.count(`SELECT count(*) FROM imap_audit_log WHERE action = $1 AND actor LIKE 'web-%'`, action); n != want {
 			p.t.Errorf("%d entries %s, want %d", n, action, want)
 		}
