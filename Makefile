@@ -25,15 +25,15 @@ UNITS := $(notdir $(wildcard deploy/systemd/*.service deploy/systemd/*.timer))
 TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
 # Modules beside the product, each with dependencies of its own. Their tests look at
 # files of the product, of which go's cache of results knows nothing: hence -count 1.
-MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod deploy/*/go.mod examples/go.mod examples/*/go.mod))
+MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod deploy/*/go.mod examples/go.mod examples/*/go.mod web/browsertest/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall demo dev test fresh quirks crash lint vuln fmt fuzz bench bench-peers corpus deb sbom package-test image clean
+.PHONY: help deps build install uninstall demo dev test fresh quirks screenshots crash lint vuln fmt fuzz bench bench-peers corpus deb sbom package-test image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool, systemd, Redis, Node
+deps: ## install what tests and demo start: PostgreSQL, Dovecot, PgBouncer, promtool, systemd, Redis, Node, Chromium
 	@sh internal/tools/deps.sh
 
 build: ## build bin/imapsync, static
@@ -79,6 +79,9 @@ fresh: ## make demo and make test in a Debian that has only Go, git and make (ro
 
 quirks: deps ## what servers do wrong, and what a pass makes of it (docs/quirks.md)
 	IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./sync -run FailureQuirks -v -count 1
+
+screenshots: deps ## every page of the settings page, light and dark, desktop and phone, into ./screenshots
+	cd web/browsertest && IMAPSYNC_TEST_REQUIRE=1 IMAPSYNC_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test -count 1 -run TestSettingsPage .
 
 crash: deps ## kill -9 runs, broker and database for ROUNDS (50), then count (SEED=n repeats)
 	$(GO) run ./cmd/crash -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))

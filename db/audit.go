@@ -65,7 +65,7 @@ func (s *Store) AuditLog(ctx context.Context, tenant, providerID string, limit i
 	err := s.pool.SelectContext(ctx, &list, `
 		SELECT tenant, at, actor, action, coalesce(provider_id::text, '') AS provider_id, detail
 		FROM imap_audit_log
-		WHERE ($1 = '' OR tenant::text = $1) AND ($2 = '' OR provider_id::text = $2)
+		WHERE ($1 = '' OR tenant = nullif($1, '')::uuid) AND ($2 = '' OR provider_id = nullif($2, '')::uuid)
 		ORDER BY at DESC, id LIMIT $3`, tenant, providerID, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read audit log: %w", wrap(err))

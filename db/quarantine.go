@@ -144,7 +144,7 @@ type QuarantineFilter struct {
 func (s *Store) ListQuarantine(ctx context.Context, f QuarantineFilter) ([]Quarantine, error) {
 	var list []Quarantine
 	err := s.pool.SelectContext(ctx, &list, quarantineSelect+`
-		WHERE ($1 = '' OR tenant::text = $1) AND ($2 = '' OR provider_id::text = $2) AND ($3 = '' OR state = $3)
+		WHERE ($1 = '' OR tenant = nullif($1, '')::uuid) AND ($2 = '' OR provider_id = nullif($2, '')::uuid) AND ($3 = '' OR state = $3)
 		ORDER BY created_at DESC, id LIMIT $4`, f.Tenant, f.ProviderID, f.State, f.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("list quarantine: %w", wrap(err))
@@ -156,7 +156,7 @@ func (s *Store) ListQuarantine(ctx context.Context, f QuarantineFilter) ([]Quara
 func (s *Store) FindQuarantine(ctx context.Context, id, tenant string) (*Quarantine, error) {
 	var list []Quarantine
 	err := s.pool.SelectContext(ctx, &list, quarantineSelect+`
-		WHERE id::text = $1 AND ($2 = '' OR tenant::text = $2)`, id, tenant)
+		WHERE id = $1::uuid AND ($2 = '' OR tenant = nullif($2, '')::uuid)`, id, tenant)
 	if err != nil {
 		return nil, fmt.Errorf("find quarantine: %w", wrap(err))
 	}

@@ -46,7 +46,7 @@ func (s *Store) ListRuns(ctx context.Context, f RunFilter) ([]Run, error) {
 			coalesce(r.version, '') AS version
 		FROM imap_runs r
 		LEFT JOIN email_providers p ON p.tenant = r.tenant AND p.id = r.provider_id
-		WHERE ($1 = '' OR r.tenant::text = $1) AND ($2 = '' OR r.provider_id::text = $2)
+		WHERE ($1 = '' OR r.tenant = nullif($1, '')::uuid) AND ($2 = '' OR r.provider_id = nullif($2, '')::uuid)
 			AND (NOT $3 OR r.outcome = 'failed') AND r.started_at >= $4
 		ORDER BY r.started_at DESC, r.id LIMIT $5`, f.Tenant, f.ProviderID, f.Failed, f.Since, f.Limit)
 	if err != nil {

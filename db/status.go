@@ -33,6 +33,14 @@ func (f *FolderStatus) Oldest() *time.Time {
 	return f.RetryingFrom
 }
 
+// Searched counts a pass that went well as a search: where the server reported
+// nothing new, the folder was not opened and its row not written.
+func (f *FolderStatus) Searched(p *Provider) {
+	if f.LastSearchAt != nil && p.LastSuccessAt != nil && f.PausedReason == "" && f.LastError == "" && p.LastSuccessAt.After(*f.LastSearchAt) {
+		f.LastSearchAt = p.LastSuccessAt
+	}
+}
+
 // FolderStatuses tells where the folders stand of one provider, or of all in a
 // tenant, or of all when both are empty: by provider, then by name.
 func (s *Store) FolderStatuses(ctx context.Context, tenant, providerID string) ([]FolderStatus, error) {
@@ -47,10 +55,10 @@ func (s *Store) FolderStatuses(ctx context.Context, tenant, providerID string) (
 				min(created_at) FILTER (WHERE state IN ('retry', 'released')) AS retrying_from,
 				count(*) FILTER (WHERE state = 'dead') AS dead
 			FROM imap_quarantine
-			WHERE ($1 = '' OR tenant::text = $1) AND ($2 = '' OR provider_id::text = $2)
+			WHERE ($1 = '' OR tenant = nullif($1, '')::uuid) AND ($2 = '' OR provider_id = nullif($2, '')::uuid)
 			GROUP BY tenant, provider_id, folder
 		) q ON q.tenant = f.tenant AND q.provider_id = f.provider_id AND q.folder = f.folder
-		WHERE ($1 = '' OR f.tenant::text = $1) AND ($2 = '' OR f.provider_id::text = $2)
+		WHERE ($1 = '' OR f.tenant = nullif($1, '')::uuid) AND ($2 = '' OR f.provider_id = nullif($2, '')::uuid)
 		ORDER BY f.tenant, f.provider_id, f.folder`, tenant, providerID)
 	if err != nil {
 		return nil, fmt.Errorf("folder statuses: %w", wrap(err))

@@ -42,7 +42,7 @@ func newTokenHouse(t *testing.T, databaseURL string) *tokenHouse {
 	h.must(os.WriteFile(keyFile, []byte(key.Reveal()+"\n"), 0o600))
 	h.c, err = (&app{secretKeyFile: keyFile}).credentials(h.store)
 	h.must(err)
-	h.must(h.store.AddProvider(t.Context(), h.p, nil, audit(h.p, "provider_created", nil)))
+	h.must(h.store.AddProvider(t.Context(), h.p, nil, audit(h.p, "test", "provider_created", nil)))
 	h.locks, err = h.store.OpenLocks(t.Context())
 	h.must(err)
 	t.Cleanup(h.locks.Close)

@@ -57,7 +57,8 @@ type runResult struct {
 	DurationMS int64     `json:"durationMs"`
 }
 
-func (d *runDisplay) result(res mailsync.Result) {
+// resultOf tells how the pass over one provider ended.
+func resultOf(res mailsync.Result) runResult {
 	r := runResult{
 		Tenant: res.Ref.Tenant, ProviderID: res.Ref.ID, Provider: res.Provider.Name, Outcome: "ok", Counts: res.Counts,
 		Folders: res.Folders, Left: res.Left, Bytes: res.Bytes, DurationMS: res.Duration.Milliseconds(),
@@ -68,12 +69,19 @@ func (d *runDisplay) result(res mailsync.Result) {
 	case res.Deferred != "":
 		r.Outcome, r.Error = "deferred", res.Deferred
 	case res.Err != nil:
-		d.lastError = res.Err
 		class, code := mailsync.Classify(res.Err)
 		r.Outcome, r.ErrorClass, r.ErrorCode, r.Error = "failed", string(class), code, oneLine(res.Err.Error())
 		if res.Partial {
 			r.Outcome = "partial"
 		}
+	}
+	return r
+}
+
+func (d *runDisplay) result(res mailsync.Result) {
+	r := resultOf(res)
+	if res.Err != nil && !res.Busy && res.Deferred == "" {
+		d.lastError = res.Err
 	}
 	d.logResult(r)
 	switch {

@@ -111,9 +111,7 @@ func (d *doctor) add(p *db.Provider, s mailsync.Step) {
 	step.Text = oneLine(s.Text)
 	if p != nil {
 		step.Tenant, step.ProviderID, step.Provider = p.Tenant, p.ID, p.Name
-		if step.Fix == "" && step.State != mailsync.StepOK {
-			step.Fix = checkFix(p, s.Class, s.Code)
-		}
+		step.Fix = stepFix(p, s)
 	}
 	if s.State == mailsync.StepWrong {
 		d.wrong++
@@ -130,6 +128,14 @@ func (d *doctor) add(p *db.Provider, s mailsync.Step) {
 	if step.Fix != "" {
 		d.app.printf("%-6s → %s\n", "", step.Fix)
 	}
+}
+
+// stepFix is what to do about a step that is not ok.
+func stepFix(p *db.Provider, s mailsync.Step) string {
+	if s.Fix == "" && s.State != mailsync.StepOK {
+		return checkFix(p, s.Class, s.Code)
+	}
+	return s.Fix
 }
 
 func (d *doctor) fine(name, format string, args ...any) {
@@ -329,9 +335,7 @@ func (d *doctor) nats(ctx context.Context) error {
 
 // provider goes the way of a pass, and tells where its passes stand.
 func (d *doctor) provider(ctx context.Context, store *db.Store, c *credentials, p *db.Provider) {
-	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, &mailsync.Error{
-		Class: mailsync.Transient, Code: "timeout", Err: fmt.Errorf("the test took longer than %s", checkPatience),
-	})
+	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, errTestTime())
 	defer cancel()
 	if c != nil {
 		mailsync.Diagnose(ctx, p, diagnoseOptions(c, p), func(s mailsync.Step) { d.add(p, s) })
@@ -355,6 +359,9 @@ func diagnoseOptions(c *credentials, p *db.Provider) mailsync.DiagnoseOptions {
 			credential, err := c.of(ctx, p, db.Fence{})
 			if err != nil || p.AuthType == db.AuthOAuth2 {
 				return credential, "oauth2, " + cmp.Or(p.OAuthFlow, db.FlowCode), err
+			}
+			if !c.given.password.IsZero() {
+				return credential, "password, as given", nil
 			}
 			_, where, err := c.chain.Find(ctx, p.Tenant, db.PasswordName(p.ID))
 			return credential, "password, from " + where, err

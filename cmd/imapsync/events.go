@@ -136,7 +136,7 @@ func newBlob(a *app) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.writeBlob(cmd.Context(), args[0])
+			return a.writeBlob(cmd.Context(), args[0], a.stdout)
 		},
 	})
 	return cmd

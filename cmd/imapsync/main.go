@@ -81,7 +81,7 @@ func newRoot(a *app) *cobra.Command {
 		}
 	}
 	add("job", newRun(a))
-	add("setup", newMigrate(a), newMaintain(a), newSecret(a), newProvider(a))
+	add("setup", newMigrate(a), newMaintain(a), newSecret(a), newProvider(a), newWeb(a))
 	add("look", newStatus(a), newAudit(a), newRuns(a), newExporter(a), newParse(a), newEvents(a), newBlob(a))
 	add("repair", newQuarantine(a), newReconcile(a), newDoctor(a), newBackfill(a), newVerify(a))
 	root.AddCommand(newVersion(a), newMan(a))

@@ -107,14 +107,20 @@ func (o *oauthFlags) read(f *providerFlags, p *db.Provider, counts func(flag str
 		}
 		return given{}
 	}
-	adding := p.Status == db.StatusConfiguring && p.RefreshedAt == nil
-	if adding && p.OAuthFlow == db.FlowServiceAccount && !counts("oauth-service-account-file") {
-		f.wrong("oauth-service-account-file", "missing: give the JSON key of the service account")
-	}
-	if adding && p.OAuthFlow == db.FlowClientCredentials && !counts("oauth-client-secret-file") {
-		f.wrong("oauth-client-secret-file", "missing: client-credentials needs the client secret")
+	if p.Status == db.StatusConfiguring && p.RefreshedAt == nil {
+		f.needSecrets(p, counts("oauth-service-account-file"), counts("oauth-client-secret-file"))
 	}
 	return g
+}
+
+// needSecrets insists on what a new mailbox cannot do without.
+func (f *providerFlags) needSecrets(p *db.Provider, account, clientSecret bool) {
+	if p.OAuthFlow == db.FlowServiceAccount && !account {
+		f.wrong("oauth-service-account-file", "missing: give the JSON key of the service account")
+	}
+	if p.OAuthFlow == db.FlowClientCredentials && !clientSecret {
+		f.wrong("oauth-client-secret-file", "missing: client-credentials needs the client secret")
+	}
 }
 
 // dateOf writes a day.

@@ -116,9 +116,9 @@ func findProvider(ctx context.Context, store *db.Store, nameOrID, tenant string)
 // notef tells a person something that is not the output.
 func (a *app) notef(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
 
-// audit is the entry for something done to a provider by whoever runs this.
-func audit(p *db.Provider, action string, detail db.Detail) db.Audit {
-	return db.Audit{Tenant: p.Tenant, At: time.Now().UTC(), Actor: actor(), Action: action, ProviderID: p.ID, Detail: detail}
+// audit is the entry for something done to a provider by somebody.
+func audit(p *db.Provider, by, action string, detail db.Detail) db.Audit {
+	return db.Audit{Tenant: p.Tenant, At: time.Now().UTC(), Actor: by, Action: action, ProviderID: p.ID, Detail: detail}
 }
 
 // actor is the operating system's user.
@@ -141,8 +141,7 @@ func newProviderPause(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				entry := audit(p, "provider_paused", db.Detail{"reason": db.PauseManual})
-				if err := store.PauseProvider(ctx, ref(p), db.PauseManual, entry); err != nil {
+				if err := pause(ctx, store, p, actor()); err != nil {
 					return err
 				}
 				a.notef("paused %s: `imapsync provider resume %s` goes on", p.Name, shellQuote(args[0]))
@@ -152,6 +151,11 @@ func newProviderPause(a *app) *cobra.Command {
 	}
 	tenantFlag(cmd, &tenant)
 	return cmd
+}
+
+// pause stops reading a mailbox, for a person.
+func pause(ctx context.Context, store *db.Store, p *db.Provider, by string) error {
+	return store.PauseProvider(ctx, ref(p), db.PauseManual, audit(p, by, "provider_paused", db.Detail{"reason": db.PauseManual}))
 }
 
 func newProviderResume(a *app) *cobra.Command {
@@ -166,16 +170,7 @@ func newProviderResume(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				if !noTest {
-					c, err := a.credentials(store)
-					if err != nil {
-						return err
-					}
-					if _, err := a.checkWith(ctx, c, p); err != nil {
-						return withMore(err, "still as it was: --no-test resumes it anyway")
-					}
-				}
-				if err := store.ResumeProvider(ctx, ref(p), audit(p, "provider_resumed", nil)); err != nil {
+				if err := a.resume(ctx, store, p, noTest, actor()); err != nil {
 					return err
 				}
 				a.notef("resumed %s: the next run reads it", p.Name)
@@ -186,6 +181,20 @@ func newProviderResume(a *app) *cobra.Command {
 	tenantFlag(cmd, &tenant)
 	cmd.Flags().BoolVar(&noTest, "no-test", false, "do not test the connection first")
 	return cmd
+}
+
+// resume tests the connection and lets a mailbox go on.
+func (a *app) resume(ctx context.Context, store *db.Store, p *db.Provider, noTest bool, by string) error {
+	if !noTest {
+		c, err := a.credentials(store)
+		if err != nil {
+			return err
+		}
+		if _, err := a.checkWith(ctx, c, p); err != nil {
+			return withMore(err, "still as it was: --no-test resumes it anyway")
+		}
+	}
+	return store.ResumeProvider(ctx, ref(p), audit(p, by, "provider_resumed", nil))
 }
 
 func newProviderRm(a *app) *cobra.Command {
@@ -206,8 +215,7 @@ func newProviderRm(a *app) *cobra.Command {
 						return err
 					}
 				}
-				detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
-				if err := store.RemoveProvider(ctx, ref(p), audit(p, "provider_removed", detail)); err != nil {
+				if err := remove(ctx, store, p, actor()); err != nil {
 					return err
 				}
 				a.notef("removed %s (%s)", p.Name, p.Mailbox)
@@ -218,6 +226,12 @@ func newProviderRm(a *app) *cobra.Command {
 	tenantFlag(cmd, &tenant)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
+}
+
+// remove deletes a mailbox with all that is kept about it.
+func remove(ctx context.Context, store *db.Store, p *db.Provider, by string) error {
+	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
+	return store.RemoveProvider(ctx, ref(p), audit(p, by, "provider_removed", detail))
 }
 
 // confirm asks for the provider's name on a terminal.

@@ -92,6 +92,15 @@ func newProviderAdd(a *app) *cobra.Command {
 	return cmd
 }
 
+// defaultProvider is a provider before anybody has set anything.
+func defaultProvider(tenant string, id uuid.UUID) *db.Provider {
+	return &db.Provider{
+		Tenant: tenant, ID: id.String(), Active: true, AutoProcess: true, Status: db.StatusConfiguring,
+		TLS: db.TLSImplicit, Port: defaultPort(db.TLSImplicit), AuthType: db.AuthPassword, MaxEmailsPerSync: 50,
+		Start: "recent", CreatedAt: time.Now().UTC(),
+	}
+}
+
 // newProvider is a provider of the defaults and the flags. What is wrong is
 // kept for err.
 func (f *providerFlags) newProvider(tenant, id string) (*db.Provider, error) {
@@ -104,23 +113,24 @@ func (f *providerFlags) newProvider(tenant, id string) (*db.Provider, error) {
 			f.wrong("id", "%q is not a UUID", id)
 		}
 	}
-	p := &db.Provider{
-		Tenant: tenant, ID: fresh.String(), Active: true, AutoProcess: true, Status: db.StatusConfiguring,
-		TLS: db.TLSImplicit, Port: defaultPort(db.TLSImplicit), AuthType: db.AuthPassword, MaxEmailsPerSync: 50,
-		Start: "recent", CreatedAt: time.Now().UTC(),
-	}
+	p := defaultProvider(tenant, fresh)
 	if id, err := uuid.Parse(tenant); err == nil {
 		p.Tenant = id.String()
 	}
 	f.apply(p, f.forNew)
-	// A missing mailbox is told once, not three times.
-	if !f.forNew("name") {
+	f.nameDefaults(p, f.forNew)
+	return p, nil
+}
+
+// nameDefaults name a new provider by its mailbox where nothing else is given. A
+// missing mailbox is told once, not three times.
+func (f *providerFlags) nameDefaults(p *db.Provider, counts func(flag string) bool) {
+	if !counts("name") {
 		p.Name = cmp.Or(p.Mailbox, "-")
 	}
-	if !f.forNew("username") {
+	if !counts("username") {
 		p.Username = cmp.Or(p.Mailbox, "-")
 	}
-	return p, nil
 }
 
 // passwordFromFile reads a password file at once, so that its faults are told
@@ -143,23 +153,7 @@ func (a *app) addProvider(ctx context.Context, c *credentials, p *db.Provider, n
 		a.notef("warning: --tls none sends the password and all mail unencrypted")
 	}
 	signIn := needsPerson(p)
-	var check *providerCheck
-	if !noTest && !signIn {
-		var err error
-		if check, err = a.checkWith(ctx, c, p); err != nil {
-			return withMore(err, "nothing was stored: --no-test stores it anyway")
-		}
-		p.Status = db.StatusConnected
-	}
-	sealed, _, err := c.seal(ctx, p, p.CreatedAt)
-	if err != nil {
-		return err
-	}
-	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
-	err = c.store.AddProvider(ctx, p, sealed, audit(p, "provider_created", detail))
-	if errors.Is(err, db.ErrExists) {
-		return usageError("--mailbox: %w in tenant %s: `imapsync provider list` shows it, `imapsync provider set` changes it", err, p.Tenant)
-	}
+	check, err := a.storeProvider(ctx, c, p, noTest, actor())
 	if err != nil {
 		return err
 	}
@@ -177,6 +171,27 @@ func (a *app) addProvider(ctx context.Context, c *credentials, p *db.Provider, n
 	}
 	a.printf("%s\n", p.ID)
 	return nil
+}
+
+// storeProvider tests a new provider, unless a person has to sign in first, and
+// stores it.
+func (a *app) storeProvider(ctx context.Context, c *credentials, p *db.Provider, noTest bool, by string) (check *providerCheck, err error) {
+	if !noTest && !needsPerson(p) {
+		if check, err = a.checkWith(ctx, c, p); err != nil {
+			return nil, withMore(err, "nothing was stored: --no-test stores it anyway")
+		}
+		p.Status = db.StatusConnected
+	}
+	sealed, _, err := c.seal(ctx, p, p.CreatedAt)
+	if err != nil {
+		return nil, err
+	}
+	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
+	err = c.store.AddProvider(ctx, p, sealed, audit(p, by, "provider_created", detail))
+	if errors.Is(err, db.ErrExists) {
+		return nil, usageError("--mailbox: %w in tenant %s: `imapsync provider list` shows it, `imapsync provider set` changes it", err, p.Tenant)
+	}
+	return check, err
 }
 
 // addedProvider is what `add -o json` prints.
@@ -225,7 +240,12 @@ func newProviderSet(a *app) *cobra.Command {
 						return err
 					}
 				}
-				return a.changeProvider(ctx, store, &is, changed, g, noTest)
+				c, err := a.credentials(store)
+				if err != nil {
+					return err
+				}
+				c.given = g
+				return a.changeProvider(ctx, c, &is, changed, noTest)
 			})
 		},
 	}
@@ -250,41 +270,46 @@ func needsPerson(p *db.Provider) bool {
 	return p.AuthType == db.AuthOAuth2 && oauth.Flow(p.OAuthFlow).NeedsPerson()
 }
 
-func (a *app) changeProvider(ctx context.Context, store *db.Store, p *db.Provider, changed []string, g given, noTest bool) error {
-	signIn := needsPerson(p) && slices.ContainsFunc(changed, func(field string) bool { return slices.Contains(signInFields[:], field) })
-	test := g.any() || slices.ContainsFunc(changed, func(field string) bool {
+// signInAgain reports whether a change makes what a person granted worthless.
+func signInAgain(p *db.Provider, changed []string) bool {
+	return needsPerson(p) && slices.ContainsFunc(changed, func(field string) bool { return slices.Contains(signInFields[:], field) })
+}
+
+// updateProvider tests a changed provider, where the change concerns the
+// connection, and stores it. It returns the names of all that changed.
+func (a *app) updateProvider(ctx context.Context, c *credentials, p *db.Provider, changed []string, noTest bool, by string) ([]string, error) {
+	test := c.given.any() || slices.ContainsFunc(changed, func(field string) bool {
 		return slices.Contains(connectionFields[:], field)
 	})
-	test = test && !noTest && !signIn
-	c, err := a.credentials(store)
-	if err != nil {
-		return err
-	}
-	c.given = g
-	if g.any() {
+	if c.given.any() {
 		if err := c.canKeep(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if test {
+	if test && !noTest && !signInAgain(p, changed) {
 		if _, err := a.checkWith(ctx, c, p); err != nil {
-			return withMore(err, "nothing was changed: --no-test stores it anyway")
+			return nil, withMore(err, "nothing was changed: --no-test stores it anyway")
 		}
 	}
 	sealed, words, err := c.seal(ctx, p, time.Now().UTC())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	changed = append(changed, words...)
-	detail := db.Detail{"fields": strings.Join(changed, ", ")}
-	err = store.UpdateProvider(ctx, p, sealed, audit(p, "provider_changed", detail))
+	err = c.store.UpdateProvider(ctx, p, sealed, audit(p, by, "provider_changed", db.Detail{"fields": strings.Join(changed, ", ")}))
 	if errors.Is(err, db.ErrExists) && sealed == nil {
-		return usageError("--mailbox: %w in tenant %s", err, p.Tenant)
+		return nil, usageError("--mailbox: %w in tenant %s", err, p.Tenant)
 	}
+	return changed, err
+}
+
+func (a *app) changeProvider(ctx context.Context, c *credentials, p *db.Provider, changed []string, noTest bool) error {
+	signIn := signInAgain(p, changed)
+	changed, err := a.updateProvider(ctx, c, p, changed, noTest, actor())
 	if err != nil {
 		return err
 	}
-	a.notef("changed %s: %s", p.Name, detail["fields"])
+	a.notef("changed %s: %s", p.Name, strings.Join(changed, ", "))
 	if p.TLS == db.TLSNone && slices.Contains(changed, "tls") {
 		a.notef("warning: --tls none sends the password and all mail unencrypted")
 	}

@@ -90,11 +90,7 @@ func (a *app) authorise(ctx context.Context, f *authFlags, store *db.Store, p *d
 	if err != nil {
 		return authError(p, err)
 	}
-	if err := c.keepTokens(ctx, p, tokens); err != nil {
-		return err
-	}
-	detail := db.Detail{"preset": p.OAuthPreset, "flow": p.OAuthFlow}
-	if err := store.WriteAudit(ctx, audit(p, "provider_authorised", detail)); err != nil {
+	if err := c.keepTokens(ctx, p, tokens, actor()); err != nil {
 		return err
 	}
 	a.notef("signed in for %s; what was granted is stored", p.Name)
@@ -209,7 +205,7 @@ func openBrowser(ctx context.Context, address string) {
 }
 
 // keepTokens stores what a person granted, under the provider's lock.
-func (c *credentials) keepTokens(ctx context.Context, p *db.Provider, t oauth.Tokens) error {
+func (c *credentials) keepTokens(ctx context.Context, p *db.Provider, t oauth.Tokens, by string) error {
 	k := &keptTokens{credentials: c, provider: p, patience: time.Minute, authorised: needsPerson(p)}
 	unlock, err := k.lock(ctx)
 	if err != nil {
@@ -219,7 +215,10 @@ func (c *credentials) keepTokens(ctx context.Context, p *db.Provider, t oauth.To
 	if _, err := k.load(ctx); err != nil {
 		return err
 	}
-	return k.save(ctx, t)
+	if err := k.save(ctx, t); err != nil {
+		return err
+	}
+	return c.store.WriteAudit(ctx, audit(p, by, "provider_authorised", db.Detail{"preset": p.OAuthPreset, "flow": p.OAuthFlow}))
 }
 
 // authError makes one line of why nobody could sign in.

@@ -35,13 +35,16 @@ type folderView struct {
 // checkPatience bounds a test of a connection as a whole.
 const checkPatience = 2 * time.Minute
 
+// errTestTime is the cause of a test that took too long.
+func errTestTime() error {
+	return &mailsync.Error{Class: mailsync.Transient, Code: "timeout", Err: fmt.Errorf("the test took longer than %s", checkPatience)}
+}
+
 // checkProvider connects, logs in, lists the folders and opens those that are
 // configured, read-only. The error is one line with its exit code. When it is
 // about folders only, the check is returned beside it.
 func (a *app) checkProvider(ctx context.Context, p *db.Provider, credential mailsync.Credential) (*providerCheck, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, &mailsync.Error{
-		Class: mailsync.Transient, Code: "timeout", Err: fmt.Errorf("the test took longer than %s", checkPatience),
-	})
+	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, errTestTime())
 	defer cancel()
 	a.log.Debug("connection_test", "provider_id", p.ID, "host", p.Host, "port", p.Port, "tls", string(p.TLS), "username", p.Username)
 	s, err := mailsync.Connect(ctx, p, mailsync.SessionOptions{Credential: credential, Version: version()})

@@ -205,15 +205,8 @@ func (f *providerFlags) wrong(flag, format string, args ...any) {
 // err is everything that is wrong, a line each: with the flags themselves,
 // with the settings of p that come of them, and with files.
 func (f *providerFlags) err(p *db.Provider) error {
-	problems := slices.Clone(f.problems)
-	for _, problem := range p.Validate() {
-		said := func(other db.Problem) bool { return other.Field == problem.Field }
-		if !slices.ContainsFunc(f.problems, said) {
-			problems = append(problems, problem)
-		}
-	}
 	var lines []error
-	for _, problem := range problems {
+	for _, problem := range f.all(p) {
 		lines = append(lines, fmt.Errorf("%s: %s", f.origin(problem.Field), oneLine(problem.Message)))
 	}
 	code := exitUsage
@@ -224,6 +217,18 @@ func (f *providerFlags) err(p *db.Provider) error {
 		return nil
 	}
 	return &exitError{code, errors.Join(lines...)}
+}
+
+// all are the problems with the flags and with the settings of p, one a flag.
+func (f *providerFlags) all(p *db.Provider) []db.Problem {
+	problems := slices.Clone(f.problems)
+	for _, problem := range p.Validate() {
+		said := func(other db.Problem) bool { return other.Field == problem.Field }
+		if !slices.ContainsFunc(f.problems, said) {
+			problems = append(problems, problem)
+		}
+	}
+	return problems
 }
 
 // origin names where a setting came from.
@@ -246,7 +251,7 @@ func changedFields(was, is *db.Provider) []string {
 		{"tls-server-name", was.TLSServerName != is.TLSServerName}, {"auth", was.AuthType != is.AuthType},
 		{"username", was.Username != is.Username}, {"folder", !slices.Equal(was.Folders, is.Folders)},
 		{"max-emails-per-sync", was.MaxEmailsPerSync != is.MaxEmailsPerSync}, {"start", was.Start != is.Start},
-		{"defaults-id", was.DefaultsID != is.DefaultsID},
+		{"defaults-id", was.DefaultsID != is.DefaultsID}, {"active", was.Active != is.Active},
 		{"connect-timeout", was.ConnectTimeoutMS != is.ConnectTimeoutMS},
 		{"command-timeout", was.CommandTimeoutMS != is.CommandTimeoutMS},
 		{"literal-timeout", was.LiteralTimeoutMS != is.LiteralTimeoutMS},

@@ -30,7 +30,7 @@ func newProviderResync(a *app) *cobra.Command {
 				return err
 			}
 			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				n, err := resync(ctx, store, p, folders, from, accept)
+				n, err := resync(ctx, store, p, folders, from, accept, actor())
 				if err != nil {
 					return err
 				}
@@ -48,7 +48,7 @@ func newProviderResync(a *app) *cobra.Command {
 }
 
 // resync sets the cursors back, under the provider's lock.
-func resync(ctx context.Context, store *db.Store, p *db.Provider, folders []string, since time.Time, accept bool) (int, error) {
+func resync(ctx context.Context, store *db.Store, p *db.Provider, folders []string, since time.Time, accept bool, by string) (int, error) {
 	locks, err := store.OpenLocks(ctx)
 	if err != nil {
 		return 0, err
@@ -82,7 +82,7 @@ func resync(ctx context.Context, store *db.Store, p *db.Provider, folders []stri
 		}
 		st.ResyncSince, st.ResyncReason, st.ResyncCount, st.PausedReason = &since, reason, 0, ""
 		st.LastUID, st.SettledUID, st.StartUID, st.GapPasses = max(st.LastUID, st.SettledUID), 0, 0, 0
-		entry := audit(p, "folder_resynced", db.Detail{"folder": name, "since": since.Format(time.DateOnly), "reason": reason})
+		entry := audit(p, by, "folder_resynced", db.Detail{"folder": name, "since": since.Format(time.DateOnly), "reason": reason})
 		if err := store.RenumberFolder(ctx, lock.Fence, st, false, entry); err != nil {
 			return 0, err
 		}

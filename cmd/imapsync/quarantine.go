@@ -140,25 +140,29 @@ func newQuarantineState(a *app, verb, state, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			states, err := store.FolderStates(cmd.Context(), db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
-			if err != nil {
-				return err
-			}
-			if st := states[q.Folder]; state != db.QuarantineDiscarded && st != nil && st.UIDValidity != q.UIDValidity {
-				return usageError("quarantined message %s: its folder was numbered anew, so uid %d is another message now: `imapsync quarantine export %s` has the mail if it was kept",
-					q.ID, q.UID, q.ID)
-			}
-			entry := db.Audit{
-				Tenant: q.Tenant, At: time.Now().UTC(), Actor: actor(), Action: "quarantine_" + state, ProviderID: q.ProviderID,
-				Detail: db.Detail{"id": q.ID, "folder": q.Folder, "uid": fmt.Sprint(q.UID)},
-			}
-			if err := store.SetQuarantineState(cmd.Context(), q, state, entry); err != nil {
+			if err := setQuarantine(cmd.Context(), store, q, state, actor()); err != nil {
 				return err
 			}
 			a.notef("%s: %s", q.ID, state)
 			return nil
 		},
 	}
+}
+
+// setQuarantine moves a quarantined message on, for a person.
+func setQuarantine(ctx context.Context, store *db.Store, q *db.Quarantine, state, by string) error {
+	states, err := store.FolderStates(ctx, db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
+	if err != nil {
+		return err
+	}
+	if st := states[q.Folder]; state != db.QuarantineDiscarded && st != nil && st.UIDValidity != q.UIDValidity {
+		return usageError("quarantined message %s: its folder was numbered anew, so uid %d is another message now: `imapsync quarantine export %s` has the mail if it was kept",
+			q.ID, q.UID, q.ID)
+	}
+	return store.SetQuarantineState(ctx, q, state, db.Audit{
+		Tenant: q.Tenant, At: time.Now().UTC(), Actor: by, Action: "quarantine_" + state, ProviderID: q.ProviderID,
+		Detail: db.Detail{"id": q.ID, "folder": q.Folder, "uid": fmt.Sprint(q.UID)},
+	})
 }
 
 func newQuarantineExport(a *app) *cobra.Command {
@@ -183,25 +187,30 @@ func newQuarantineExport(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if q.RawBlobKey != "" {
-				return a.writeBlob(ctx, q.RawBlobKey)
-			}
-			p, err := store.Provider(ctx, db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
-			if err != nil {
-				return err
-			}
-			raw, err := j.runner.ReadRaw(ctx, p, q.Folder, q.UIDValidity, q.UID)
-			if err != nil {
-				return &exitError{exitTempfail, err}
-			}
-			_, err = a.stdout.Write(raw)
-			return err
+			return a.writeRaw(ctx, j, q, a.stdout)
 		},
 	}
 }
 
-// writeBlob streams a blob to standard output.
-func (a *app) writeBlob(ctx context.Context, key string) error {
+// writeRaw writes the raw mail of a quarantined message.
+func (a *app) writeRaw(ctx context.Context, j *job, q *db.Quarantine, to io.Writer) error {
+	if q.RawBlobKey != "" {
+		return a.writeBlob(ctx, q.RawBlobKey, to)
+	}
+	p, err := j.store.Provider(ctx, db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
+	if err != nil {
+		return err
+	}
+	raw, err := j.runner.ReadRaw(ctx, p, q.Folder, q.UIDValidity, q.UID)
+	if err != nil {
+		return &exitError{exitTempfail, err}
+	}
+	_, err = to.Write(raw)
+	return err
+}
+
+// writeBlob streams a blob.
+func (a *app) writeBlob(ctx context.Context, key string, to io.Writer) error {
 	nc, err := a.openNATS(ctx)
 	if err != nil {
 		return err
@@ -219,8 +228,8 @@ func (a *app) writeBlob(ctx context.Context, key string) error {
 		return err
 	}
 	defer r.Close()
-	if _, err := io.Copy(a.stdout, r); err != nil {
-		return &exitError{exitFailed, err}
+	if _, err := io.Copy(to, r); err != nil {
+		return &exitError{exitFailed, fmt.Errorf("blob %s: %w", key, err)}
 	}
 	return nil
 }

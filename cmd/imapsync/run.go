@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"imapsync/db"
 	mailsync "imapsync/sync"
@@ -49,7 +50,13 @@ func newRun(a *app) *cobra.Command {
 			return err
 		},
 	}
-	fs := cmd.Flags()
+	f.add(cmd.Flags())
+	outputFlag(cmd, &f.output)
+	return cmd
+}
+
+// add makes the flags.
+func (f *runFlags) add(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.providers, "provider", nil, "take only this provider, by name or id (repeatable)")
 	fs.StringVar(&f.tenant, "tenant", "", "take only the providers of this tenant")
 	fs.BoolVar(&f.options.Drain, "drain", false, "go on until nothing is left, max_emails_per_sync at a time")
@@ -67,8 +74,6 @@ func newRun(a *app) *cobra.Command {
 	fs.DurationVar(&f.options.Timeouts.Command, "command-timeout", 0, "silence of a server while it works (0: the provider's, else 30s)")
 	fs.DurationVar(&f.options.Timeouts.Literal, "literal-timeout", 0, "silence within a message body (0: the provider's, else 1m)")
 	fs.DurationVar(&f.options.Timeouts.Pass, "pass-timeout", 0, "one pass over a provider (0: the provider's, else 15m)")
-	outputFlag(cmd, &f.output)
-	return cmd
 }
 
 func (f *runFlags) check() (shardIndex, shardCount int, err error) {

@@ -85,6 +85,10 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 	if err != nil {
 		return nil, err
 	}
+	byID := map[db.Ref]*db.Provider{}
+	for _, p := range providers {
+		byID[ref(p)] = p
+	}
 	byRef := map[db.Ref][]folderStatus{}
 	folders, err := folderStatuses(ctx, store, providers, len(args) == 1, tenant)
 	if err != nil {
@@ -93,6 +97,9 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 	for i := range folders {
 		f := &folders[i]
 		ref := db.Ref{Tenant: f.Tenant, ID: f.ProviderID}
+		if p := byID[ref]; p != nil {
+			f.Searched(p)
+		}
 		byRef[ref] = append(byRef[ref], folderStatus{
 			Name: f.Folder, UIDValidity: f.UIDValidity, SettledUID: f.SettledUID, LastUID: f.LastUID, Backlog: f.Backlog,
 			Retrying: f.Retrying, Dead: f.Dead, LastSearchAt: f.LastSearchAt, OldestAt: f.Oldest(),
@@ -112,9 +119,6 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 		if s.Folders == nil {
 			s.Folders = []folderStatus{}
 		}
-		for i := range s.Folders {
-			s.Folders[i].searched(p)
-		}
 		list = append(list, s)
 	}
 	return list, nil
@@ -126,14 +130,6 @@ func folderStatuses(ctx context.Context, store *db.Store, providers []*db.Provid
 		return store.FolderStatuses(ctx, providers[0].Tenant, providers[0].ID)
 	}
 	return store.FolderStatuses(ctx, tenant, "")
-}
-
-// searched counts a pass that went well as a search: where the server reported
-// nothing new, the folder was not opened and its row not written.
-func (f *folderStatus) searched(p *db.Provider) {
-	if f.LastSearchAt != nil && p.LastSuccessAt != nil && f.Error == "" && p.LastSuccessAt.After(*f.LastSearchAt) {
-		f.LastSearchAt = p.LastSuccessAt
-	}
 }
 
 func (a *app) printStatus(list []providerStatus) error {

@@ -25,8 +25,8 @@ import (
 
 // OAuth is an authorization server: authorization code with PKCE, device code,
 // client credentials, assertions of a service account, refresh, revocation, and
-// introspection for a mail server. Whoever it is told to sign in consents at
-// once. Its fields are read with each request and set through Set.
+// introspection for a mail server. With the scope openid it is an OpenID provider
+// too, see oidc.go. Whoever it is told to sign in consents at once. Its fields are read with each request and set through Set.
 type OAuth struct {
 	URL          string // http, on a loopback address
 	ClientID     string
@@ -35,6 +35,7 @@ type OAuth struct {
 
 	server  *http.Server
 	account *rsa.PublicKey
+	idKey   func() (*rsa.PrivateKey, error) // signs ID tokens
 
 	mu       sync.Mutex
 	settings OAuthSettings
@@ -54,6 +55,7 @@ type OAuthSettings struct {
 	RetryAfter string        // the header that goes with Status
 	Delay      time.Duration // before the token endpoint answers
 	BadAccess  bool          // access tokens are given out that introspection does not know
+	ID         IDSettings    // of ID tokens
 }
 
 // oauthGrant is what a code or a token stands for.
@@ -62,6 +64,8 @@ type oauthGrant struct {
 	refresh   bool // a refresh token
 	family    string
 	challenge string // of PKCE
+	openID    bool   // an ID token was asked for
+	nonce     string // by which its client knows it again
 	redirect  string
 	expires   time.Time
 	pending   bool // a device code that nobody has typed yet
@@ -79,6 +83,7 @@ func StartOAuth(ctx context.Context) (_ *OAuth, err error) {
 		settings: OAuthSettings{Lifetime: time.Hour, Rotate: true},
 		codes:    map[string]*oauthGrant{}, tokens: map[string]*oauthGrant{}, asked: map[string]int{},
 	}
+	o.idKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 	if err := o.makeAccount(); err != nil {
 		return nil, err
 	}
@@ -87,6 +92,8 @@ func StartOAuth(ctx context.Context) (_ *OAuth, err error) {
 	mux.HandleFunc("POST /token", o.token)
 	mux.HandleFunc("POST /device", o.device)
 	mux.HandleFunc("POST /introspect", o.introspect)
+	mux.HandleFunc("GET /.well-known/openid-configuration", o.discovery)
+	mux.HandleFunc("GET /jwks", o.jwks)
 	o.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = o.server.Serve(ln) }() // until Close
 	return o, nil
@@ -223,7 +230,7 @@ func (o *OAuth) authorize(w http.ResponseWriter, r *http.Request) {
 	default:
 		code := o.issue("code-")
 		o.codes[code] = &oauthGrant{user: o.settings.User, challenge: q.Get("code_challenge"), redirect: q.Get("redirect_uri"),
-			expires: time.Now().Add(time.Minute)}
+			openID: slices.Contains(strings.Fields(q.Get("scope")), "openid"), nonce: q.Get("nonce"), expires: time.Now().Add(time.Minute)}
 		answer.Set("code", code)
 	}
 	back.RawQuery = answer.Encode()
@@ -301,6 +308,15 @@ func (o *OAuth) give(w http.ResponseWriter, g *oauthGrant) {
 		o.tokens[next] = &oauthGrant{user: g.user, refresh: true, family: next}
 		fields["refresh_token"] = next
 	}
+	if g.openID && !o.settings.ID.Without {
+		id, err := o.idToken(g)
+		if err != nil {
+			refuse(w, http.StatusInternalServerError, "server_error", err.Error())
+			return
+		}
+		o.issued = append(o.issued, id)
+		fields["id_token"] = id
+	}
 	answer(w, fields)
 }
 
@@ -323,7 +339,7 @@ func (o *OAuth) judge(r *http.Request, grant string) (g *oauthGrant, code, descr
 		if g == nil || g.redirect != r.PostFormValue("redirect_uri") || g.challenge != base64.RawURLEncoding.EncodeToString(sum[:]) {
 			return nil, "invalid_grant", "code, redirect address or verifier is wrong"
 		}
-		return &oauthGrant{user: g.user, refresh: true}, "", ""
+		return &oauthGrant{user: g.user, refresh: true, openID: g.openID, nonce: g.nonce}, "", ""
 	case deviceCode:
 		name := r.PostFormValue("device_code")
 		if g := o.codes[name]; g != nil && g.pending {

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Sees to it that what the tests and the demo start is installed: PostgreSQL,
 # Dovecot, PgBouncer, promtool of Prometheus, systemd-analyze, Redis and Node for the
-# examples, and a C compiler for the race detector. On Debian and its kin it installs
-# what is missing (by sudo when not root); elsewhere it names it and fails. It starts no
-# system service, and enables none: the tests and
+# examples, Chromium for the settings page, and a C compiler for the race detector. On
+# Debian and its kin it installs what is missing (by sudo when not root); elsewhere it
+# names it and fails. It starts no system service, and enables none: the tests and
 # the demo run servers of their own.
 set -eu
 
@@ -39,6 +39,9 @@ has_npm() {
 has_systemd() { # to read units; elsewhere than on Linux there is none
 	[ "$(uname)" != Linux ] || command -v systemd-analyze >/dev/null
 }
+has_chromium() {
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
+}
 has_cc() {
 	command -v "${CC:-gcc}" >/dev/null && has_file "/usr/include/stdlib.h /Library/Developer/CommandLineTools"
 }
@@ -55,6 +58,7 @@ look() {
 	has_node || missing="$missing nodejs"
 	has_npm || missing="$missing npm"
 	has_systemd || missing="$missing systemd"
+	has_chromium || missing="$missing chromium"
 	has_cc || missing="$missing gcc libc6-dev"
 }
 

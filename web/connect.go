@@ -1,0 +1,144 @@
+package web
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"imapsync/db"
+	"imapsync/oauth"
+)
+
+// logins are sign-ins with OAuth2 under way, by the number in the cookie of the
+// browser that began each. The session's own cookie does not come along when an
+// authorization server sends the browser back; this one does, and it proves that
+// the browser which comes back is the one that went.
+type logins struct {
+	mu      sync.Mutex
+	pending map[string]login
+}
+
+type login struct {
+	*oauth.Login
+
+	ref  db.Ref
+	by   Principal
+	ends time.Time
+}
+
+const (
+	loginCookie = "imapsync_login"
+	loginLife   = 15 * time.Minute
+	maxLogins   = 500
+)
+
+// keep returns the number of a login.
+func (l *logins) keep(one login, now time.Time) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for number, old := range l.pending {
+		if now.After(old.ends) || len(l.pending) >= maxLogins {
+			delete(l.pending, number)
+		}
+	}
+	number := rand.Text()
+	l.pending[number] = one
+	return number
+}
+
+// take gives a login out, once.
+func (l *logins) take(number string, now time.Time) (login, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one, ok := l.pending[number]
+	delete(l.pending, number)
+	return one, ok && now.Before(one.ends)
+}
+
+type connectPage struct {
+	chrome
+
+	Provider *db.Provider
+	URL      string
+	Server   string // that the person signs in at
+	Redirect string
+	Err      string
+	Back     string
+}
+
+// connect begins a sign-in. It ends in a link and not in a redirect, which the
+// pages' policy lets go to this server only.
+func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
+	p, ok := s.provider(w, r)
+	if !ok {
+		return
+	}
+	if p.OAuthFlow == db.FlowDevice {
+		s.task(w, r, taskDevice, s.do.DeviceLogin)
+		return
+	}
+	page := connectPage{chrome: chrome{Title: "Connect " + p.Name, Who: who(r)}, Provider: p, Redirect: s.originOf(r), Back: path(p, "")}
+	begun, err := s.do.BeginLogin(r.Context(), p, page.Redirect)
+	if err != nil {
+		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = inWords(err.Error()) })
+		return
+	}
+	now := time.Now()
+	number := s.logins.keep(login{begun, ref(p), who(r), now.Add(loginLife)}, now)
+	http.SetCookie(w, loginCookieOf(number, int(loginLife/time.Second), strings.HasPrefix(page.Redirect, "https:")))
+	page.URL = begun.URL
+	if u, err := url.Parse(begun.URL); err == nil {
+		page.Server = u.Hostname()
+	}
+	s.render(w, r, http.StatusOK, "connect.html", page)
+}
+
+// loginCookieOf is Lax where the session's is Strict: it has to come along when
+// the browser is sent back.
+func loginCookieOf(number string, seconds int, secure bool) *http.Cookie {
+	return &http.Cookie{Name: loginCookie, Value: number, Path: "/", MaxAge: seconds, HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode} //nolint:gosec // G124: Secure wherever there is TLS
+}
+
+// isCallback reports whether a browser is sent back by an authorization server.
+func isCallback(r *http.Request) bool {
+	q := r.URL.Query()
+	return r.Method == http.MethodGet && r.URL.Path == "/" && q.Has("state") && (q.Has("code") || q.Has("error")) && q.Get("state") != ""
+}
+
+// callback ends a sign-in: the cookie says which one, its state has to be that
+// of the address, and the code is worth nothing without its PKCE verifier.
+func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
+	page := connectPage{chrome: chrome{Title: "Connect"}, Back: "/"}
+	answer := func(status int, err string) {
+		page.Err = err
+		s.render(w, r, status, "connected.html", page)
+	}
+	cookie, err := r.Cookie(loginCookie)
+	if err != nil {
+		answer(http.StatusBadRequest, "This browser has begun no sign-in: begin with “Connect with OAuth”.")
+		return
+	}
+	http.SetCookie(w, loginCookieOf("", -1, strings.HasPrefix(s.originOf(r), "https:")))
+	begun, ok := s.logins.take(cookie.Value, time.Now())
+	if !ok {
+		answer(http.StatusBadRequest, "The sign-in took too long, or was begun twice: begin anew with “Connect with OAuth”.")
+		return
+	}
+	p, err := s.store.Provider(r.Context(), begun.ref)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	page.Provider, page.Back = p, path(p, "")
+	if err := s.do.FinishLogin(r.Context(), p, begun.Login, s.originOf(r)+"/?"+r.URL.RawQuery, begun.by.Name); err != nil {
+		s.log.Warn("login_failed", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "error", err.Error())
+		answer(http.StatusUnprocessableEntity, inWords(err.Error()))
+		return
+	}
+	// A page of ours asks for the next one, so the session's cookie comes along.
+	page.Refresh = "1;url=" + path(p, "?done=connected")
+	answer(http.StatusOK, "")
+}

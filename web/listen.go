@@ -1,0 +1,198 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"time"
+
+	"imapsync/secret"
+)
+
+// ListenOptions say where the page is served. The zero value of a field is as
+// if it had not been given.
+type ListenOptions struct {
+	Address     string // host:port; a host that is not this machine's own needs TLS or a proxy
+	TLSCert     string // path of a PEM file: the certificate, then those that signed it
+	TLSKey      string // path of its key, which others cannot read
+	BehindProxy bool   // a proxy does TLS, passes Host on and sets X-Forwarded-For
+	PublicURL   string // what browsers open; needed behind a proxy
+}
+
+// Site is where browsers find the page.
+type Site struct {
+	URL         *url.URL // scheme and host
+	BehindProxy bool     // the address of a client is in X-Forwarded-For
+
+	hosts func(host string) bool // what a Host header may name, without the port
+}
+
+// Secure reports whether browsers use TLS.
+func (s Site) Secure() bool { return s.URL.Scheme == "https" }
+
+// Listener is the open address of the page.
+type Listener struct {
+	Site Site
+
+	ln  net.Listener
+	tls *tls.Config // nil: not here
+}
+
+// Listen checks the options and opens the address. Each error is one of
+// configuration and names the flag of `imapsync web` that mends it.
+func Listen(ctx context.Context, o ListenOptions) (*Listener, error) {
+	host, _, err := net.SplitHostPort(o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("--listen %q: give an address and a port, as in 127.0.0.1:8025", o.Address)
+	}
+	l := &Listener{}
+	if o.TLSCert != "" || o.TLSKey != "" {
+		if l.tls, err = readCertificate(o.TLSCert, o.TLSKey); err != nil {
+			return nil, err
+		}
+	}
+	if l.tls == nil && !o.BehindProxy && !isLoopback(host) {
+		return nil, fmt.Errorf("--listen %s: others could read passwords on the way: give --tls-cert and --tls-key, "+
+			"or --behind-proxy and --public-url where a proxy does TLS, or listen on 127.0.0.1", o.Address)
+	}
+	public, err := o.publicURL()
+	if err != nil {
+		return nil, err
+	}
+	if l.ln, err = new(net.ListenConfig).Listen(ctx, "tcp", o.Address); err != nil {
+		return nil, fmt.Errorf("--listen %s: %w", o.Address, err)
+	}
+	l.Site = siteOf(o, host, public, l.ln.Addr())
+	return l, nil
+}
+
+func siteOf(o ListenOptions, host string, public *url.URL, listening net.Addr) Site {
+	s := Site{URL: public, BehindProxy: o.BehindProxy}
+	switch {
+	case public != nil:
+		s.hosts = func(name string) bool { return name == public.Hostname() }
+	case isLoopback(host):
+		s.hosts = isLoopback
+	default:
+		s.hosts = func(string) bool { return true } // TLS: a browser has compared the name with the certificate
+	}
+	if public == nil {
+		s.URL = &url.URL{Scheme: "http", Host: listening.String()}
+		if o.TLSCert != "" {
+			s.URL.Scheme = "https"
+		}
+		if at, err := netip.ParseAddrPort(s.URL.Host); err == nil && at.Addr().IsUnspecified() {
+			name, _ := os.Hostname() // "" is as good as none
+			s.URL.Host = net.JoinHostPort(cmp.Or(name, "localhost"), fmt.Sprint(at.Port()))
+		}
+	}
+	return s
+}
+
+// publicURL reads and judges PublicURL; nil when there is none.
+func (o ListenOptions) publicURL() (*url.URL, error) {
+	if o.PublicURL == "" {
+		if o.BehindProxy {
+			return nil, errors.New("--behind-proxy: give --public-url, the address that browsers open, as in https://mail.example.com")
+		}
+		return nil, nil
+	}
+	u, err := url.Parse(o.PublicURL)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
+		return nil, errors.New("--public-url: give scheme, host and port alone, as in https://mail.example.com")
+	}
+	encrypted := o.BehindProxy || o.TLSCert != ""
+	switch {
+	case encrypted && u.Scheme != "https":
+		return nil, fmt.Errorf("--public-url %s: begins with https:// where there is TLS", o.PublicURL)
+	case !encrypted && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+		return nil, fmt.Errorf("--public-url %s: goes with --behind-proxy, or with --tls-cert and --tls-key", o.PublicURL)
+	}
+	return &url.URL{Scheme: u.Scheme, Host: lower(u.Host)}, nil
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+func readCertificate(certPath, keyPath string) (*tls.Config, error) {
+	if certPath == "" || keyPath == "" {
+		return nil, errors.New("--tls-cert and --tls-key go together: give both")
+	}
+	cert, err := os.ReadFile(certPath)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert: %w", err)
+	}
+	key, err := secret.ReadFile(keyPath)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-key: %w", err)
+	}
+	pair, err := tls.X509KeyPair(cert, []byte(key.Reveal()))
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", certPath, keyPath, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// Bounds of a request, and of the end.
+const (
+	maxBody    = 1 << 20 // bytes: a form
+	endPolite  = 5 * time.Second
+	endForever = 8 * time.Second
+)
+
+// Serve answers until ctx ends, then lets requests finish: after 5 s their
+// contexts end, after 8 s they are cut off. Before the handler stand Secure and
+// a look at the Host header. An answer takes ten minutes at most, unless its
+// handler sets another deadline by http.ResponseController.
+func (l *Listener) Serve(ctx context.Context, handler http.Handler, log *slog.Logger) error {
+	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
+	defer endRequests()
+	srv := &http.Server{
+		Handler:           http.MaxBytesHandler(Secure(l.Site.checkHost(handler)), maxBody),
+		TLSConfig:         l.tls,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 10 * time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		BaseContext: func(net.Listener) context.Context { return requests },
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug), // handshakes that failed
+	}
+	ended := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		polite := time.AfterFunc(endPolite, endRequests)
+		defer polite.Stop()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endForever)
+		defer cancel()
+		if err := srv.Shutdown(end); err != nil {
+			err = srv.Close() // who still asks is cut off
+			ended <- err
+			return
+		}
+		ended <- nil
+	})
+	var err error
+	if l.tls != nil {
+		err = srv.ServeTLS(l.ln, "", "")
+	} else {
+		err = srv.Serve(l.ln)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return err
+	}
+	return <-ended
+}
+
+// Close closes an address that was not served.
+func (l *Listener) Close() error { return l.ln.Close() }
+
+// Addr is the address that is listened on.
+func (l *Listener) Addr() string { return l.ln.Addr().String() }

@@ -1,0 +1,186 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"imapsync/db"
+)
+
+// How much of a provider's history its page shows.
+const (
+	maxRuns        = 40
+	maxQuarantined = 100
+	maxAudit       = 30
+)
+
+type providerPage struct {
+	chrome
+
+	card
+	Folders    []db.FolderStatus
+	Runs       []db.Run
+	RunChart   chart
+	Quarantine []db.Quarantine
+	Audit      []db.Audit
+	Tasks      []taskView
+	Steps      []Step // of a test, without a script
+	Tested     bool
+	Passed     bool
+	Person     bool // somebody has to sign in
+	Since      string
+}
+
+func (s *Server) show(w http.ResponseWriter, r *http.Request) {
+	if p, ok := s.provider(w, r); ok {
+		s.showWith(w, r, http.StatusOK, p, func(page *providerPage) { page.Done = doneText(r) })
+	}
+}
+
+// showWith shows a provider's page, with something more on it.
+func (s *Server) showWith(w http.ResponseWriter, r *http.Request, status int, p *db.Provider, more func(page *providerPage)) {
+	page := &providerPage{chrome: chrome{Title: p.Name, Who: who(r)}, Tasks: s.tasks.of(ref(p)), Person: s.do.NeedsPerson(p), Since: "7d"}
+	if err := s.fillProvider(r.Context(), page, p); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	for _, t := range page.Tasks {
+		if t.Running() {
+			page.Refresh = "3;url=" + path(p, "")
+		}
+	}
+	more(page)
+	s.render(w, r, status, "provider.html", page)
+}
+
+func (s *Server) fillProvider(ctx context.Context, page *providerPage, p *db.Provider) error {
+	now := time.Now()
+	list, err := s.store.Overviews(ctx, []db.Ref{ref(p)}, now)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return db.ErrNotFound
+	}
+	page.card = s.card(list[0], now)
+	if page.Folders, err = s.store.FolderStatuses(ctx, p.Tenant, p.ID); err != nil {
+		return err
+	}
+	for i := range page.Folders {
+		page.Folders[i].Searched(p)
+	}
+	if page.Runs, err = s.store.ListRuns(ctx, db.RunFilter{Tenant: p.Tenant, ProviderID: p.ID, Limit: maxRuns}); err != nil {
+		return err
+	}
+	page.RunChart = runChart(page.Runs)
+	if page.Quarantine, err = s.store.ListQuarantine(ctx, db.QuarantineFilter{Tenant: p.Tenant, ProviderID: p.ID, Limit: maxQuarantined}); err != nil {
+		return err
+	}
+	page.Audit, err = s.store.AuditLog(ctx, p.Tenant, p.ID, maxAudit)
+	return err
+}
+
+// act does something to a provider and shows its page, with what went wrong if
+// something did.
+func (s *Server) act(w http.ResponseWriter, r *http.Request, what string, do func(ctx context.Context, p *db.Provider, by string) error) {
+	p, ok := s.provider(w, r)
+	if !ok || !s.parseForm(w, r) {
+		return
+	}
+	if err := do(r.Context(), p, who(r).Name); err != nil {
+		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = inWords(err.Error()) })
+		return
+	}
+	done(w, r, path(p, ""), what)
+}
+
+func (s *Server) pause(w http.ResponseWriter, r *http.Request) { s.act(w, r, "paused", s.do.Pause) }
+
+func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
+	s.act(w, r, "resumed", func(ctx context.Context, p *db.Provider, by string) error {
+		return s.do.Resume(ctx, p, r.PostForm.Get("no-test") == "", by)
+	})
+}
+
+// task begins something that goes on by itself; the page shows where it stands.
+func (s *Server) task(w http.ResponseWriter, r *http.Request, kind string, do func(ctx context.Context, p *db.Provider, by string, report func(Progress)) (string, error)) {
+	s.act(w, r, "", func(_ context.Context, p *db.Provider, by string) error {
+		return s.tasks.begin(ref(p), kind, func(ctx context.Context, report func(Progress)) (string, error) { return do(ctx, p, by, report) })
+	})
+}
+
+func (s *Server) sync(w http.ResponseWriter, r *http.Request) { s.task(w, r, taskSync, s.do.Sync) }
+
+func (s *Server) reconcile(w http.ResponseWriter, r *http.Request) {
+	s.task(w, r, taskReconcile, func(ctx context.Context, p *db.Provider, _ string, report func(Progress)) (string, error) {
+		return s.do.Reconcile(ctx, p, report)
+	})
+}
+
+func (s *Server) resync(w http.ResponseWriter, r *http.Request) {
+	s.act(w, r, "resynced", func(ctx context.Context, p *db.Provider, by string) error {
+		_, err := s.do.Resync(ctx, p, strings.TrimSpace(r.PostForm.Get("since")), by)
+		return err
+	})
+}
+
+// showTasks gives a script what goes on, to put into the page.
+func (s *Server) showTasks(w http.ResponseWriter, r *http.Request) {
+	if p, ok := s.provider(w, r); ok {
+		s.render(w, r, http.StatusOK, "tasks", s.tasks.of(ref(p)))
+	}
+}
+
+// test tests the settings as they are stored.
+func (s *Server) test(w http.ResponseWriter, r *http.Request) {
+	p, ok := s.provider(w, r)
+	if !ok {
+		return
+	}
+	if wantsSteps(r) {
+		st := s.stream(w)
+		_, passed := s.do.Test(r.Context(), p, Given{}, false, st.step)
+		st.send("end", "test-end", passed)
+		return
+	}
+	var steps []Step
+	_, passed := s.do.Test(r.Context(), p, Given{}, false, func(step Step) { steps = append(steps, wordStep(step)) })
+	s.showWith(w, r, http.StatusOK, p, func(page *providerPage) { page.Steps, page.Tested, page.Passed = steps, true, passed })
+}
+
+type removePage struct {
+	chrome
+
+	Provider *db.Provider
+	Errors   []string
+}
+
+func (s *Server) removeForm(w http.ResponseWriter, r *http.Request) {
+	if p, ok := s.provider(w, r); ok {
+		s.render(w, r, http.StatusOK, "remove.html", removePage{chrome: chrome{Title: "Remove " + p.Name, Who: who(r)}, Provider: p})
+	}
+}
+
+// remove wants the name typed.
+func (s *Server) remove(w http.ResponseWriter, r *http.Request) {
+	p, ok := s.provider(w, r)
+	if !ok || !s.parseForm(w, r) {
+		return
+	}
+	page := removePage{chrome: chrome{Title: "Remove " + p.Name, Who: who(r)}, Provider: p}
+	if typed := strings.TrimSpace(r.PostForm.Get("confirm")); typed != strings.TrimSpace(p.Name) {
+		page.Errors = []string{"That is not its name: nothing was removed."}
+		s.render(w, r, http.StatusUnprocessableEntity, "remove.html", page)
+		return
+	}
+	if err := s.do.Remove(r.Context(), p, who(r).Name); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	done(w, r, "/", "removed")
+}
+
+func portText(port int) string { return strconv.Itoa(port) }

@@ -1,0 +1,140 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"imapsync/db"
+)
+
+type quarantinePage struct {
+	chrome
+
+	Provider *db.Provider
+	Message  *db.Quarantine
+	Mail     *Mail // nil when it cannot be read
+	MailErr  string
+	Cut      bool // the text is longer
+}
+
+// maxPreview is how much of a mail's text is shown, bytes.
+const maxPreview = 100_000
+
+// message finds a quarantined message of the provider in the path. When it
+// reports false it has answered.
+func (s *Server) message(w http.ResponseWriter, r *http.Request) (*db.Provider, *db.Quarantine, bool) {
+	p, ok := s.provider(w, r)
+	if !ok {
+		return nil, nil, false
+	}
+	err := db.ErrNotFound
+	if id := r.PathValue("message"); isUUID(id) {
+		var q *db.Quarantine
+		if q, err = s.store.FindQuarantine(r.Context(), id, p.Tenant); err == nil && q.ProviderID == p.ID {
+			return p, q, true
+		}
+		if err == nil {
+			err = db.ErrNotFound
+		}
+	}
+	s.fail(w, r, err)
+	return nil, nil, false
+}
+
+// raw reads the mail of a message, in bounded time.
+func (s *Server) raw(r *http.Request, q *db.Quarantine) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), shortly)
+	defer cancel()
+	return s.do.Raw(ctx, q)
+}
+
+func (s *Server) quarantined(w http.ResponseWriter, r *http.Request) {
+	p, q, ok := s.message(w, r)
+	if !ok {
+		return
+	}
+	page := quarantinePage{chrome: chrome{Title: "Quarantined message", Who: who(r)}, Provider: p, Message: q}
+	raw, err := s.raw(r, q)
+	if err != nil {
+		page.MailErr = inWords(err.Error())
+	} else {
+		page.Mail = new(s.do.Read(raw))
+		if len(page.Mail.Text) > maxPreview {
+			page.Mail.Text, page.Cut = cut(page.Mail.Text, maxPreview), true
+		}
+	}
+	s.render(w, r, http.StatusOK, "quarantine.html", page)
+}
+
+// cut shortens text between two characters.
+func cut(s string, n int) string {
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// framePolicy lets the HTML of a mail be looked at and do nothing: no script, no
+// form, nothing loaded from anywhere, an origin of its own.
+const framePolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox"
+
+// quarantinedHTML is what the frame of the preview shows.
+func (s *Server) quarantinedHTML(w http.ResponseWriter, r *http.Request) {
+	_, q, ok := s.message(w, r)
+	if !ok {
+		return
+	}
+	h := w.Header()
+	raw, err := s.raw(r, q)
+	if err != nil {
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(http.StatusBadGateway)
+		_, _ = w.Write([]byte("The mail cannot be read.")) // a browser that went away
+		return
+	}
+	h.Del("X-Frame-Options") // the policy below says who may frame it
+	h.Set("Content-Security-Policy", framePolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-DNS-Prefetch-Control", "off")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write([]byte(s.do.Read(raw).HTML)) // likewise
+}
+
+// quarantinedRaw is the mail as it came, to be saved.
+func (s *Server) quarantinedRaw(w http.ResponseWriter, r *http.Request) {
+	p, q, ok := s.message(w, r)
+	if !ok {
+		return
+	}
+	raw, err := s.raw(r, q)
+	if err != nil {
+		s.showWith(w, r, http.StatusBadGateway, p, func(page *providerPage) { page.Alert = inWords(err.Error()) })
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "message/rfc822")
+	h.Set("Content-Disposition", `attachment; filename="`+q.ID+`.eml"`)
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(raw) //nolint:gosec // G705: a download, which no browser shows; the error is a browser that went away
+}
+
+func (s *Server) setQuarantine(w http.ResponseWriter, r *http.Request) {
+	p, q, ok := s.message(w, r)
+	if !ok {
+		return
+	}
+	verb := r.PathValue("verb")
+	state, ok := map[string]string{"retry": db.QuarantineRetry, "release": db.QuarantineReleased, "discard": db.QuarantineDiscarded}[verb]
+	if !ok {
+		s.fail(w, r, db.ErrNotFound)
+		return
+	}
+	if err := s.do.SetQuarantine(r.Context(), q, state, who(r).Name); err != nil {
+		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = inWords(strings.TrimSpace(err.Error())) })
+		return
+	}
+	done(w, r, path(p, ""), verb)
+}

@@ -1,0 +1,68 @@
+package web
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestSessionEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s sessions
+		ann := Principal{Name: "ann@example.com", Tenant: "t-1"}
+		id := s.start(ann)
+		if p, ok := s.find(id); !ok || p != ann {
+			t.Fatalf("%v, %v", p, ok)
+		}
+		time.Sleep(sessionIdle - time.Second)
+		if _, ok := s.find(id); !ok {
+			t.Error("ended before it was idle for long enough")
+		}
+		time.Sleep(sessionIdle)
+		if _, ok := s.find(id); ok || len(s.byID) != 0 {
+			t.Error("idle, and still there")
+		}
+
+		id = s.start(ann)
+		began := time.Now()
+		for time.Since(began) < sessionAbsolute-time.Hour {
+			time.Sleep(time.Hour)
+			if _, ok := s.find(id); !ok {
+				t.Fatalf("ended after %s", time.Since(began))
+			}
+		}
+		time.Sleep(time.Hour)
+		if _, ok := s.find(id); ok {
+			t.Error("never idle, and it lives longer than a session may")
+		}
+	})
+}
+
+// However many sign in, the memory is bounded, and who was here last stays.
+func TestSessionsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s sessions
+		first := s.start(Principal{Name: "first"})
+		time.Sleep(time.Second)
+		second := s.start(Principal{Name: "second"})
+		time.Sleep(time.Second)
+		s.find(first)
+		for range maxSessions - 1 {
+			s.start(Principal{Name: "more"})
+		}
+		if len(s.byID) != maxSessions {
+			t.Errorf("%d sessions", len(s.byID))
+		}
+		if _, ok := s.find(second); ok {
+			t.Error("the idlest one did not give way")
+		}
+		if _, ok := s.find(first); !ok {
+			t.Error("one that was in use gave way")
+		}
+		time.Sleep(sessionIdle)
+		s.start(Principal{Name: "last"})
+		if len(s.byID) != 1 {
+			t.Errorf("%d sessions, but all others are over", len(s.byID))
+		}
+	})
+}

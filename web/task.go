@@ -1,0 +1,127 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"imapsync/db"
+)
+
+// The kinds of tasks.
+const (
+	taskSync      = "sync"
+	taskReconcile = "reconcile"
+	taskDevice    = "device"
+)
+
+// tasks are the actions that go on while nobody looks: a pass, a comparison
+// with the server, waiting for somebody who signs in elsewhere. One of a kind for each provider, and few at a time. Each
+// runs in a goroutine of its own, which ends with the server.
+type tasks struct {
+	ctx context.Context //nolint:containedctx // the server's: a task outlives the request that began it
+	wg  sync.WaitGroup
+
+	mu      sync.Mutex
+	known   map[taskKey]*taskView
+	running int
+}
+
+type taskKey struct {
+	ref  db.Ref
+	kind string
+}
+
+// taskView is what a page shows of a task.
+type taskView struct {
+	Kind    string
+	Began   time.Time
+	Ended   time.Time // zero while it runs
+	Done    int
+	Total   int
+	Lines   []taskLine
+	Outcome string // in words, when it went well
+	Err     string
+}
+
+type taskLine struct {
+	Text  string
+	Wrong bool
+}
+
+// Running reports whether it goes on.
+func (t taskView) Running() bool { return t.Ended.IsZero() }
+
+const (
+	maxTasks     = 8
+	maxTaskLines = 200
+	maxTasksKept = 500
+)
+
+var (
+	errTaskRuns = errors.New("it is under way already")
+	errTooMany  = errors.New("too much is under way: try again in a minute")
+)
+
+// begin starts a task.
+func (t *tasks) begin(ref db.Ref, kind string, do func(ctx context.Context, report func(Progress)) (string, error)) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := taskKey{ref, kind}
+	if old := t.known[key]; old != nil && old.Running() {
+		return errTaskRuns
+	}
+	if t.running >= maxTasks {
+		return errTooMany
+	}
+	t.prune(ref)
+	view := &taskView{Kind: kind, Began: time.Now()}
+	t.known[key] = view
+	t.running++
+	t.wg.Go(func() {
+		outcome, err := do(t.ctx, func(p Progress) { t.report(view, p) })
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.running--
+		view.Ended, view.Outcome = time.Now(), outcome
+		if err != nil {
+			view.Err = inWords(err.Error())
+		}
+	})
+	return nil
+}
+
+// prune forgets what ended before, of this provider, and of all when there is
+// too much of it.
+func (t *tasks) prune(ref db.Ref) {
+	for key, view := range t.known {
+		if !view.Running() && (key.ref == ref || len(t.known) >= maxTasksKept) {
+			delete(t.known, key)
+		}
+	}
+}
+
+func (t *tasks) report(view *taskView, p Progress) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	view.Done, view.Total = p.Done, max(p.Total, p.Done)
+	if p.Text != "" && len(view.Lines) < maxTaskLines {
+		view.Lines = append(view.Lines, taskLine{p.Text, p.Wrong})
+	}
+}
+
+// of returns the tasks of a provider, as they stand.
+func (t *tasks) of(ref db.Ref) []taskView {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []taskView
+	for _, kind := range []string{taskDevice, taskSync, taskReconcile} {
+		if view := t.known[taskKey{ref, kind}]; view != nil {
+			c := *view
+			c.Lines = append([]taskLine(nil), view.Lines...)
+			list = append(list, c)
+		}
+	}
+	return list
+}

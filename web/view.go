@@ -1,0 +1,227 @@
+package web
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"imapsync/db"
+	"imapsync/oauth"
+)
+
+// functions are what the templates call.
+func functions() template.FuncMap {
+	return template.FuncMap{
+		"ago": func(t *time.Time) string { return ago(t, time.Now()) }, "moment": moment, "size": byteSize,
+		"state": stateWord, "words": inWords, "server": serverOf, "plural": plural, "took": took,
+		"forecast": func(f oauth.Forecast) string { return forecastText(f, time.Now()) },
+		"path":     path, "len64": func(n int) int64 { return int64(n) }, "verbs": verbsOf,
+	}
+}
+
+// stateWord is what people call a state.
+func stateWord(state string) string {
+	switch state {
+	case db.StateNew:
+		return "not read yet"
+	case db.StateInactive:
+		return "switched off"
+	}
+	return state
+}
+
+// ago writes a time as a distance from now.
+func ago(t *time.Time, now time.Time) string {
+	if t == nil {
+		return "never"
+	}
+	d := now.Sub(*t)
+	if d < 0 {
+		return "in " + span(-d)
+	}
+	return span(d) + " ago"
+}
+
+// span writes a time in its largest unit.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return plural(int64(d/(24*time.Hour)), "day")
+}
+
+func took(d time.Duration) string { return d.Round(time.Millisecond).String() }
+
+func plural(n int64, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	if stem, ok := strings.CutSuffix(word, "x"); ok {
+		return fmt.Sprintf("%d %sxes", n, stem)
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
+
+func serverOf(p *db.Provider) string { return net.JoinHostPort(p.Host, strconv.Itoa(p.Port)) }
+
+// byteSize writes a number of bytes for people.
+func byteSize(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+}
+
+// forecastText is one line about a credential's end.
+func forecastText(f oauth.Forecast, now time.Time) string {
+	what := strings.ReplaceAll(f.Credential, "_", " ")
+	switch {
+	case f.EndsAt == nil:
+		if f.Warn {
+			return what + ": " + inWords(f.Rule)
+		}
+		return what + ": no end is known, " + inWords(f.Rule)
+	case f.EndsAt.Before(now):
+		return fmt.Sprintf("%s ended on %s", what, f.EndsAt.UTC().Format(time.DateOnly))
+	}
+	return fmt.Sprintf("%s ends on %s, in %s", what, f.EndsAt.UTC().Format(time.DateOnly), plural(int64(f.EndsAt.Sub(now).Hours()/24), "day"))
+}
+
+// verbs are what can be done to a quarantined message, and where.
+type verbs struct {
+	Base  string
+	State string
+}
+
+// verbsOf takes the message as lists have it, and as pages of one do.
+func verbsOf(p *db.Provider, q any) (verbs, error) {
+	switch q := q.(type) {
+	case db.Quarantine:
+		return verbs{path(p, "/quarantine/"+q.ID), q.State}, nil
+	case *db.Quarantine:
+		return verbs{path(p, "/quarantine/"+q.ID), q.State}, nil
+	}
+	return verbs{}, fmt.Errorf("%T is no quarantined message", q)
+}
+
+// bar is one bar of a chart.
+type bar struct {
+	X, Y, W, H float64
+	Class      string
+	Title      string
+}
+
+// chart is a bar chart, to be drawn into a box of Width by Height.
+type chart struct {
+	Width, Height float64
+	Bars          []bar
+	Label         string // what it says, for who does not see it
+}
+
+// newChart draws values, which have a class and a title each.
+func newChart(label string, height float64, values []int64, describe func(i int) (class, title string)) chart {
+	const width, gap, least = 10, 2.0, 24 // bars of few values are not as wide as the page
+	slots := max(least, len(values))
+	c := chart{Width: float64(slots) * width, Height: height, Label: label}
+	var most int64 = 1
+	for _, v := range values {
+		most = max(most, v)
+	}
+	for i, v := range values {
+		h := 1.0 // a line that shows the hour was there
+		if v > 0 {
+			h = max(3, float64(v)/float64(most)*height)
+		}
+		class, title := describe(i)
+		c.Bars = append(c.Bars, bar{X: float64(slots-len(values)+i) * width, Y: height - h, W: width - gap, H: h, Class: class, Title: title})
+	}
+	return c
+}
+
+// dayChart is the mail of the last 24 hours.
+func dayChart(o *db.Overview) chart {
+	label := fmt.Sprintf("%s in the last 24 hours, hour by hour", plural(o.Day(), "mail"))
+	return newChart(label, 36, o.Hours[:], func(i int) (string, string) {
+		class := "bar"
+		if o.Hours[i] == 0 {
+			class = "bar none"
+		}
+		return class, fmt.Sprintf("%s, %d to %d hours ago", plural(o.Hours[i], "mail"), 23-i, 24-i)
+	})
+}
+
+// runChart is the mail of passes, the newest last.
+func runChart(runs []db.Run) chart {
+	values := make([]int64, len(runs))
+	for i, r := range runs {
+		values[len(runs)-1-i] = int64(r.Published)
+	}
+	return newChart(plural(int64(len(runs)), "pass")+" and what they brought; the table has the numbers", 60, values, func(i int) (string, string) {
+		r := runs[len(runs)-1-i]
+		class := "bar"
+		if r.Outcome != "ok" {
+			class = "bar wrong"
+		}
+		return class, fmt.Sprintf("%s: %s, %s", moment(r.StartedAt), r.Outcome, plural(int64(r.Published), "mail"))
+	})
+}
+
+// card is a provider as people see it at a glance.
+type card struct {
+	*db.Overview
+
+	Chart     chart
+	Forecasts []oauth.Forecast
+	Reason    string // of an error
+	Fix       string // what to do about it
+}
+
+func (s *Server) card(o *db.Overview, now time.Time) card {
+	c := card{Overview: o, Chart: dayChart(o), Forecasts: s.do.Forecasts(o.Provider, now)}
+	for i := range c.Forecasts {
+		c.Forecasts[i].Fix = inWords(c.Forecasts[i].Fix)
+	}
+	if o.LastError != "" {
+		c.Reason = inWords(o.LastError)
+	}
+	switch o.State {
+	case db.StatePaused:
+		c.Reason, c.Fix = "", "Mail waits on the server. “Resume” goes on."
+		if o.PauseReason == db.PauseAuthFailure {
+			c.Reason = inWords(o.LastError)
+			c.Fix = "The login was refused three times. Give the new password under “Edit”, then “Resume”."
+			if s.do.NeedsPerson(o.Provider) {
+				c.Fix = "The login was refused three times. “Connect with OAuth” again, then “Resume”."
+			}
+		}
+	case db.StateInactive:
+		c.Fix = "No run reads it. Switch it on under “Edit”."
+	case db.StateReconnecting:
+		c.Fix = "It is tried again by itself"
+		if o.NextAttemptAt != nil && o.NextAttemptAt.After(now) {
+			c.Fix += " " + ago(o.NextAttemptAt, now)
+		}
+		c.Fix += "."
+	case db.StateError:
+		c.Fix = cmp.Or(inWords(s.do.Fix(o.Provider)), "“Test connection” on its page says more, step by step.")
+	case db.StateNew:
+		if s.do.NeedsPerson(o.Provider) && o.AuthorisedAt == nil {
+			c.Fix = "Somebody has to sign in: “Connect with OAuth”."
+		}
+	}
+	return c
+}

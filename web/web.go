@@ -1,0 +1,255 @@
+// Package web serves the settings page: the mailboxes, their settings, where
+// they stand, and what is done to them by hand.
+//
+// Pages are made on the server and work without a script; the script only saves
+// reloading them. Invariants: nobody sees or changes anything without having
+// signed in, and then of one tenant if the sign-in names one; a credential is
+// never sent to a browser, neither a stored one nor one that was typed; what a
+// mail, a server or a person wrote reaches a page escaped, and HTML of a mail
+// only in a frame that may do nothing.
+package web
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"imapsync/db"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed assets
+var assetFiles embed.FS
+
+// Options are what a server needs.
+type Options struct {
+	Store   *db.Store
+	Actions Actions
+	Log     *slog.Logger
+	// Origin is what browsers call the server by, such as https://mail.example.com.
+	// When it is empty, it is what each request says.
+	Origin string
+}
+
+// Server serves the pages. It is safe for concurrent use.
+type Server struct {
+	store  *db.Store
+	do     Actions
+	log    *slog.Logger
+	origin string
+	lookup lookupSRV
+
+	templates *template.Template
+	assets    fs.FS
+	tasks     *tasks
+	drafts    *drafts
+	logins    *logins
+}
+
+// New makes a server. Tasks that it begins end with ctx.
+func New(ctx context.Context, opts Options) (*Server, error) {
+	s := &Server{
+		store: opts.Store, do: opts.Actions, log: opts.Log, origin: strings.TrimSuffix(opts.Origin, "/"), lookup: net.DefaultResolver.LookupSRV,
+		tasks: &tasks{ctx: ctx, known: map[taskKey]*taskView{}}, drafts: &drafts{kept: map[string]draft{}}, logins: &logins{pending: map[string]login{}},
+	}
+	var err error
+	if s.templates, err = template.New("").Funcs(functions()).ParseFS(templateFiles, "templates/*.html"); err != nil {
+		return nil, err
+	}
+	s.assets, err = fs.Sub(assetFiles, "assets")
+	return s, err
+}
+
+// Wait returns when the tasks have ended; they do with the context of New.
+func (s *Server) Wait() { s.tasks.wg.Wait() }
+
+// Handler returns the pages behind gate, which says who is signed in. Not
+// behind it are the assets, and the address that an authorization server sends
+// a browser back to: that one has a proof of its own.
+func (s *Server) Handler(gate func(http.Handler) http.Handler) http.Handler {
+	pages := gate(s.pages())
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /assets/{file}", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, s.assets, r.PathValue("file")) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if isCallback(r) {
+			s.callback(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
+	return mux
+}
+
+// pages are those for whoever is signed in.
+func (s *Server) pages() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.list)
+	mux.HandleFunc("GET /providers/new", s.newForm)
+	mux.HandleFunc("POST /providers/new", s.add)
+	mux.HandleFunc("POST /providers/new/test", s.testNew)
+	mux.HandleFunc("POST /providers/new/lookup", s.lookupNew)
+	mux.HandleFunc("GET /presets", s.presets)
+	const one = "/t/{tenant}/{id}"
+	mux.HandleFunc("GET "+one, s.show)
+	mux.HandleFunc("GET "+one+"/tasks", s.showTasks)
+	mux.HandleFunc("GET "+one+"/edit", s.editForm)
+	mux.HandleFunc("POST "+one+"/edit", s.change)
+	mux.HandleFunc("POST "+one+"/edit/test", s.testEdited)
+	mux.HandleFunc("POST "+one+"/edit/lookup", s.lookupEdited)
+	mux.HandleFunc("POST "+one+"/test", s.test)
+	mux.HandleFunc("POST "+one+"/pause", s.pause)
+	mux.HandleFunc("POST "+one+"/resume", s.resume)
+	mux.HandleFunc("POST "+one+"/sync", s.sync)
+	mux.HandleFunc("POST "+one+"/resync", s.resync)
+	mux.HandleFunc("POST "+one+"/reconcile", s.reconcile)
+	mux.HandleFunc("GET "+one+"/remove", s.removeForm)
+	mux.HandleFunc("POST "+one+"/remove", s.remove)
+	mux.HandleFunc("POST "+one+"/connect", s.connect)
+	mux.HandleFunc("GET "+one+"/quarantine/{message}", s.quarantined)
+	mux.HandleFunc("GET "+one+"/quarantine/{message}/html", s.quarantinedHTML)
+	mux.HandleFunc("GET "+one+"/quarantine/{message}/mail.eml", s.quarantinedRaw)
+	mux.HandleFunc("POST "+one+"/quarantine/{message}/{verb}", s.setQuarantine)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, db.ErrNotFound) })
+	return mux
+}
+
+// chrome is what all pages have.
+type chrome struct {
+	Title   string
+	Who     Principal
+	Done    string // what has just been done
+	Alert   string // what went wrong
+	Refresh string // where the browser goes by itself, such as "2;url=/"
+}
+
+func who(r *http.Request) Principal {
+	p, _ := PrincipalFrom(r.Context()) // behind the gate there is one
+	return p
+}
+
+// provider finds the provider of a path, for who may see it. When it reports
+// false it has answered.
+func (s *Server) provider(w http.ResponseWriter, r *http.Request) (*db.Provider, bool) {
+	ref := db.Ref{Tenant: r.PathValue("tenant"), ID: r.PathValue("id")}
+	err := db.ErrNotFound
+	if isUUID(ref.Tenant) && isUUID(ref.ID) && may(who(r), ref.Tenant) {
+		var p *db.Provider
+		if p, err = s.store.Provider(r.Context(), ref); err == nil {
+			return p, true
+		}
+	}
+	s.fail(w, r, err)
+	return nil, false
+}
+
+// may reports whether somebody sees a tenant.
+func may(who Principal, tenant string) bool { return who.Tenant == "" || who.Tenant == tenant }
+
+func isUUID(s string) bool {
+	id, err := uuid.Parse(s)
+	return err == nil && id.String() == s
+}
+
+// path is the address of a provider's page, or of one below it.
+func path(p *db.Provider, more string) string { return "/t/" + p.Tenant + "/" + p.ID + more }
+
+func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
+
+// render answers with a page, whole or not at all.
+func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
+	var page bytes.Buffer
+	if err := s.templates.ExecuteTemplate(&page, name, data); err != nil {
+		s.log.Error("page_failed", "path", r.URL.Path, "error", err.Error())
+		http.Error(w, "The page could not be made; the log says why.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(page.Bytes()) // a browser that went away
+}
+
+type failPage struct {
+	chrome
+
+	Text string
+}
+
+// fail answers with what went wrong. What the database said stays in the log.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := failPage{chrome: chrome{Title: "Something went wrong", Who: who(r)}, Text: "The log says what it was."}
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, db.ErrNotFound):
+		status = http.StatusNotFound
+		p.Title, p.Text = "Not found", "There is no such page, or no such mailbox any more."
+	case errors.Is(err, db.ErrUnreachable):
+		status = http.StatusServiceUnavailable
+		p.Text = "PostgreSQL cannot be reached. Try again in a moment."
+	case errors.Is(err, context.Canceled):
+		return // the browser went away
+	}
+	if status != http.StatusNotFound {
+		s.log.Error("page_failed", "path", r.URL.Path, "error", err.Error())
+	}
+	s.render(w, r, status, "fail.html", p)
+}
+
+// maxForm bounds what a form sends, bytes.
+const maxForm = 2 << 20
+
+// parseForm reads a form. When it reports false it has answered.
+func (s *Server) parseForm(w http.ResponseWriter, r *http.Request) bool {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseMultipartForm(maxForm); err != nil && !errors.Is(err, http.ErrNotMultipart) { //nolint:gosec // G120: the body is bounded above
+		p := failPage{chrome: chrome{Title: "The form cannot be read", Who: who(r)}, Text: "It is broken, or larger than 2 MB."}
+		s.render(w, r, http.StatusBadRequest, "fail.html", p)
+		return false
+	}
+	return true
+}
+
+// done answers a form that was carried out: the browser goes on to a page.
+func done(w http.ResponseWriter, r *http.Request, to, what string) {
+	if what != "" {
+		to += "?done=" + what
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // G710: paths of this page
+}
+
+// doneText is what a page says of what has just been done. Only these words get
+// from an address into a page.
+func doneText(r *http.Request) string {
+	return map[string]string{
+		"added": "The mailbox was added.", "changed": "The settings were saved.", "unchanged": "Nothing was changed.",
+		"paused": "Paused. Mail waits on the server.", "resumed": "Resumed. The next run reads it.", "removed": "The mailbox was removed.",
+		"resynced": "The next pass goes through the folders again.", "retry": "The message is tried again by the next pass.",
+		"release": "The message goes out by its headers with the next pass.", "discard": "The message was given up.",
+		"connected": "Signed in. What was granted is stored.",
+	}[r.URL.Query().Get("done")]
+}
+
+// originOf is what the browser calls this server by.
+func (s *Server) originOf(r *http.Request) string {
+	switch {
+	case s.origin != "":
+		return s.origin
+	case r.TLS != nil:
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+// shortly is a bound on what a page asks of others than the database.
+const shortly = 2 * time.Minute
