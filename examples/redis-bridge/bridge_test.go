@@ -103,7 +103,7 @@ func TestEntries(t *testing.T) {
 // Both the bridge and Redis are killed while events are on their way.
 func TestKilled(t *testing.T) {
 	g := newGround(t)
-	const mails = 300
+	const mails = 150
 	put := func(from, to int) {
 		for i := from; i < to; i++ {
 			g.room.Put(fmt.Appendf(nil, "From: ann@example.org\r\nMessage-ID: <%d@example.org>\r\nSubject: mail %d\r\n\r\nText.\r\n", i, i))
@@ -121,13 +121,13 @@ func TestKilled(t *testing.T) {
 	for round := range int64(3) {
 		cmd, _ := g.bridge("-ack-wait", "1s")
 		g.must(cmd.Start())
-		awaitEntries(round*40 + 20)
+		awaitEntries(round*20 + 10)
 		g.must(cmd.Process.Kill())
 		_ = cmd.Wait() // killed
 	}
 	cmd, said := g.bridge("-ack-wait", "1s")
 	g.must(cmd.Start())
-	awaitEntries(150)
+	awaitEntries(80)
 	g.must(g.redis.Kill())
 	put(mails-10, mails)
 	time.Sleep(200 * time.Millisecond)
