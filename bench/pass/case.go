@@ -63,6 +63,23 @@ func cpuOf(name string, n int) func(medians) (float64, bool) {
 	}
 }
 
+// highOf is the 99th percentile of a contender in seconds.
+func highOf(name string) func(medians) (float64, bool) {
+	return func(m medians) (float64, bool) {
+		s, ok := m[name]
+		return s.high.Seconds(), ok
+	}
+}
+
+// besidesOf is by how many seconds a contender's wall is above another's.
+func besidesOf(name, base string) func(medians) (float64, bool) {
+	return func(m medians) (float64, bool) {
+		a, okA := m[name]
+		b, okB := m[base]
+		return (a.wall - b.wall).Seconds(), okA && okB
+	}
+}
+
 // result is a case that was measured.
 type result struct {
 	benchCase
@@ -117,6 +134,7 @@ func (c benchCase) measure(ctx context.Context, s *servers) (result, error) {
 func (c contender) median() sample {
 	var m sample
 	m.wall = middle(c.samples, func(s sample) time.Duration { return s.wall })
+	m.high = middle(c.samples, func(s sample) time.Duration { return s.high })
 	m.cpu = middle(c.samples, func(s sample) time.Duration { return s.cpu })
 	m.rss = middle(c.samples, func(s sample) int64 { return s.rss })
 	m.trips = middle(c.samples, func(s sample) int { return s.trips })

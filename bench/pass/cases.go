@@ -68,6 +68,16 @@ func cases(o options) []benchCase {
 			}, least: 400}},
 		},
 		{
+			name: "watch", title: fmt.Sprintf("200 watched accounts, CPU in %s of rest; one mail from APPEND to the event", restFor), setup: watched(200),
+			bars: []bar{
+				{what: "median s", value: func(m medians) (float64, bool) { s, ok := m[watchName]; return s.wall.Seconds(), ok }, most: 0.1},
+				{what: "median s, besides what the server takes to tell", value: besidesOf(watchName, idleName), most: 0.1},
+				{what: "p99 s", value: highOf(watchName), most: 1},
+				{what: "idle CPU, %", value: cpuOf(watchName, int(restFor/time.Second)*10), most: 2},
+				{what: "RSS, MB", value: rssOf(watchName), most: 150},
+			},
+		},
+		{
 			name: "start", title: "from exec to the first byte on the wire", setup: coldStart,
 			bars: []bar{{what: "ms", value: func(m medians) (float64, bool) { s, ok := m[ourName]; return s.wall.Seconds() * 1000, ok }, most: 50}},
 		},

@@ -26,7 +26,7 @@ func write(out io.Writer, results []result, o options) error {
 				continue
 			}
 			m := c.median()
-			fmt.Fprintf(w, "| %s | %s | %.3f | %s | %s | %s | %s | %d |\n", title, c.name, m.wall.Seconds(), ratios(c, base, r.contenders),
+			fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %d |\n", title, c.name, wallText(m), ratios(c, base, r.contenders),
 				number(m.cpu > 0, "%.2f", m.cpu.Seconds()), number(m.rss > 0, "%.0f", float64(m.rss)/(1<<20)),
 				number(m.trips > 0, "%.0f", float64(m.trips)), len(c.samples))
 			title = ""
@@ -55,6 +55,13 @@ func write(out io.Writer, results []result, o options) error {
 		}
 	}
 	return w.Flush()
+}
+
+func wallText(m sample) string {
+	if m.high > 0 {
+		return fmt.Sprintf("%.3f, p99 %.3f", m.wall.Seconds(), m.high.Seconds())
+	}
+	return fmt.Sprintf("%.3f", m.wall.Seconds())
 }
 
 // ratios compares a contender with the first of its case, and with mbsync.
