@@ -3,8 +3,6 @@ package sync
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -15,13 +13,13 @@ import (
 
 // dial connects to the provider's server and secures the connection as its
 // settings say. There is no way from a failed handshake to plaintext.
-func dial(ctx context.Context, p *db.Provider, timeouts Timeouts, lim wireLimits) (net.Conn, *wire, error) {
+func dial(ctx context.Context, p *db.Provider, timeouts Timeouts, lim wireLimits, known *tlsConfigs) (net.Conn, *wire, error) {
 	nd := net.Dialer{Timeout: timeouts.Connect, KeepAlive: 15 * time.Second}
 	conn, err := nd.DialContext(ctx, "tcp", net.JoinHostPort(p.Host, strconv.Itoa(p.Port)))
 	if err != nil {
 		return nil, nil, orEnd(ctx, dialError(err))
 	}
-	w, err := secure(ctx, conn, p, timeouts, lim)
+	w, err := secure(ctx, conn, p, timeouts, lim, known)
 	if err != nil {
 		conn.Close()
 		return nil, nil, orEnd(ctx, err)
@@ -29,11 +27,11 @@ func dial(ctx context.Context, p *db.Provider, timeouts Timeouts, lim wireLimits
 	return conn, w, nil
 }
 
-func secure(ctx context.Context, conn net.Conn, p *db.Provider, timeouts Timeouts, lim wireLimits) (*wire, error) {
+func secure(ctx context.Context, conn net.Conn, p *db.Provider, timeouts Timeouts, lim wireLimits, known *tlsConfigs) (*wire, error) {
 	if p.TLS == db.TLSNone {
 		return newWire(conn, lim), nil
 	}
-	cfg, err := tlsConfig(p)
+	cfg, err := known.of(p)
 	if err != nil {
 		return nil, err
 	}
@@ -75,18 +73,4 @@ func orEnd(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	return err
-}
-
-func tlsConfig(p *db.Provider) (*tls.Config, error) {
-	cfg := &tls.Config{ServerName: p.TLSServerName, MinVersion: tls.VersionTLS12}
-	if cfg.ServerName == "" {
-		cfg.ServerName = p.Host
-	}
-	if p.CAPEM != "" {
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM([]byte(p.CAPEM)) {
-			return nil, config("ca_file", errors.New("tls: the CA given with --ca-file holds no PEM certificate"))
-		}
-	}
-	return cfg, nil
 }

@@ -114,7 +114,7 @@ func (d *diagnosis) reach(ctx context.Context) bool {
 	}
 	defer conn.Close()
 	d.fine("connect", "%s answers in %d ms", conn.RemoteAddr(), time.Since(d.began).Milliseconds())
-	w, err := secure(ctx, conn, d.p, d.timeouts, wireLimits{})
+	w, err := secure(ctx, conn, d.p, d.timeouts, wireLimits{}, nil)
 	if err != nil {
 		d.wrong("tls", err)
 		return false

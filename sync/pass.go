@@ -111,6 +111,7 @@ func (ps *pass) connect(ctx context.Context) error {
 	session, err := Connect(ctx, ps.provider, SessionOptions{
 		Credential: credential, Timeouts: ps.runner.Options.Timeouts,
 		MaxMessageBytes: ps.maxMessageBytes(), Version: ps.runner.Options.Version, Folders: ps.provider.Folders,
+		tls: &ps.runner.tls,
 	})
 	if err != nil {
 		return err

@@ -87,6 +87,7 @@ type Runner struct {
 	buffers  buffers
 	hosts    hosts
 	sessions sessions
+	tls      tlsConfigs
 	watching watching
 	parse    func(raw []byte, lim parse.Limits) *parse.Message // parse.Parse, but for tests that have it fail
 }

@@ -69,6 +69,8 @@ type SessionOptions struct {
 	MaxMessageBytes int64 // largest body that will be asked for
 	Version         string
 	Folders         db.FolderNames // whose state is asked for along with the login, where that is safe
+
+	tls *tlsConfigs // nil: nothing is remembered of the server
 }
 
 // open dials, secures and logs in once, with a password or a token.
@@ -76,7 +78,7 @@ func open(ctx context.Context, p *db.Provider, opts SessionOptions, credential s
 	timeouts := opts.Timeouts.timeouts(p)
 	_, w, err := dial(ctx, p, timeouts, wireLimits{
 		Command: timeouts.Command, Literal: timeouts.Literal, LiteralSize: opts.MaxMessageBytes + opts.MaxMessageBytes/2,
-	})
+	}, opts.tls)
 	if err != nil {
 		return nil, err
 	}

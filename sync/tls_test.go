@@ -374,3 +374,37 @@ func TestSTARTTLSSendsNothingElseInTheClear(t *testing.T) {
 		t.Errorf("in the clear: %q, want STARTTLS alone", got)
 	}
 }
+
+// TestTLSResumption has the second connection to a server made with the ticket
+// of the first, and one that trusts another authority made anew.
+func TestTLSResumption(t *testing.T) {
+	d := devenv.TestDovecot(t)
+	must(t, d.AddUser("u", "geheim"))
+	must(t, d.AddUser("v", "geheim"))
+	other, err := devenv.NewCA()
+	must(t, err)
+	var known tlsConfigs
+	connect := func(user, ca string) *Session {
+		t.Helper()
+		p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: ca, Username: user}
+		s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, tls: &known})
+		must(t, err)
+		return s
+	}
+	for i, user := range []string{"u", "v", "u"} { // whoever's mailbox it is for
+		s := connect(user, string(d.CA.PEM))
+		if got := s.wire.conn.(*tls.Conn).ConnectionState().DidResume; got != (i > 0) {
+			t.Errorf("connection %d: resumed %v", i+1, got)
+		}
+		s.Close()
+	}
+	s := connect("u", string(d.CA.PEM)+string(other.PEM))
+	defer s.Close()
+	if s.wire.conn.(*tls.Conn).ConnectionState().DidResume {
+		t.Error("resumed under another authority's trust")
+	}
+	p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(other.PEM), Username: "u"}
+	if _, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, tls: &known}); err == nil {
+		t.Error("a server whose authority is not trusted any more was spoken to")
+	}
+}
