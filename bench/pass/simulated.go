@@ -39,13 +39,14 @@ func startSimulated() (*simulated, error) {
 		return nil, err
 	}
 	s := &simulated{listener: l, ca: ca.PEM}
+	config := &tls.Config{Certificates: []tls.Certificate{cert}} // one for all: it has the keys of its tickets
 	go func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go serve(tls.Server(&noted{conn, &s.first}, &tls.Config{Certificates: []tls.Certificate{cert}}))
+			go serve(tls.Server(&noted{conn, &s.first}, config))
 		}
 	}()
 	return s, nil
