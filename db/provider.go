@@ -55,6 +55,7 @@ type Provider struct {
 	CAPEM            string      `db:"ca_pem"`
 	TLSServerName    string      `db:"tls_server_name"`
 	AuthType         string      `db:"auth_type"`
+	EagerLogin       bool        `db:"eager_login"` // log in before the server has greeted
 	Username         string      `db:"username"`
 	Folders          FolderNames `db:"folder_filters"`
 	MaxEmailsPerSync int         `db:"max_emails_per_sync"`
@@ -133,6 +134,7 @@ const providerSelect = `
 		coalesce(c.oauth_client_id, '') AS oauth_client_id, coalesce(c.oauth_scopes, '') AS oauth_scopes,
 		c.token_expires_at, coalesce(c.connection_timeout_ms, 0) AS connection_timeout_ms,
 		coalesce(o.ca_pem, '') AS ca_pem, coalesce(o.tls_server_name, '') AS tls_server_name,
+		coalesce(o.eager_login, false) AS eager_login,
 		coalesce(o.start, 'recent') AS start, coalesce(o.oauth_preset, '') AS oauth_preset,
 		coalesce(o.oauth_flow, '') AS oauth_flow, coalesce(o.oauth_tenant, '') AS oauth_tenant,
 		coalesce(o.oauth_device_url, '') AS oauth_device_url, o.oauth_client_secret_expires,
@@ -243,11 +245,11 @@ func writeOptions(ctx context.Context, tx *sqlx.Tx, p *Provider) error {
 		INSERT INTO imap_provider_options (tenant, provider_id, ca_pem, tls_server_name, start, oauth_preset,
 			oauth_flow, command_timeout_ms, literal_timeout_ms, pass_timeout_ms, max_message_bytes,
 			max_attachment_bytes, max_attachments_total_bytes, max_attachments, max_bytes_per_day,
-			oauth_tenant, oauth_device_url, oauth_client_secret_expires)
+			oauth_tenant, oauth_device_url, oauth_client_secret_expires, eager_login)
 		VALUES ($1, $2, nullif($3, ''), nullif($4, ''), $5, nullif($6, ''), nullif($7, ''), nullif($8::int, 0),
 			nullif($9::int, 0), nullif($10::int, 0), nullif($11::bigint, 0), nullif($12::bigint, 0),
 			nullif($13::bigint, 0), nullif($14::int, 0), nullif($15::bigint, 0),
-			nullif($16, ''), nullif($17, ''), $18)
+			nullif($16, ''), nullif($17, ''), $18, $19)
 		ON CONFLICT (tenant, provider_id) DO UPDATE SET ca_pem = EXCLUDED.ca_pem,
 			tls_server_name = EXCLUDED.tls_server_name, start = EXCLUDED.start,
 			oauth_preset = EXCLUDED.oauth_preset, oauth_flow = EXCLUDED.oauth_flow,
@@ -257,10 +259,10 @@ func writeOptions(ctx context.Context, tx *sqlx.Tx, p *Provider) error {
 			max_attachments_total_bytes = EXCLUDED.max_attachments_total_bytes,
 			max_attachments = EXCLUDED.max_attachments, max_bytes_per_day = EXCLUDED.max_bytes_per_day,
 			oauth_tenant = EXCLUDED.oauth_tenant, oauth_device_url = EXCLUDED.oauth_device_url,
-			oauth_client_secret_expires = EXCLUDED.oauth_client_secret_expires, updated_at = EXCLUDED.updated_at`,
+			oauth_client_secret_expires = EXCLUDED.oauth_client_secret_expires, eager_login = EXCLUDED.eager_login, updated_at = EXCLUDED.updated_at`,
 		p.Tenant, p.ID, p.CAPEM, p.TLSServerName, p.Start, p.OAuthPreset, p.OAuthFlow, p.CommandTimeoutMS,
 		p.LiteralTimeoutMS, p.PassTimeoutMS, p.MaxMessageBytes, p.MaxAttachment, p.MaxAttachments,
-		p.MaxAttachmentN, p.MaxBytesPerDay, p.OAuthTenant, p.OAuthDevice, p.SecretExpiresAt)
+		p.MaxAttachmentN, p.MaxBytesPerDay, p.OAuthTenant, p.OAuthDevice, p.SecretExpiresAt, p.EagerLogin)
 	if err != nil {
 		return fmt.Errorf("write imap_provider_options: %w", err)
 	}

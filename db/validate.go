@@ -74,6 +74,9 @@ func (p *Provider) Validate() []Problem {
 	default:
 		v.wrong("auth", "%q: use %s or %s", p.AuthType, AuthPassword, AuthOAuth2)
 	}
+	if p.EagerLogin && (p.TLS != TLSImplicit || p.AuthType != AuthPassword) {
+		v.wrong("eager-login", "it takes --tls implicit and --auth password: everything else waits for what the server offers")
+	}
 	v.text("username", p.Username, maxUsernameBytes, "give the name to log in with, most often the mailbox address")
 	v.folders(p.Folders)
 	if p.MaxEmailsPerSync < 1 || p.MaxEmailsPerSync > maxPerSync {

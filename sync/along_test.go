@@ -1,7 +1,9 @@
 package sync
 
 import (
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -9,6 +11,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/devenv"
+	"imapsync/internal/devenv/imapserver"
 	"imapsync/secret"
 )
 
@@ -125,4 +128,50 @@ func TestExamineAhead(t *testing.T) {
 	if len(sizes) != 4 || len(s.ahead.sizes) != 298 {
 		t.Errorf("%d sizes, %d left", len(sizes), len(s.ahead.sizes))
 	}
+}
+
+// TestEagerLogin logs in before the greeting, and tells what is wrong as always.
+func TestEagerLogin(t *testing.T) {
+	d := devenv.TestDovecot(t)
+	must(t, d.AddUser("u", "geheim"))
+	p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u", EagerLogin: true}
+	names := db.FolderNames{"INBOX"}
+	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, Folders: names})
+	must(t, err)
+	defer s.Close()
+	if found, _, err := s.statuses(names); err != nil || len(found) != 1 {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if len(s.Capabilities()) == 0 {
+		t.Error("no capabilities after the login")
+	}
+	_, err = Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("falsch")}, Folders: names})
+	if class, code := Classify(err); class != Auth || code != "authenticationfailed" {
+		t.Errorf("wrong password: class %s, code %s: %v", class, code, err)
+	}
+	for name, want := range map[string]string{
+		"greeting-preauth": "preauth", "greeting-bye": "unavailable", "login-throttled": "throttled", "login-refused": "authenticationfailed",
+	} {
+		srv := startServer(t, imapserver.Config{}, 1)
+		srv.Play(quirkNamed(t, name))
+		host, port, err := net.SplitHostPort(srv.Addr())
+		must(t, err)
+		n, err := strconv.Atoi(port)
+		must(t, err)
+		p := &db.Provider{Host: host, Port: n, TLS: db.TLSImplicit, TLSServerName: "localhost", CAPEM: string(srv.CertPEM()), Username: srv.Username, EagerLogin: true}
+		_, err = Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New(srv.Password)}, Folders: names})
+		if _, code := Classify(err); code != want {
+			t.Errorf("%s: code %s, want %s: %v", name, code, want, err)
+		}
+	}
+}
+
+func quirkNamed(t *testing.T, name string) imapserver.Quirk {
+	for _, q := range imapserver.Quirks() {
+		if q.Name == name {
+			return q
+		}
+	}
+	t.Fatal("no quirk ", name)
+	return imapserver.Quirk{}
 }

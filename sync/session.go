@@ -98,21 +98,28 @@ func newSession(ctx context.Context, w *wire) *Session {
 }
 
 func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.Value) error {
+	text := credential.Reveal()
+	s.wire.Redact(text)
+	var eager *imapclient.Command
+	if p.EagerLogin && opts.Credential.Tokens == nil && plainASCII(p.Username+text) {
+		s.along = true
+		eager = s.startLogin(p, opts, text)
+	}
 	if err := s.client.WaitGreeting(); err != nil {
 		return greetingError(s.cause(err), s.wire.LastStatus())
 	}
-	if s.client.State() == imap.ConnStateAuthenticated {
+	if s.wire.Preauth() {
 		return config("preauth", errors.New("greeting: the server skips the login, so nobody knows whose mailbox this is: refused"))
 	}
 	caps := s.client.Caps()
 	if caps == nil {
 		return transient("capability", fmt.Errorf("capability: %w", s.cause(errNoCapabilities)))
 	}
-	s.along = keepsPipelined(caps)
-	text := credential.Reveal()
-	s.wire.Redact(text)
+	s.along = s.along || keepsPipelined(caps)
 	var err error
 	switch {
+	case eager != nil:
+		err = eager.Wait()
 	case opts.Credential.Tokens != nil:
 		err = s.withToken(p, caps, text)
 	case caps.Has(imap.CapLoginDisabled) && !caps.Has(imap.AuthCap(sasl.Plain)):
@@ -121,14 +128,7 @@ func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.V
 		// LOGIN has no charset; PLAIN is UTF-8 (RFC 4616).
 		err = s.client.Authenticate(sasl.NewPlainClient("", p.Username, text))
 	default:
-		if s.along {
-			s.id = s.sayName(opts.Version) // Dovecot takes it before the login
-		}
-		login := s.client.Login(p.Username, text)
-		if s.along {
-			s.askAlong(opts.Folders)
-		}
-		err = login.Wait()
+		err = s.startLogin(p, opts, text).Wait()
 	}
 	if _, classed := errors.AsType[*Error](err); classed {
 		return err
@@ -144,6 +144,18 @@ func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.V
 		s.id = s.sayName(opts.Version)
 	}
 	return nil
+}
+
+// startLogin sends LOGIN, and what may go along with it.
+func (s *Session) startLogin(p *db.Provider, opts SessionOptions, password string) *imapclient.Command {
+	if s.along {
+		s.id = s.sayName(opts.Version) // Dovecot takes it before the login
+	}
+	login := s.client.Login(p.Username, password)
+	if s.along {
+		s.askAlong(opts.Folders)
+	}
+	return login
 }
 
 func (s *Session) sayName(version string) *imapclient.IDCommand {

@@ -70,6 +70,7 @@ type wire struct {
 	spent      time.Duration // waited without progress before this read
 	got        int           // bytes since the last progress
 	closed     bool
+	preauth    bool
 	secrets    []string
 	status     status
 	err        error
@@ -110,6 +111,13 @@ func (w *wire) LastStatus() status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.status
+}
+
+// Preauth reports whether the server greeted as if somebody had logged in.
+func (w *wire) Preauth() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.preauth
 }
 
 // Read hands the client the next repaired bytes.

@@ -146,6 +146,7 @@ func (w *wire) greeting(line []byte) error {
 	defer w.mu.Unlock()
 	w.greeted = true
 	w.progress()
+	w.preauth = st.typ == "PREAUTH"
 	if st.typ == "BYE" {
 		w.note(st, "")
 	}

@@ -10,6 +10,7 @@ const (
 	floorName = "raw FETCH"
 	ourName   = "imapsync"
 	blobName  = "imapsync with blobs"
+	eagerName = "imapsync, --eager-login"
 )
 
 // cases are all there are, in the order of the table.
@@ -46,6 +47,7 @@ func cases(o options) []benchCase {
 			name: "nonews", title: "no news in 10 folders, round trip 100 ms", setup: noNews(10, delayed),
 			bars: []bar{
 				{what: "wall ÷ mbsync's", value: wallOf(ourName, mbsyncName), most: 0.27},
+				{what: "wall ÷ mbsync's, --eager-login", value: wallOf(eagerName, mbsyncName), most: 0.22},
 				{what: "round trips", value: func(m medians) (float64, bool) { s, ok := m[ourName]; return float64(s.trips), ok }, most: 5},
 			},
 		},
@@ -192,13 +194,14 @@ func noNews(folders int, delay time.Duration) func(context.Context, *servers) ([
 		for _, way := range []struct {
 			name   string
 			filter []string
-		}{{ourName, names}, {ourName + ", folders by *", []string{"*"}}} {
+			eager  bool
+		}{{ourName, names, false}, {eagerName, names, true}, {ourName + ", folders by *", []string{"*"}, false}} {
 			_, url, err := s.database(ctx)
 			if err != nil {
 				return nil, err
 			}
 			account := s.account(user, "none", way.filter...)
-			account.port = line.port()
+			account.port, account.eager = line.port(), way.eager
 			if err := s.addProviders(ctx, url, account); err != nil {
 				return nil, err
 			}

@@ -23,6 +23,7 @@ type account struct {
 	start   string
 	folders []string
 	budget  int // max_emails_per_sync
+	eager   bool
 }
 
 // account is one on Dovecot.
@@ -41,7 +42,7 @@ func (s *servers) addProviders(ctx context.Context, url string, accounts ...acco
 		p := &db.Provider{
 			Tenant: db.DefaultTenant, ID: uuid.NewString(), Name: a.user, Mailbox: a.user + "@example.com", Active: true,
 			AutoProcess: true, Status: db.StatusConnected, Host: a.host, Port: a.port, TLS: db.TLSImplicit, CAPEM: string(a.ca),
-			AuthType: db.AuthPassword, Username: a.user, Folders: a.folders, MaxEmailsPerSync: a.budget, Start: a.start,
+			AuthType: db.AuthPassword, EagerLogin: a.eager, Username: a.user, Folders: a.folders, MaxEmailsPerSync: a.budget, Start: a.start,
 			CreatedAt: time.Now().UTC(),
 		}
 		sealed, err := store.SealSecret(ctx, s.box, p.Tenant, db.PasswordName(p.ID), secret.New(password), p.CreatedAt)

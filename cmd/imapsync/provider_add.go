@@ -258,7 +258,7 @@ func newProviderSet(a *app) *cobra.Command {
 }
 
 // connectionFields are the settings that a test of the connection proves.
-var connectionFields = [...]string{"host", "port", "tls", "ca-file", "tls-server-name", "auth", "username", "folder",
+var connectionFields = [...]string{"host", "port", "tls", "ca-file", "tls-server-name", "auth", "username", "eager-login", "folder",
 	"oauth-preset", "oauth-flow", "oauth-client-id", "oauth-token-url", "oauth-scopes", "oauth-tenant"}
 
 // signInFields are the settings that a person's consent is bound to: when one

@@ -29,6 +29,7 @@ type providerView struct {
 	CAPEM                    string     `json:"caPem,omitempty"`
 	TLSServerName            string     `json:"tlsServerName,omitempty"`
 	Auth                     string     `json:"auth"`
+	EagerLogin               bool       `json:"eagerLogin,omitempty"`
 	OAuthPreset              string     `json:"oauthPreset,omitempty"`
 	OAuthFlow                string     `json:"oauthFlow,omitempty"`
 	OAuthClientID            string     `json:"oauthClientId,omitempty"`
@@ -79,7 +80,7 @@ func viewOf(p *db.Provider) providerView {
 		OAuthScopes: p.OAuthScopes, OAuthAuthorizeURL: p.OAuthAuthorize, OAuthTokenURL: p.OAuthToken,
 		OAuthDeviceURL: p.OAuthDevice, OAuthSecretExpires: dateOf(p.SecretExpiresAt), AuthorisedAt: p.AuthorisedAt,
 		TokenExpiresAt: p.TokenExpiresAt,
-		CAPEM:          p.CAPEM, TLSServerName: p.TLSServerName, Auth: p.AuthType, Username: p.Username,
+		CAPEM:          p.CAPEM, TLSServerName: p.TLSServerName, EagerLogin: p.EagerLogin, Auth: p.AuthType, Username: p.Username,
 		Folders: append([]string{}, p.Folders...), MaxEmailsPerSync: p.MaxEmailsPerSync, Start: p.Start,
 		DefaultsID: p.DefaultsID, ConnectTimeoutMS: p.ConnectTimeoutMS, CommandTimeoutMS: p.CommandTimeoutMS,
 		LiteralTimeoutMS: p.LiteralTimeoutMS, PassTimeoutMS: p.PassTimeoutMS, MaxMessageBytes: p.MaxMessageBytes, MaxAttachmentBytes: p.MaxAttachment,
@@ -178,7 +179,7 @@ func (a *app) printProvider(p providerView) error {
 	rows := [][2]string{
 		{"name", p.Name}, {"id", p.ID}, {"tenant", p.Tenant}, {"mailbox", p.Mailbox},
 		{"server", net.JoinHostPort(p.Host, strconv.Itoa(p.Port))}, {"tls", p.TLS}, {"ca-file", authority(p.CAPEM)},
-		{"tls-server-name", cmp.Or(p.TLSServerName, "the host")}, {"auth", p.Auth}, {"username", p.Username},
+		{"tls-server-name", cmp.Or(p.TLSServerName, "the host")}, {"auth", p.Auth}, {"username", p.Username}, {"eager-login", strconv.FormatBool(p.EagerLogin)},
 		{"folder", folders}, {"max-emails-per-sync", strconv.Itoa(p.MaxEmailsPerSync)}, {"start", p.Start},
 		{"defaults-id", cmp.Or(p.DefaultsID, "none")}, {"connect-timeout", ownTime(p.ConnectTimeoutMS)},
 		{"command-timeout", ownTime(p.CommandTimeoutMS)}, {"literal-timeout", ownTime(p.LiteralTimeoutMS)},
