@@ -29,8 +29,12 @@ import (
 // Memory is the same whatever the size. Several at once on one key are
 // harmless, and one that is broken off leaves nothing that can be seen.
 func (b *Blobs) Put(ctx context.Context, key string, size int64, open func() io.Reader) (stored bool, err error) {
+	return b.put(ctx, put{key: key, size: size, open: open})
+}
+
+func (b *Blobs) put(ctx context.Context, p put) (stored bool, err error) {
 	for try := 1; ; try++ {
-		stored, err := b.putOnce(ctx, key, size, open)
+		stored, err := b.putOnce(ctx, p)
 		if err == nil {
 			return stored, nil
 		}
@@ -39,27 +43,27 @@ func (b *Blobs) Put(ctx context.Context, key string, size int64, open func() io.
 			verdict, named = failed, err
 		}
 		if verdict == failed || try == putTries {
-			return false, fmt.Errorf("blob %s: %w", key, named)
+			return false, fmt.Errorf("blob %s: %w", p.key, named)
 		}
 		if cause := sleep(ctx, backoff(try)); cause != nil {
-			return false, fmt.Errorf("blob %s: %w: %w", key, named, cause)
+			return false, fmt.Errorf("blob %s: %w: %w", p.key, named, cause)
 		}
 	}
 }
 
-func (b *Blobs) putOnce(ctx context.Context, key string, size int64, open func() io.Reader) (bool, error) {
-	sum := path.Base(key)
-	info, err := b.Stat(ctx, key)
+func (b *Blobs) putOnce(ctx context.Context, p put) (bool, error) {
+	sum := path.Base(p.key)
+	info, err := b.Stat(ctx, p.key)
 	if err != nil && !errors.Is(err, ErrBlob) {
 		return false, err
 	}
-	if err == nil && info.Size == size && info.SHA256 == sum && !b.expires(info) {
+	if err == nil && info.Size == p.size && info.SHA256 == sum && !b.expires(info) {
 		return false, nil
 	}
 	id := nuid.Next()
-	chunks, err := b.putChunks(ctx, id, sum, size, open())
+	chunks, err := b.putChunks(ctx, id, sum, p)
 	if err == nil {
-		err = b.putMeta(ctx, key, id, sum, size, chunks, info.seq)
+		err = b.putMeta(ctx, p.key, id, sum, p.size, chunks, info.seq)
 	}
 	if err == nil {
 		return true, nil
@@ -80,7 +84,7 @@ func (b *Blobs) expires(info BlobInfo) bool {
 // putChunks sends the bytes under a name that nothing refers to yet, and
 // returns once all are confirmed. A chunk that fails ends it: sent again it
 // would stand after later ones.
-func (b *Blobs) putChunks(ctx context.Context, id, sum string, size int64, r io.Reader) (_ uint32, err error) {
+func (b *Blobs) putChunks(ctx context.Context, id, sum string, p put) (_ uint32, err error) {
 	subject := b.chunkSubject(id)
 	var window [chunkWindow]jetstream.PubAckFuture
 	defer func() {
@@ -90,8 +94,8 @@ func (b *Blobs) putChunks(ctx context.Context, id, sum string, size int64, r io.
 	}()
 	var total int64
 	var n uint32
-	h := sha256.New()
-	buf := make([]byte, min(int64(b.chunk), max(size, 0)+1))
+	r, h := p.open(), sha256.New()
+	buf := make([]byte, min(int64(b.chunk), max(p.size, 0)+1))
 	for {
 		length, readErr := io.ReadFull(r, buf)
 		if length > 0 {
@@ -99,7 +103,9 @@ func (b *Blobs) putChunks(ctx context.Context, id, sum string, size int64, r io.
 			if err := confirmed(ctx, slot); err != nil {
 				return 0, err
 			}
-			_, _ = h.Write(buf[:length])
+			if !p.summed {
+				_, _ = h.Write(buf[:length])
+			}
 			total += int64(length)
 			msg := &nats.Msg{Subject: subject, Data: buf[:length], Header: nats.Header{jetstream.ExpectedStreamHeader: {"OBJ_" + b.bucket}}}
 			// The bytes are copied to the connection before this returns, and
@@ -123,8 +129,11 @@ func (b *Blobs) putChunks(ctx context.Context, id, sum string, size int64, r io.
 			return 0, err
 		}
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); total != size || got != sum {
-		return 0, fmt.Errorf("%w: read %d bytes with sha256 %s, want %d with %s", ErrBlob, total, got, size, sum)
+	if total != p.size {
+		return 0, fmt.Errorf("%w: read %d bytes, want %d", ErrBlob, total, p.size)
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); !p.summed && got != sum {
+		return 0, fmt.Errorf("%w: read %d bytes with sha256 %s, want %s", ErrBlob, total, got, sum)
 	}
 	return n, nil
 }
@@ -192,11 +201,12 @@ func (b *Blobs) discard(ctx context.Context, id string) {
 	_ = b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.chunkSubject(id)))
 }
 
-// put is one blob that an event names.
+// put is one blob to be stored.
 type put struct {
-	key  string
-	size int64
-	open func() io.Reader
+	key    string
+	size   int64
+	open   func() io.Reader
+	summed bool // its SHA-256 was just made of the same bytes in memory: once is enough
 }
 
 // blobsOf lists the blobs an event names, with where their bytes are.
@@ -212,19 +222,19 @@ func blobsOf(ev *Event, m *parse.Message, raw []byte) ([]put, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("%w: the message has no attachment %q", ErrBlob, a.ID)
 		}
-		puts = append(puts, put{a.Blob.Key, a.Size, sources[i].Open})
+		puts = append(puts, put{a.Blob.Key, a.Size, sources[i].Open, true})
 		sources = sources[i+1:]
 	}
 	text := func(blob *Blob, s string) {
 		if blob != nil {
-			puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return strings.NewReader(s) }})
+			puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return strings.NewReader(s) }, true})
 		}
 	}
 	text(data.Body.TextBlob, m.Text)
 	text(data.Body.HTMLBlob, m.HTML)
 	if data.RawMIME != nil {
 		blob := data.RawMIME.Blob
-		puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return bytes.NewReader(raw) }})
+		puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return bytes.NewReader(raw) }, true})
 	}
 	return puts, nil
 }

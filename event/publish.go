@@ -328,7 +328,7 @@ func (p *Publisher) StoreBlobs(ctx context.Context, ev *Event, m *parse.Message,
 		return err
 	}
 	for _, put := range puts {
-		if _, err := blobs.Put(ctx, put.key, put.size, put.open); err != nil {
+		if _, err := blobs.put(ctx, put); err != nil {
 			return err
 		}
 	}

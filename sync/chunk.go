@@ -64,7 +64,7 @@ func (f *folderPass) prepare(ctx context.Context, c *chunk) error {
 
 // blobWriters is how many messages have their blobs stored at a time: each
 // waits for the broker several times over.
-const blobWriters = 4
+const blobWriters = 8
 
 // storeBlobs stores what the events of a chunk name, before any of them goes
 // out.

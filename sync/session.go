@@ -260,7 +260,7 @@ func (s *Session) Close() {
 	s.stop()
 	_ = s.wire.Close() // frees go-imap's reader, which Client.Close would wait for
 	if s.askedList != nil {
-		go s.askedList.Close() // go-imap's reader may wait for somebody to take what came
+		go func() { _ = s.askedList.Close() }() // go-imap's reader may wait for somebody to take what came
 	}
 }
 
