@@ -229,7 +229,7 @@ func (a *app) writeBlob(ctx context.Context, key string, to io.Writer) error {
 	}
 	defer r.Close()
 	if _, err := io.Copy(to, r); err != nil {
-		return &exitError{exitFailed, fmt.Errorf("blob %s: %w", key, err)}
+		return &exitError{exitFailed, err}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"imapsync/db"
 	"imapsync/internal/devenv"
@@ -43,7 +44,8 @@ func openSettingsPage(t *testing.T) *settingsPage {
 		t.Fatal(err)
 	}
 	s := &settingsPage{t: t, token: "geheim-geheim-geheim-geheim"}
-	a := &app{stdout: io.Discard, stderr: io.Discard, log: slog.New(slog.DiscardHandler), databaseURL: devenv.TestPostgres(t, migrateAll), secretKeyFile: file("key", key.Reveal())}
+	a := &app{stdout: io.Discard, stderr: io.Discard, log: slog.New(slog.DiscardHandler), databaseURL: devenv.TestPostgres(t, migrateAll),
+		natsURL: devenv.TestNATS(t).URL(), secretKeyFile: file("key", key.Reveal())}
 	f := signinOf(t, "--listen", "127.0.0.1:0", "--web-token-file", file("token", s.token))
 	if s.store, err = a.openStore(t.Context()); err != nil {
 		t.Fatal(err)
@@ -224,6 +226,43 @@ func TestWebForm(t *testing.T) {
 				t.Errorf("%q is in an answer, as %q", kept, form)
 			}
 		}
+	}
+}
+
+// A pass that the page makes keeps to what the environment says of runs.
+func TestWebSyncKeepsToTheRunsLimits(t *testing.T) {
+	t.Setenv("IMAPSYNC_MAX_MESSAGE_BYTES", "1000")
+	s := openSettingsPage(t)
+	dovecot := devenv.TestDovecot(t)
+	if err := dovecot.AddUser("ann", "pw"); err != nil {
+		t.Fatal(err)
+	}
+	large := "From: a@example.org\nSubject: large\nMessage-ID: <1@x>\n\n" + strings.Repeat("a line of the body\n", 5000)
+	if err := dovecot.Deliver("ann", "INBOX", []byte(large)); err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(dovecot.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, at, body := s.send("POST", "/providers/new", url.Values{"tenant": {db.DefaultTenant}, "mailbox": {"ann@example.com"}, "host": {dovecot.Host},
+		"port": {strconv.Itoa(dovecot.TLSPort)}, "tls": {"implicit"}, "ca-file": {string(ca)}, "auth": {"password"}, "username": {"ann"}, "password": {"pw"},
+		"max-emails-per-sync": {"7"}, "start": {"all"}, "active": {"1"}})
+	if status != http.StatusSeeOther {
+		t.Fatalf("%d: %s", status, body)
+	}
+	page, _, _ := strings.Cut(at, "?")
+	if status, _, body := s.send("POST", page+"/sync", nil); status != http.StatusSeeOther {
+		t.Fatalf("%d: %s", status, body)
+	}
+	var runs []db.Run
+	for deadline := time.Now().Add(20 * time.Second); len(runs) == 0 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if runs, err = s.store.ListRuns(t.Context(), db.RunFilter{Limit: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(runs) != 1 || runs[0].Published != 1 || runs[0].Bytes >= int64(len(large)) {
+		t.Errorf("runs: %+v", runs)
 	}
 }
 
