@@ -206,12 +206,13 @@ type put struct {
 	key    string
 	size   int64
 	open   func() io.Reader
-	summed bool // its SHA-256 was just made of the same bytes in memory: once is enough
+	summed bool // its SHA-256 was made of these very bytes, by New: once is enough
 }
 
 // blobsOf lists the blobs an event names, with where their bytes are.
 func blobsOf(ev *Event, m *parse.Message, raw []byte) ([]put, error) {
 	data := &ev.Payload.EmailData
+	summed := ev.message == m && len(ev.raw) == len(raw) && (len(raw) == 0 || &ev.raw[0] == &raw[0])
 	var puts []put
 	sources := m.Attachments // the event lists some of them, in the same order
 	for _, a := range data.Attachments {
@@ -222,19 +223,19 @@ func blobsOf(ev *Event, m *parse.Message, raw []byte) ([]put, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("%w: the message has no attachment %q", ErrBlob, a.ID)
 		}
-		puts = append(puts, put{a.Blob.Key, a.Size, sources[i].Open, true})
+		puts = append(puts, put{a.Blob.Key, a.Size, sources[i].Open, summed})
 		sources = sources[i+1:]
 	}
 	text := func(blob *Blob, s string) {
 		if blob != nil {
-			puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return strings.NewReader(s) }, true})
+			puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return strings.NewReader(s) }, summed})
 		}
 	}
 	text(data.Body.TextBlob, m.Text)
 	text(data.Body.HTMLBlob, m.HTML)
 	if data.RawMIME != nil {
 		blob := data.RawMIME.Blob
-		puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return bytes.NewReader(raw) }, true})
+		puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return bytes.NewReader(raw) }, summed})
 	}
 	return puts, nil
 }

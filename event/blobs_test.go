@@ -205,7 +205,7 @@ func TestBrokenPutLeavesNothing(t *testing.T) {
 		}
 	}
 	// Killed between chunks and metadata: nothing is seen, the next put works.
-	if _, err := b.putChunks(testContext(t), "ORPHAN", keyOf(data)[len(keyOf(data))-64:], int64(len(data)), bytes.NewReader(data)); err != nil {
+	if _, err := b.putChunks(testContext(t), "ORPHAN", keyOf(data)[len(keyOf(data))-64:], put{size: int64(len(data)), open: func() io.Reader { return bytes.NewReader(data) }}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Stat(testContext(t), keyOf(data)); !errors.Is(err, ErrBlob) {

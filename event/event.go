@@ -25,6 +25,8 @@ package event
 
 import (
 	"time"
+
+	"imapsync/parse"
 )
 
 // Type is the eventType of every event, and its Imapsync-Event header.
@@ -47,6 +49,10 @@ type Event struct {
 	// broker's window of message ids, which would take it for a duplicate. That
 	// the stream has no such subject still decides.
 	Lost bool `json:"-"`
+
+	// What New made it from: the sums of these bytes need not be made twice.
+	message *parse.Message
+	raw     []byte
 }
 
 // Payload names whose mail it is.

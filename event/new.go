@@ -62,6 +62,7 @@ func New(m *parse.Message, d Delivery, lim Limits) *Event {
 		data.defect(DefectMessageIDReused, "")
 	}
 	ev := &Event{
+		message: m, raw: d.Raw,
 		ID: ID(d.Tenant, d.ProviderID, k), Type: Type, Timestamp: occurred, Key: k,
 		Payload: Payload{TenantID: d.Tenant, Tenant: d.Tenant, OccurredAt: occurred, ProviderID: d.ProviderID, EmailData: data},
 	}

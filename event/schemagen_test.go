@@ -96,7 +96,7 @@ func (g *generator) object(n *node, typ reflect.Type) {
 	n.Type = "object"
 	for f := range typ.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "-" {
+		if name == "-" || !f.IsExported() {
 			continue
 		}
 		optional := strings.Contains(options, "omit")

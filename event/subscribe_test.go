@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"imapsync/internal/devenv"
 	"imapsync/parse"
@@ -52,7 +53,7 @@ func TestMailToConsumer(t *testing.T) {
 			t.Errorf("data %.200s", r.Data)
 		}
 	}
-	if diff := cmp.Diff(ev, got); diff != "" {
+	if diff := cmp.Diff(ev, got, cmpopts.IgnoreUnexported(Event{})); diff != "" {
 		t.Fatalf("sent and received differ: %s", diff)
 	}
 	data := got.Payload.EmailData
