@@ -111,7 +111,7 @@ bench: deps ## measure speed and memory
 	@for m in $(MODULES); do (set -x; cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...) || exit 1; done
 	cd bench && $(GO) run ./pass
 
-bench-peers: deps ## whole mailboxes beside mbsync, fetchmail, fdm, getmail6, as installed
+bench-peers: deps ## whole mailboxes beside mbsync, Node, fetchmail, fdm, getmail6, as installed
 	cd bench && $(GO) run ./pass -peers -case small,mixed,big
 
 corpus: ## measure parse against the mail in CORPUS (../shared/corpus)

@@ -22,6 +22,7 @@ func cases(o options) []benchCase {
 			bars: []bar{
 				{what: "wall ÷ mbsync's", value: wallOf(ourName, mbsyncName), most: 0.8},
 				{what: "wall ÷ raw FETCH", value: wallOf(ourName, floorName), most: 2.5},
+				{what: "Node's wall ÷ ours", value: wallOf(nodeName, ourName), least: 10},
 				{what: "RSS, MB", value: rssOf(ourName), most: 128},
 			},
 		},

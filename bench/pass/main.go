@@ -42,7 +42,7 @@ func main() {
 	flag.StringVar(&o.cases, "case", "", "measure only these, comma-separated: "+caseNames(options{}))
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each contender runs")
 	flag.DurationVar(&o.patience, "patience", 45*time.Second, "begin no new round of a case after this time")
-	flag.BoolVar(&o.peers, "peers", false, "fetchmail, fdm and getmail too, where they are installed")
+	flag.BoolVar(&o.peers, "peers", false, "Node, fetchmail, fdm and getmail too, where they are installed")
 	flag.StringVar(&o.profile, "profile", "", "write CPU and allocation profiles of the product into this directory, and measure it alone")
 	flag.StringVar(&o.out, "o", "", "write the table to this file too")
 	flag.BoolVar(&o.verbose, "v", false, "show what the product prints")

@@ -48,6 +48,13 @@ const peerPatience = 5 * time.Minute
 // that takes minutes is measured once.
 func (s *servers) peers(user string, want int) []contender {
 	var contenders []contender
+	node, err := s.nodePipeline(user, want)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "Node is left out:", err)
+	}
+	if node != nil {
+		contenders = append(contenders, *node)
+	}
 	for _, p := range allPeers {
 		if _, err := exec.LookPath(p.program); err != nil {
 			fmt.Fprintf(os.Stderr, "%s is not installed (apt-get install %s): left out\n", p.program, p.name)
