@@ -2,7 +2,11 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -116,6 +120,53 @@ func TestWatchSurvivesPostgresAndNATS(t *testing.T) {
 	g.must(err)
 	g.deliver("u", "INBOX", 1, "")
 	g.soon(30*time.Second, "the mail after Postgres came back", func() bool { return g.count("published") == 3 })
+	p.signal(syscall.SIGTERM)
+	if code, output := p.wait(); code != exitOK {
+		t.Errorf("exit %d\n%s", code, output)
+	}
+}
+
+// TestListenHealth asks a process that watches what an orchestrator asks it.
+func TestListenHealth(t *testing.T) {
+	t.Parallel()
+	g := newWatchGround(t)
+	g.mailbox("u", nil, g.tls()...)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	g.must(err)
+	address := free.Addr().String()
+	g.must(free.Close())
+	p := g.start("run", "--watch", "--watch-interval", "1s", "--listen-health", address)
+	get := func(path string) (status int, body string) {
+		res, err := http.Get("http://" + address + path)
+		if err != nil {
+			return 0, ""
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		g.must(err)
+		return res.StatusCode, string(text)
+	}
+	is := func(path string, want int) func() bool {
+		return func() bool {
+			status, _ := get(path)
+			return status == want
+		}
+	}
+	g.soon(30*time.Second, "ready", is("/readyz", http.StatusOK))
+	g.deliver("u", "INBOX", 3, "")
+	g.soon(30*time.Second, "the mail is in the metrics", func() bool {
+		_, metrics := get("/metrics")
+		return regexp.MustCompile(`imapsync_messages_total\{[^}]*outcome="published"[^}]*\} 3\n`).MatchString(metrics)
+	})
+	_, err = g.pool.Exec(`INSERT INTO imapsync_schema_version (version_id, is_applied) VALUES (99999, true)`)
+	g.must(err)
+	g.soon(30*time.Second, "not ready under a schema that it does not know", is("/readyz", http.StatusServiceUnavailable))
+	if status, body := get("/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz: %d %s; a restart would not help", status, body)
+	}
+	_, err = g.pool.Exec(`DELETE FROM imapsync_schema_version WHERE version_id = 99999`)
+	g.must(err)
+	g.soon(30*time.Second, "ready again", is("/readyz", http.StatusOK))
 	p.signal(syscall.SIGTERM)
 	if code, output := p.wait(); code != exitOK {
 		t.Errorf("exit %d\n%s", code, output)
