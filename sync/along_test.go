@@ -1,9 +1,7 @@
 package sync
 
 import (
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -24,7 +22,7 @@ func TestStatusAlongWithLogin(t *testing.T) {
 	}
 	p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u"}
 	names := db.FolderNames{"INBOX", "Archive", "Missing"}
-	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, Folders: names})
+	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, Folders: &names})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +46,7 @@ func TestStatusAlongWithLogin(t *testing.T) {
 			t.Errorf("folders (-want +got):\n%s\nfailed: %v", diff, failed)
 		}
 	}
-	_, err = Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("falsch")}, Folders: names})
+	_, err = Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("falsch")}, Folders: &names})
 	if class, code := Classify(err); class != Auth || code != "authenticationfailed" {
 		t.Errorf("wrong password: class %s, code %s: %v", class, code, err)
 	}
@@ -136,7 +134,7 @@ func TestEagerLogin(t *testing.T) {
 	must(t, d.AddUser("u", "geheim"))
 	p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u", EagerLogin: true}
 	names := db.FolderNames{"INBOX"}
-	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, Folders: names})
+	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, Folders: &names})
 	must(t, err)
 	defer s.Close()
 	if found, _, err := s.statuses(names); err != nil || len(found) != 1 {
@@ -145,7 +143,7 @@ func TestEagerLogin(t *testing.T) {
 	if len(s.Capabilities()) == 0 {
 		t.Error("no capabilities after the login")
 	}
-	_, err = Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("falsch")}, Folders: names})
+	_, err = Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("falsch")}, Folders: &names})
 	if class, code := Classify(err); class != Auth || code != "authenticationfailed" {
 		t.Errorf("wrong password: class %s, code %s: %v", class, code, err)
 	}
@@ -154,12 +152,8 @@ func TestEagerLogin(t *testing.T) {
 	} {
 		srv := startServer(t, imapserver.Config{}, 1)
 		srv.Play(quirkNamed(t, name))
-		host, port, err := net.SplitHostPort(srv.Addr())
-		must(t, err)
-		n, err := strconv.Atoi(port)
-		must(t, err)
-		p := &db.Provider{Host: host, Port: n, TLS: db.TLSImplicit, TLSServerName: "localhost", CAPEM: string(srv.CertPEM()), Username: srv.Username, EagerLogin: true}
-		_, err = Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New(srv.Password)}, Folders: names})
+		p := &db.Provider{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username, EagerLogin: true}
+		_, err = Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New(srv.Password)}, Folders: &names})
 		if _, code := Classify(err); code != want {
 			t.Errorf("%s: code %s, want %s: %v", name, code, want, err)
 		}

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func (ps *pass) backfill(ctx context.Context, b Backfill) error {
 	if ps.states, err = ps.runner.Store.FolderStates(ctx, ps.ref); err != nil {
 		return err
 	}
-	if err := ps.connect(ctx); err != nil {
+	if err := ps.connect(ctx, nil); err != nil {
 		return err
 	}
 	defer func() { ps.session.Close() }()
@@ -103,6 +104,11 @@ func (ps *pass) backfillFolder(ctx context.Context, status mailboxStatus, b Back
 	if b.DryRun {
 		return nil
 	}
+	marked := f.state.InFlight
+	if err := f.handleSuspects(ctx, left); err != nil {
+		return errors.Join(err, f.landed(ctx))
+	}
+	left = slices.DeleteFunc(left, func(uid uint32) bool { return slices.Contains(marked, int64(uid)) })
 	return f.handleSlowly(ctx, left, b.Rate)
 }
 
@@ -151,7 +157,7 @@ func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
 	if ps.states, err = ps.runner.Store.FolderStates(ctx, ps.ref); err != nil {
 		return 0, err
 	}
-	if err := ps.connect(ctx); err != nil {
+	if err := ps.connect(ctx, nil); err != nil {
 		return 0, err
 	}
 	defer func() { ps.session.Close() }()
@@ -165,6 +171,7 @@ func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
 		if err != nil {
 			return found, fmt.Errorf("folder %q: %w", folder, err)
 		}
+		slices.SortFunc(list, func(a, b db.Message) int { return cmp.Compare(a.UID, b.UID) })
 		var messages []*message
 		for _, m := range list {
 			if m.UIDValidity == f.state.UIDValidity {

@@ -15,17 +15,8 @@ import (
 // handle takes UIDs through fetch, parse, publish and commit. Messages that
 // something is wrong with go apart, so that they harm nothing but themselves.
 func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
-	suspects, err := f.suspects(ctx, uids)
-	if err != nil {
+	if err := f.handleSuspects(ctx, uids); err != nil {
 		return err
-	}
-	for _, group := range suspects {
-		if f.runner.stopping() {
-			return nil
-		}
-		if err := f.handleGroup(ctx, group); err != nil {
-			return err
-		}
 	}
 	for left := wanted(uids, f.state, f.handled); len(left) > 0; {
 		if f.runner.stopping() || f.quotaUsed() {
@@ -41,6 +32,23 @@ func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
 		before := len(left)
 		if left = wanted(left, f.state, f.handled); len(left) == before {
 			return nil
+		}
+	}
+	return nil
+}
+
+// handleSuspects handles first, and apart, what may have killed the last pass.
+func (f *folderPass) handleSuspects(ctx context.Context, uids []uint32) error {
+	suspects, err := f.suspects(ctx, uids)
+	if err != nil {
+		return err
+	}
+	for _, group := range suspects {
+		if f.runner.stopping() {
+			return nil
+		}
+		if err := f.handleGroup(ctx, group); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -91,10 +99,21 @@ func (f *folderPass) bisect(ctx context.Context, messages []*message, cause erro
 		return cause
 	}
 	f.log.Warn("batch_failed", "messages", len(messages), "error", cause.Error())
+	if f.runner.stopping() {
+		return nil
+	}
 	if !f.session.alive() {
 		if err := f.reopen(ctx); err != nil {
 			return errors.Join(cause, err)
 		}
+		// What came whole is committed, so it is most likely the first.
+		if err := f.handleAlone(ctx, messages[0]); err != nil {
+			return err
+		}
+		messages = messages[1:]
+	}
+	if len(messages) == 0 {
+		return nil
 	}
 	for group := range slices.Chunk(messages, (len(messages)+bisectWays-1)/bisectWays) {
 		if f.runner.stopping() {
@@ -114,6 +133,9 @@ func (f *folderPass) handleGroup(ctx context.Context, messages []*message) error
 		return f.handleAlone(ctx, messages[0])
 	}
 	err := f.handleBatch(ctx, messages)
+	if err == nil {
+		f.refusals = 0
+	}
 	if err == nil || !f.connectionDied(ctx, err) && !f.refused(ctx, err) {
 		return err
 	}
@@ -152,6 +174,10 @@ func (f *folderPass) handleAlone(ctx context.Context, m *message) error {
 		if reopenErr := f.reopen(ctx); reopenErr != nil {
 			return errors.Join(err, reopenErr)
 		}
+		if f.found > f.foundAtLoss {
+			f.reopened-- // others came through: it is this message, whose group was counted
+		}
+		f.foundAtLoss = f.found
 	default:
 		return err
 	}

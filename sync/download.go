@@ -18,7 +18,7 @@ func (f *folderPass) fetchChunks(ctx context.Context, p *pipeline, messages []*m
 			return context.Cause(ctx)
 		}
 	}
-	for _, flight := range flights(f.cut(f.withinQuota(messages)), min(chunkBytes, f.runner.Options.MaxInFlightBytes)) {
+	for _, flight := range flights(f.cut(messages), f.chunkBytes()) {
 		if f.runner.stopping() {
 			return nil
 		}
@@ -31,6 +31,9 @@ func (f *folderPass) fetchChunks(ctx context.Context, p *pipeline, messages []*m
 			return context.Cause(ctx)
 		}
 		p.held.Add(weight)
+		if f.runner.stopping() {
+			return nil
+		}
 		if err := f.fetch(ctx, flight, handOn); err != nil {
 			return err
 		}
@@ -71,6 +74,12 @@ func flights(chunks []*chunk, limit int64) [][]*chunk {
 	return list
 }
 
+// chunkBytes is how much one FETCH asks for unless it is one message: no more
+// than the body of one may have.
+func (f *folderPass) chunkBytes() int64 {
+	return min(chunkBytes, f.runner.Options.MaxInFlightBytes, f.maxMessageBytes())
+}
+
 // cut parts messages into chunks by number and bytes.
 func (f *folderPass) cut(messages []*message) []*chunk {
 	var chunks []*chunk
@@ -80,7 +89,7 @@ func (f *folderPass) cut(messages []*message) []*chunk {
 		if m.headerOnly {
 			size = 64 << 10
 		}
-		if c == nil || len(c.messages) == chunkMessages || c.weight+size > chunkBytes {
+		if c == nil || len(c.messages) == chunkMessages || c.weight+size > f.chunkBytes() {
 			c = &chunk{}
 			chunks = append(chunks, c)
 		}

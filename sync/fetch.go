@@ -213,11 +213,14 @@ func (s *Session) fetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 		}
 		return nil
 	}()
+	if errors.Is(readErr, errBodyTooLarge) {
+		_ = s.wire.Close()
+		go func() { _ = cmd.Close() }() // takes what go-imap's reader has already
+		s.abandon()
+		return readErr
+	}
 	if readErr != nil {
 		s.abandon()
-		if errors.Is(readErr, errBodyTooLarge) {
-			return readErr
-		}
 		return fmt.Errorf("fetch: %w", s.cause(readErr))
 	}
 	if err := cmd.Close(); err != nil {

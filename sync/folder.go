@@ -26,8 +26,9 @@ type folderPass struct {
 	taken   int             // messages handled
 	found   int             // of them, those that the server gave and that went out
 
-	reopened int // connections that were lost over the folder
-	refusals int // messages in a row that the server said NO to
+	reopened    int // connections that were lost over the folder
+	foundAtLoss int // found, when one was lost over a single message
+	refusals    int // messages in a row that the server said NO to
 }
 
 // folder handles up to budget messages of one folder, lowest UID first. It

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"imapsync/db"
 )
@@ -72,11 +73,38 @@ func (s *Session) Folders() ([]Folder, error) {
 // maxFolders bounds a LIST answer.
 const maxFolders = 20000
 
+// listing is a LIST under way. Its goroutine takes what comes until the end of
+// the answer or of the connection: go-imap's reader waits for that, whatever
+// else was asked meanwhile.
+type listing struct {
+	done    chan struct{}
+	folders []Folder
+	err     error
+}
+
+func (s *Session) startList() *listing {
+	l := &listing{done: make(chan struct{})}
+	cmd := s.client.List("", "*", nil)
+	go func() {
+		defer close(l.done)
+		l.folders, l.err = readList(cmd)
+	}()
+	return l
+}
+
 func (s *Session) list() ([]Folder, error) {
-	cmd := s.askedList
-	if s.askedList = nil; cmd == nil {
-		cmd = s.client.List("", "*", nil)
+	l := s.askedList
+	if s.askedList = nil; l == nil {
+		l = s.startList()
 	}
+	<-l.done
+	if l.err != nil {
+		return nil, fmt.Errorf("list folders: %w", s.cause(l.err))
+	}
+	return l.folders, nil
+}
+
+func readList(cmd *imapclient.ListCommand) ([]Folder, error) {
 	var folders []Folder
 	for data := cmd.Next(); data != nil; data = cmd.Next() {
 		if len(folders) == maxFolders {
@@ -97,7 +125,7 @@ func (s *Session) list() ([]Folder, error) {
 		folders = append(folders, f)
 	}
 	if err := cmd.Close(); err != nil {
-		return nil, fmt.Errorf("list folders: %w", s.cause(err))
+		return nil, err
 	}
 	slices.SortStableFunc(folders, func(a, b Folder) int {
 		switch {

@@ -61,7 +61,7 @@ func (ps *pass) run(ctx context.Context) error {
 	for _, q := range due {
 		ps.retries[q.Folder] = append(ps.retries[q.Folder], q)
 	}
-	if err := ps.connect(ctx); err != nil {
+	if err := ps.connect(ctx, &ps.provider.Folders); err != nil {
 		return err
 	}
 	defer ps.release()
@@ -84,8 +84,8 @@ func (ps *pass) release() {
 }
 
 // connect takes the connection that the last pass left, if it still lives, or
-// makes one.
-func (ps *pass) connect(ctx context.Context) error {
+// makes one. Folders, unless nil, are surveyed next.
+func (ps *pass) connect(ctx context.Context, folders *db.FolderNames) error {
 	s := ps.runner.sessions.take(ps.provider)
 	if s != nil && ps.tokenDue() {
 		s.Close()
@@ -110,7 +110,7 @@ func (ps *pass) connect(ctx context.Context) error {
 	started := time.Now()
 	session, err := Connect(ctx, ps.provider, SessionOptions{
 		Credential: credential, Timeouts: ps.runner.Options.Timeouts,
-		MaxMessageBytes: ps.maxMessageBytes(), Version: ps.runner.Options.Version, Folders: ps.provider.Folders,
+		MaxMessageBytes: ps.maxMessageBytes(), Version: ps.runner.Options.Version, Folders: folders,
 		tls: &ps.runner.tls,
 	})
 	if err != nil {
@@ -293,7 +293,7 @@ func (ps *pass) reconnect(ctx context.Context) error {
 	}
 	ps.session.Close()
 	ps.log.Info("reconnect", "attempt", ps.reconnects)
-	return ps.connect(ctx)
+	return ps.connect(ctx, nil)
 }
 
 // finishPatience is how long the end of a pass may take to be written once the

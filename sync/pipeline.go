@@ -133,7 +133,8 @@ func (f *folderPass) fetchWindows(ctx context.Context, p *pipeline, out chan<- *
 		if err := f.look(messages); err != nil {
 			return err
 		}
-		if err := f.fetchChunks(ctx, p, messages, out); err != nil {
+		within := f.withinQuota(messages)
+		if err := f.fetchChunks(ctx, p, within, out); err != nil || len(within) < len(messages) {
 			return err
 		}
 	}

@@ -33,7 +33,7 @@ func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(Fold
 	if ps.states, err = r.Store.FolderStates(ctx, ps.ref); err != nil {
 		return err
 	}
-	if err := ps.connect(ctx); err != nil {
+	if err := ps.connect(ctx, nil); err != nil {
 		return fmt.Errorf("provider %s: %w", p.ID, err)
 	}
 	defer func() { ps.session.Close() }()
@@ -125,7 +125,7 @@ func (ps *pass) reconcileFolder(ctx context.Context, status mailboxStatus) (Fold
 func (r *Runner) ReadRaw(ctx context.Context, p *db.Provider, folder string, uidValidity, uid uint32) ([]byte, error) {
 	r.init()
 	ps := &pass{runner: r, provider: p, ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, log: r.Log}
-	if err := ps.connect(ctx); err != nil {
+	if err := ps.connect(ctx, nil); err != nil {
 		return nil, fmt.Errorf("provider %s: %w", p.ID, err)
 	}
 	defer func() { ps.session.Close() }()

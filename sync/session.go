@@ -55,7 +55,7 @@ type Session struct {
 
 	along     bool                                 // the server keeps what is sent along with another command
 	asked     map[string]*imapclient.StatusCommand // under way since the login
-	askedList *imapclient.ListCommand              // under way since the login
+	askedList *listing                             // under way since the login
 	ahead     *ahead                               // answers that came with EXAMINE
 
 	answered time.Time   // when it was last known to live, between passes
@@ -68,7 +68,10 @@ type SessionOptions struct {
 	Timeouts        Timeouts
 	MaxMessageBytes int64 // largest body that will be asked for
 	Version         string
-	Folders         db.FolderNames // whose state is asked for along with the login, where that is safe
+
+	// Folders, when set, are asked for their state along with the login, where
+	// that is safe: the survey of them must follow.
+	Folders *db.FolderNames
 
 	tls *tlsConfigs // nil: nothing is remembered of the server
 }
@@ -83,11 +86,17 @@ func open(ctx context.Context, p *db.Provider, opts SessionOptions, credential s
 		return nil, err
 	}
 	s := newSession(ctx, w)
-	if err := s.login(p, opts, credential); err != nil {
-		s.Close()
-		return nil, err
+	err = s.login(p, opts, credential)
+	if err == nil {
+		return s, nil
 	}
-	return s, nil
+	hungUp := s.wire.Err() != nil && s.wire.LastStatus().Type != "BYE"
+	s.Close()
+	if class, _ := Classify(err); s.asked != nil && hungUp && class == Transient && ctx.Err() == nil {
+		opts.Folders = nil // it may have been a folder that cost the connection
+		return open(ctx, p, opts, credential)
+	}
+	return nil, err
 }
 
 func newSession(ctx context.Context, w *wire) *Session {
@@ -111,15 +120,20 @@ func (s *Session) login(p *db.Provider, opts SessionOptions, credential secret.V
 	if s.wire.Preauth() {
 		return config("preauth", errors.New("greeting: the server skips the login, so nobody knows whose mailbox this is: refused"))
 	}
+	var err error
+	if eager != nil {
+		err = eager.Wait() // go-imap forgets what the greeting offered in between
+	}
 	caps := s.client.Caps()
-	if caps == nil {
+	if caps == nil && err == nil {
 		return transient("capability", fmt.Errorf("capability: %w", s.cause(errNoCapabilities)))
 	}
 	s.along = s.along || keepsPipelined(caps)
-	var err error
 	switch {
 	case eager != nil:
-		err = eager.Wait()
+		if _, refused := errors.AsType[*imap.Error](err); refused && caps.Has(imap.CapLoginDisabled) {
+			return config("login_disabled", fmt.Errorf("login: the server takes no LOGIN (%w): use --eager-login=false", err))
+		}
 	case opts.Credential.Tokens != nil:
 		err = s.withToken(p, caps, text)
 	case caps.Has(imap.CapLoginDisabled) && !caps.Has(imap.AuthCap(sasl.Plain)):
@@ -152,8 +166,8 @@ func (s *Session) startLogin(p *db.Provider, opts SessionOptions, password strin
 		s.id = s.sayName(opts.Version) // Dovecot takes it before the login
 	}
 	login := s.client.Login(p.Username, password)
-	if s.along {
-		s.askAlong(opts.Folders)
+	if s.along && opts.Folders != nil {
+		s.askAlong(*opts.Folders)
 	}
 	return login
 }
@@ -188,7 +202,7 @@ func (s *Session) askAlong(folders db.FolderNames) {
 		s.asked[name] = s.client.Status(name, statusOptions())
 	}
 	if len(patterns) > 0 {
-		s.askedList = s.client.List("", "*", nil)
+		s.askedList = s.startList()
 	}
 }
 
@@ -237,7 +251,7 @@ func (s *Session) alive() bool {
 	case <-s.client.Closed():
 		return false
 	default:
-		return s.ctx.Err() == nil && s.wire.Err() == nil
+		return s.ctx.Err() == nil && s.wire.Err() == nil && !s.wire.Closed()
 	}
 }
 
@@ -259,9 +273,6 @@ func (s *Session) Close() {
 	}
 	s.stop()
 	_ = s.wire.Close() // frees go-imap's reader, which Client.Close would wait for
-	if s.askedList != nil {
-		go func() { _ = s.askedList.Close() }() // go-imap's reader may wait for somebody to take what came
-	}
 }
 
 func plainASCII(s string) bool {

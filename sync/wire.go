@@ -113,6 +113,13 @@ func (w *wire) LastStatus() status {
 	return w.status
 }
 
+// Closed reports whether the socket was closed from this side.
+func (w *wire) Closed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed
+}
+
 // Preauth reports whether the server greeted as if somebody had logged in.
 func (w *wire) Preauth() bool {
 	w.mu.Lock()
