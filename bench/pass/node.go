@@ -31,7 +31,7 @@ func (s *servers) nodePipeline(user string, want int) (*contender, error) {
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "npm ci: %v: %s: Node is left out\n", err, out)
-			return nil, nil //nolint:nilnil,nilerr // as above
+			return nil, nil //nolint:nilnil // as above
 		}
 	}
 	env := []string{
