@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"runtime/debug"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 
@@ -57,11 +58,15 @@ func boundMemory(inFlight int64) {
 // openPublisher connects to the broker and opens the locks, so that the job may
 // publish.
 func (j *job) openPublisher(ctx context.Context, a *app, f *publishFlags) error {
-	var err error
-	if j.locks, err = j.store.OpenLocks(ctx); err != nil {
-		return err
-	}
-	if j.nc, err = a.openNATS(ctx); err != nil {
+	var (
+		locks   sync.WaitGroup // opened meanwhile: each waits for its server
+		lockErr error
+		natsErr error
+	)
+	locks.Go(func() { j.locks, lockErr = j.store.OpenLocks(ctx) })
+	j.nc, natsErr = a.openNATS(ctx)
+	locks.Wait()
+	if err := cmp.Or(lockErr, natsErr); err != nil {
 		return err
 	}
 	pub, err := event.NewPublisher(ctx, j.nc, event.PublisherOptions{Limits: f.limits, Patience: f.patience, Logger: a.log})
