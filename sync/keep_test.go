@@ -75,6 +75,21 @@ func TestKeptConnectionThatHangsIsReplaced(t *testing.T) {
 	}
 }
 
+// A connection that the server ended a moment after it had answered costs no
+// folder its pass.
+func TestKeptConnectionThatDiesUnseen(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	s, p := h.scripted(imapserver.Config{}, nil)
+	h.runner.Options.Keep = true
+	h.ok(p)
+	s.PlayTimes(imapserver.Quirk{Name: "gone", Stage: imapserver.Status, Do: (*imapserver.Exchange).Close}, 1)
+	s.Mailbox("INBOX").Append(string(mail(1, "mail")))
+	if res := h.ok(p); res.Counts.Published != 1 || s.Connections() != 2 {
+		t.Errorf("%+v over %d connections, want 1 published by the second", res.Counts, s.Connections())
+	}
+}
+
 // stopKnowing puts the session back as one that answered long ago.
 func (s *Session) stopKnowing(h *house, p *db.Provider) {
 	h.runner.sessions.put(p, s)

@@ -29,6 +29,7 @@ type pass struct {
 	limits   event.Limits
 
 	session    *Session
+	kept       bool // the session is that of the last pass, and may have died unseen
 	reconnects int
 	states     map[string]*db.FolderState
 	served     map[string]bool            // folders of which messages were handled
@@ -94,7 +95,7 @@ func (ps *pass) connect(ctx context.Context, folders *db.FolderNames) error {
 	if s != nil {
 		err := s.resume(ctx)
 		if err == nil {
-			ps.session = s
+			ps.session, ps.kept = s, true
 			return nil
 		}
 		s.Close()
@@ -208,6 +209,8 @@ func (ps *pass) survey(ctx context.Context) (found []mailboxStatus, failed map[s
 		switch {
 		case err == nil && ps.session.alive():
 			return found, failed, nil
+		case err != nil && ps.kept && ctx.Err() == nil:
+			// Nobody knows since when it was gone: no folder is to blame.
 		case err != nil && (!ok || ctx.Err() != nil || len(lost) == maxLostFolders):
 			return nil, nil, err
 		case err != nil:
@@ -292,6 +295,7 @@ func (ps *pass) reconnect(ctx context.Context) error {
 		return transient("connection", fmt.Errorf("the connection was lost %d times in one pass", ps.reconnects))
 	}
 	ps.session.Close()
+	ps.kept = false
 	ps.log.Info("reconnect", "attempt", ps.reconnects)
 	return ps.connect(ctx, nil)
 }
