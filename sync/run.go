@@ -4,9 +4,10 @@
 // A pass is one straight line: run → provider → folder → fetch → parse →
 // publish → commit. Goroutines stand in few places: the bounded fan-out over
 // providers (Runner.Run) or one for each watched account (Runner.Watch), the
-// stages a chunk of messages goes through (folderPass.pipeline), the parsers and
-// blob writers of one chunk (folderPass.prepare), and the watch on the lock of a
-// pass (whileHeld), whose connection package db keeps alive.
+// stages a chunk of messages goes through (folderPass.stages), the parsers and
+// blob writers of one chunk (folderPass.prepare), the reader of a LIST
+// (Session.startList), and the watch on the lock of a pass (whileHeld), whose
+// connection package db keeps alive.
 //
 // Invariants: the cursor moves in the transaction that records what became of
 // every UID it moves over, after the broker has acknowledged the events; flags
