@@ -251,10 +251,13 @@ func (b *browser) look(scheme string, width, height int64) {
 	}))
 }
 
-// shoot writes a picture of the whole page.
-func (b *browser) shoot(dir, name string) {
+// shoot writes a picture of the whole page, on a screen as high as that: what
+// lies beyond a screen is taken without the frames in it.
+func (b *browser) shoot(dir, name string, width int64) {
 	b.t.Helper()
-	png := run(b, "take a picture", chromedp.FullScreenshot(100))
+	height := run(b, "measure the page", chromedp.Evaluate[int64](`document.documentElement.scrollHeight`))
+	b.do("set the screen", chromedp.EmulateViewport(width, height))
+	png := run(b, "take a picture", chromedp.CaptureScreenshot())
 	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
 		b.t.Fatal(err)
 	}

@@ -41,9 +41,9 @@ func (p *place) picture(b *browser, name string) {
 	p.need(os.MkdirAll(dir, 0o755))
 	for _, scheme := range schemes() {
 		b.look(scheme, 1280, 900)
-		b.shoot(dir, name+"-"+scheme+"-desktop")
+		b.shoot(dir, name+"-"+scheme+"-desktop", 1280)
 		b.look(scheme, 390, 844)
-		b.shoot(dir, name+"-"+scheme+"-phone")
+		b.shoot(dir, name+"-"+scheme+"-phone", 390)
 	}
 	b.look("light", 1280, 900)
 }
