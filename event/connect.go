@@ -147,7 +147,7 @@ func Servers(list string) (string, error) {
 			return "", fmt.Errorf("%w: the URL cannot be read: want nats://host:4222", ErrConfig)
 		}
 		port := or(u.Port(), defaultPort(u.Scheme))
-		if port == "" {
+		if defaultPort(u.Scheme) == "" {
 			return "", fmt.Errorf("%w: the URL has the scheme %q: want nats, tls, ws or wss", ErrConfig, u.Scheme)
 		}
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {

@@ -70,6 +70,7 @@ func TestConnect(t *testing.T) {
 		"bad URL":          {ConnectOptions{URL: "nats://u:" + pass + "%zz@h"}, ErrConfig, "cannot be read"},
 		"bad port":         {ConnectOptions{URL: "nats://u:" + pass + "@h:port"}, ErrConfig, "cannot be read"},
 		"bad scheme":       {ConnectOptions{URL: "http://u:" + pass + "@h"}, ErrConfig, `"http"`},
+		"scheme and port":  {ConnectOptions{URL: "http://u:" + pass + "@h:4222"}, ErrConfig, `"http"`},
 		"no creds file":    {ConnectOptions{URL: "nats://" + host, CredsFile: "/nowhere/creds"}, ErrConfig, "/nowhere/creds"},
 		"empty creds file": {ConnectOptions{URL: "nats://" + host, CredsFile: emptyCreds}, ErrConfig, "no user"},
 		"no ca file":       {ConnectOptions{URL: "nats://" + host, CAFile: "/nowhere/ca"}, ErrConfig, "/nowhere/ca"},

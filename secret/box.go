@@ -27,7 +27,7 @@ const maxPlainBytes = 1 << 20
 var (
 	ErrNotAuthentic = errors.New("the envelope was changed, or belongs to another tenant, name or version")
 	ErrEnvelope     = errors.New("not a sealed envelope")
-	ErrUnknownKey   = errors.New("sealed under a key that the key file does not hold")
+	ErrUnknownKey   = errors.New("sealed under a key that the key file does not hold: put that key back into it, below the first line")
 )
 
 // AAD ties an envelope to its place: moved to another tenant's row, another

@@ -147,7 +147,7 @@ func TestDocumentedCommands(t *testing.T) {
 	if n < 100 {
 		t.Errorf("only %d commands were found", n)
 	}
-	for _, bad := range []string{"imapsync sync", "imapsync run --fast", "imapsync provider remove x", "imapsync run --workers many"} {
+	for _, bad := range []string{"imapsync sync", "imapsync run --fast", "imapsync provider forget x", "imapsync run --workers many"} {
 		for _, args := range commandsIn(bad) {
 			if wrong(args, false) == nil {
 				t.Errorf("%s was found in order", bad)

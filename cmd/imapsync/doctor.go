@@ -283,6 +283,8 @@ func (d *doctor) key(ctx context.Context, store *db.Store) {
 		}
 	}
 	switch {
+	case store == nil:
+		d.warn("key", ids[0]+": what is stored could not be looked at", "")
 	case unknown > 0:
 		d.bad("key", fmt.Sprintf("%d of %d stored credentials are sealed under a key that the key file does not hold", unknown, total),
 			"put the old key back into "+d.app.secretKeyFile+", below the first line, or give these credentials anew")

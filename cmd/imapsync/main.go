@@ -58,6 +58,7 @@ func newRoot(a *app) *cobra.Command {
 			"\nEvery flag has an environment variable: IMAPSYNC_ and the flag's name in capitals\n" +
 			"(--max-message-bytes: IMAPSYNC_MAX_MESSAGE_BYTES), but for DATABASE_URL,\n" +
 			"LOCK_DATABASE_URL, NATS_URL and NATS_CREDS.",
+		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,

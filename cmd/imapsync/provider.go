@@ -201,7 +201,7 @@ func newProviderRm(a *app) *cobra.Command {
 	var tenant string
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "rm PROVIDER", Short: "Remove a mailbox and all that is kept about it",
+		Use: "rm PROVIDER", Aliases: []string{"remove"}, Short: "Remove a mailbox and all that is kept about it",
 		Long: "Remove a provider with its password, its place in every folder, its ledger and its history.\n" +
 			"The mail on the server and the events on the stream stay. Added again it has a new id and\n" +
 			"begins anew as --start says, so mail may be published again under the new id." + exitCodesPointer,

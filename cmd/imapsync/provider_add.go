@@ -231,7 +231,10 @@ func newProviderSet(a *app) *cobra.Command {
 					return err
 				}
 				changed := changedFields(was, &is)
-				if len(changed) == 0 && !pw.any() && !g.any() {
+				if given := f.given(); len(changed) == 0 && !pw.any() && !g.any() && given {
+					a.notef("%s: already so", was.Name)
+					return nil
+				} else if len(changed) == 0 && !pw.any() && !g.any() {
 					return usageError("%s: nothing to change: give the settings to change, see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
 				}
 				if pw.any() && g.password.IsZero() {

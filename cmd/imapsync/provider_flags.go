@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -83,6 +84,13 @@ var ownFlags = [...]string{"connect-timeout", "command-timeout", "literal-timeou
 	"max-message-bytes", "max-attachment-bytes", "max-attachments-total-bytes", "max-attachments"}
 
 func (f *providerFlags) onCommandLine(flag string) bool { return f.typed[flag] }
+
+// given reports whether any setting is on the command line.
+func (f *providerFlags) given() bool {
+	return slices.ContainsFunc(slices.Collect(maps.Keys(f.typed)), func(flag string) bool {
+		return flag != "tenant" && flag != "no-test" && f.flags.Lookup(flag) != nil
+	})
+}
 
 // forNew reports whether a flag counts when a provider is added.
 func (f *providerFlags) forNew(flag string) bool {
@@ -248,6 +256,14 @@ func (f *providerFlags) origin(flag string) string {
 	return "--" + flag
 }
 
+// orInbox spells out what no folder means.
+func orInbox(names db.FolderNames) db.FolderNames {
+	if len(names) == 0 {
+		return db.FolderNames{"INBOX"}
+	}
+	return names
+}
+
 // changedFields names the settings that differ, for the audit log.
 func changedFields(was, is *db.Provider) []string {
 	var fields []string
@@ -259,7 +275,7 @@ func changedFields(was, is *db.Provider) []string {
 		{"port", was.Port != is.Port}, {"tls", was.TLS != is.TLS}, {"ca-file", was.CAPEM != is.CAPEM},
 		{"eager-login", was.EagerLogin != is.EagerLogin},
 		{"tls-server-name", was.TLSServerName != is.TLSServerName}, {"auth", was.AuthType != is.AuthType},
-		{"username", was.Username != is.Username}, {"folder", !slices.Equal(was.Folders, is.Folders)},
+		{"username", was.Username != is.Username}, {"folder", !slices.Equal(orInbox(was.Folders), orInbox(is.Folders))},
 		{"max-emails-per-sync", was.MaxEmailsPerSync != is.MaxEmailsPerSync}, {"start", was.Start != is.Start},
 		{"defaults-id", was.DefaultsID != is.DefaultsID}, {"active", was.Active != is.Active},
 		{"connect-timeout", was.ConnectTimeoutMS != is.ConnectTimeoutMS},

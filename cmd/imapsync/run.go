@@ -261,7 +261,11 @@ func runError(f *runFlags, s mailsync.Summary, err, last error) error {
 	case s.Providers == 0 || done > 0:
 		return nil
 	case s.Failed == s.Providers && s.Providers == 1:
-		return &exitError{exitTempfail, last}
+		doctor := "imapsync doctor"
+		if len(f.providers) == 1 {
+			doctor += " " + shellQuote(f.providers[0])
+		}
+		return &exitError{exitTempfail, fmt.Errorf("%w: `%s` says what to do", last, doctor)}
 	case s.Failed == s.Providers:
 		return &exitError{exitTempfail, fmt.Errorf("every provider failed, the last with: %w", last)}
 	case s.Failed == 0 && s.Busy > 0 && len(f.providers) == 1:
