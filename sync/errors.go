@@ -158,6 +158,10 @@ func hungUp(err error) bool {
 // greetingError classes a failure before the login. A BYE says why (RFC 3501
 // section 7.1.5): often it asks for patience.
 func greetingError(err error, last status) error {
+	if last.Type == "BYE" { // go-imap may say no more than that the connection is gone
+		class, code := classifyStatus(last.Type, last.Code, last.Text)
+		return &Error{class, code, fmt.Errorf("greeting: server said %s", last)}
+	}
 	if e, ok := errors.AsType[*imap.Error](err); ok {
 		class, code := classifyStatus(string(e.Type), string(e.Code), e.Text)
 		return &Error{class, code, fmt.Errorf("greeting: server said %s", last)}
