@@ -231,10 +231,12 @@ func newProviderSet(a *app) *cobra.Command {
 					return err
 				}
 				changed := changedFields(was, &is)
-				if given := f.given(); len(changed) == 0 && !pw.any() && !g.any() && given {
+				unchanged := len(changed) == 0 && !pw.any() && !g.any()
+				if unchanged && f.given() {
 					a.notef("%s: already so", was.Name)
 					return nil
-				} else if len(changed) == 0 && !pw.any() && !g.any() {
+				}
+				if unchanged {
 					return usageError("%s: nothing to change: give the settings to change, see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
 				}
 				if pw.any() && g.password.IsZero() {

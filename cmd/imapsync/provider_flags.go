@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -87,9 +86,12 @@ func (f *providerFlags) onCommandLine(flag string) bool { return f.typed[flag] }
 
 // given reports whether any setting is on the command line.
 func (f *providerFlags) given() bool {
-	return slices.ContainsFunc(slices.Collect(maps.Keys(f.typed)), func(flag string) bool {
-		return flag != "tenant" && flag != "no-test" && f.flags.Lookup(flag) != nil
-	})
+	for flag := range f.typed {
+		if flag != "tenant" && flag != "no-test" && f.flags.Lookup(flag) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // forNew reports whether a flag counts when a provider is added.
