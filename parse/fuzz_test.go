@@ -50,7 +50,7 @@ func FuzzParse(f *testing.F) {
 }
 
 // FuzzInject gives a sender every field that reaches the normalised mail, and
-// holds that parsemail reads from it what was written, part by part.
+// holds that parsemail reads from it what was written.
 func FuzzInject(f *testing.F) {
 	f.Add("subject", "name", "id@example.com", "text", "<p>html</p>", "cid", "file.txt")
 	f.Add("=?utf-8?q?a=0D=0ABcc:_x=40y?=", "\"\r\nTo: x@y", "<a>\r\n\r\n--b", "\r\n--b--\r\n", "--b\r\nContent-Type: text/plain\r\n\r\n", "a\x01b", "\"\r\n\r\nx")

@@ -7,10 +7,10 @@
 //
 // The line of work is walk → collect → normalise → parsemail → label:
 // a walker that has no error path finds the parts, their text is decoded to
-// UTF-8, the mail is written anew in the small dialect that parsemail reads
-// without fault, parsemail maps it to its fields, and the files are hung back
-// as readers into the raw bytes. Nothing a sender wrote reaches that dialect
-// raw; see normalise.go.
+// UTF-8, header and text are written anew in the small dialect that parsemail
+// reads without fault, parsemail maps it to its fields, and the files are hung
+// beside as readers into the raw bytes. Nothing a sender wrote reaches that
+// dialect raw; see normalise.go.
 package parse
 
 import (

@@ -86,21 +86,20 @@ func TestMisreadFallsBack(t *testing.T) {
 	}
 }
 
-// TestBoundariesAreFresh holds that a sender cannot know the boundary, nor
-// break out of it with the one of another mail.
-func TestBoundariesAreFresh(t *testing.T) {
-	c := &content{text: []byte("x"), html: []byte("y")}
-	m := &Message{From: Address{Email: UnknownSender}}
-	first, _ := io.ReadAll(writeDialect(m, c))
-	second, _ := io.ReadAll(writeDialect(m, c))
-	if bytes.Equal(first, second) {
-		t.Fatalf("the same mail twice:\n%s", first)
+// TestDialectInDialect holds that a text which is itself a normalised mail
+// stays a text, be it all there is or beside another.
+func TestDialectInDialect(t *testing.T) {
+	d := writeDialect(&Message{Subject: "s", From: Address{Email: "a@example.com"}}, &content{text: []byte("x")})
+	mail, err := io.ReadAll(&d)
+	if err != nil {
+		t.Fatal(err)
 	}
-	c.text = first // a mail whose text is a normalised mail
-	ds := &defects{}
-	throughParsemail(m, c, ds)
-	if m.Text != string(first) || len(ds.list) > 0 {
-		t.Errorf("text %q, defects %v", m.Text, ds.list)
+	for _, c := range []*content{{text: mail}, {html: mail}, {text: mail, html: mail}, {text: append([]byte("\n\n"), mail...)}} {
+		m, ds := &Message{From: Address{Email: UnknownSender}}, &defects{}
+		throughParsemail(m, c, ds)
+		if m.Text != string(c.text) || m.HTML != string(c.html) || m.Subject != "" || len(ds.list) > 0 {
+			t.Errorf("subject %q, text %q, html %q, defects %v", m.Subject, m.Text, m.HTML, ds.list)
+		}
 	}
 }
 
