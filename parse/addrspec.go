@@ -39,6 +39,9 @@ func validAddress(v []byte) (string, bool) {
 	if !isDotAtom(local) {
 		local = quoteLocal(local)
 	}
+	if local == s[:at] && domain == s[at+1:] {
+		return s, true
+	}
 	return local + "@" + domain, true
 }
 

@@ -30,6 +30,9 @@ type charset struct {
 // lookupCharset finds a charset by a label as mail writes it. ok is false for
 // one that nobody knows.
 func lookupCharset(label string) (cs charset, ok bool) {
+	if label == "utf-8" || label == "UTF-8" { // nearly all of them
+		return charset{name: "utf-8", ascii: true}, true
+	}
 	label = strings.ToLower(strings.Trim(label, " \t\"'<>;:,.()\\"))
 	if i := strings.IndexAny(label, " ;\"'(,\t*"); i > 0 { // "utf-8;format=flowed", RFC 2231 language
 		label = label[:i]
@@ -139,7 +142,11 @@ func (cs charset) toUTF8(b []byte) []byte {
 // decodeCharset decodes b by the label's charset.
 func decodeCharset(b []byte, label string) string {
 	cs, _ := lookupCharset(label)
-	return string(bytes.ToValidUTF8(cs.toUTF8(b), []byte("\uFFFD")))
+	out := cs.toUTF8(b)
+	if !utf8.Valid(out) {
+		out = bytes.ToValidUTF8(out, []byte("\uFFFD"))
+	}
+	return string(out)
 }
 
 // decodeUTF16 takes the byte order from a mark, else from where the zeros are.

@@ -2,20 +2,14 @@ package parse
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf8"
 )
 
 // cleanString returns s as valid UTF-8 without control characters: the form of
 // everything that is one line (names, subjects, ids).
 func cleanString(s string) string {
-	ok := true
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f {
-			ok = false
-			break
-		}
-	}
-	if ok {
+	if isClean(s) {
 		return s
 	}
 	b := make([]byte, 0, len(s))
@@ -38,19 +32,37 @@ func cleanString(s string) string {
 	return string(b)
 }
 
+// isClean reports what cleanString leaves as it is.
+func isClean(s string) bool {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c < ' ' || c == 0x7f:
+			return false
+		case c >= utf8.RuneSelf:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r < 0xa0 || r == utf8.RuneError && n == 1 {
+				return false
+			}
+			i += n - 1
+		}
+	}
+	return true
+}
+
 // cleanText appends src to dst as valid UTF-8 with LF line ends and without
 // NUL: the form of everything that is many lines.
 func cleanText(dst, src []byte) []byte {
 	if !utf8.Valid(src) {
 		src = bytes.ToValidUTF8(src, []byte("\uFFFD"))
 	}
+	hasNUL := bytes.IndexByte(src, 0) >= 0
 	for len(src) > 0 {
 		i := bytes.IndexByte(src, '\r')
 		chunk := src
 		if i >= 0 {
 			chunk = src[:i]
 		}
-		if bytes.IndexByte(chunk, 0) >= 0 {
+		if hasNUL {
 			for _, c := range chunk {
 				if c != 0 {
 					dst = append(dst, c)
@@ -107,7 +119,7 @@ func isPrintable(b []byte) bool {
 
 func isASCII(b []byte) bool {
 	for len(b) >= 8 {
-		if (uint64(b[0])|uint64(b[1])|uint64(b[2])|uint64(b[3])|uint64(b[4])|uint64(b[5])|uint64(b[6])|uint64(b[7]))&0x80 != 0 {
+		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
 			return false
 		}
 		b = b[8:]

@@ -1,6 +1,7 @@
 package parse
 
 import (
+	"bytes"
 	"math"
 	"strings"
 	"time"
@@ -9,14 +10,23 @@ import (
 // readHeader fills the fields of m that stand in the mail's own header.
 func readHeader(m *Message, root *part, hint string, lim Limits, ds *defects) {
 	h := root.head
-	m.Headers = make([]Header, len(h))
-	for i := range h {
-		m.Headers[i] = Header{Name: cleanString(string(h[i].name)), Value: decodeWords(h[i].value, hint)}
+	m.Headers = headerList(h, hint)
+	value := func(name string) string { // read without the hint: ids and dates are ASCII
+		switch i := h.index(name); {
+		case i < 0:
+			return ""
+		case isASCII(h[i].value):
+			return m.Headers[i].Value
+		default:
+			return decodeWords(h[i].value, "")
+		}
 	}
 
-	m.Subject = decodeWords(h.get("subject"), hint)
-	m.MessageID = messageID(decodeWords(h.get("message-id"), ""))
-	if ids := messageIDs(decodeWords(h.get("in-reply-to"), ""), 1); len(ids) > 0 {
+	if i := h.index("subject"); i >= 0 {
+		m.Subject = m.Headers[i].Value
+	}
+	m.MessageID = messageID(value("message-id"))
+	if ids := messageIDs(value("in-reply-to"), 1); len(ids) > 0 {
 		m.InReplyTo = ids[0]
 	}
 	var refs []string
@@ -30,7 +40,7 @@ func readHeader(m *Message, root *part, hint string, lim Limits, ds *defects) {
 		m.ThreadID = m.InReplyTo
 	}
 
-	m.DateHeader = decodeWords(h.get("date"), "")
+	m.DateHeader = value("date")
 	switch t, ok := parseDate(m.DateHeader); {
 	case ok:
 		m.Date = t
@@ -59,6 +69,36 @@ func readHeader(m *Message, root *part, hint string, lim Limits, ds *defects) {
 		}
 	}
 	m.To, m.Cc, m.Bcc, m.ReplyTo = list("to"), list("cc"), list("bcc"), list("reply-to")
+}
+
+// headerList decodes every field. Those that are clean as they stand, as most
+// are, are copied in one piece.
+func headerList(h fields, hint string) []Header {
+	size := 0
+	for i := range h {
+		size += len(h[i].name) + len(h[i].value)
+	}
+	var plain strings.Builder
+	plain.Grow(size)
+	rest := func(from int) string { return plain.String()[from:] }
+	list := make([]Header, len(h))
+	for i := range h {
+		start := plain.Len()
+		if isPrintable(h[i].name) {
+			plain.Write(h[i].name)
+			list[i].Name = rest(start)
+		} else {
+			list[i].Name = cleanString(string(h[i].name))
+		}
+		start = plain.Len()
+		if v := bytes.TrimSpace(h[i].value); isPlain(v) {
+			writePlain(&plain, v)
+			list[i].Value = rest(start)
+		} else {
+			list[i].Value = decodeWords(v, hint)
+		}
+	}
+	return list
 }
 
 // addresses reads all fields of one name as one list.

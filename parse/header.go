@@ -18,14 +18,20 @@ const maxFields = 2000
 
 // get returns the first field of that (lower-case) name that is not empty.
 func (f fields) get(name string) []byte {
-	for i := range f {
-		if len(f[i].name) == len(name) && equalFold(f[i].name, name) {
-			if v := bytes.TrimSpace(f[i].value); len(v) > 0 {
-				return v
-			}
-		}
+	if i := f.index(name); i >= 0 {
+		return bytes.TrimSpace(f[i].value)
 	}
 	return nil
+}
+
+// index returns where the field of get stands, or -1.
+func (f fields) index(name string) int {
+	for i := range f {
+		if len(f[i].name) == len(name) && equalFold(f[i].name, name) && len(bytes.TrimSpace(f[i].value)) > 0 {
+			return i
+		}
+	}
+	return -1
 }
 
 // all returns every field of that (lower-case) name that is not empty.
@@ -54,7 +60,7 @@ func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) 
 			next = pos + i + 1
 		}
 		line := b[pos:next]
-		text := bytes.TrimRight(line, "\r\n")
+		text := trimLineEnd(line)
 		if len(text) == 0 {
 			if stop == nil && len(fs) == 0 {
 				if rest := bytes.TrimLeft(b[next:], "\r\n"); looksLikeField(rest) {
@@ -93,9 +99,16 @@ func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) 
 				open = false
 			case colon > 0:
 				if fs == nil {
-					fs = make(fields, 0, 24)
+					most := 24
+					if stop != nil {
+						most = 4 // of a part
+					}
+					fs = make(fields, 0, most)
 				}
-				name := bytes.TrimRight(text[:colon], " \t")
+				name := text[:colon]
+				for name[len(name)-1] == ' ' || name[len(name)-1] == '\t' {
+					name = name[:len(name)-1]
+				}
 				value = pos + colon + 1
 				fs = append(fs, field{name: name, value: b[value : pos+len(text)]})
 				open = true
@@ -118,6 +131,13 @@ func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) 
 		pos = next
 	}
 	return fs, len(b)
+}
+
+func trimLineEnd(line []byte) []byte {
+	for len(line) > 0 && (line[len(line)-1] == '\n' || line[len(line)-1] == '\r') {
+		line = line[:len(line)-1]
+	}
+	return line
 }
 
 // fieldColon returns the place of the colon that ends a field name, or -1.

@@ -34,7 +34,7 @@ func parseParams(v []byte) []param {
 			v = v[eq+1:]
 			continue
 		}
-		name := strings.ToLower(string(bytes.TrimSpace(v[:eq])))
+		name := paramName(bytes.TrimSpace(v[:eq]))
 		var value []byte
 		value, v = paramValue(v[eq+1:])
 		p := piece{name: name, n: -1, value: value}
@@ -60,6 +60,17 @@ func parseParams(v []byte) []param {
 		}
 	}
 	return joinPieces(pieces)
+}
+
+// paramName returns a name in lower case; the usual ones are no memory of
+// their own.
+func paramName(v []byte) string {
+	for _, name := range []string{"boundary", "charset", "name", "filename", "format"} {
+		if equalFold(v, name) {
+			return name
+		}
+	}
+	return strings.ToLower(string(v))
 }
 
 // paramValue reads one value and returns what follows it.
@@ -98,6 +109,9 @@ func paramValue(v []byte) (value, rest []byte) {
 func joinPieces(pieces []piece) []param {
 	if len(pieces) == 0 {
 		return nil
+	}
+	if len(pieces) == 1 && pieces[0].n < 0 && !pieces[0].encoded {
+		return []param{{pieces[0].name, decodeWords(pieces[0].value, "")}}
 	}
 	type group struct {
 		plain []byte

@@ -208,7 +208,14 @@ func beginsAttribution(s string) bool {
 		return true
 	}
 	word, _, _ := strings.Cut(s, " ")
-	return attributionStarts[strings.ToLower(strings.Trim(word, ",.:"))]
+	isMark := func(c byte) bool { return c == ',' || c == '.' || c == ':' }
+	for word != "" && isMark(word[0]) {
+		word = word[1:]
+	}
+	for word != "" && isMark(word[len(word)-1]) {
+		word = word[:len(word)-1]
+	}
+	return has(attributionStarts, word)
 }
 
 func saysWrote(s string) bool {
@@ -226,7 +233,7 @@ func isOriginalMessage(t string) bool {
 	if t[0] != '-' && t[0] != '_' && t[0] != '*' {
 		return false
 	}
-	return originalMessages[strings.ToLower(strings.Trim(t, "-_*: \t"))]
+	return has(originalMessages, strings.Trim(t, "-_*: \t"))
 }
 
 // isReplyAbove reports the line of a help desk above which a reply is to stand.
@@ -271,14 +278,30 @@ func headerLabel(line string) labelKind {
 	if i <= 0 {
 		return labelNone
 	}
-	word := strings.ToLower(strings.Trim(line[:i], " \t*\u00a0"))
-	if fromLabels[word] {
+	word := strings.Trim(line[:i], " \t*\u00a0")
+	if has(fromLabels, word) {
 		return labelFrom
 	}
-	if otherLabels[word] {
+	if has(otherLabels, word) {
 		return labelOther
 	}
 	return labelNone
+}
+
+// has looks a word of any case up in a set. Nearly every line has its first
+// word looked up, so what is ASCII costs no memory.
+func has(set map[string]bool, word string) bool {
+	var buf [32]byte
+	if len(word) > len(buf) {
+		return set[strings.ToLower(word)]
+	}
+	for i := range len(word) {
+		if word[i] >= 0x80 {
+			return set[strings.ToLower(word)]
+		}
+		buf[i] = lower(word[i])
+	}
+	return set[string(buf[:len(word)])]
 }
 
 func saysInline(lines []string) bool {
