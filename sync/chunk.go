@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,20 +33,7 @@ type chunk struct {
 // The error is about the broker or the database; a message that fails alone
 // is marked.
 func (f *folderPass) prepare(ctx context.Context, c *chunk) error {
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for _, m := range c.messages {
-		if m.raw == nil || m.failure != nil {
-			continue
-		}
-		g.Go(func() error {
-			f.parse(m, false)
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
+	f.parseAll(c.messages)
 	if err := f.lookUp(ctx, c); err != nil {
 		return err
 	}
@@ -60,6 +49,23 @@ func (f *folderPass) prepare(ctx context.Context, c *chunk) error {
 		f.giveBack(m)
 	}
 	return nil
+}
+
+// parseAll makes the events of a chunk. A goroutine for each message would
+// begin with a small stack and grow it, every time.
+func (f *folderPass) parseAll(messages []*message) {
+	var taken atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(messages)) {
+		workers.Go(func() {
+			for i := int(taken.Add(1)) - 1; i < len(messages); i = int(taken.Add(1)) - 1 {
+				if m := messages[i]; m.raw != nil && m.failure == nil {
+					f.parse(m, false)
+				}
+			}
+		})
+	}
+	workers.Wait()
 }
 
 // blobWriters is how many messages have their blobs stored at a time: each
