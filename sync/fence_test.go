@@ -35,10 +35,11 @@ func (h *house) pool() *sql.DB {
 	return pool
 }
 
-// cutLocks ends the connections that hold locks in the house's database.
+// cutLocks ends the connections that hold locks in the house's database, and
+// returns once they are gone.
 func (h *house) cutLocks() {
 	h.t.Helper()
-	_, err := h.pool().Exec(`SELECT pg_terminate_backend(pid) FROM pg_locks
+	_, err := h.pool().Exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_locks
 		WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 	must(h.t, err)
 }
