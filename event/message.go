@@ -2,7 +2,6 @@ package event
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -51,22 +50,21 @@ func validToken(s string) bool {
 	return true
 }
 
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }} //nolint:gochecknoglobals // a cache, not state
+// buffers are for writing JSON before its length is known.
+var buffers = sync.Pool{New: func() any { return new([]byte) }} //nolint:gochecknoglobals // a cache, not state
 
 // marshal returns the event's JSON. It leaves <, > and & alone: escaped for
 // HTML, as is json.Marshal's way, a body would be up to six times as long.
 func marshal(ev *Event) ([]byte, error) {
-	buf := buffers.Get().(*bytes.Buffer)
-	buf.Reset()
-	defer func() {
-		if buf.Cap() <= mib {
-			buffers.Put(buf)
-		}
-	}()
-	enc := json.NewEncoder(buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(ev); err != nil {
+	buf := buffers.Get().(*[]byte)
+	written, err := ev.appendJSON((*buf)[:0])
+	if err != nil {
 		return nil, err
 	}
-	return bytes.Clone(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
+	data := bytes.Clone(written) // before the buffer is another's
+	if cap(written) <= mib {
+		*buf = written
+		buffers.Put(buf)
+	}
+	return data, nil
 }

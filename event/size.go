@@ -1,7 +1,5 @@
 package event
 
-import "unicode/utf8"
-
 // fieldOverhead is what JSON puts around one string of a list or map: quotes,
 // colon or comma, more quotes.
 const fieldOverhead = 6
@@ -105,31 +103,4 @@ func (length ruler) blob(b *Blob) int {
 		return 0
 	}
 	return blobOverhead + length(b.Store) + length(b.Bucket) + length(b.Key)
-}
-
-// jsonLen returns how long s is inside a JSON string as encoding/json writes
-// it without HTML escaping.
-func jsonLen(s string) int {
-	n := len(s)
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= 0x80:
-			// U+2028 and U+2029 (e2 80 a8, e2 80 a9) are written as \u2028.
-			if c == 0xe2 && i+2 < len(s) && s[i+1] == 0x80 && s[i+2]&^1 == 0xa8 {
-				n += 3
-			}
-		case c == '"' || c == '\\':
-			n++
-		case c < 0x20:
-			if c == '\n' || c == '\r' || c == '\t' || c == '\b' || c == '\f' {
-				n++
-			} else {
-				n += 5
-			}
-		}
-	}
-	if !utf8.ValidString(s) {
-		n += 5 * len(s) // each bad byte becomes \ufffd
-	}
-	return n
 }
