@@ -1,12 +1,14 @@
 package event
 
 import (
+	"crypto/sha1" //nolint:gosec // RFC 9562 section 5.5 asks for it
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"hash"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -38,9 +40,29 @@ func HeaderKey(header *parse.Message) (k string, ok bool) {
 	return key(id, headerFingerprint(header)), true
 }
 
+// identity is Key, of a mail whose attachments are measured.
+func identity(m *parse.Message, files []file) string {
+	id := normalMessageID(m.MessageID)
+	if id == "" {
+		return key("", wholeFingerprint(m, files))
+	}
+	return key(id, headerFingerprint(m))
+}
+
 func key(messageID, fingerprint string) string {
-	sum := sha256.Sum256([]byte("v1|" + messageID + "|" + fingerprint))
-	return hex.EncodeToString(sum[:16])
+	var room [512]byte // on the stack
+	b := append(room[:0], "v1|"...)
+	b = append(b, messageID...)
+	b = append(b, '|')
+	b = append(b, fingerprint...)
+	sum := sha256.Sum256(b)
+	return hexString(sum[:16])
+}
+
+// hexString is hex.EncodeToString of at most 32 bytes, in one allocation.
+func hexString(sum []byte) string {
+	var room [2 * sha256.Size]byte
+	return string(hex.AppendEncode(room[:0], sum))
 }
 
 // Fingerprint tells mails apart that share a Message-ID. It is the lower-case
@@ -62,13 +84,10 @@ func Fingerprint(m *parse.Message) string {
 	if normalMessageID(m.MessageID) != "" {
 		return headerFingerprint(m) // no attachment needs to be read
 	}
-	return fingerprint(m, measure(m.Attachments, Limits{}))
+	return wholeFingerprint(m, measure(m.Attachments, Limits{}))
 }
 
-func fingerprint(m *parse.Message, files []file) string {
-	if normalMessageID(m.MessageID) != "" {
-		return headerFingerprint(m)
-	}
+func wholeFingerprint(m *parse.Message, files []file) string {
 	body := sha256.New()
 	if m.HTML != "" {
 		_, _ = io.WriteString(body, m.HTML)
@@ -89,13 +108,24 @@ func fingerprint(m *parse.Message, files []file) string {
 }
 
 func headerFingerprint(m *parse.Message) string {
-	sum := sha256.Sum256([]byte(oneSpace(m.DateHeader) + "|" + normalAddress(m.From.Email)))
-	return hex.EncodeToString(sum[:])
+	var room [256]byte // on the stack
+	b := append(room[:0], oneSpace(m.DateHeader)...)
+	b = append(b, '|')
+	b = append(b, normalAddress(m.From.Email)...)
+	sum := sha256.Sum256(b)
+	return hexString(sum[:])
 }
 
 func field(h hash.Hash, s string) { _, _ = fmt.Fprintf(h, "%d:%s", len(s), s) }
 
-func oneSpace(s string) string { return strings.Join(strings.Fields(s), " ") }
+func oneSpace(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == ' ' && (i == 0 || i == len(s)-1 || s[i-1] == ' ') {
+			return strings.Join(strings.Fields(s), " ")
+		}
+	}
+	return s // as most are
+}
 
 func addressList(list []parse.Address) string {
 	emails := make([]string, len(list))
@@ -120,7 +150,12 @@ func normalAddress(s string) string {
 	if at < 0 {
 		return s
 	}
-	return s[:at+1] + strings.ToLower(s[at+1:])
+	domain := s[at+1:]
+	lower := strings.ToLower(domain)
+	if lower == domain {
+		return s
+	}
+	return s[:at+1] + lower
 }
 
 // namespace of event ids: UUID v5 of "imapsync/inbound-email" in the URL
@@ -131,5 +166,16 @@ var namespace = uuid.MustParse("892cbd65-8c7c-57c1-8d1b-10af62eb637f") //nolint:
 // "<tenant>.<provider>.<key>". Tenant and provider are part of it since the
 // same mail in two mailboxes has one key and makes two events.
 func ID(tenant, provider, key string) string {
-	return uuid.NewSHA1(namespace, []byte(tenant+"."+provider+"."+key)).String()
+	var room [256]byte // on the stack
+	b := append(room[:0], namespace[:]...)
+	b = append(b, tenant...)
+	b = append(b, '.')
+	b = append(b, provider...)
+	b = append(b, '.')
+	b = append(b, key...)
+	sum := sha1.Sum(b) //nolint:gosec // it is what a UUID v5 is
+	id := uuid.UUID(sum[:16])
+	id[6] = id[6]&0x0f | 5<<4 // version 5
+	id[8] = id[8]&0x3f | 0x80 // of RFC 9562
+	return id.String()
 }

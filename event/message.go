@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -12,9 +13,9 @@ import (
 // message writes the event as it goes over the wire.
 func message(ev *Event) (*nats.Msg, error) {
 	tenant, provider := ev.Payload.Tenant, ev.Payload.ProviderID
-	for name, token := range map[string]string{"tenant": tenant, "provider id": provider, "key": ev.Key} {
-		if !validToken(token) {
-			return nil, fmt.Errorf("%w: the %s %.128q cannot stand in a subject", ErrConfig, name, token)
+	for _, part := range [...]struct{ name, token string }{{"tenant", tenant}, {"provider id", provider}, {"key", ev.Key}} {
+		if !validToken(part.token) {
+			return nil, fmt.Errorf("%w: the %s %.128q cannot stand in a subject", ErrConfig, part.name, part.token)
 		}
 	}
 	data, err := marshal(ev)
@@ -24,16 +25,18 @@ func message(ev *Event) (*nats.Msg, error) {
 	// The message id is the whole of what the subject says: the broker's
 	// window looks at ids across all subjects, and a mail sent to two
 	// mailboxes has one key and makes two events.
+	subject := Subject(tenant, provider, ev.Key)
+	id := strings.TrimPrefix(subject, subjectPrefix)
+	values := []string{"0", StreamName, Type, id}
 	header := nats.Header{
-		jetstream.MsgIDHeader:               {tenant + "." + provider + "." + ev.Key},
-		jetstream.ExpectedLastSubjSeqHeader: {"0"},
-		jetstream.ExpectedStreamHeader:      {StreamName},
-		"Imapsync-Event":                    {Type},
+		jetstream.ExpectedLastSubjSeqHeader: values[0:1:1],
+		jetstream.ExpectedStreamHeader:      values[1:2:2],
+		"Imapsync-Event":                    values[2:3:3],
 	}
-	if ev.Lost {
-		delete(header, jetstream.MsgIDHeader)
+	if !ev.Lost {
+		header[jetstream.MsgIDHeader] = values[3:]
 	}
-	return &nats.Msg{Subject: Subject(tenant, provider, ev.Key), Data: data, Header: header}, nil
+	return &nats.Msg{Subject: subject, Data: data, Header: header}, nil
 }
 
 // validToken reports whether s can be one token of a subject and of headers,
@@ -42,8 +45,8 @@ func validToken(s string) bool {
 	if s == "" || len(s) > 128 {
 		return false
 	}
-	for _, r := range s {
-		if r <= ' ' || r >= 0x7f || r == '.' || r == '*' || r == '>' {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || c == '.' || c == '*' || c == '>' {
 			return false
 		}
 	}

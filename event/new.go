@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"imapsync/parse"
 )
@@ -38,8 +39,15 @@ type Delivery struct {
 func New(m *parse.Message, d Delivery, lim Limits) *Event {
 	lim = lim.withDefaults()
 	files := measure(m.Attachments, lim)
-	data := emailData(m, files, d, lim)
-	k := key(normalMessageID(m.MessageID), fingerprint(m, files))
+	k := identity(m, files)
+	occurred, internal := utc(d.OccurredAt), utc(d.InternalDate)
+	ev := &Event{
+		message: m, raw: d.Raw,
+		ID: ID(d.Tenant, d.ProviderID, k), Type: Type, Timestamp: occurred, Key: k,
+		Payload: Payload{TenantID: d.Tenant, Tenant: d.Tenant, OccurredAt: occurred, ProviderID: d.ProviderID},
+	}
+	data := &ev.Payload.EmailData
+	*data = emailData(m, files, d, lim)
 	data.ID = emailID(m, k)
 	data.ProviderID, data.Tenant = d.ProviderID, d.Tenant
 	data.InboundDefaultsID = d.InboundDefaultsID
@@ -47,13 +55,11 @@ func New(m *parse.Message, d Delivery, lim Limits) *Event {
 		a := &data.Attachments[i]
 		a.Blob = blob(d, lim, a.SHA256, 0)
 	}
-	internal := utc(d.InternalDate)
 	data.IMAP = &IMAP{Folder: d.Folder, UID: d.UID, UIDValidity: d.UIDValidity, InternalDate: internal}
 	data.ReceivedAt = internal
 	if data.ReceivedAt.IsZero() {
 		data.ReceivedAt = utc(m.Date)
 	}
-	occurred := utc(d.OccurredAt)
 	if data.ReceivedAt.IsZero() {
 		data.ReceivedAt = occurred
 		data.defect(DefectReceivedAt, "neither the mail nor the server says when")
@@ -61,13 +67,8 @@ func New(m *parse.Message, d Delivery, lim Limits) *Event {
 	if d.MessageIDReused {
 		data.defect(DefectMessageIDReused, "")
 	}
-	ev := &Event{
-		message: m, raw: d.Raw,
-		ID: ID(d.Tenant, d.ProviderID, k), Type: Type, Timestamp: occurred, Key: k,
-		Payload: Payload{TenantID: d.Tenant, Tenant: d.Tenant, OccurredAt: occurred, ProviderID: d.ProviderID, EmailData: data},
-	}
 	if d.KeepRaw {
-		keepRaw(&ev.Payload.EmailData, d, lim)
+		keepRaw(data, d, lim)
 	}
 	fit(ev, d, lim)
 	return ev
@@ -80,7 +81,7 @@ func EmailDataFrom(m *parse.Message, size int64, lim Limits) EmailData {
 	lim = lim.withDefaults()
 	files := measure(m.Attachments, lim)
 	data := emailData(m, files, Delivery{Size: size}, lim)
-	data.ID = emailID(m, key(normalMessageID(m.MessageID), fingerprint(m, files)))
+	data.ID = emailID(m, identity(m, files))
 	data.ReceivedAt = utc(m.Date)
 	return data
 }
@@ -189,10 +190,18 @@ func headers(list []parse.Header) map[string]string {
 	if len(list) == 0 {
 		return nil
 	}
+	length := 0
+	for _, field := range list {
+		length += len(field.Name)
+	}
+	var names strings.Builder // all of them in one piece
+	names.Grow(length)
 	h := make(map[string]string, len(list))
 	var repeated map[string][]string
 	for _, field := range list {
-		name := strings.ToLower(field.Name)
+		start := names.Len()
+		writeLower(&names, field.Name)
+		name := names.String()[start:]
 		first, seen := h[name]
 		if !seen {
 			h[name] = field.Value
@@ -201,15 +210,31 @@ func headers(list []parse.Header) map[string]string {
 		if repeated == nil {
 			repeated = make(map[string][]string)
 		}
-		if repeated[name] == nil {
-			repeated[name] = []string{first}
+		values := repeated[name]
+		if values == nil {
+			values = append(make([]string, 0, 4), first)
 		}
-		repeated[name] = append(repeated[name], field.Value)
+		repeated[name] = append(values, field.Value)
 	}
 	for name, values := range repeated {
 		h[name] = strings.Join(values, "\n")
 	}
 	return h
+}
+
+// writeLower writes what strings.ToLower returns.
+func writeLower(b *strings.Builder, s string) {
+	for i := range len(s) {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			b.WriteString(strings.ToLower(s[i:]))
+			return
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		b.WriteByte(c)
+	}
 }
 
 // addresses never returns nil: to is always there.
@@ -235,7 +260,7 @@ func address(a parse.Address) Address { return Address{Email: a.Email, Name: a.N
 // no way to write it.
 func utc(t time.Time) time.Time {
 	t = t.UTC().Truncate(time.Millisecond)
-	if t.Year() < 1 || t.Year() > 9999 {
+	if year := t.Year(); year < 1 || year > 9999 {
 		return time.Time{}
 	}
 	return t
