@@ -205,6 +205,13 @@ func TestAppendString(t *testing.T) {
 			}
 		}
 	}
+	for first := utf8.RuneSelf; first < 256; first++ {
+		for second := range 256 {
+			for _, after := range []string{"", "a", "\x80", "\xbf\x80"} {
+				hold(string([]byte{byte(first), byte(second)}) + after)
+			}
+		}
+	}
 	for _, a := range oddStrings {
 		for _, b := range oddStrings {
 			hold(a + b)
@@ -253,6 +260,24 @@ func smallMail() []byte {
 	}
 	b.WriteString("</body></html>\n--alt--\n")
 	return []byte(strings.ReplaceAll(b.String(), "\n", "\r\n"))
+}
+
+func BenchmarkAppendString(b *testing.B) {
+	buf := make([]byte, 0, 64*kib)
+	for name, s := range map[string]string{
+		"text":     strings.Repeat("A line of an ordinary mail, as people write them all day.\n", 40),
+		"HTML":     strings.Repeat("<p class=\"line\">A <b>line</b> of an ordinary mail</p>\n", 40),
+		"Cyrillic": strings.Repeat("Съешь же ещё этих мягких булок\n", 40),
+		"Chinese":  strings.Repeat("我们的产品将于明天发货，谢谢您的耐心等待。\n", 40),
+		"short":    "normal",
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(s)))
+			for b.Loop() {
+				appendString(buf, s)
+			}
+		})
+	}
 }
 
 func BenchmarkSmallMail(b *testing.B) {

@@ -3,7 +3,6 @@ package event
 import (
 	"encoding/binary"
 	"math/bits"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -14,73 +13,82 @@ import (
 // u for \u00xx.
 const controls = "uuuuuuuubtnufruuuuuuuuuuuuuuuuuu"
 
-// lineSeparator is the first byte of U+2028 and U+2029 (e2 80 a8, e2 80 a9),
-// which are escaped too, and of other characters, which are not.
-const lineSeparator = 0xe2
-
-// special returns where the first byte of s from i on stands that JSON may
-// write otherwise, and len(s) when there is none. It takes eight bytes at a
-// time: most of a mail stands as it is.
+// special returns where from i on the first byte of s stands that JSON writes
+// otherwise, and len(s) when there is none: a control, a quote, a backslash, a
+// byte that is no UTF-8, or the first of U+2028 or U+2029. It takes eight bytes
+// at a time: most of a mail stands as it is.
 func special(s string, i int) int {
 	const ones, lows, highs = 0x0101010101010101, 0x7f7f7f7f7f7f7f7f, 0x8080808080808080
-	for ; i+8 <= len(s); i += 8 {
-		x := binary.LittleEndian.Uint64([]byte(s[i : i+8]))
-		// The high bit of a byte says what it is not; no sum carries
-		// into the next byte. To flip 0x02 puts the quote, 0x22, beside the
-		// controls, and leaves those among themselves.
-		plain := (x^ones*0x02)&lows + ones*(0x80-0x21) // no control, no quote
-		plain &= (x^ones*'\\')&lows + lows             // no backslash
-		plain |= x                                     // none of these is above 0x7f
-		other := x ^ ones*lineSeparator
-		if m := ^(plain & (other&lows + lows | other)) & highs; m != 0 {
-			return i + bits.TrailingZeros64(m)/8
+	for i < len(s) {
+		if i+8 <= len(s) {
+			x := binary.LittleEndian.Uint64([]byte(s[i : i+8]))
+			// The high bit of a byte says that it is none of these; no sum
+			// carries into the next. To flip 0x02 puts the quote, 0x22, beside
+			// the controls, and leaves those among themselves.
+			plain := (x^ones*0x02)&lows + ones*(0x80-0x21) // no control, no quote
+			plain &= (x^ones*'\\')&lows + lows             // no backslash
+			found := (^plain | x) & highs                  // or not ASCII
+			if found == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(found) / 8
 		}
-	}
-	for ; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c == lineSeparator {
-			break
+		switch c := s[i]; {
+		case c < ' ' || c == '"' || c == '\\':
+			return i
+		case c < utf8.RuneSelf:
+			i++
+		default:
+			end := foreign(s, i)
+			if end < len(s) && s[end] >= utf8.RuneSelf {
+				return end
+			}
+			i = end
 		}
 	}
 	return i
 }
 
-// separates reports whether s begins with U+2028 or U+2029.
-func separates(s string) bool {
-	return len(s) > 2 && s[0] == lineSeparator && s[1] == 0x80 && s[2]&^1 == 0xa8
+// foreign returns the end of the runes above ASCII that stand in s from i on
+// and are written as they are.
+func foreign(s string, i int) int {
+	for i < len(s) {
+		c := s[i]
+		switch {
+		case c < utf8.RuneSelf:
+			return i
+		case 0xc2 <= c && c <= 0xdf && i+1 < len(s) && continues(s[i+1]): // Latin, Greek, Cyrillic, Hebrew, Arabic
+			i += 2
+		case 0xe3 <= c && c <= 0xec && i+2 < len(s) && continues(s[i+1]) && continues(s[i+2]): // Chinese, Japanese, Korean
+			i += 3
+		default:
+			r, width := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && width == 1 || r == '\u2028' || r == '\u2029' {
+				return i
+			}
+			i += width
+		}
+	}
+	return i
 }
+
+// continues reports whether c is a byte of a rune that is not its first.
+func continues(c byte) bool { return !utf8.RuneStart(c) }
 
 // appendString appends s as a JSON string, in quotes.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	if !utf8.ValidString(s) {
-		start := 0
-		for i, r := range s {
-			if r == utf8.RuneError && !strings.HasPrefix(s[i:], "\ufffd") { // a bad byte, not U+FFFD itself
-				dst = append(appendEscaped(dst, s[start:i]), `\ufffd`...)
-				start = i + 1
-			}
-		}
-		s = s[start:]
-	}
-	return append(appendEscaped(dst, s), '"')
-}
-
-// appendEscaped appends s, which is valid UTF-8, as it stands in a JSON string.
-func appendEscaped(dst []byte, s string) []byte {
 	start := 0
-	for i := special(s, 0); i < len(s); i = special(s, i) {
-		c, width := s[i], 1
-		if c == lineSeparator {
-			width = 3
-			if !separates(s[i:]) {
-				i += width
-				continue
-			}
-		}
+	for i := special(s, 0); i < len(s); i = special(s, start) {
 		dst = append(dst, s[start:i]...)
-		switch {
-		case c == lineSeparator:
+		start = i + 1
+		switch c := s[i]; {
+		case c >= utf8.RuneSelf && separates(s[i:]):
 			dst = append(dst, '\\', 'u', '2', '0', '2', '0'+s[i+2]&0xf)
+			start = i + 3
+		case c >= utf8.RuneSelf:
+			dst = append(dst, `\ufffd`...)
 		case c >= ' ':
 			dst = append(dst, '\\', c)
 		case controls[c] == 'u':
@@ -88,29 +96,34 @@ func appendEscaped(dst []byte, s string) []byte {
 		default:
 			dst = append(dst, '\\', controls[c])
 		}
-		i += width
-		start = i
 	}
-	return append(dst, s[start:]...)
+	return append(append(dst, s[start:]...), '"')
+}
+
+// separates reports whether s, which is special, is U+2028 or U+2029 (e2 80 a8,
+// e2 80 a9) and not a bad byte.
+func separates(s string) bool {
+	return len(s) > 2 && s[0] == 0xe2 && s[1] == 0x80 && s[2]&^1 == 0xa8
 }
 
 // jsonLen returns how long s is inside a JSON string, without the quotes. Of
 // bad UTF-8 it is the most that it can be.
 func jsonLen(s string) int {
-	n := len(s)
+	n, bad := len(s), false
 	for i := special(s, 0); i < len(s); i = special(s, i+1) {
 		switch c := s[i]; {
-		case c == lineSeparator:
-			if separates(s[i:]) {
-				n += 3
-			}
+		case c >= utf8.RuneSelf && separates(s[i:]):
+			n += 3
+			i += 2
+		case c >= utf8.RuneSelf:
+			bad = true
 		case c < ' ' && controls[c] == 'u':
 			n += 5
 		default:
 			n++
 		}
 	}
-	if !utf8.ValidString(s) {
+	if bad {
 		n += 5 * len(s) // each bad byte becomes \ufffd
 	}
 	return n
