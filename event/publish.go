@@ -49,7 +49,9 @@ type Publisher struct {
 
 	window    *semaphore.Weighted // bytes on their way; each event counts as minWeight at least
 	minWeight int64
-	onWay     sync.Map // *nats.Msg → its weight in the window, until it is given back
+
+	sending sync.Mutex          // never held while nats.go is called, which calls arrived under its own
+	onWay   map[*nats.Msg]int64 // its weight in the window, until it is given back
 
 	mu    sync.Mutex
 	blobs *Blobs // opened at first use
@@ -66,6 +68,7 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 	if o.MaxPending <= 0 {
 		o.MaxPending = 512
 	}
+	p.onWay = make(map[*nats.Msg]int64)
 	p.window = semaphore.NewWeighted(pendingBytes)
 	p.minWeight = max(pendingBytes/int64(o.MaxPending), 1)
 	js, err := jetstream.New(nc,
@@ -260,8 +263,12 @@ func (a *Ack) send(ctx context.Context) error {
 	}
 	// Each send has a Msg of its own: the handlers of an earlier one may still
 	// be on their way.
-	a.msg = &nats.Msg{Subject: a.msg.Subject, Header: a.msg.Header, Data: a.msg.Data}
-	p.onWay.Store(a.msg, weight)
+	if a.attempts > 0 {
+		a.msg = &nats.Msg{Subject: a.msg.Subject, Header: a.msg.Header, Data: a.msg.Data}
+	}
+	p.sending.Lock()
+	p.onWay[a.msg] = weight
+	p.sending.Unlock()
 	for try := 1; ; try++ {
 		future, err := p.js.PublishMsgAsync(a.msg)
 		if err == nil {
@@ -305,8 +312,12 @@ func (a *Ack) storedAt(ctx context.Context, refusal error) uint64 {
 // arrived gives a send's room in the window back, once: a connection that
 // breaks fails what is on its way, and the publish under way fails beside it.
 func (p *Publisher) arrived(m *nats.Msg) {
-	if weight, ok := p.onWay.LoadAndDelete(m); ok {
-		p.window.Release(weight.(int64))
+	p.sending.Lock()
+	weight, ok := p.onWay[m]
+	delete(p.onWay, m)
+	p.sending.Unlock()
+	if ok {
+		p.window.Release(weight)
 	}
 }
 
