@@ -13,46 +13,23 @@ import (
 // u for \u00xx.
 const controls = "uuuuuuuubtnufruuuuuuuuuuuuuuuuuu"
 
-// special returns where from i on the first byte of s stands that JSON writes
-// otherwise, and len(s) when there is none: a control, a quote, a backslash, a
-// byte that is no UTF-8, or the first of U+2028 or U+2029. It takes eight bytes
-// at a time: most of a mail stands as it is.
-func special(s string, i int) int {
+// special has the high bit of each byte of x set that may not stand in a string
+// as it is: controls, quote, backslash, and all that is not ASCII.
+func special(x uint64) uint64 {
 	const ones, lows, highs = 0x0101010101010101, 0x7f7f7f7f7f7f7f7f, 0x8080808080808080
-	for i < len(s) {
-		if i+8 <= len(s) {
-			x := binary.LittleEndian.Uint64([]byte(s[i : i+8]))
-			// The high bit of a byte says that it is none of these; no sum
-			// carries into the next. To flip 0x02 puts the quote, 0x22, beside
-			// the controls, and leaves those among themselves.
-			plain := (x^ones*0x02)&lows + ones*(0x80-0x21) // no control, no quote
-			plain &= (x^ones*'\\')&lows + lows             // no backslash
-			found := (^plain | x) & highs                  // or not ASCII
-			if found == 0 {
-				i += 8
-				continue
-			}
-			i += bits.TrailingZeros64(found) / 8
-		}
-		switch c := s[i]; {
-		case c < ' ' || c == '"' || c == '\\':
-			return i
-		case c < utf8.RuneSelf:
-			i++
-		default:
-			end := foreign(s, i)
-			if end < len(s) && s[end] >= utf8.RuneSelf {
-				return end
-			}
-			i = end
-		}
-	}
-	return i
+	// No sum carries into the next byte. To flip 0x02 puts the quote, 0x22,
+	// beside the controls, and leaves those among themselves.
+	plain := (x^ones*0x02)&lows + ones*(0x80-0x21) // no control, no quote
+	plain &= (x^ones*'\\')&lows + lows             // no backslash
+	return (^plain | x) & highs
 }
 
-// foreign returns the end of the runes above ASCII that stand in s from i on
+// eight returns the bytes of s from i on, of which there are eight.
+func eight(s string, i int) uint64 { return binary.LittleEndian.Uint64([]byte(s[i : i+8])) }
+
+// beyondASCII returns the end of the runes above ASCII that stand in s from i on
 // and are written as they are.
-func foreign(s string, i int) int {
+func beyondASCII(s string, i int) int {
 	for i < len(s) {
 		c := s[i]
 		switch {
@@ -76,52 +53,93 @@ func foreign(s string, i int) int {
 // continues reports whether c is a byte of a rune that is not its first.
 func continues(c byte) bool { return !utf8.RuneStart(c) }
 
-// appendString appends s as a JSON string, in quotes.
+// separates reports whether s, at which beyondASCII stopped, begins with U+2028 or
+// U+2029 (e2 80 a8, e2 80 a9), and not with a bad byte.
+func separates(s string) bool {
+	return len(s) > 2 && s[0] == 0xe2 && s[1] == 0x80 && s[2]&^1 == 0xa8
+}
+
+// appendString appends s as a JSON string, in quotes. It copies eight bytes at
+// a time and takes back those that may not stand: most of a mail may.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	start := 0
-	for i := special(s, 0); i < len(s); i = special(s, start) {
-		dst = append(dst, s[start:i]...)
-		start = i + 1
+	for i := 0; i < len(s); {
+		if i+8 <= len(s) {
+			x := eight(s, i)
+			dst = binary.LittleEndian.AppendUint64(dst, x)
+			found := special(x)
+			if found == 0 {
+				i += 8
+				continue
+			}
+			good := bits.TrailingZeros64(found) / 8
+			i += good
+			dst = dst[:len(dst)-8+good]
+		}
 		switch c := s[i]; {
-		case c >= utf8.RuneSelf && separates(s[i:]):
-			dst = append(dst, '\\', 'u', '2', '0', '2', '0'+s[i+2]&0xf)
-			start = i + 3
 		case c >= utf8.RuneSelf:
-			dst = append(dst, `\ufffd`...)
-		case c >= ' ':
+			end := beyondASCII(s, i)
+			dst = append(dst, s[i:end]...)
+			i = end
+			switch {
+			case i == len(s) || s[i] < utf8.RuneSelf:
+			case separates(s[i:]):
+				dst = append(dst, '\\', 'u', '2', '0', '2', '0'+s[i+2]&0xf)
+				i += 3
+			default:
+				dst = append(dst, `\ufffd`...)
+				i++
+			}
+			continue
+		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)
+		case c >= ' ':
+			dst = append(dst, c)
 		case controls[c] == 'u':
 			dst = append(dst, '\\', 'u', '0', '0', '0'+c>>4, "0123456789abcdef"[c&0xf])
 		default:
 			dst = append(dst, '\\', controls[c])
 		}
+		i++
 	}
-	return append(append(dst, s[start:]...), '"')
-}
-
-// separates reports whether s, which is special, is U+2028 or U+2029 (e2 80 a8,
-// e2 80 a9) and not a bad byte.
-func separates(s string) bool {
-	return len(s) > 2 && s[0] == 0xe2 && s[1] == 0x80 && s[2]&^1 == 0xa8
+	return append(dst, '"')
 }
 
 // jsonLen returns how long s is inside a JSON string, without the quotes. Of
 // bad UTF-8 it is the most that it can be.
 func jsonLen(s string) int {
 	n, bad := len(s), false
-	for i := special(s, 0); i < len(s); i = special(s, i+1) {
+	for i := 0; i < len(s); {
+		if i+8 <= len(s) {
+			found := special(eight(s, i))
+			if found == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(found) / 8
+		}
 		switch c := s[i]; {
-		case c >= utf8.RuneSelf && separates(s[i:]):
-			n += 3
-			i += 2
 		case c >= utf8.RuneSelf:
-			bad = true
-		case c < ' ' && controls[c] == 'u':
+			i = beyondASCII(s, i)
+			switch {
+			case i == len(s) || s[i] < utf8.RuneSelf:
+			case separates(s[i:]):
+				n += 3
+				i += 3
+			default:
+				bad = true
+				i++
+			}
+			continue
+		case c == '"' || c == '\\':
+			n++
+		case c >= ' ':
+		case controls[c] == 'u':
 			n += 5
 		default:
 			n++
 		}
+		i++
 	}
 	if bad {
 		n += 5 * len(s) // each bad byte becomes \ufffd
