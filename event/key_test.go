@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"imapsync/parse"
@@ -167,5 +168,25 @@ func TestID(t *testing.T) {
 	}
 	if ID("t", "p", "k") == ID("t", "q", "k") || ID("t", "p", "k") == ID("u", "p", "k") {
 		t.Error("two mailboxes, two events")
+	}
+}
+
+// TestShortcuts: what is quick for most mail says the same as the plain way.
+func TestShortcuts(t *testing.T) {
+	texts := []string{
+		"", " ", "a", "a b", " a b", "a b ", "a  b", "a\tb", "a\nb", "a\u00a0b", "a\u0085b", "Größe", "a\x00b", "a\xffb", "İ\u212a", "X-Größe\xff",
+		"Wed, 04 Mar 2026 06:06:00 +0100", "Wed,  04 Mar 2026", "Content-TYPE", "x-mailer", strings.Repeat("Long-", 200),
+	}
+	for _, s := range texts {
+		if got, want := oneSpace(s), strings.Join(strings.Fields(s), " "); got != want {
+			t.Errorf("oneSpace(%q) = %q, want %q", s, got, want)
+		}
+		if got, want := ID(s, "P", s), uuid.NewSHA1(namespace, []byte(s+".P."+s)).String(); got != want {
+			t.Errorf("ID of %q is %s, want %s", s, got, want)
+		}
+		h := headers([]parse.Header{{Name: "Before", Value: "1"}, {Name: s, Value: "2"}, {Name: s, Value: "3"}, {Name: "After", Value: "4"}})
+		if diff := cmp.Diff(map[string]string{"before": "1", strings.ToLower(s): "2\n3", "after": "4"}, h); diff != "" {
+			t.Errorf("headers of %q: %s", s, diff)
+		}
 	}
 }
