@@ -1,6 +1,9 @@
 package parse
 
-import "slices"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // base64Value maps a byte to its six bits, 0x40 for '=', 0x80 for the rest.
 var base64Value = func() (t [256]byte) {
@@ -12,6 +15,23 @@ var base64Value = func() (t [256]byte) {
 		t[alphabet[i]] = byte(i)
 	}
 	t['='] = 0x40
+	return t
+}()
+
+// noBase64 marks in base64Groups what is no character of the alphabet; the
+// decoded bits are all above it.
+const noBase64 = 1
+
+// base64Groups maps the characters of a group, each by a table of its own, to
+// their bits of the three bytes in the top of a word.
+var base64Groups = func() (t [4][256]uint32) {
+	for c, x := range base64Value {
+		for i := range t {
+			if t[i][c] = uint32(x) << (26 - 6*i); x >= 0x40 {
+				t[i][c] = noBase64
+			}
+		}
+	}
 	return t
 }()
 
@@ -57,36 +77,33 @@ func (s *base64State) step(dst, src []byte, last bool) ([]byte, int) {
 }
 
 // wholeGroups decodes groups of four characters and skips line ends, up to the
-// first byte that is neither. It returns how much it read and wrote.
+// first byte that is neither. It returns how much it read and wrote. It stores
+// whole words, so a byte or two behind what it wrote may change.
 func wholeGroups(out, src []byte) (n, w int) {
-	v := &base64Value
+	read, room := len(src), len(out)
+	t0, t1, t2, t3 := &base64Groups[0], &base64Groups[1], &base64Groups[2], &base64Groups[3]
 	for {
-		for ; len(src)-n >= 8; n += 8 {
-			s := src[n : n+8 : n+8]
-			a, b, c, d, e, f, g, h := v[s[0]], v[s[1]], v[s[2]], v[s[3]], v[s[4]], v[s[5]], v[s[6]], v[s[7]]
-			if (a|b|c|d|e|f|g|h)&0xc0 != 0 {
+		for len(src) >= 8 && len(out) >= 8 {
+			x := t0[src[0]] | t1[src[1]] | t2[src[2]] | t3[src[3]]
+			y := t0[src[4]] | t1[src[5]] | t2[src[6]] | t3[src[7]]
+			if (x|y)&noBase64 != 0 {
 				break
 			}
-			o := out[w : w+6 : w+6]
-			o[0], o[1], o[2] = a<<2|b>>4, b<<4|c>>2, c<<6|d
-			o[3], o[4], o[5] = e<<2|f>>4, f<<4|g>>2, g<<6|h
-			w += 6
+			binary.BigEndian.PutUint64(out, uint64(x)<<32|uint64(y)<<8)
+			src, out = src[8:], out[6:]
 		}
-		if len(src)-n >= 4 {
-			s := src[n : n+4 : n+4]
-			if a, b, c, d := v[s[0]], v[s[1]], v[s[2]], v[s[3]]; (a|b|c|d)&0xc0 == 0 {
-				o := out[w : w+3 : w+3]
-				o[0], o[1], o[2] = a<<2|b>>4, b<<4|c>>2, c<<6|d
-				w += 3
-				n += 4
+		if len(src) >= 4 && len(out) >= 4 {
+			if x := t0[src[0]] | t1[src[1]] | t2[src[2]] | t3[src[3]]; x&noBase64 == 0 {
+				binary.BigEndian.PutUint32(out, x)
+				src, out = src[4:], out[3:]
 			}
 		}
-		begin := n
-		for n < len(src) && (src[n] == '\n' || src[n] == '\r') {
-			n++
+		before := len(src)
+		for len(src) > 0 && (src[0] == '\n' || src[0] == '\r') {
+			src = src[1:]
 		}
-		if n == begin {
-			return n, w
+		if len(src) == before {
+			return read - len(src), room - len(out)
 		}
 	}
 }

@@ -68,6 +68,61 @@ func FuzzInject(f *testing.F) {
 	})
 }
 
+// plainBase64 is base64State without its groups: a character at a time.
+func plainBase64(src []byte) (out []byte) {
+	var bits uint32
+	n := 0
+	flush := func() {
+		bits <<= 6 * (4 - n)
+		group := []byte{byte(bits >> 16), byte(bits >> 8), byte(bits)}
+		out = append(out, group[:max(n-1, 0)]...)
+		bits, n = 0, 0
+	}
+	for _, c := range src {
+		switch x := base64Value[c]; {
+		case c == '=':
+			flush()
+		case x < 64:
+			bits = bits<<6 | uint32(x)
+			if n++; n == 4 {
+				flush()
+			}
+		}
+	}
+	flush()
+	return out
+}
+
+// FuzzBase64 holds that what is decoded by groups, in whatever pieces, is what
+// is decoded by characters.
+func FuzzBase64(f *testing.F) {
+	line := strings.Repeat("QUJD", 19)
+	f.Add([]byte(line+"\r\n"+line+"\n"+line[:40]+"\r\nQQ==\r\n"), 80, 3)
+	f.Add([]byte(line[:75]+"\r\n"+line[:73]+"\n\n\r"+line), 7, 1)
+	f.Add([]byte("QUI=QUJDQUI=\r\n"+line+"=="+line+"QU-JD_QUJD \tQU\x00\xffJD=x"), 16, 9)
+	f.Add([]byte("=====QUJDQUJ\rDQUJDQU\nJDQUJDQ"), 12, 4)
+	f.Fuzz(func(t *testing.T, src []byte, first, then int) {
+		want := plainBase64(src)
+		whole, _ := (&base64State{}).step(nil, src, true)
+		if string(whole) != string(want) {
+			t.Fatalf("at once %x, want %x", whole, want)
+		}
+		var s base64State
+		var pieces []byte
+		for rest, n := src, first; ; n = then {
+			piece := rest[:min(max(n, 1), len(rest))]
+			rest = rest[len(piece):]
+			pieces, _ = s.step(pieces, piece, len(rest) == 0)
+			if len(rest) == 0 {
+				break
+			}
+		}
+		if string(pieces) != string(want) {
+			t.Fatalf("in pieces %x, want %x", pieces, want)
+		}
+	})
+}
+
 // FuzzHTML holds that text made from HTML is clean and bounded.
 func FuzzHTML(f *testing.F) {
 	f.Add("<p>a<br>b<table><tr><td>1<td>2</table><ul><li>x</ul><blockquote>q</blockquote><a href='http://x'>y</a><pre>\n z</pre>")
