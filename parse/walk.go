@@ -144,11 +144,11 @@ func (w *walker) find(pos int) hit {
 	at := pos
 	for {
 		if !(at == pos && bytes.HasPrefix(w.raw[at:], []byte("--"))) {
-			i := bytes.Index(w.raw[at:], []byte("\n--"))
+			i := dashes(w.raw[at:])
 			if i < 0 {
 				return eof
 			}
-			at += i + 1
+			at += i
 		}
 		next := len(w.raw)
 		if i := bytes.IndexByte(w.raw[at:], '\n'); i >= 0 {
@@ -167,6 +167,29 @@ func (w *walker) find(pos int) hit {
 		}
 		at = max(next-1, at+1)
 	}
+}
+
+// dashes returns where the first line of b after the one it begins with stands
+// that begins with "--", or -1. Base64 has no dash, but a line end in every
+// line: the dash is the quicker thing to look for. Where dashes are as common
+// as line ends it is not.
+func dashes(b []byte) int {
+	at := 0
+	for tries := 0; tries <= 8+at/256; tries++ {
+		i := bytes.IndexByte(b[at:], '-')
+		if i < 0 {
+			return -1
+		}
+		at += i
+		if at > 0 && b[at-1] == '\n' && bytes.HasPrefix(b[at:], []byte("--")) {
+			return at
+		}
+		at++
+	}
+	if i := bytes.Index(b[at:], []byte("\n--")); i >= 0 {
+		return at + i + 1
+	}
+	return -1
 }
 
 // match tells which open multipart a line is the boundary of. An inner one
@@ -219,11 +242,10 @@ func (w *walker) sniff(pos int) []byte {
 	for tries := 0; len(body) > 0 && tries < 50; tries++ {
 		i := 0
 		if !bytes.HasPrefix(body, []byte("--")) {
-			i = bytes.Index(body, []byte("\n--"))
+			i = dashes(body)
 			if i < 0 {
 				return nil
 			}
-			i++
 		}
 		body = body[i:]
 		line := body

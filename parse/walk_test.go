@@ -1,6 +1,7 @@
 package parse
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -70,6 +71,53 @@ func TestWalk(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.defects, codes); diff != "" {
 				t.Errorf("defects -want +got\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestDashes tries every short text of what matters.
+func TestDashes(t *testing.T) {
+	texts := []string{""}
+	for range 9 {
+		for _, s := range texts {
+			for _, s := range []string{s, strings.Repeat("x-", 8) + s, strings.Repeat("x-", 9) + s} {
+				want := strings.Index(s, "\n--") + 1
+				if want == 0 {
+					want = -1
+				}
+				if got := dashes([]byte(s)); got != want {
+					t.Fatalf("%q: %d, want %d", s, got, want)
+				}
+			}
+		}
+		longer := make([]string, 0, 3*len(texts))
+		for _, s := range texts {
+			longer = append(longer, s+"-", s+"\n", s+"x")
+		}
+		texts = longer
+	}
+}
+
+// BenchmarkDashes looks for a boundary line where there is none.
+func BenchmarkDashes(b *testing.B) {
+	for _, bb := range []struct{ name, line string }{
+		{"base64", strings.Repeat("QUJD", 19) + "\r\n"},
+		{"prose", "Well-known words, a day-to-day text - with some dashes in each of its lines,\r\n"},
+		{"rules", " " + strings.Repeat("-", 75) + "\r\n"},
+		{"short", "-\r\n"},
+	} {
+		text := []byte(strings.Repeat(bb.line, 1<<20/len(bb.line)))
+		b.Run(bb.name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				dashes(text)
+			}
+		})
+		b.Run(bb.name+"-index", func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				bytes.Index(text, []byte("\n--"))
 			}
 		})
 	}
