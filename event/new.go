@@ -38,7 +38,7 @@ type Delivery struct {
 // Publisher.StoreBlobs, from the same message and raw mail.
 func New(m *parse.Message, d Delivery, lim Limits) *Event {
 	lim = lim.withDefaults()
-	files := measure(m.Attachments, lim)
+	files := measure(m.Attachments, lim, normalMessageID(m.MessageID) == "")
 	k := identity(m, files)
 	occurred, internal := utc(d.OccurredAt), utc(d.InternalDate)
 	ev := &Event{
@@ -47,7 +47,7 @@ func New(m *parse.Message, d Delivery, lim Limits) *Event {
 		Payload: Payload{TenantID: d.Tenant, Tenant: d.Tenant, OccurredAt: occurred, ProviderID: d.ProviderID},
 	}
 	data := &ev.Payload.EmailData
-	*data = emailData(m, files, d, lim)
+	*data = emailData(m, files, d)
 	data.ID = emailID(m, k)
 	data.ProviderID, data.Tenant = d.ProviderID, d.Tenant
 	data.InboundDefaultsID = d.InboundDefaultsID
@@ -79,15 +79,15 @@ func New(m *parse.Message, d Delivery, lim Limits) *Event {
 // broker. Size is that of the whole mail in bytes.
 func EmailDataFrom(m *parse.Message, size int64, lim Limits) EmailData {
 	lim = lim.withDefaults()
-	files := measure(m.Attachments, lim)
-	data := emailData(m, files, Delivery{Size: size}, lim)
+	files := measure(m.Attachments, lim, normalMessageID(m.MessageID) == "")
+	data := emailData(m, files, Delivery{Size: size})
 	data.ID = emailID(m, identity(m, files))
 	data.ReceivedAt = utc(m.Date)
 	return data
 }
 
 // emailData maps the message; what depends on the delivery is New's.
-func emailData(m *parse.Message, files []file, d Delivery, lim Limits) EmailData {
+func emailData(m *parse.Message, files []file, d Delivery) EmailData {
 	data := EmailData{
 		Provider:    "imap",
 		From:        address(m.From),
@@ -132,7 +132,7 @@ func emailData(m *parse.Message, files []file, d Delivery, lim Limits) EmailData
 	if utc(m.Date).IsZero() && !data.hasDefect("date_") {
 		data.defect(DefectDate, "")
 	}
-	data.attach(files, lim)
+	data.attach(files)
 	data.bound()
 	return data
 }

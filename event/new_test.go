@@ -1,6 +1,8 @@
 package event
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -227,6 +229,19 @@ func TestCaps(t *testing.T) {
 			}
 			if (ev.Payload.EmailData.RawMIME == nil) != (tt.lim.RawMIMEBytes > 0) {
 				t.Errorf("rawMime %v", ev.Payload.EmailData.RawMIME)
+			}
+			// The key of a mail without Message-ID takes the sums of all files,
+			// also those over a cap.
+			_, rest, _ := strings.Cut(raw, "\n")
+			nameless, m := newMail(t, rest, testDelivery(), tt.lim)
+			if want := Key(m); nameless.Key != want {
+				t.Errorf("without Message-ID: key %s, want %s", nameless.Key, want)
+			}
+			for i, a := range ev.Payload.EmailData.Attachments {
+				sum := sha256.Sum256([]byte(strings.Repeat(a.Name[:1], int(a.Size))))
+				if want := hex.EncodeToString(sum[:]); a.SHA256 != want || nameless.Payload.EmailData.Attachments[i].SHA256 != want {
+					t.Errorf("sha256 of %s is %s", a.Name, a.SHA256)
+				}
 			}
 		})
 	}
