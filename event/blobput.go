@@ -94,22 +94,22 @@ func (b *Blobs) putChunks(ctx context.Context, id, sum string, p put) (_ uint32,
 	}()
 	var total int64
 	var n uint32
-	r, h := p.open(), sha256.New()
-	buf := make([]byte, min(int64(b.chunk), max(p.size, 0)+1))
+	h := sha256.New()
+	next := pieces(p.open(), min(int64(b.chunk), max(p.size, 0)+1))
 	for {
-		length, readErr := io.ReadFull(r, buf)
-		if length > 0 {
+		piece, readErr := next()
+		if len(piece) > 0 {
 			slot := &window[n%chunkWindow]
 			if err := confirmed(ctx, slot); err != nil {
 				return 0, err
 			}
 			if !p.summed {
-				_, _ = h.Write(buf[:length])
+				_, _ = h.Write(piece)
 			}
-			total += int64(length)
-			msg := &nats.Msg{Subject: subject, Data: buf[:length], Header: nats.Header{jetstream.ExpectedStreamHeader: {"OBJ_" + b.bucket}}}
+			total += int64(len(piece))
+			msg := &nats.Msg{Subject: subject, Data: piece, Header: nats.Header{jetstream.ExpectedStreamHeader: {"OBJ_" + b.bucket}}}
 			// The bytes are copied to the connection before this returns, and
-			// without retries never read again: buf is free.
+			// without retries never read again: piece is free.
 			future, err := b.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
 			if err != nil {
 				return 0, err
@@ -136,6 +136,24 @@ func (b *Blobs) putChunks(ctx context.Context, id, sum string, p put) (_ uint32,
 		return 0, fmt.Errorf("%w: read %d bytes with sha256 %s, want %s", ErrBlob, total, got, sum)
 	}
 	return n, nil
+}
+
+// pieces returns what reads r piece by piece, until io.EOF or
+// io.ErrUnexpectedEOF: a bytes.Buffer in place, anything else into one buffer.
+func pieces(r io.Reader, most int64) func() ([]byte, error) {
+	if whole, ok := r.(*bytes.Buffer); ok {
+		return func() ([]byte, error) {
+			if whole.Len() == 0 {
+				return nil, io.EOF
+			}
+			return whole.Next(int(most)), nil
+		}
+	}
+	buf := make([]byte, most)
+	return func() ([]byte, error) {
+		n, err := io.ReadFull(r, buf)
+		return buf[:n], err
+	}
 }
 
 // settle waits until nothing is on its way any more, a second at most.
@@ -235,7 +253,7 @@ func blobsOf(ev *Event, m *parse.Message, raw []byte) ([]put, error) {
 	text(data.Body.HTMLBlob, m.HTML)
 	if data.RawMIME != nil {
 		blob := data.RawMIME.Blob
-		puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return bytes.NewReader(raw) }, summed})
+		puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return bytes.NewBuffer(raw) }, summed})
 	}
 	return puts, nil
 }

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	chunkBytes = 128 * kib
+	chunkBytes = 256 * kib
 	// chunkWindow bounds the chunks of one blob on their way at once.
-	chunkWindow = 16
+	chunkWindow = 8
 	// blobMargin is how much longer than an event a blob is kept. One found
 	// again lives on from its first put, so it is put again when what is left
 	// would be less than an event's life and a day.
