@@ -94,10 +94,14 @@ func (b *Blobs) putChunks(ctx context.Context, id, sum string, p put) (_ uint32,
 	}()
 	var total int64
 	var n uint32
-	h := sha256.New()
-	next := pieces(p.open(), min(int64(b.chunk), max(p.size, 0)+1))
+	r, h := p.open(), sha256.New()
+	buf, _ := b.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new(make([]byte, b.chunk))
+	}
+	defer b.buffers.Put(buf)
 	for {
-		piece, readErr := next()
+		piece, readErr := next(r, *buf)
 		if len(piece) > 0 {
 			slot := &window[n%chunkWindow]
 			if err := confirmed(ctx, slot); err != nil {
@@ -138,22 +142,17 @@ func (b *Blobs) putChunks(ctx context.Context, id, sum string, p put) (_ uint32,
 	return n, nil
 }
 
-// pieces returns what reads r piece by piece, until io.EOF or
-// io.ErrUnexpectedEOF: a bytes.Buffer in place, anything else into one buffer.
-func pieces(r io.Reader, most int64) func() ([]byte, error) {
+// next returns as much of r as buf holds, until io.EOF or io.ErrUnexpectedEOF:
+// of a bytes.Buffer where it stands, of anything else in buf.
+func next(r io.Reader, buf []byte) ([]byte, error) {
 	if whole, ok := r.(*bytes.Buffer); ok {
-		return func() ([]byte, error) {
-			if whole.Len() == 0 {
-				return nil, io.EOF
-			}
-			return whole.Next(int(most)), nil
+		if whole.Len() == 0 {
+			return nil, io.EOF
 		}
+		return whole.Next(len(buf)), nil
 	}
-	buf := make([]byte, most)
-	return func() ([]byte, error) {
-		n, err := io.ReadFull(r, buf)
-		return buf[:n], err
-	}
+	n, err := io.ReadFull(r, buf)
+	return buf[:n], err
 }
 
 // settle waits until nothing is on its way any more, a second at most.

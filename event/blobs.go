@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -49,6 +50,7 @@ type Blobs struct {
 	bucket       string
 	chunk        int
 	refreshAfter time.Duration // 0 is never
+	buffers      sync.Pool     // of *[]byte, each a chunk
 }
 
 // OpenBlobs opens the bucket. It keeps objects for EventAge and 7 days when it

@@ -35,7 +35,7 @@ func transferEncoding(v []byte) (e encoding, known bool) {
 }
 
 // chunk is how many encoded bytes are decoded at a time.
-const chunk = 48 << 10
+const chunk = 16 << 10
 
 // decoder streams the decoded form of src. step appends the decoded form of
 // the beginning of src to dst and tells how much of src it used: all of it
@@ -114,9 +114,9 @@ func decodeTransfer(e encoding, body []byte, limit int) []byte {
 		return body[:min(len(body), limit)]
 	}
 	d := newDecoder(e, body).(*decoder)
-	if len(body) <= chunk {
-		d.fill()
-		return d.out
+	if len(body) <= limit {
+		out, _ := d.step(make([]byte, 0, len(body)+16), body, true)
+		return out
 	}
 	var out []byte
 	for len(out) < limit && d.fill() {
