@@ -121,7 +121,7 @@ func (b *Blobs) putChunks(ctx context.Context, id, sum string, p put) (_ uint32,
 			*slot = future
 			n++
 		}
-		if readErr == io.EOF || readErr == io.ErrUnexpectedEOF {
+		if errors.Is(readErr, io.EOF) || errors.Is(readErr, io.ErrUnexpectedEOF) {
 			break
 		}
 		if readErr != nil {
