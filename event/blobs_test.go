@@ -99,6 +99,15 @@ func TestBlobRoundTrip(t *testing.T) {
 		if err := iotest.TestReader(r, data); err != nil {
 			t.Error(err)
 		}
+		// A bytes.Buffer is read in place.
+		whole := bytes.Repeat([]byte("edcba9876543210"), size/15+1)[:size]
+		open := func() io.Reader { return bytes.NewBuffer(whole) }
+		if stored, err := b.Put(testContext(t), keyOf(whole), int64(size), open); !stored || err != nil {
+			t.Errorf("%d bytes in place: %v, %v", size, stored, err)
+		}
+		if got, err := get(t, b, keyOf(whole)); err != nil || !bytes.Equal(got, whole) {
+			t.Errorf("%d bytes in place: %d came back, %v", size, len(got), err)
+		}
 	}
 	if _, err := get(t, b, keyOf([]byte("none"))); !errors.Is(err, ErrBlob) {
 		t.Errorf("absent: %v, want ErrBlob", err)
