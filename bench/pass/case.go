@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"imapsync/internal/devenv"
 )
 
 // benchCase is one question: contenders that do the same work, run in turns.
@@ -15,6 +17,8 @@ type benchCase struct {
 	title string
 	setup func(ctx context.Context, s *servers) ([]contender, error)
 	bars  []bar
+
+	dovecot []devenv.DovecotOption // how its mail server differs from the others'
 }
 
 // contender is one way to do the work of a case.

@@ -83,7 +83,7 @@ func measure(o options) error {
 	for _, c := range chosen {
 		// Servers of its own for each case: no index or cache is left over.
 		r, err := func() (result, error) {
-			s, err := startServers(ctx, o)
+			s, err := startServers(ctx, o, c.dovecot...)
 			if err != nil {
 				return result{}, err
 			}

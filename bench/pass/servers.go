@@ -37,7 +37,7 @@ type servers struct {
 	scratches []string // directories outside dir
 }
 
-func startServers(ctx context.Context, o options) (_ *servers, err error) {
+func startServers(ctx context.Context, o options, dovecot ...devenv.DovecotOption) (_ *servers, err error) {
 	s := &servers{options: o}
 	defer func() {
 		if err != nil {
@@ -65,7 +65,7 @@ func startServers(ctx context.Context, o options) (_ *servers, err error) {
 	s.box = secret.NewBox(ring)
 	// Dovecot's own client limit for one mailbox, and its wish to look at every
 	// file for changes, would be what is measured.
-	if s.dovecot, err = devenv.StartDovecot(ctx); err != nil {
+	if s.dovecot, err = devenv.StartDovecot(ctx, dovecot...); err != nil {
 		return nil, err
 	}
 	if s.postgres, err = devenv.StartPostgres(ctx); err != nil {

@@ -39,6 +39,7 @@ type Dovecot struct {
 	bin       string
 	version   string
 	separator string
+	sdbox     bool
 	extra     []string
 	cert      *KeyPair
 	oauth     *OAuth
@@ -62,6 +63,13 @@ func DovecotConfig(lines string) DovecotOption {
 // DovecotSeparator sets the folder separator, "/" by default.
 func DovecotSeparator(sep string) DovecotOption {
 	return func(d *Dovecot) { d.separator = sep }
+}
+
+// DovecotSdbox keeps mail in Dovecot's own format of one file a mail, which it
+// recommends for large folders: it opens them by their index, where a Maildir's
+// files or their list are read through. Deliver cannot write it; Append can.
+func DovecotSdbox() DovecotOption {
+	return func(d *Dovecot) { d.sdbox = true }
 }
 
 // DovecotCert has the server show another certificate, such as an expired one.

@@ -24,11 +24,12 @@ func (d *Dovecot) config() (string, error) {
 // config23 holds what 2.4 renamed.
 func (d *Dovecot) config23() string {
 	at := d.scratch.file
+	driver, path := d.format()
 	return `
 ssl_cert = <` + at("cert.pem") + `
 ssl_key = <` + at("key.pem") + `
 disable_plaintext_auth = no
-mail_location = maildir:~/Maildir:UTF-8
+mail_location = ` + driver + `:` + path + `:UTF-8
 passdb {
   driver = passwd-file
   args = ` + at("users") + `/%u
@@ -46,14 +47,15 @@ service imap-login {
 // config24 is config23 in the words of 2.4.
 func (d *Dovecot) config24() string {
 	at := d.scratch.file
+	driver, path := d.format()
 	return `
 dovecot_config_version = 2.4.0
 dovecot_storage_version = 2.4.0
 ssl_server_cert_file = ` + at("cert.pem") + `
 ssl_server_key_file = ` + at("key.pem") + `
 auth_allow_cleartext = yes
-mail_driver = maildir
-mail_path = ~/Maildir
+mail_driver = ` + driver + `
+mail_path = ` + path + `
 mailbox_list_utf8 = yes
 passdb passwd-file {
   passwd_file_path = ` + at("users") + `/%{user}
@@ -69,6 +71,14 @@ service imap-login {
   restart_request_count = unlimited
 }
 `
+}
+
+// format returns how mail is kept, and where.
+func (d *Dovecot) format() (driver, path string) {
+	if d.sdbox {
+		return "sdbox", "~/sdbox"
+	}
+	return "maildir", "~/Maildir"
 }
 
 // commonConfig holds the rest. The penalty of anvil, which delays an address

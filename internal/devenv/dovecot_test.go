@@ -229,6 +229,22 @@ func TestDovecotComesBack(t *testing.T) {
 	}
 }
 
+func TestDovecotSdbox(t *testing.T) {
+	server := devenv.TestDovecot(t, devenv.DovecotSdbox())
+	if err := server.AddUser("anna@example.org", "right"); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Deliver("anna@example.org", "INBOX", mail(1)); err == nil {
+		t.Error("mail was delivered to a Maildir that nobody reads")
+	}
+	if err := server.Append("anna@example.org", "INBOX", time.Now(), mail(2)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"mail 2"}, subjects(t, login(t, server, "anna@example.org"), "INBOX")); diff != "" {
+		t.Errorf("mail (-want +got):\n%s", diff)
+	}
+}
+
 func TestDovecotBulk(t *testing.T) {
 	server := devenv.TestDovecot(t)
 	if err := server.AddUser("bulk@example.org", "right"); err != nil {

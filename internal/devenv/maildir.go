@@ -26,6 +26,9 @@ func (d *Dovecot) deliver(user, folder string, mails [][]byte) error {
 	if _, known := d.passwords[user]; !known {
 		return errors.New("no such user was added")
 	}
+	if d.sdbox {
+		return errors.New("its mail is in no Maildir: use Append")
+	}
 	dir, err := d.maildir(user, folder)
 	if err != nil {
 		return err
