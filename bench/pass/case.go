@@ -25,10 +25,17 @@ type benchCase struct {
 type contender struct {
 	name     string
 	product  bool
-	optional bool // when it fails it is left out
-	rounds   int  // at most; 0 is as many as asked for
+	optional bool   // when it fails it is left out
+	rounds   int    // at most; 0 is as many as asked for
+	beside   string // one more whom the table compares it with
 	run      func(ctx context.Context) (sample, error)
 	samples  []sample
+}
+
+// and compares a contender with one more.
+func (c contender) and(other string) contender {
+	c.beside = other
+	return c
 }
 
 // bar is what a case has to show: a number of the medians, and its bound.

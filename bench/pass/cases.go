@@ -137,12 +137,14 @@ func wholeMailbox(n int, size func(int) int, blobs bool) func(context.Context, *
 			contenders = append(contenders, m.whole(n))
 		}
 		account := s.account(user, "all")
+		contenders = append(contenders, s.least(leastName, user, n, false))
 		if !blobs {
-			contenders = append(contenders, s.whole(ourName, account, n))
+			contenders = append(contenders, s.whole(ourName, account, n).and(leastName))
 		} else {
 			contenders = append(contenders,
-				s.whole(ourName, account, n, "--max-attachment-bytes", "1", "--max-raw-mime-bytes", "1"),
-				s.whole(blobName, account, n, "--max-attachment-bytes", "50000000", "--max-attachments-total-bytes", "50000000"))
+				s.whole(ourName, account, n, "--max-attachment-bytes", "1", "--max-raw-mime-bytes", "1").and(leastName),
+				s.least(leastBlobName, user, n, true),
+				s.whole(blobName, account, n, "--max-attachment-bytes", "50000000", "--max-attachments-total-bytes", "50000000").and(leastBlobName))
 		}
 		if !s.options.peers {
 			return contenders, nil

@@ -136,6 +136,31 @@ func (s *servers) user(folders ...string) (string, error) {
 
 // emptyBroker removes every stream, blobs included.
 func (s *servers) emptyBroker(ctx context.Context) error {
+	return s.broker(func(js jetstream.JetStream) error {
+		for _, name := range []string{event.StreamName, "OBJ_imap-mail"} {
+			if err := js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// published checks that the stream holds want events.
+func (s *servers) published(ctx context.Context, want int) error {
+	return s.broker(func(js jetstream.JetStream) error {
+		stream, err := js.Stream(ctx, event.StreamName)
+		if err != nil {
+			return err
+		}
+		if n := stream.CachedInfo().State.Msgs; n != uint64(want) {
+			return fmt.Errorf("the stream holds %d events, want %d", n, want)
+		}
+		return nil
+	})
+}
+
+func (s *servers) broker(use func(jetstream.JetStream) error) error {
 	nc, err := nats.Connect(s.nats.URL())
 	if err != nil {
 		return err
@@ -145,10 +170,5 @@ func (s *servers) emptyBroker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{event.StreamName, "OBJ_imap-mail"} {
-		if err := js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return err
-		}
-	}
-	return nil
+	return use(js)
 }

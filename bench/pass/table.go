@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,7 +17,8 @@ func write(out io.Writer, results []result, o options) error {
 	w := bufio.NewWriter(out)
 	fmt.Fprintf(w, "# Measured\n\n%s, by `make bench` (%d rounds in turns, medians): %s.\n", time.Now().UTC().Format(time.DateOnly), o.rounds, machine())
 	fmt.Fprint(w, "The servers, private to the run, share the machine with what is measured, so read the ratios, not the seconds.\n"+
-		"CPU is user and system of the process alone, RSS the most it ever had, trips are round trips with TCP and TLS.\n\n"+
+		"CPU is user and system of the process alone, RSS the most it ever had, trips are round trips with TCP and TLS.\n"+
+		"“No parsing” is a client that reads, publishes and commits, and does nothing else: what nobody can go much below.\n\n"+
 		"| case | contender | wall s | ratio | CPU s | RSS MB | trips | rounds |\n|---|---|--:|---|--:|--:|--:|--:|\n")
 	for _, r := range results {
 		title := "**" + r.name + "**: " + r.title
@@ -64,11 +66,12 @@ func wallText(m sample) string {
 	return fmt.Sprintf("%.3f", m.wall.Seconds())
 }
 
-// ratios compares a contender with the first of its case, and with mbsync.
+// ratios compares a contender with the first of its case, with mbsync, and with
+// the one that is named for it.
 func ratios(c, base contender, all []contender) string {
 	var parts []string
 	for _, other := range all {
-		if (other.name == base.name || other.name == mbsyncName) && other.name != c.name && len(other.samples) > 0 {
+		if slices.Contains([]string{base.name, mbsyncName, c.beside}, other.name) && other.name != c.name && len(other.samples) > 0 {
 			parts = append(parts, fmt.Sprintf("%.2f × %s", c.median().wall.Seconds()/other.median().wall.Seconds(), other.name))
 		}
 	}
