@@ -155,28 +155,32 @@ func runLeast(ctx context.Context, options string) (err error) {
 	})
 }
 
-// putLeast stores a mail as chunks, and three quarters of each again: that much
-// of base64 is attachment.
+// putLeast stores a mail as chunks, and three quarters of each again where it
+// has an attachment: base64 decoded is that much.
 func putLeast(w *window, key string, head []byte, rest io.Reader, size int64) ([]jetstream.PubAckFuture, error) {
 	var acks []jetstream.PubAckFuture
-	mail := io.MultiReader(bytes.NewReader(head), rest)
+	mail, attached := io.MultiReader(bytes.NewReader(head), rest), size > attachedAbove
+	put := func(what string, data []byte) error {
+		ack, err := w.publish("$O.imap-mail.C."+what+"-"+key, data, nil)
+		acks = append(acks, ack)
+		return err
+	}
 	for size > 0 {
-		raw, decoded := w.take(), w.take()
+		raw := w.take()
 		n, err := io.ReadFull(mail, raw[:min(size, leastChunk)])
 		if err != nil {
 			return nil, err
 		}
 		size -= int64(n)
-		decoded = decoded[:copy(decoded, raw[:n*3/4])]
-		first, err := w.publish("$O.imap-mail.C.raw-"+key, raw[:n], nil)
-		if err != nil {
+		if attached {
+			decoded := w.take()
+			if err := put("file", decoded[:copy(decoded, raw[:n*3/4])]); err != nil {
+				return nil, err
+			}
+		}
+		if err := put("raw", raw[:n]); err != nil {
 			return nil, err
 		}
-		second, err := w.publish("$O.imap-mail.C.file-"+key, decoded, nil)
-		if err != nil {
-			return nil, err
-		}
-		acks = append(acks, first, second)
 	}
 	return acks, nil
 }

@@ -14,6 +14,9 @@ var words = strings.Fields(`the order was sent on and you will find our invoice 
 	when it has arrived we have not yet received an answer to question about delivery support team thanks for
 	patience customer number account password reset link click here today tomorrow meeting Größe für über café`)
 
+// attachedAbove is the size from which on a generated mail has an attachment.
+const attachedAbove = 16 << 10
+
 // mailbox generates mail, the same for the same seed.
 type mailbox struct {
 	random *rand.Rand
@@ -26,8 +29,8 @@ func newMailbox(seed byte) *mailbox {
 	return &mailbox{random: rand.New(rand.NewPCG(uint64(seed), 1)), bytes: rand.NewChaCha8([32]byte{seed}), seed: seed}
 }
 
-// mail is one mail of about size bytes: plain text and HTML, and above 16 KB
-// an attachment that makes up the rest.
+// mail is one mail of about size bytes: plain text and HTML, and above
+// attachedAbove an attachment that makes up the rest.
 func (g *mailbox) mail(size int) []byte {
 	g.n++
 	var b bytes.Buffer
@@ -38,8 +41,8 @@ func (g *mailbox) mail(size int) []byte {
 		"Subject: Order %[1]d: =?utf-8?q?Gr=C3=B6=C3=9Fe?= and delivery\r\nMessage-ID: <%[5]d.%[1]d@mail.example.org>\r\n"+
 		"Date: Mon, 2 Mar 2026 10:%02[3]d:%02[4]d +0000\r\nMIME-Version: 1.0\r\nX-Mailer: Example 1.0\r\n",
 		g.n, g.n%250, g.n/60%60, g.n%60, g.seed)
-	text := min(size, 16<<10) - b.Len()
-	if size > 16<<10 {
+	text := min(size, attachedAbove) - b.Len()
+	if size > attachedAbove {
 		b.WriteString("Content-Type: multipart/mixed; boundary=\"mixed\"\r\n\r\n--mixed\r\n")
 		text = 3 << 10
 	}
@@ -48,7 +51,7 @@ func (g *mailbox) mail(size int) []byte {
 	b.WriteString("--alt\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<html><body>\r\n")
 	g.lines(&b, text/2, "<p>")
 	b.WriteString("</body></html>\r\n--alt--\r\n")
-	if size > 16<<10 {
+	if size > attachedAbove {
 		g.attachment(&b, size)
 	}
 	return b.Bytes()

@@ -1,6 +1,8 @@
 // Command pass measures passes over mailboxes: the real binary against real
-// servers of its own, beside a raw reader and beside other programs that fetch
-// mail, in turns. It prints one Markdown table.
+// servers of its own, in turns with others: a raw reader, which says what the
+// mail server takes; a client that reads, publishes and commits and does nothing
+// else, which says what all servers take; and other programs that fetch mail. It
+// prints one Markdown table.
 //
 //	go run ./pass                          what `make bench` runs, some minutes
 //	go run ./pass -peers                   other programs too, as far as installed

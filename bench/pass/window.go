@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -17,7 +19,7 @@ func newWindow(nc *nats.Conn, buffers, size int) (w *window, err error) {
 	for range buffers {
 		w.free <- make([]byte, size)
 	}
-	w.js, err = jetstream.New(nc,
+	w.js, err = jetstream.New(nc, jetstream.WithPublishAsyncTimeout(10*time.Second),
 		jetstream.WithPublishAsyncMaxPending(2*buffers), // the buffers are the bound, this is never met
 		jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *nats.Msg, _ *jetstream.PubAck) { w.put(m.Data) }),
 		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) { w.put(m.Data) }))

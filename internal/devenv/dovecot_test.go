@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -242,6 +243,9 @@ func TestDovecotSdbox(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"mail 2"}, subjects(t, login(t, server, "anna@example.org"), "INBOX")); diff != "" {
 		t.Errorf("mail (-want +got):\n%s", diff)
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(server.CAFile), "mail", "anna@example.org", "sdbox")); err != nil {
+		t.Error(err)
 	}
 }
 
