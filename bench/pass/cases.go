@@ -89,8 +89,10 @@ func cases(o options) []benchCase {
 		{
 			// A Maildir is scanned when it is opened, and the list of its UIDs read: raw
 			// FETCH grows with it as we do. What is asked here is what our pass costs.
+			// (Of 100,000 mails Dovecot still reads the index: STATUS and EXAMINE take it
+			// 2 ms each, where 1,000 take 0.3.)
 			name: "folder", title: "10 new mails in a folder that the server opens by its index (sdbox)",
-			setup: folderSizes(1_000, 10_000, 100_000), dovecot: []devenv.DovecotOption{devenv.DovecotSdbox()},
+			setup: folderSizes(1_000, 10_000, 100_000), dovecot: []devenv.DovecotOption{devenv.DovecotSdbox()}, times: 5,
 			bars: []bar{
 				{what: "wall, 10,000 ÷ 1,000", value: wallOf(folderName(10_000), folderName(1_000)), most: 1.2},
 				{what: "wall, 100,000 ÷ 1,000", value: wallOf(folderName(100_000), folderName(1_000)), most: 1.2},
