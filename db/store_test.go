@@ -40,7 +40,7 @@ func openStore(t *testing.T, opts Options) *Store {
 // now is a time as Postgres keeps it: microseconds, UTC.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-func addProvider(t *testing.T, store *Store, name string) *Provider {
+func addProvider(t testing.TB, store *Store, name string) *Provider {
 	t.Helper()
 	p := &Provider{
 		Tenant: testTenant, ID: uuid.NewString(), Name: name, Mailbox: name + "@example.com", Active: true,
