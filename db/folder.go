@@ -6,28 +6,27 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 )
 
 // FolderState is the cursor of one folder. Every UID up to SettledUID is
 // final; LastUID is the highest that was handled.
 type FolderState struct {
-	Folder       string        `db:"folder"`
-	UIDValidity  uint32        `db:"uid_validity"`
-	StartUID     uint32        `db:"start_uid"` // up to here nothing was to be published
-	SettledUID   uint32        `db:"settled_uid"`
-	LastUID      uint32        `db:"last_uid"`
-	UIDNext      uint32        `db:"uid_next"`
-	Backlog      int64         `db:"backlog"`    // messages seen on the server and not handled
-	GapPasses    int           `db:"gap_passes"` // searches completed since SettledUID last moved
-	InFlight     pq.Int64Array `db:"in_flight"`  // UIDs being handled: after a crash, the suspects
-	ResyncSince  *time.Time    `db:"resync_since"`
-	ResyncReason string        `db:"resync_reason"`
-	ResyncCount  int           `db:"resync_count"`
-	PausedReason string        `db:"paused_reason"`
-	LastSearchAt *time.Time    `db:"last_search_at"`
-	LastServedAt *time.Time    `db:"last_served_at"`
-	LastError    string        `db:"last_error"`
+	Folder       string     `db:"folder"`
+	UIDValidity  uint32     `db:"uid_validity"`
+	StartUID     uint32     `db:"start_uid"` // up to here nothing was to be published
+	SettledUID   uint32     `db:"settled_uid"`
+	LastUID      uint32     `db:"last_uid"`
+	UIDNext      uint32     `db:"uid_next"`
+	Backlog      int64      `db:"backlog"`    // messages seen on the server and not handled
+	GapPasses    int        `db:"gap_passes"` // searches completed since SettledUID last moved
+	InFlight     InFlight   `db:"in_flight"`  // UIDs being handled: after a crash, the suspects
+	ResyncSince  *time.Time `db:"resync_since"`
+	ResyncReason string     `db:"resync_reason"`
+	ResyncCount  int        `db:"resync_count"`
+	PausedReason string     `db:"paused_reason"`
+	LastSearchAt *time.Time `db:"last_search_at"`
+	LastServedAt *time.Time `db:"last_served_at"`
+	LastError    string     `db:"last_error"`
 }
 
 // ResyncAccepted is the ResyncReason of a folder whose unknown messages a
@@ -60,10 +59,6 @@ func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderSt
 
 // writeFolder stores the cursor. The caller holds the fence.
 func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) error {
-	inFlight := f.InFlight
-	if inFlight == nil {
-		inFlight = pq.Int64Array{}
-	}
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, settled_uid, last_uid, uid_next,
 			backlog, gap_passes, in_flight, resync_since, resync_reason, resync_count, paused_reason,
@@ -80,7 +75,7 @@ func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) 
 				THEN coalesce(imap_folder_state.backlog_since, EXCLUDED.backlog_since) END,
 			pruned_uid = CASE WHEN imap_folder_state.uid_validity = EXCLUDED.uid_validity THEN imap_folder_state.pruned_uid ELSE 0 END`,
 		fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity, f.SettledUID, f.LastUID, f.UIDNext,
-		f.Backlog, f.GapPasses, inFlight, f.ResyncSince, f.ResyncReason, f.ResyncCount, f.PausedReason,
+		f.Backlog, f.GapPasses, f.InFlight, f.ResyncSince, f.ResyncReason, f.ResyncCount, f.PausedReason,
 		f.LastSearchAt, f.LastServedAt, Clean(f.LastError), f.StartUID)
 	if err != nil {
 		return fmt.Errorf("write folder state: %w", err)
