@@ -322,20 +322,38 @@ type Known struct {
 // under another key means that the sender reuses it.
 func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, messageIDs []string) ([]Known, error) {
 	var list []Known
-	err := s.pool.SelectContext(ctx, &list, `
-		SELECT event_key, coalesce(message_id, '') AS message_id FROM imap_messages
-		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND event_key = ANY($3)
-		UNION
-		SELECT * FROM (
-			SELECT DISTINCT ON (message_id) event_key, message_id FROM imap_messages
-			WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND message_id = ANY($4)
-		) reused`,
-		ref.Tenant, ref.ID, pq.Array(keys), pq.Array(messageIDs))
+	err := s.inTx(ctx, func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, byOrder); err != nil {
+			return err
+		}
+		return tx.SelectContext(ctx, &list, knownMessages, ref.Tenant, ref.ID, pq.Array(keys), pq.Array(messageIDs))
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read ledger: %w", wrap(err))
+		return nil, fmt.Errorf("read ledger: %w", err)
 	}
 	return list, nil
 }
+
+const (
+	// byOrder has the planner look up each text in the index that is in the order
+	// of such texts, as the query asks for an order and nothing may be sorted.
+	// Left to itself it has every row of the provider read, in whatever index
+	// begins with the provider, as long as the statistics do not know of them.
+	byOrder = `SET LOCAL enable_sort = off`
+
+	knownMessages = `
+		SELECT m.event_key, m.message_id FROM unnest($3::text[]) AS given(key), LATERAL (
+			SELECT event_key, coalesce(message_id, '') AS message_id FROM imap_messages
+			WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'
+				AND event_key BETWEEN given.key AND given.key
+			ORDER BY event_key LIMIT 1) m
+		UNION ALL
+		SELECT m.event_key, m.message_id FROM unnest($4::text[]) AS given(id), LATERAL (
+			SELECT event_key, message_id FROM imap_messages
+			WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'
+				AND message_id BETWEEN given.id AND given.id
+			ORDER BY message_id LIMIT 1) m`
+)
 
 // maxText bounds every free text that comes from outside, in bytes.
 const maxText = 2000

@@ -1,11 +1,13 @@
 package db
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/jmoiron/sqlx"
 )
 
 func containsPassword(err error) bool { return strings.Contains(err.Error(), "hunter2") }
@@ -79,6 +81,78 @@ func TestClean(t *testing.T) {
 	} {
 		if got := Clean(in); got != want {
 			t.Errorf("Clean(%.20q) = %.20q, want %.20q", in, got, want)
+		}
+	}
+}
+
+func TestKnownMessages(t *testing.T) {
+	store := testStore(t)
+	p, other := addProvider(t, store, "support"), addProvider(t, store, "sales")
+	ref := Ref{p.Tenant, p.ID}
+	locks := testLocks(t, store)
+	write := func(p *Provider, messages ...Message) {
+		t.Helper()
+		lock, _ := take(t, locks, p.ID)
+		defer lock.Unlock()
+		if _, err := store.Commit(t.Context(), lock.Fence, Commit{State: &FolderState{Folder: "INBOX", UIDValidity: 1}, At: now(), Messages: messages}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(p, Message{UID: 1, EventKey: "k1", MessageID: "reused", Outcome: Published},
+		Message{UID: 2, EventKey: "k2", MessageID: "reused", Outcome: Published},
+		Message{UID: 3, EventKey: "k3", Outcome: Published},
+		Message{UID: 4, EventKey: "k4", MessageID: "failed", Outcome: Quarantined})
+	write(other, Message{UID: 1, EventKey: "k5", MessageID: "elsewhere", Outcome: Published})
+	for name, tt := range map[string]struct {
+		keys, ids []string
+		want      []Known
+	}{
+		"by its key":                 {[]string{"k1", "new"}, nil, []Known{{"k1", "reused"}}},
+		"by a key without an id":     {[]string{"k3"}, []string{""}, []Known{{"k3", ""}}},
+		"not one that failed":        {[]string{"k4"}, []string{"failed"}, nil},
+		"not another provider's":     {[]string{"k5"}, []string{"elsewhere"}, nil},
+		"neither a piece nor a case": {[]string{"k", "K1", "k11"}, []string{"reuse", "Reused"}, nil},
+	} {
+		got, err := store.KnownMessages(t.Context(), ref, tt.keys, tt.ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	got, err := store.KnownMessages(t.Context(), ref, []string{"new"}, []string{"reused"})
+	if err != nil || len(got) != 1 || got[0].MessageID != "reused" {
+		t.Errorf("by a Message-ID under another key: %v (%v), want one", got, err)
+	}
+}
+
+// Of a provider that the statistics know nothing of, the planner would have
+// every row read for each key.
+func TestKnownMessagesAreLookedUpWithoutStatistics(t *testing.T) {
+	store := testStore(t)
+	ref := Ref{testTenant, addProvider(t, store, "support").ID}
+	var plan []string
+	err := store.inTx(t.Context(), func(tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `
+			INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, uid, event_key, message_id, outcome, processed_at)
+			SELECT $1, $2, 'INBOX', 1, uid, md5(uid::text), uid || '@example.com', 'published', now() FROM generate_series(1, 10000) uid`,
+			ref.Tenant, ref.ID)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(t.Context(), byOrder); err != nil {
+			return err
+		}
+		return tx.SelectContext(t.Context(), &plan, `EXPLAIN `+knownMessages, ref.Tenant, ref.ID, `{k1,k2}`, `{a@example.com}`)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(plan, "\n")
+	for _, lookup := range []string{"event_key >= given.key", "message_id >= given_1.id"} {
+		if !regexp.MustCompile(`Index Cond: .*` + regexp.QuoteMeta(lookup)).MatchString(text) {
+			t.Errorf("no index is asked for %s:\n%s", lookup, text)
 		}
 	}
 }
