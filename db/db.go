@@ -104,7 +104,10 @@ func openPool(dsn string, opts Options) (*sql.DB, error) {
 		return nil, fmt.Errorf("%w: %s", ErrConfig, "the settings contradict each other")
 	}
 	connector.Dialer(dialer{timeout: opts.ConnectTimeout, silence: opts.IOTimeout})
-	return sql.OpenDB(connector), nil
+	if opts.LockURL != "" { // there is a pooler
+		return sql.OpenDB(connector), nil
+	}
+	return sql.OpenDB(preparing{connector}), nil
 }
 
 // Servers are the addresses that a URL leads to, without its credentials; ""

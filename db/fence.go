@@ -33,10 +33,7 @@ func (s *Store) bumpEpoch(ctx context.Context, tenant, providerID, runID string,
 // ErrFenced. A plain SELECT would lose the race with a run that takes over.
 func (f Fence) hold(ctx context.Context, tx *sqlx.Tx) error {
 	var epochs []int64
-	err := tx.SelectContext(ctx, &epochs, `
-		SELECT run_epoch FROM imap_sync_state
-		WHERE tenant = $1 AND provider_id = $2 AND run_epoch = $3 FOR UPDATE`,
-		f.Tenant, f.ProviderID, f.Epoch)
+	err := tx.SelectContext(ctx, &epochs, holdFence, f.Tenant, f.ProviderID, f.Epoch)
 	if err != nil {
 		return fmt.Errorf("hold fence: %w", err)
 	}
@@ -45,3 +42,7 @@ func (f Fence) hold(ctx context.Context, tx *sqlx.Tx) error {
 	}
 	return nil
 }
+
+const holdFence = `
+		SELECT run_epoch FROM imap_sync_state
+		WHERE tenant = $1 AND provider_id = $2 AND run_epoch = $3 FOR UPDATE`

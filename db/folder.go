@@ -59,7 +59,17 @@ func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderSt
 
 // writeFolder stores the cursor. The caller holds the fence.
 func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) error {
-	_, err := tx.ExecContext(ctx, `
+	_, err := tx.ExecContext(ctx, putFolder,
+		fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity, f.SettledUID, f.LastUID, f.UIDNext,
+		f.Backlog, f.GapPasses, f.InFlight, f.ResyncSince, f.ResyncReason, f.ResyncCount, f.PausedReason,
+		f.LastSearchAt, f.LastServedAt, Clean(f.LastError), f.StartUID)
+	if err != nil {
+		return fmt.Errorf("write folder state: %w", err)
+	}
+	return nil
+}
+
+const putFolder = `
 		INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, settled_uid, last_uid, uid_next,
 			backlog, gap_passes, in_flight, resync_since, resync_reason, resync_count, paused_reason,
 			last_search_at, last_served_at, last_error, start_uid, backlog_since)
@@ -73,15 +83,7 @@ func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) 
 			last_search_at = EXCLUDED.last_search_at, last_served_at = EXCLUDED.last_served_at,
 			last_error = EXCLUDED.last_error, backlog_since = CASE WHEN EXCLUDED.backlog > 0
 				THEN coalesce(imap_folder_state.backlog_since, EXCLUDED.backlog_since) END,
-			pruned_uid = CASE WHEN imap_folder_state.uid_validity = EXCLUDED.uid_validity THEN imap_folder_state.pruned_uid ELSE 0 END`,
-		fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity, f.SettledUID, f.LastUID, f.UIDNext,
-		f.Backlog, f.GapPasses, f.InFlight, f.ResyncSince, f.ResyncReason, f.ResyncCount, f.PausedReason,
-		f.LastSearchAt, f.LastServedAt, Clean(f.LastError), f.StartUID)
-	if err != nil {
-		return fmt.Errorf("write folder state: %w", err)
-	}
-	return nil
-}
+			pruned_uid = CASE WHEN imap_folder_state.uid_validity = EXCLUDED.uid_validity THEN imap_folder_state.pruned_uid ELSE 0 END`
 
 // SetFolder stores a cursor without ledger rows: a first look at a folder, an
 // attempt about to begin, an error. It returns ErrFenced when another run has

@@ -139,11 +139,7 @@ func (s *Store) commit(ctx context.Context, fence Fence, c Commit,
 }
 
 func addCounters(ctx context.Context, tx *sqlx.Tx, fence Fence, n Counts, c Commit) error {
-	_, err := tx.ExecContext(ctx, `
-		UPDATE imap_sync_state SET published = published + $3, duplicates = duplicates + $4, skipped = skipped + $5,
-			expunged = expunged + $6, quarantined = quarantined + $7, bytes_fetched = bytes_fetched + $8,
-			bytes_today = CASE WHEN bytes_day = $9::date THEN bytes_today ELSE 0 END + $8, bytes_day = $9::date
-		WHERE tenant = $1 AND provider_id = $2`,
+	_, err := tx.ExecContext(ctx, addCounts,
 		fence.Tenant, fence.ProviderID, n.Published, n.Duplicates, n.Skipped, n.Expunged, n.Quarantined,
 		c.Bytes, c.At.UTC().Format(time.DateOnly))
 	if err != nil {
@@ -152,16 +148,15 @@ func addCounters(ctx context.Context, tx *sqlx.Tx, fence Fence, n Counts, c Comm
 	return nil
 }
 
+const addCounts = `
+		UPDATE imap_sync_state SET published = published + $3, duplicates = duplicates + $4, skipped = skipped + $5,
+			expunged = expunged + $6, quarantined = quarantined + $7, bytes_fetched = bytes_fetched + $8,
+			bytes_today = CASE WHEN bytes_day = $9::date THEN bytes_today ELSE 0 END + $8, bytes_day = $9::date
+		WHERE tenant = $1 AND provider_id = $2`
+
 // mirror keeps the display columns of the shared tables up to date.
 func mirror(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) error {
-	_, err := tx.ExecContext(ctx, `
-		WITH provider AS (
-			UPDATE email_providers SET last_sync_at = $3 WHERE tenant = $1 AND id = $2
-		)
-		UPDATE imap_email_provider_config SET uid_validity = $4, last_uid = $5, last_seen_at = $3, last_sync_at = $3,
-			folder_state = coalesce(folder_state, '{}') || jsonb_build_object($6::text,
-				jsonb_build_object('uid_validity', $4::text, 'last_uid', $5::bigint, 'last_seen_at', $7::text))
-		WHERE tenant = $1 AND email_provider_id = $2`,
+	_, err := tx.ExecContext(ctx, mirrorCursor,
 		fence.Tenant, fence.ProviderID, c.At, fmt.Sprint(c.State.UIDValidity), c.State.LastUID, c.State.Folder,
 		c.At.UTC().Format(time.RFC3339))
 	if err != nil {
@@ -169,6 +164,15 @@ func mirror(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) error {
 	}
 	return nil
 }
+
+const mirrorCursor = `
+		WITH provider AS (
+			UPDATE email_providers SET last_sync_at = $3 WHERE tenant = $1 AND id = $2
+		)
+		UPDATE imap_email_provider_config SET uid_validity = $4, last_uid = $5, last_seen_at = $3, last_sync_at = $3,
+			folder_state = coalesce(folder_state, '{}') || jsonb_build_object($6::text,
+				jsonb_build_object('uid_validity', $4::text, 'last_uid', $5::bigint, 'last_seen_at', $7::text))
+		WHERE tenant = $1 AND email_provider_id = $2`
 
 // Handled is one UID that the ledger knows, and when it was handled.
 type Handled struct {
