@@ -1,6 +1,7 @@
 package db
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,7 +13,15 @@ import (
 
 func containsPassword(err error) bool { return strings.Contains(err.Error(), "hunter2") }
 
+// Whether or not it is said that there may be rows makes no difference.
 func TestCommitWritesLedgerCursorAndCounters(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprint(again), func(t *testing.T) { commitsWriteAll(t, again) })
+	}
+}
+
+func commitsWriteAll(t *testing.T, again bool) {
+	t.Helper()
 	store := testStore(t)
 	p := addProvider(t, store, "support")
 	ref := Ref{p.Tenant, p.ID}
@@ -22,7 +31,7 @@ func TestCommitWritesLedgerCursorAndCounters(t *testing.T) {
 		return Message{UID: uid, EventKey: key, MessageID: "m" + key + "@example.com", Outcome: o, Size: 100, StreamSeq: uint64(uid), ProcessedAt: at}
 	}
 	state := &FolderState{Folder: "INBOX", UIDValidity: 4000000000, SettledUID: 3, LastUID: 4, UIDNext: 5, LastSearchAt: &at}
-	counts, err := store.Commit(t.Context(), lock.Fence, Commit{State: state, At: at, Bytes: 400, Messages: []Message{
+	counts, err := store.Commit(t.Context(), lock.Fence, Commit{State: state, At: at, Bytes: 400, Again: again, Messages: []Message{
 		message(1, "a", Published), message(2, "b", Published), message(3, "a", Published), message(4, "", Skipped),
 	}})
 	if err != nil {
@@ -33,7 +42,7 @@ func TestCommitWritesLedgerCursorAndCounters(t *testing.T) {
 	}
 
 	other := &FolderState{Folder: "Поддержка", UIDValidity: 7, SettledUID: 2, LastUID: 2, InFlight: []int64{3, 4}}
-	counts, err = store.Commit(t.Context(), lock.Fence, Commit{State: other, At: at, Messages: []Message{
+	counts, err = store.Commit(t.Context(), lock.Fence, Commit{State: other, At: at, Again: again, Messages: []Message{
 		message(1, "b", Published), message(2, "c", Published),
 	}})
 	if err != nil {
@@ -43,7 +52,7 @@ func TestCommitWritesLedgerCursorAndCounters(t *testing.T) {
 		t.Errorf("a copy in another folder (-want +got):\n%s", diff)
 	}
 	// The same step once more, as after an answer that got lost.
-	if _, err := store.Commit(t.Context(), lock.Fence, Commit{State: other, At: at, Messages: []Message{message(2, "c", Published)}}); err != nil {
+	if _, err := store.Commit(t.Context(), lock.Fence, Commit{State: other, At: at, Again: again, Messages: []Message{message(2, "c", Published)}}); err != nil {
 		t.Fatal(err)
 	}
 
