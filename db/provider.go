@@ -97,6 +97,10 @@ type Provider struct {
 	Quarantined         int64      `db:"quarantined"`
 }
 
+// String names a provider as errors do: by its name, which people know, and by
+// its id, which is unique.
+func (p *Provider) String() string { return p.Name + " (" + p.ID + ")" }
+
 // FolderNames is a list of folder names kept as a JSON array.
 type FolderNames []string
 

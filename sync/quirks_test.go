@@ -164,7 +164,7 @@ func (l *lab) play(t *testing.T, q imapserver.Quirk) verdict {
 }
 
 var (
-	ownID    = regexp.MustCompile(`^provider [0-9a-f-]{36}: `)
+	ownID    = regexp.MustCompile(`^provider \S+ \([0-9a-f-]{36}\): `)
 	lineSize = regexp.MustCompile(`a line of \d+ bytes, over`)
 	// socket is what the system says of a connection, as it comes that day.
 	socket = regexp.MustCompile(`(: (read|write) tcp 127\.0\.[0-9.:>-]+)?: ((read|write): )?(connection reset by peer|broken pipe|i/o timeout|unexpected EOF|EOF)`)

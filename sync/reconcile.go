@@ -34,12 +34,12 @@ func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(Fold
 		return err
 	}
 	if err := ps.connect(ctx, nil); err != nil {
-		return fmt.Errorf("provider %s: %w", p.ID, err)
+		return fmt.Errorf("provider %s: %w", p, err)
 	}
 	defer func() { ps.session.Close() }()
 	found, failed, err := ps.session.resolve(p.Folders)
 	if err != nil {
-		return fmt.Errorf("provider %s: %w", p.ID, err)
+		return fmt.Errorf("provider %s: %w", p, err)
 	}
 	errs := ps.folderErrors(failed)
 	for name, err := range failed {
@@ -57,7 +57,7 @@ func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(Fold
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("provider %s: %w", p.ID, err)
+		return fmt.Errorf("provider %s: %w", p, err)
 	}
 	return nil
 }
@@ -126,15 +126,15 @@ func (r *Runner) ReadRaw(ctx context.Context, p *db.Provider, folder string, uid
 	r.init()
 	ps := &pass{runner: r, provider: p, ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, log: r.Log}
 	if err := ps.connect(ctx, nil); err != nil {
-		return nil, fmt.Errorf("provider %s: %w", p.ID, err)
+		return nil, fmt.Errorf("provider %s: %w", p, err)
 	}
 	defer func() { ps.session.Close() }()
 	selected, err := ps.session.examine(folder)
 	if err != nil {
-		return nil, fmt.Errorf("provider %s: folder %q: %w", p.ID, folder, err)
+		return nil, fmt.Errorf("provider %s: folder %q: %w", p, folder, err)
 	}
 	if selected.UIDValidity != 0 && selected.UIDValidity != uidValidity {
-		return nil, fmt.Errorf("provider %s: folder %q: the server has numbered the folder anew, uid %d is no longer that message", p.ID, folder, uid)
+		return nil, fmt.Errorf("provider %s: folder %q: the server has numbered the folder anew, uid %d is no longer that message", p, folder, uid)
 	}
 	var raw []byte
 	limit := r.Options.MaxMessageBytes + r.Options.MaxMessageBytes/2
@@ -143,7 +143,7 @@ func (r *Runner) ReadRaw(ctx context.Context, p *db.Provider, folder string, uid
 		err = errors.New("the server does not give it; it may have been expunged")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("provider %s: folder %q: uid %d: %w", p.ID, folder, uid, err)
+		return nil, fmt.Errorf("provider %s: folder %q: uid %d: %w", p, folder, uid, err)
 	}
 	return raw, nil
 }

@@ -280,7 +280,7 @@ func (r *Runner) locked(ctx context.Context, p *db.Provider, record bool, work f
 	runID := newRunID()
 	lock, ok, err := r.Locks.TryLock(ctx, p.Tenant, p.ID, runID, started.UTC())
 	if err != nil {
-		res.Err = fmt.Errorf("provider %s: lock: %w", p.ID, err)
+		res.Err = fmt.Errorf("provider %s: lock: %w", p, err)
 		return res
 	}
 	log := r.Log.With("tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "run_id", runID)
@@ -305,7 +305,7 @@ func (r *Runner) locked(ctx context.Context, p *db.Provider, record bool, work f
 		if errors.Is(err, db.ErrFenced) {
 			log.Warn("fenced", "epoch", lock.Fence.Epoch)
 		}
-		res.Err = fmt.Errorf("provider %s: %w", p.ID, err)
+		res.Err = fmt.Errorf("provider %s: %w", p, err)
 		res.Partial = ps.partial
 	}
 	res.states, res.silent = ps.states, ps.served[idleFolder(p)]
@@ -313,7 +313,7 @@ func (r *Runner) locked(ctx context.Context, p *db.Provider, record bool, work f
 		return res
 	}
 	if finishErr := ps.finish(ctx, &res); finishErr != nil && res.Err == nil {
-		res.Err = fmt.Errorf("provider %s: %w", p.ID, finishErr)
+		res.Err = fmt.Errorf("provider %s: %w", p, finishErr)
 	}
 	return res
 }

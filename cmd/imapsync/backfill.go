@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,7 +79,7 @@ func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b m
 		}
 	}
 	if res.Busy {
-		return &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", p.Name)}
+		return busyError(p)
 	}
 	if res.Err != nil {
 		return mailError(res.Err)

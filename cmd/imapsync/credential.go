@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -293,8 +292,7 @@ func (k *keptTokens) lock(ctx context.Context) (unlock func(), err error) {
 			}, nil
 		case time.Since(began) > k.patience:
 			locks.Close()
-			return nil, &mailsync.Error{Class: mailsync.Transient, Code: "busy",
-				Err: fmt.Errorf("provider %s is busy: another run holds its lock", k.provider.Name)}
+			return nil, &mailsync.Error{Class: mailsync.Transient, Code: "busy", Err: busyError(k.provider)}
 		}
 		select {
 		case <-ctx.Done():

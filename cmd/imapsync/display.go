@@ -80,8 +80,8 @@ func resultOf(res mailsync.Result) runResult {
 
 func (d *runDisplay) result(res mailsync.Result) {
 	r := resultOf(res)
-	if res.Err != nil && !res.Busy && res.Deferred == "" {
-		d.lastError = res.Err
+	if err := resultError(res); err != nil {
+		d.lastError = err
 	}
 	d.logResult(r)
 	switch {

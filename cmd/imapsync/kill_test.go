@@ -342,7 +342,7 @@ func TestFailure06_StoppedRunIsTakenOver(t *testing.T) {
 			} else {
 				g.stopBetween(old)
 			}
-			if output := g.run(exitTempfail, "run", "--provider", "support"); !strings.Contains(output, "busy") {
+			if output := g.run(exitTempfail, "run", "--provider", "support"); !strings.Contains(output, "provider support (") || !strings.Contains(output, ") is busy: another run") {
 				t.Errorf("while the stopped run has its connection: %s", output)
 			}
 			// Only the lock's connection is cut: those for statements live on,

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -59,7 +58,7 @@ func resync(ctx context.Context, store *db.Store, p *db.Provider, folders []stri
 		return 0, err
 	}
 	if !ok {
-		return 0, &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock; try again when it has ended", p.Name)}
+		return 0, withMore(busyError(p), "try again when it has ended")
 	}
 	defer lock.Unlock()
 	states, err := store.FolderStates(ctx, ref(p))

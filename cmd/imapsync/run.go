@@ -233,10 +233,10 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags, shardIn
 		}
 		switch {
 		case !p.Active || !p.AutoProcess:
-			idle = append(idle, fmt.Errorf("provider %s is not active", p.Name))
+			idle = append(idle, fmt.Errorf("provider %s is not active", p))
 		case p.PausedAt != nil:
 			idle = append(idle, fmt.Errorf("provider %s is paused (%s) since %s: `imapsync provider resume %s`",
-				p.Name, p.PauseReason, p.PausedAt.UTC().Format(time.RFC3339), p.ID))
+				p, p.PauseReason, p.PausedAt.UTC().Format(time.RFC3339), p.ID))
 		default:
 			refs = append(refs, db.Ref{Tenant: p.Tenant, ID: p.ID})
 		}
@@ -248,6 +248,23 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags, shardIn
 		a.log.Warn("provider_left_out", "error", err.Error())
 	}
 	return refs, nil
+}
+
+// busyError says that another run has a provider.
+func busyError(p *db.Provider) error {
+	return &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", p)}
+}
+
+// resultError is why a pass did not do what it was to do; nil when it did, or
+// was put off.
+func resultError(res mailsync.Result) error {
+	switch {
+	case res.Busy:
+		return busyError(res.Provider)
+	case res.Deferred != "":
+		return nil
+	}
+	return res.Err
 }
 
 // runError decides how the run as a whole ended.
@@ -269,7 +286,7 @@ func runError(f *runFlags, s mailsync.Summary, err, last error) error {
 	case s.Failed == s.Providers:
 		return &exitError{exitTempfail, fmt.Errorf("every provider failed, the last with: %w", last)}
 	case s.Failed == 0 && s.Busy > 0 && len(f.providers) == 1:
-		return &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", f.providers[0])}
+		return last
 	case s.Failed == 0 && s.Deferred == s.Providers:
 		return &exitError{exitTempfail, errors.New("nothing could be done now: the mail servers refused or throttled others of their providers lately")}
 	case s.Skipped == s.Providers:

@@ -118,7 +118,7 @@ func (j *job) verify(ctx context.Context, p *db.Provider, since time.Time, repub
 	rep := &verifyReport{Provider: p.Name, Published: len(published)}
 	stored, err := j.runner.Publisher.StoredKeys(ctx, p.Tenant, p.ID)
 	if err != nil {
-		return nil, fmt.Errorf("provider %s: read the stream: %w", p.ID, err)
+		return nil, fmt.Errorf("provider %s: read the stream: %w", p, err)
 	}
 	for _, m := range published {
 		if !stored[m.EventKey] {
@@ -133,7 +133,7 @@ func (j *job) verify(ctx context.Context, p *db.Provider, since time.Time, repub
 	rep.Republished, rep.Gone = found, rep.LostCount-found
 	if res.Busy {
 		rep.Gone = 0
-		return rep, &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", p.Name)}
+		return rep, busyError(p)
 	}
 	return rep, res.Err
 }

@@ -199,7 +199,7 @@ func (w *webActor) sync(ctx context.Context, p *db.Provider, by string, report f
 	j.runner.OnProgress = func(pr mailsync.Progress) { report(web.Progress{Done: pr.Done, Total: pr.Done + pr.Left}) }
 	j.runner.OnResult = func(res mailsync.Result) {
 		r := resultOf(res)
-		outcome, last = strings.ReplaceAll(r.text(), "\n", ";"), res.Err
+		outcome, last = strings.ReplaceAll(r.text(), "\n", ";"), resultError(res)
 		if res.Err == nil {
 			done := r.Counts.Total()
 			report(web.Progress{Done: done, Total: done + r.Left})
