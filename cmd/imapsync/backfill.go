@@ -36,8 +36,8 @@ func newBackfill(a *app) *cobra.Command {
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&since, "since", "", "from this day on: 2026-01-31, or 30d for thirty days ago (required)")
-	fs.StringVar(&until, "until", "", "up to and with this day")
+	fs.StringVar(&since, "since", "", "from this day on: "+sinceForms+" (required)")
+	fs.StringVar(&until, "until", "", "up to and with this day, likewise")
 	fs.StringSliceVar(&b.Folders, "folder", nil, "only this folder (repeatable; default: the provider's)")
 	fs.BoolVar(&b.DryRun, "dry-run", false, "count only")
 	fs.IntVar(&b.Rate, "rate", 0, "messages a second (0: as fast as it goes)")
@@ -88,24 +88,4 @@ func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b m
 		a.printf("%s\n", countsText(res.Counts))
 	}
 	return nil
-}
-
-// dateRange reads --since and --until, which names the last day that is taken.
-func dateRange(since, until string, now time.Time) (from, to time.Time, err error) {
-	if since == "" {
-		return from, to, usageError("--since is required: 2026-01-31, or 30d for thirty days ago")
-	}
-	if from, err = mailsync.ParseSince(since, now); err != nil {
-		return from, to, usageError("--since: %w", err)
-	}
-	if until == "" {
-		return from, to, nil
-	}
-	if to, err = mailsync.ParseSince(until, now); err != nil {
-		return from, to, usageError("--until: %w", err)
-	}
-	if to.Before(from) {
-		return from, to, usageError("--until %s is before --since %s", to.Format(time.DateOnly), from.Format(time.DateOnly))
-	}
-	return from, to.AddDate(0, 0, 1), nil
 }

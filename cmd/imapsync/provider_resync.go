@@ -40,7 +40,7 @@ func newProviderResync(a *app) *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&folders, "folder", nil, "only this folder (repeatable; default: all that were read before)")
-	fs.StringVar(&since, "since", "7d", "from this day on: 2026-01-31, or 30d for thirty days ago")
+	fs.StringVar(&since, "since", "7d", "from this day on: "+sinceForms)
 	fs.BoolVar(&accept, "accept", false, "publish unknown messages however many they are")
 	tenantFlag(cmd, &tenant)
 	return cmd

@@ -12,18 +12,18 @@ import (
 
 func newRuns(a *app) *cobra.Command {
 	var f db.RunFilter
-	var since time.Duration
-	var output string
+	var since, output string
 	cmd := &cobra.Command{
 		Use: "runs [PROVIDER]", Short: "List the passes that brought mail or failed, the newest first",
-		Example: "  imapsync runs\n  imapsync runs support --failed --since 24h",
+		Example: "  imapsync runs\n  imapsync runs support --failed --since 24h\n  imapsync runs --since 30d",
 		Args:    oneProviderOrAll,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			if err := usage(atLeast("limit", f.Limit, 1), atLeast("since", since, tick)); err != nil {
+			var err error
+			f.Since, err = sinceTime("since", since, time.Now())
+			if err := usage(atLeast("limit", f.Limit, 1), err); err != nil {
 				return err
 			}
-			f.Since = time.Now().UTC().Add(-since)
 			return a.withStore(ctx, func(store *db.Store) error {
 				if len(args) == 1 {
 					p, err := findProvider(ctx, store, args[0], f.Tenant)
@@ -45,7 +45,7 @@ func newRuns(a *app) *cobra.Command {
 	}
 	tenantFlag(cmd, &f.Tenant)
 	cmd.Flags().BoolVar(&f.Failed, "failed", false, "only those that failed")
-	cmd.Flags().DurationVar(&since, "since", 7*day, "only those of this time")
+	cmd.Flags().StringVar(&since, "since", "7d", "only those from then on: "+sinceForms)
 	cmd.Flags().IntVar(&f.Limit, "limit", 50, "at most so many")
 	outputFlag(cmd, &output)
 	return cmd

@@ -24,7 +24,7 @@ type verifyReport struct {
 
 // verifyFlags are the flags of `imapsync verify`.
 type verifyFlags struct {
-	since     time.Duration
+	since     time.Time
 	republish bool
 	publish   publishFlags
 	output    string
@@ -32,7 +32,7 @@ type verifyFlags struct {
 
 func newVerify(a *app) *cobra.Command {
 	var providers []string
-	var tenant string
+	var tenant, since string
 	v := &verifyFlags{}
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Check that what the ledger calls published is on the stream",
@@ -43,7 +43,9 @@ func newVerify(a *app) *cobra.Command {
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			if err := usage(append(v.publish.check(), atLeast("since", v.since, tick))...); err != nil {
+			var err error
+			v.since, err = sinceTime("since", since, time.Now())
+			if err := usage(append(v.publish.check(), err)...); err != nil {
 				return err
 			}
 			return a.withStore(ctx, func(store *db.Store) error {
@@ -57,7 +59,7 @@ func newVerify(a *app) *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&providers, "provider", nil, "only this provider, by name or id (repeatable)")
-	fs.DurationVar(&v.since, "since", 48*time.Hour, "look this far back; no further than the stream keeps events")
+	fs.StringVar(&since, "since", "48h", "look at what was published from then on: "+sinceForms+"; no further back than the stream keeps events")
 	fs.BoolVar(&v.republish, "republish", false, "read what is lost from the mail server and publish it again")
 	v.publish.add(fs)
 	tenantFlag(cmd, &tenant)
@@ -81,7 +83,7 @@ func (a *app) verify(ctx context.Context, store *db.Store, list []*db.Provider, 
 	var failed []error
 	lost := 0
 	for _, p := range list {
-		rep, err := j.verify(work, p, time.Now().UTC().Add(-v.since), v.republish)
+		rep, err := j.verify(work, p, v.since, v.republish)
 		if err != nil {
 			failed = append(failed, err)
 		}
