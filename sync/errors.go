@@ -259,9 +259,9 @@ func tlsError(mode db.TLSMode, host string, err error) error {
 		return config("tls_handshake", fmt.Errorf("tls: %s and we share no cipher: the server must be brought up to date", host))
 	}
 	if hungUp(err) {
-		err = fmt.Errorf("%s closed the connection in the handshake: try again later, or %s: %w", host, portHint, err)
+		err = fmt.Errorf("%s closed the connection in the handshake: %w", host, err)
 	}
-	return transient("tls", fmt.Errorf("tls: %w", err))
+	return transient("tls", fmt.Errorf("tls: %w: try again later, or %s", err, portHint))
 }
 
 func issuerName(c *x509.Certificate) string {

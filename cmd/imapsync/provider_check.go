@@ -87,7 +87,7 @@ func (a *app) checkWith(ctx context.Context, c *credentials, p *db.Provider) (*p
 func checkError(p *db.Provider, err error) error {
 	class, code := mailsync.Classify(err)
 	line := net.JoinHostPort(p.Host, strconv.Itoa(p.Port)) + ": " + oneLine(strings.ReplaceAll(err.Error(), "\n", "; "))
-	if fix := checkFix(p, class, code); fix != "" {
+	if fix := checkFix(p, class, code); fix != "" && !strings.HasSuffix(line, fix) { // servers say "try again later" too
 		line += ": " + fix
 	}
 	exit := exitTempfail
@@ -104,7 +104,7 @@ func checkError(p *db.Provider, err error) error {
 // checkFix is what to do about it, where the error does not say so itself.
 func checkFix(p *db.Provider, class mailsync.Class, code string) string {
 	switch {
-	case code == "invalid_grant" && needsPerson(p), code == "not_authorised":
+	case code == "invalid_grant" && needsPerson(p), code == "not_authorised", code == "tls":
 		return "" // the error says it
 	case code == "invalid_client":
 		return "check --oauth-client-id, and give the client secret anew with --oauth-client-secret-file"

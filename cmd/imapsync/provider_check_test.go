@@ -1,0 +1,34 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+
+	"imapsync/db"
+	mailsync "imapsync/sync"
+)
+
+// What to do is said once, whoever says it: the error, its fix, or the server.
+func TestCheckErrorSaysItOnce(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for conn, err := ln.Accept(); err == nil; conn, err = ln.Accept() {
+			conn.Close()
+		}
+	}()
+	p := &db.Provider{Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, TLS: db.TLSImplicit}
+	_, closed := (&app{log: slog.New(slog.DiscardHandler)}).checkProvider(t.Context(), p, mailsync.Credential{})
+	throttled := checkError(p, &mailsync.Error{Class: mailsync.Transient, Code: "throttled", Err: errors.New("login refused: NO too many, try again later")})
+	for _, err := range []error{closed, throttled, checkError(p, errors.New("read: it went away"))} {
+		if exitCode(err) != exitTempfail || strings.Count(err.Error(), "try again later") != 1 {
+			t.Errorf("%v (exit %d): want `try again later` in it once, and exit %d", err, exitCode(err), exitTempfail)
+		}
+	}
+}
