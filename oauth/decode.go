@@ -97,8 +97,10 @@ func (c Claims) String() string {
 var exchange = [...]string{"https://outlook.office365.com", "https://outlook.office.com", "00000002-0000-0ff1-ce00-000000000000"}
 
 // Problem tells what would keep a preset's mail server from taking the token
-// for a user, and what to do about it; both are empty when nothing is known.
-func (c Claims) Problem(preset, user string, now time.Time) (what, fix string) {
+// for a user, and what to do about it; both are empty when nothing is known. name
+// is that of the provider in commands, quoted for a shell.
+func (c Claims) Problem(preset, user, name string, now time.Time) (what, fix string) {
+	set, auth := "imapsync provider set "+name, "imapsync provider auth "+name
 	if !c.Expiry.IsZero() && !now.Before(c.Expiry) {
 		return "it has ended", "check this machine's clock: " + now.UTC().Format(time.RFC3339)
 	}
@@ -112,16 +114,16 @@ func (c Claims) Problem(preset, user string, now time.Time) (what, fix string) {
 	switch {
 	case !forExchange:
 		return fmt.Sprintf("it is for %q, not for Exchange Online", strings.Join(c.Audience, " ")),
-			"set --oauth-scopes 'https://outlook.office.com/IMAP.AccessAsUser.All offline_access' (an app by itself: 'https://outlook.office365.com/.default') and sign in again"
+			set + " --oauth-scopes 'https://outlook.office.com/IMAP.AccessAsUser.All offline_access' && " + auth + " # an app by itself: 'https://outlook.office365.com/.default', and nobody signs in"
 	case application && !slices.Contains(c.Roles, "IMAP.AccessAsApp"):
 		return "the app may not read mail by IMAP",
 			"grant the app the application permission IMAP.AccessAsApp of Office 365 Exchange Online, with admin consent"
 	case !application && !slices.Contains(c.Scopes, "IMAP.AccessAsUser.All"):
 		return "nobody has granted IMAP.AccessAsUser.All",
-			"add https://outlook.office.com/IMAP.AccessAsUser.All to the app and to --oauth-scopes, and sign in again"
+			set + " --oauth-scopes 'https://outlook.office.com/IMAP.AccessAsUser.All offline_access' && " + auth + " # add the permission to the app first"
 	case !application && c.User != "" && !strings.EqualFold(c.User, user):
 		return fmt.Sprintf("%s has signed in, and --username is %s", c.User, user),
-			"sign in as the user of --username, or set --username " + c.User + " (a shared mailbox is named by --mailbox)"
+			auth + " # as the user of --username; or: " + set + " --username USERNAME (a shared mailbox is named by --mailbox)"
 	}
 	return "", ""
 }

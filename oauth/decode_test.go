@@ -55,19 +55,19 @@ func TestClaimsProblem(t *testing.T) {
 		{"as app", func(c *Claims) { c.Scopes, c.User, c.Roles = nil, "", []string{"IMAP.AccessAsApp"} }, "", ""},
 		{"by the id of Exchange", func(c *Claims) { c.Audience = []string{"00000002-0000-0FF1-CE00-000000000000"} }, "", ""},
 		{"ended", func(c *Claims) { c.Expiry = now }, "it has ended", "clock"},
-		{"for Graph", func(c *Claims) { c.Audience = []string{"https://graph.microsoft.com"} }, `it is for "https://graph.microsoft.com"`, "--oauth-scopes"},
-		{"no permission", func(c *Claims) { c.Scopes = []string{"User.Read"} }, "IMAP.AccessAsUser.All", "--oauth-scopes"},
+		{"for Graph", func(c *Claims) { c.Audience = []string{"https://graph.microsoft.com"} }, `it is for "https://graph.microsoft.com"`, "imapsync provider set desk --oauth-scopes '"},
+		{"no permission", func(c *Claims) { c.Scopes = []string{"User.Read"} }, "IMAP.AccessAsUser.All", "&& imapsync provider auth desk # "},
 		{"app without permission", func(c *Claims) { c.Scopes, c.Roles = nil, []string{"Mail.Read"} }, "may not read mail", "IMAP.AccessAsApp"},
-		{"somebody else", func(c *Claims) { c.User = "bob@example.com" }, "bob@example.com has signed in", "--username bob@example.com"},
+		{"somebody else", func(c *Claims) { c.User = "bob@example.com" }, "bob@example.com has signed in", "imapsync provider auth desk # as the user of --username; or: imapsync provider set desk --username"},
 	} {
 		c := good
 		tt.change(&c)
-		what, fix := c.Problem("microsoft", "Ann@Example.com", now)
+		what, fix := c.Problem("microsoft", "Ann@Example.com", "desk", now)
 		if (what == "") != (tt.what == "") || !strings.Contains(what, tt.what) || !strings.Contains(fix, tt.fix) {
 			t.Errorf("%s: %q, %q; want %q, %q", tt.name, what, fix, tt.what, tt.fix)
 		}
 	}
-	if what, _ := (Claims{}).Problem("custom", "ann", now); what != "" {
+	if what, _ := (Claims{}).Problem("custom", "ann", "desk", now); what != "" {
 		t.Errorf("another preset: %q", what)
 	}
 }
@@ -76,7 +76,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(jwtOf(`{"aud":"a","exp":1}`).Reveal())
 	f.Fuzz(func(_ *testing.T, token string) {
 		c, _ := Decode(secret.New(token))
-		_, _ = c.Problem("microsoft", "u", time.Unix(1, 0))
+		_, _ = c.Problem("microsoft", "u", "u", time.Unix(1, 0))
 		_ = c.String()
 	})
 }

@@ -30,8 +30,8 @@ const (
 )
 
 // Step is one thing that was looked at. Text is a line for a person, Fix the
-// command or the setting that mends it; for an error that names its fix itself,
-// or whose fix only the caller knows by Class and Code, it is empty.
+// command or the setting that mends it; for an error whose fix the caller knows
+// by Err, Class and Code, it is empty.
 type Step struct {
 	Name  string        `json:"name"` // dns, connect, tls, credential, token, login, folder, fetch, …
 	State StepState     `json:"state"`
@@ -40,12 +40,14 @@ type Step struct {
 	Class Class         `json:"class,omitempty"`
 	Code  string        `json:"code,omitempty"`
 	Took  time.Duration `json:"-"`
+	Err   error         `json:"-"` // what Text says, to be told from others
 }
 
 // DiagnoseOptions are what a diagnosis needs beside the provider's settings.
 type DiagnoseOptions struct {
 	// Credential finds what the provider logs in with, and says where.
 	Credential func(ctx context.Context) (c Credential, where string, err error)
+	Name       string // of the provider in commands, quoted for a shell
 	Timeouts   Timeouts
 	Version    string
 	Now        time.Time
@@ -90,7 +92,7 @@ func (d *diagnosis) fine(name, format string, args ...any) {
 func (d *diagnosis) wrong(name string, err error) {
 	class, code := Classify(err)
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	d.step(Step{Name: name, State: StepWrong, Text: text, Class: class, Code: code})
+	d.step(Step{Name: name, State: StepWrong, Text: text, Class: class, Code: code, Err: err})
 }
 
 // reach looks up, connects and secures, on a connection of its own.
@@ -122,7 +124,7 @@ func (d *diagnosis) reach(ctx context.Context) bool {
 	tc, encrypted := w.conn.(*tls.Conn)
 	if !encrypted {
 		d.step(Step{Name: "tls", State: StepWarn, Text: "none: the password and all mail travel unencrypted",
-			Fix: "imapsync provider set " + d.p.ID + " --tls implicit --port 993"})
+			Fix: "imapsync provider set " + d.opts.Name + " --tls implicit --port 993"})
 		return true
 	}
 	d.step(certificateStep(tc.ConnectionState(), d.opts.Now))
@@ -175,7 +177,7 @@ func (d *diagnosis) use(ctx context.Context) {
 			d.wrong("token", err)
 			return
 		}
-		d.step(tokenStep(d.p, token, d.opts.Now))
+		d.step(tokenStep(d.p, token, d.opts))
 	}
 	s, err := Connect(ctx, d.p, SessionOptions{
 		Credential: credential, Timeouts: d.opts.Timeouts, MaxMessageBytes: maxHeaderBytes, Version: d.opts.Version,
@@ -206,7 +208,7 @@ func (d *diagnosis) use(ctx context.Context) {
 		}
 		if data.UIDValidity == 0 {
 			d.step(Step{Name: "folder", State: StepWarn, Text: fmt.Sprintf("folder %q: the server gives no UIDVALIDITY: it is not read until it does", status.Name),
-				Fix: "choose others with --folder, or ask whoever runs the server"})
+				Fix: "imapsync provider set " + d.opts.Name + " --folder FOLDER # others, or ask whoever runs the server"})
 			continue
 		}
 		d.fine("folder", "%q: %d messages", status.Name, data.NumMessages)
@@ -252,13 +254,13 @@ func (d *diagnosis) header(s *Session, folder string, uidNext uint32) error {
 }
 
 // tokenStep tells what an access token says of itself, where it can be read.
-func tokenStep(p *db.Provider, token secret.Value, now time.Time) Step {
+func tokenStep(p *db.Provider, token secret.Value, opts DiagnoseOptions) Step {
 	claims, ok := oauth.Decode(token)
 	if !ok {
 		return Step{Name: "token", State: StepOK, Text: "got one; it cannot be read by anybody but the server"}
 	}
 	s := Step{Name: "token", State: StepOK, Text: claims.String()}
-	if what, fix := claims.Problem(p.OAuthPreset, p.Username, now); what != "" {
+	if what, fix := claims.Problem(p.OAuthPreset, p.Username, opts.Name, opts.Now); what != "" {
 		s.State, s.Code, s.Fix = StepWrong, "token_claims", fix
 		s.Text += ": " + what
 	}

@@ -111,7 +111,7 @@ func (d *doctor) add(p *db.Provider, s mailsync.Step) {
 	step.Text = oneLine(s.Text)
 	if p != nil {
 		step.Tenant, step.ProviderID, step.Provider = p.Tenant, p.ID, p.Name
-		step.Fix = stepFix(p, s)
+		step.Fix = remedy(p, s)
 	}
 	if s.State == mailsync.StepWrong {
 		d.wrong++
@@ -130,7 +130,8 @@ func (d *doctor) add(p *db.Provider, s mailsync.Step) {
 	}
 }
 
-// stepFix is what to do about a step that is not ok.
+// stepFix is what to do about a step of a mailbox that may not be stored yet:
+// settings, where remedy has commands.
 func stepFix(p *db.Provider, s mailsync.Step) string {
 	if s.Fix == "" && s.State != mailsync.StepOK {
 		return checkFix(p, s.Class, s.Code)
@@ -156,7 +157,7 @@ func (d *doctor) postgres(ctx context.Context) (*db.Store, error) {
 	defer cancel()
 	opts, err := d.app.dbOptions()
 	if err != nil {
-		d.bad("postgres", err.Error(), "")
+		d.bad("postgres", err.Error(), "export DATABASE_URL=postgres://imapsync@localhost:5432/imapsync")
 		return nil, err
 	}
 	store, err := db.Open(ctx, opts)
@@ -190,7 +191,7 @@ func (d *doctor) postgres(ctx context.Context) (*db.Store, error) {
 	}
 	have, _, err := store.SchemaVersion(ctx)
 	if err != nil {
-		d.bad("schema", err.Error(), "")
+		d.bad("schema", err.Error(), "imapsync migrate status")
 		return nil, errors.Join(err, store.Close())
 	}
 	d.fine("schema", "version %d, as this binary needs it", have)
@@ -226,7 +227,7 @@ func (d *doctor) secrets(ctx context.Context, store *db.Store) *credentials {
 	defer cancel()
 	c, err := d.app.credentials(store)
 	if err != nil {
-		d.bad("credentials", err.Error(), "")
+		d.bad("credentials", err.Error(), "export IMAPSYNC_SECRET_CHAIN="+secret.DefaultPlaces+" # or set what is named here")
 		return nil
 	}
 	var places []string
@@ -236,7 +237,7 @@ func (d *doctor) secrets(ctx context.Context, store *db.Store) *credentials {
 	d.fine("credentials", "read from %s, in this order (IMAPSYNC_SECRET_CHAIN)", strings.Join(places, ", "))
 	if v := c.chain.Vault(); v != nil {
 		if err := v.Check(ctx); err != nil {
-			d.bad("vault", err.Error(), "")
+			d.bad("vault", err.Error(), vaultRemedy(v.Address(), err))
 		} else {
 			d.fine("vault", "%s, log-in works", v.Address())
 		}
@@ -257,16 +258,16 @@ func (d *doctor) key(ctx context.Context, store *db.Store) {
 	if store != nil {
 		var err error
 		if counts, err = store.SecretKeys(ctx); err != nil {
-			d.bad("key", err.Error(), "")
+			d.bad("key", err.Error(), "imapsync doctor # again, once DATABASE_URL can be read")
 			return
 		}
 	}
 	ring, err := d.app.keyRing()
 	if err != nil {
 		if len(counts) > 0 {
-			d.bad("key", err.Error(), "")
+			d.bad("key", err.Error(), keyRemedy(err, true))
 		} else {
-			d.warn("key", err.Error()+" (nothing is sealed yet)", "")
+			d.warn("key", err.Error()+" (nothing is sealed yet)", keyRemedy(err, false))
 		}
 		return
 	}
@@ -287,7 +288,7 @@ func (d *doctor) key(ctx context.Context, store *db.Store) {
 		d.warn("key", ids[0]+": what is stored could not be looked at", "")
 	case unknown > 0:
 		d.bad("key", fmt.Sprintf("%d of %d stored credentials are sealed under a key that the key file does not hold", unknown, total),
-			"put the old key back into "+d.app.secretKeyFile+", below the first line, or give these credentials anew")
+			"put the old key back into "+d.app.secretKeyFile+", below the first line, or give each credential anew: imapsync provider set NAME --password-prompt")
 	case old > 0:
 		d.warn("key", fmt.Sprintf("%d of %d stored credentials are sealed under an old key", old, total), "imapsync secret rotate")
 	default:
@@ -295,12 +296,14 @@ func (d *doctor) key(ctx context.Context, store *db.Store) {
 	}
 }
 
+const natsFix = "check NATS_URL, and that nats-server runs there"
+
 func (d *doctor) nats(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
 	nc, err := d.app.openNATS(ctx)
 	if err != nil {
-		fix := "check NATS_URL, and that nats-server runs there"
+		fix := natsFix
 		if errors.Is(err, event.ErrConfig) {
 			fix = "check NATS_URL and NATS_CREDS"
 		}
@@ -310,7 +313,11 @@ func (d *doctor) nats(ctx context.Context) error {
 	defer nc.Close()
 	h, err := event.CheckHealth(ctx, nc)
 	if err != nil {
-		d.bad("jetstream", err.Error(), "")
+		fix := natsFix
+		if errors.Is(err, event.ErrNoJetStream) {
+			fix = "start nats-server with -js, or put jetstream {} into nats-server.conf"
+		}
+		d.bad("jetstream", err.Error(), fix)
 		return err
 	}
 	d.fine("nats", "nats-server %s, max_payload %s", h.Server, byteSize(h.MaxPayload))
@@ -340,7 +347,12 @@ func (d *doctor) provider(ctx context.Context, store *db.Store, c *credentials, 
 	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, errTestTime())
 	defer cancel()
 	if c != nil {
-		mailsync.Diagnose(ctx, p, diagnoseOptions(c, p), func(s mailsync.Step) { d.add(p, s) })
+		mailsync.Diagnose(ctx, p, diagnoseOptions(c, p), func(s mailsync.Step) {
+			if errors.Is(s.Err, secret.ErrAbsent) && c.chain.CanPut() != nil {
+				s.Fix = "put it into a place that this line names" // no command can
+			}
+			d.add(p, s)
+		})
 	}
 	for _, f := range forecasts(p, time.Now()) {
 		if f.Warn {
@@ -356,7 +368,7 @@ func (d *doctor) provider(ctx context.Context, store *db.Store, c *credentials, 
 // they are.
 func diagnoseOptions(c *credentials, p *db.Provider) mailsync.DiagnoseOptions {
 	return mailsync.DiagnoseOptions{
-		Version: version(), Now: time.Now(),
+		Name: shellQuote(p.Name), Version: version(), Now: time.Now(),
 		Credential: func(ctx context.Context) (mailsync.Credential, string, error) {
 			credential, err := c.of(ctx, p, db.Fence{})
 			if err != nil || p.AuthType == db.AuthOAuth2 {
@@ -391,9 +403,9 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 			Text: "paused since " + p.PausedAt.UTC().Format(time.RFC3339) + " (" + p.PauseReason + "); mail waits on the server"}
 		if p.PauseReason == db.PauseAuthFailure {
 			s.State = mailsync.StepWrong
-			s.Fix = "imapsync provider set " + name + " --password-prompt, then imapsync provider resume " + name
+			s.Fix = "imapsync provider set " + name + " --password-prompt && imapsync provider resume " + name
 			if p.AuthType == db.AuthOAuth2 {
-				s.Fix = "imapsync provider auth " + name + ", then imapsync provider resume " + name
+				s.Fix = "imapsync provider auth " + name + " && imapsync provider resume " + name
 			}
 		}
 		steps = append(steps, s)
@@ -402,7 +414,7 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 		fix := "imapsync run --provider " + name
 		if p.NextAttemptAt != nil && p.NextAttemptAt.After(now) {
 			text += "; next attempt " + p.NextAttemptAt.UTC().Format(time.RFC3339)
-			fix += " (does not wait)"
+			fix += " # does not wait"
 		}
 		steps = append(steps, mailsync.Step{Name: "state", State: mailsync.StepWarn, Text: text, Fix: fix})
 	case p.LastSuccessAt == nil:
@@ -412,23 +424,27 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 	}
 	states, err := store.FolderStates(ctx, ref(p))
 	if err != nil {
-		return append(steps, mailsync.Step{Name: "backlog", State: mailsync.StepWrong, Text: err.Error()})
+		return append(steps, mailsync.Step{Name: "backlog", State: mailsync.StepWrong, Text: err.Error(), Fix: "imapsync doctor " + name + " # again, once DATABASE_URL can be read"})
 	}
 	var backlog int64
 	for _, st := range states {
 		backlog += st.Backlog
 		if st.PausedReason != "" {
-			steps = append(steps, mailsync.Step{Name: "folder", State: mailsync.StepWrong, Text: fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason)})
+			fix := "imapsync provider resync " + name + " --folder " + shellQuote(st.Folder)
+			if strings.Contains(st.PausedReason, "--accept") {
+				fix += " --accept"
+			}
+			steps = append(steps, mailsync.Step{Name: "folder", State: mailsync.StepWrong, Text: fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), Fix: fix})
 		}
 	}
 	s := mailsync.Step{Name: "backlog", State: mailsync.StepOK, Text: strconv.FormatInt(backlog, 10) + " mails wait, " + strconv.Itoa(p.MaxEmailsPerSync) + " a pass"}
 	if backlog > 10*int64(p.MaxEmailsPerSync) {
-		s.State, s.Fix = mailsync.StepWarn, "imapsync run --provider "+name+" --drain, or raise --max-emails-per-sync"
+		s.State, s.Fix = mailsync.StepWarn, "imapsync run --provider "+name+" --drain # or more a pass: imapsync provider set "+name+" --max-emails-per-sync N"
 	}
 	if p.MaxBytesPerDay > 0 {
 		s.Text += fmt.Sprintf("; %s of %s today", byteSize(p.BytesToday), byteSize(p.MaxBytesPerDay))
 		if p.BytesToday >= p.MaxBytesPerDay {
-			s.State, s.Fix = mailsync.StepWarn, "it goes on at midnight UTC, or raise --max-bytes-per-day"
+			s.State, s.Fix = mailsync.StepWarn, "imapsync provider set "+name+" --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"
 		}
 	}
 	return append(steps, s)
