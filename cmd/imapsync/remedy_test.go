@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,9 +41,7 @@ func codesOf(t *testing.T, pattern string, made *regexp.Regexp) map[string]mails
 // exists, for this mailbox, or who can mend it. No flag stands without its command.
 func TestRemedies(t *testing.T) {
 	codes := codesOf(t, "../../sync/*.go", regexp.MustCompile(`\b(config|auth|transient|Config|Auth|Transient)(?:\(|, )"([a-z_]+)"`))
-	for code, class := range codesOf(t, "../../oauth/*.go", regexp.MustCompile(`\b(wrong)\("([a-z_]+)"`)) {
-		codes[code] = class
-	}
+	maps.Copy(codes, codesOf(t, "../../oauth/*.go", regexp.MustCompile(`\b(wrong)\("([a-z_]+)"`)))
 	if len(codes) < 45 {
 		t.Fatalf("only %d codes", len(codes))
 	}
