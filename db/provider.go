@@ -161,9 +161,13 @@ const providerSelect = `
 	WHERE p.provider_type = 'imap'`
 
 // AddProvider stores a new provider together with its sealed secrets and an
-// audit entry. It returns ErrExists when the tenant has that mailbox already.
+// audit entry. It returns ErrExists when the tenant has that mailbox already, a
+// NameTakenError when it has another of that name.
 func (s *Store) AddProvider(ctx context.Context, p *Provider, secrets []Secret, audit Audit) error {
 	err := s.inTx(ctx, func(tx *sqlx.Tx) error {
+		if err := lockNames(ctx, tx, p.Tenant); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO email_providers (tenant, id, provider_type, provider_name, mailbox, is_active, status,
 				inbound_ticket_defaults_id, created_at, updated_at)
@@ -171,6 +175,9 @@ func (s *Store) AddProvider(ctx context.Context, p *Provider, secrets []Secret, 
 			p.Tenant, p.ID, p.Name, p.Mailbox, p.Active, p.Status, p.DefaultsID, p.CreatedAt)
 		if err != nil {
 			return fmt.Errorf("insert email_providers: %w", err)
+		}
+		if err := nameIsFree(ctx, tx, p); err != nil {
+			return err
 		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO imap_email_provider_config (tenant, email_provider_id, host, port, secure, allow_starttls,
@@ -190,16 +197,29 @@ func (s *Store) AddProvider(ctx context.Context, p *Provider, secrets []Secret, 
 }
 
 // UpdateProvider stores the settings of p. Secrets may be empty: those already
-// stored stay in force.
+// stored stay in force. Errors are those of AddProvider; a name that stays as it
+// was may be another's too.
 func (s *Store) UpdateProvider(ctx context.Context, p *Provider, secrets []Secret, audit Audit) error {
 	err := s.inTx(ctx, func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, `
+		if err := lockNames(ctx, tx, p.Tenant); err != nil {
+			return err
+		}
+		was, err := nameOf(ctx, tx, Ref{p.Tenant, p.ID})
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
 			UPDATE email_providers SET provider_name = $3, mailbox = $4, is_active = $5,
 				inbound_ticket_defaults_id = nullif($6, '')::uuid, updated_at = $7
 			WHERE tenant = $1 AND id = $2`,
 			p.Tenant, p.ID, p.Name, p.Mailbox, p.Active, p.DefaultsID, audit.At)
 		if err != nil {
 			return fmt.Errorf("update email_providers: %w", err)
+		}
+		if p.Name != was {
+			if err := nameIsFree(ctx, tx, p); err != nil {
+				return err
+			}
 		}
 		_, err = tx.ExecContext(ctx, `
 			UPDATE imap_email_provider_config SET host = $3, port = $4, secure = $5, allow_starttls = $6,

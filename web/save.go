@@ -98,7 +98,10 @@ var ErrUnchanged = errors.New("nothing to change")
 
 // refused shows the form again with why it was not saved.
 func (s *Server) refused(w http.ResponseWriter, r *http.Request, f filled, err error) {
+	taken, nameTaken := errors.AsType[*db.NameTakenError](err)
 	switch {
+	case nameTaken:
+		f.page.problem([]db.Problem{{Field: "name", Message: taken.Error() + ": choose another"}})
 	case errors.Is(err, db.ErrExists):
 		f.page.problem([]db.Problem{{Field: "mailbox", Message: "this tenant has that mailbox already: change it where it is"}})
 	case errors.Is(err, db.ErrUnreachable):

@@ -188,10 +188,23 @@ func (a *app) storeProvider(ctx context.Context, c *credentials, p *db.Provider,
 	}
 	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
 	err = c.store.AddProvider(ctx, p, sealed, audit(p, by, "provider_created", detail))
+	if taken := nameTaken(err); taken != nil {
+		return nil, taken
+	}
 	if errors.Is(err, db.ErrExists) {
 		return nil, usageError("--mailbox: %w in tenant %s: `imapsync provider list` shows it, `imapsync provider set` changes it", err, p.Tenant)
 	}
 	return check, err
+}
+
+// nameTaken is the error of a name that another mailbox has; nil when err is
+// about something else.
+func nameTaken(err error) error {
+	taken, ok := errors.AsType[*db.NameTakenError](err)
+	if !ok {
+		return nil
+	}
+	return usageError("--name: %w in this tenant: choose another, or call that one otherwise: `imapsync provider set %s --name NAME`", taken, taken.ID)
 }
 
 // addedProvider is what `add -o json` prints.
@@ -302,6 +315,9 @@ func (a *app) updateProvider(ctx context.Context, c *credentials, p *db.Provider
 	}
 	changed = append(changed, words...)
 	err = c.store.UpdateProvider(ctx, p, sealed, audit(p, by, "provider_changed", db.Detail{"fields": strings.Join(changed, ", ")}))
+	if taken := nameTaken(err); taken != nil {
+		return nil, taken
+	}
 	if errors.Is(err, db.ErrExists) && sealed == nil {
 		return nil, usageError("--mailbox: %w in tenant %s", err, p.Tenant)
 	}

@@ -41,7 +41,7 @@ func (v *textValue) Type() string       { return v.kind }
 func (f *providerFlags) add(cmd *cobra.Command) {
 	f.flags = cmd.Flags()
 	for _, flag := range []struct{ name, kind, usage string }{
-		{"name", "string", "what to call it (default: the mailbox)"},
+		{"name", "string", "what to call it, once in a tenant (default: the mailbox)"},
 		{"mailbox", "address", "address of the mailbox, once in a tenant"},
 		{"host", "string", "IMAP server"},
 		{"port", "int", "its port (default: 993, or 143 with --tls starttls or none)"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -180,12 +181,18 @@ func TestWebForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p.Status != db.StatusConnected || p.MaxEmailsPerSync != 7 || len(p.Folders) != 1 || p.Folders[0] != "Work" || p.Start != "all" {
-		t.Errorf("stored: %+v", p)
+		t.Errorf("stored: %+v", *p)
 	}
 	if status, _, body := s.send("POST", "/providers/new", right); status != http.StatusUnprocessableEntity || !strings.Contains(body, "missing: give the password") {
 		t.Errorf("a draft serves twice: %d", status)
 	}
 	right.Set("password", password)
+	named := maps.Clone(right)
+	named.Set("name", "ann@example.com")
+	named.Set("mailbox", "ann2@example.com")
+	if status, _, body := s.send("POST", "/providers/new", named); status != http.StatusUnprocessableEntity || !strings.Contains(beside(body, "name"), p.ID+" has the name &#34;ann@example.com&#34; already: choose another") {
+		t.Errorf("a name that another has: %d: %s", status, beside(body, "name"))
+	}
 	if _, _, body := s.send("POST", "/providers/new", right); !strings.Contains(beside(body, "mailbox"), "has that mailbox already") {
 		t.Errorf("the same mailbox again: %q", beside(body, "mailbox"))
 	}
