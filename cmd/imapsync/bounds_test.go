@@ -65,7 +65,7 @@ func TestBounds(t *testing.T) {
 		{"run --workers=0", "--workers 0: at least 1"},
 		{"run --pass-timeout=-5s", "--pass-timeout -5s: 0, or at least 100ms"},
 		{"run --connect-timeout=10ms", "--connect-timeout 10ms: 0, or at least 100ms"},
-		{"run --repeat=500ms --for=55s", "--repeat 500ms: 0, or at least 1s"},
+		{"run --repeat=500ms --for=55s", "--repeat 500ms: at least 1s, or leave it out"},
 		{"run --max-message-bytes=0", "--max-message-bytes 0: at least 1"},
 		{"run --watch-interval=999ms", "--watch-interval 999ms: at least 1s"},
 		{"run --max-watched=12001", "--max-watched 12001: 1 to 12000"},

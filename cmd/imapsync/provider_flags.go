@@ -69,12 +69,18 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 	f.flags.Lookup("eager-login").NoOptDefVal = "true"
 	f.oauth.add(f.flags)
 	f.flags.StringArrayVar(&f.folders, "folder", nil, "`folder` to read, * and % are wildcards (repeatable; default: INBOX)")
-	// Asked before the environment fills in what was not given.
+	f.typed = typedFlags(cmd)
+}
+
+// typedFlags are, once cmd runs, those of its flags that stand on the command
+// line: it is asked before the environment fills in what was not given.
+func typedFlags(cmd *cobra.Command) map[string]bool {
+	typed := map[string]bool{}
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
-		f.typed = map[string]bool{}
-		cmd.Flags().Visit(func(flag *pflag.Flag) { f.typed[flag.Name] = true })
+		cmd.Flags().Visit(func(flag *pflag.Flag) { typed[flag.Name] = true })
 		return cmd.Root().PersistentPreRunE(cmd, args)
 	}
+	return typed
 }
 
 // ownFlags stand for what the run has flags of the same name for: what the

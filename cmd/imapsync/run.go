@@ -31,6 +31,7 @@ type runFlags struct {
 	output    string
 	options   mailsync.Options
 	publish   publishFlags
+	typed     map[string]bool // on the command line, not from the environment
 }
 
 func newRun(a *app) *cobra.Command {
@@ -51,6 +52,7 @@ func newRun(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd.Flags())
+	f.typed = typedFlags(cmd)
 	outputFlag(cmd, &f.output)
 	return cmd
 }
@@ -63,7 +65,7 @@ func (f *runFlags) add(fs *pflag.FlagSet) {
 	fs.IntVar(&f.options.Workers, "workers", mailsync.DefaultWorkers, "providers at a time")
 	fs.StringVar(&f.shard, "shard", "", "take part i of n of the providers, e.g. 0/4")
 	fs.DurationVar(&f.deadline, "deadline", 0, "begin nothing new after this time (0: no deadline)")
-	fs.DurationVar(&f.repeat, "repeat", 0, "pass again this long after the last pass began, connections kept (0: once)")
+	fs.DurationVar(&f.repeat, "repeat", 0, "pass again this long after the last pass began, connections kept (default: once)")
 	fs.DurationVar(&f.span, "for", 0, "with --repeat: begin nothing new after this time")
 	f.watch.add(fs)
 	f.report.add(fs)
@@ -92,9 +94,9 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 	if f.failOn != "all" && f.failOn != "any" {
 		wrong("--fail-on %q: use all or any", f.failOn)
 	}
-	problems = append(problems, atLeast("workers", f.options.Workers, 1), zeroOr("deadline", f.deadline, tick),
-		zeroOr("repeat", f.repeat, time.Second), zeroOr("for", f.span, tick))
-	if f.span >= 0 && f.repeat >= 0 && (f.span > 0) != (f.repeat > 0) {
+	repeat, span := f.orLeftOut("repeat", f.repeat, time.Second), f.orLeftOut("for", f.span, tick)
+	problems = append(problems, atLeast("workers", f.options.Workers, 1), zeroOr("deadline", f.deadline, tick), repeat, span)
+	if repeat == nil && span == nil && (f.span > 0) != (f.repeat > 0) {
 		wrong("--repeat and --for go together, e.g. --repeat 15s --for 55s; to stay up use --watch")
 	}
 	problems = append(problems, f.watch.check(f), f.report.check(f))
@@ -113,6 +115,15 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 		shardIndex, shardCount = i, n
 	}
 	return shardIndex, shardCount, usage(problems...)
+}
+
+// orLeftOut is atLeast for a flag that asks for something when it is given: zero
+// on the command line asks for nothing.
+func (f *runFlags) orLeftOut(flag string, value, least time.Duration) error {
+	if value == 0 && !f.typed[flag] || value >= least {
+		return nil
+	}
+	return fmt.Errorf("--%s %v: at least %v, or leave it out", flag, value, least)
 }
 
 // grace is how long the work in hand may take once the run was asked to end.

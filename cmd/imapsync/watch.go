@@ -36,8 +36,18 @@ func (w *watchFlags) check(f *runFlags) error {
 	if w.on && (f.repeat > 0 || f.options.Drain || f.deadline > 0) {
 		return errors.New("--watch goes with none of --repeat, --drain and --deadline")
 	}
-	return errors.Join(atLeast("watch-interval", w.interval, time.Second), atLeast("poll-interval", w.poll, time.Second),
+	err := errors.Join(atLeast("watch-interval", w.interval, time.Second), atLeast("poll-interval", w.poll, time.Second),
 		within("max-watched", w.max, 1, maxWatched))
+	if err != nil || w.on {
+		return err
+	}
+	// In the environment they may stand for another run.
+	for _, flag := range [...]string{"watch-interval", "poll-interval", "max-watched"} {
+		if f.typed[flag] {
+			err = errors.Join(err, fmt.Errorf("--%s: goes with --watch: add that, or leave it out", flag))
+		}
+	}
+	return err
 }
 
 // watchedBytes is what one connection at rest takes in memory.

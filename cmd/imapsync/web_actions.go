@@ -64,7 +64,6 @@ func (w *webActor) credentials(g web.Given) (*credentials, error) {
 func (w *webActor) apply(ctx context.Context, p *db.Provider, values map[string][]string, g web.Given, adding bool) []db.Problem {
 	var f providerFlags
 	f.add(&cobra.Command{})
-	f.typed = map[string]bool{}
 	for name, list := range values {
 		if f.flags.Lookup(name) == nil || strings.HasSuffix(name, "-file") {
 			continue
