@@ -44,6 +44,10 @@ func newAudit(a *app) *cobra.Command {
 				if output == "json" {
 					return a.printJSON(append([]db.Audit{}, list...))
 				}
+				if len(list) == 0 {
+					a.printf("nothing is on record\n")
+					return nil
+				}
 				return a.printAudit(ctx, store, list)
 			})
 		},

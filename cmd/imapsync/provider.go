@@ -28,6 +28,9 @@ func newProvider(a *app) *cobra.Command {
 	return cmd
 }
 
+// noProvider is what there is to say when there is no mailbox.
+const noProvider = "no provider yet: `imapsync provider add --help`"
+
 // tenantFlag adds --tenant to a command that looks for a provider.
 func tenantFlag(cmd *cobra.Command, tenant *string) {
 	cmd.Flags().StringVar(tenant, "tenant", "", "look only in this tenant, a UUID (default: all tenants)")

@@ -218,7 +218,7 @@ func (a *app) testProviders(ctx context.Context, store *db.Store, list []*db.Pro
 		}
 	}
 	if len(list) == 0 {
-		a.notef("no provider yet: `imapsync provider add --help`")
+		a.notef(noProvider)
 	}
 	if len(failed) > 0 {
 		return &exitError{code, errors.Join(failed...)}

@@ -127,7 +127,7 @@ const maxErrorRunes = 60
 
 func (a *app) printProviders(list []providerView) error {
 	if len(list) == 0 {
-		a.notef("no provider yet: `imapsync provider add --help`")
+		a.notef(noProvider)
 		return nil
 	}
 	now := time.Now()

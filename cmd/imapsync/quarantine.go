@@ -65,6 +65,10 @@ func newQuarantineList(a *app) *cobra.Command {
 			if output == "json" {
 				return a.printJSON(append([]db.Quarantine{}, list...))
 			}
+			if len(list) == 0 {
+				a.printf("nothing is in quarantine%s\n", withState(state))
+				return nil
+			}
 			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "ID\tSTATE\tFOLDER\tUID\tATTEMPTS\tNEXT\tSENDER\tSUBJECT\tREASON")
 			for _, q := range list {
@@ -85,6 +89,14 @@ func newQuarantineList(a *app) *cobra.Command {
 	tenantFlag(cmd, &tenant)
 	outputFlag(cmd, &output)
 	return cmd
+}
+
+// withState says which state was asked for.
+func withState(state string) string {
+	if state == "" {
+		return ""
+	}
+	return " in state " + state
 }
 
 // quarantineID accepts exactly one id.

@@ -169,7 +169,7 @@ func (a *app) printStatus(list []providerStatus) error {
 		}
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(w, "no provider yet: `imapsync provider add --help`")
+		fmt.Fprintln(w, noProvider)
 	}
 	return w.Flush()
 }

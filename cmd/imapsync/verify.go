@@ -97,6 +97,9 @@ func (a *app) verify(ctx context.Context, store *db.Store, list []*db.Provider, 
 				rep.Provider, rep.Published, rep.LostCount, rep.Republished, rep.Gone)
 		}
 	}
+	if len(list) == 0 && v.output == "text" {
+		a.printf("%s\n", noProvider)
+	}
 	if v.output == "json" {
 		if err := a.printJSON(reports); err != nil {
 			return err
