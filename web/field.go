@@ -2,6 +2,7 @@ package web
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"imapsync/db"
@@ -20,8 +21,15 @@ func labels() map[string]string {
 		"oauth-client-secret-expires": "Last day of the client secret", "oauth-service-account": "Service account key",
 		"oauth-service-account-file": "Service account key", "oauth-tenant": "Microsoft directory", "oauth-scopes": "Scopes",
 		"oauth-authorize-url": "Authorise URL", "oauth-token-url": "Token URL", "oauth-device-url": "Device URL",
-		"connect-timeout": "Connect timeout", "command-timeout": "Command timeout",
+		"since": "Go through again since",
 	}
+}
+
+// fieldless are the settings that the page has no field for: only a command
+// changes them.
+func fieldless() []string {
+	return []string{"eager-login", "connect-timeout", "command-timeout", "literal-timeout", "pass-timeout", "max-message-bytes",
+		"max-attachment-bytes", "max-attachments-total-bytes", "max-attachments", "max-bytes-per-day"}
 }
 
 var (
@@ -32,7 +40,8 @@ var (
 )
 
 // inWords says of a message of the command line what it means on the page: the
-// labels in place of the flags, the buttons in place of the commands.
+// labels in place of the flags, the buttons in place of the commands. A flag that
+// has no field gets its command.
 func inWords(message string) string {
 	message = authHint.ReplaceAllString(message, "“Connect with OAuth”")
 	message = resumeHint.ReplaceAllString(message, "“Resume”")
@@ -40,8 +49,12 @@ func inWords(message string) string {
 	message = strings.ReplaceAll(message, "--no-test", "“Test the connection first” switched off")
 	names := labels()
 	return flagName.ReplaceAllStringFunc(message, func(flag string) string {
-		if label, ok := names[strings.TrimPrefix(flag, "--")]; ok {
+		name := strings.TrimPrefix(flag, "--")
+		if label, ok := names[name]; ok {
 			return "“" + label + "”"
+		}
+		if slices.Contains(fieldless(), name) {
+			return "`imapsync provider set … " + flag + "`"
 		}
 		return flag
 	})

@@ -118,13 +118,21 @@ func (p *formPage) Secret(name string) secretField {
 	return secretField{p.Field(name), p.Kept[name], p.Stored}
 }
 
-// problem puts what is wrong beside its field.
+// problem puts what is wrong beside its field, and on top what has none.
 func (p *formPage) problem(list []db.Problem) {
+	var elsewhere []string
 	for _, one := range list {
 		name := fieldOf(one)
+		if slices.Contains(fieldless(), name) {
+			elsewhere = append(elsewhere, inWords("--"+name+": "+one.Message))
+			continue
+		}
 		p.Problems[name] = append(p.Problems[name], inWords(one.Message))
 	}
 	p.Folders.Errors = p.Problems["folder"]
+	if len(elsewhere) > 0 {
+		p.Alert = "Nothing was saved. What this page has no field for is wrong: " + strings.Join(elsewhere, "; ")
+	}
 }
 
 // Summary counts what is wrong, for the top of the form.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,6 +64,7 @@ func TestInWords(t *testing.T) {
 		"is paused (manual) since x: `imapsync provider resume 1`": "is paused (manual) since x: “Resume”",
 		"nothing was stored: --no-test stores it anyway":           "nothing was stored: “Test the connection first” switched off stores it anyway",
 		"--unknown stays": "--unknown stays",
+		"more time with --connect-timeout, or --since":                                  "more time with `imapsync provider set … --connect-timeout`, or “Go through again since”",
 		"store it: `imapsync provider set 00000000-0000-4000-8000-1 --password-prompt`": "store it: “Edit”",
 	} {
 		if got := inWords(message); got != want {
@@ -73,18 +75,28 @@ func TestInWords(t *testing.T) {
 
 // Every problem that db or the command may name has a place on the form.
 func TestEveryProblemHasItsField(t *testing.T) {
-	p := &db.Provider{Tenant: "x", Name: "", Mailbox: "x", Host: "a b", Port: -1, TLS: "x", CAPEM: "x", TLSServerName: "a b", AuthType: db.AuthOAuth2,
+	p := &db.Provider{Tenant: "x", Name: "", Mailbox: "x", Host: "imap.example.com:993", Port: -1, TLS: "x", CAPEM: "x", TLSServerName: "a b", AuthType: db.AuthOAuth2,
 		Folders: db.FolderNames{"a", "a"}, Start: "x", DefaultsID: "x", OAuthPreset: "custom", OAuthFlow: "device", OAuthTenant: "x", OAuthScopes: "\x00",
-		OAuthAuthorize: "x", OAuthToken: "x"}
+		OAuthAuthorize: "x", OAuthToken: "x", EagerLogin: true, ConnectTimeoutMS: 1, CommandTimeoutMS: 1, LiteralTimeoutMS: 1, PassTimeoutMS: 1,
+		MaxMessageBytes: -1, MaxBytesPerDay: -1, MaxAttachment: -1, MaxAttachments: -1, MaxAttachmentN: -1}
 	problems := p.Validate()
 	page := newPage(Principal{}, p, true)
 	page.problem(problems)
-	if len(problems) < 15 {
+	if len(problems) < 25 {
 		t.Errorf("only %d problems", len(problems))
 	}
 	shown := 0
 	for _, f := range page.Summary() {
 		shown += len(f.Errors)
+		if text := strings.Join(f.Errors, " "); flagName.MatchString(text) {
+			t.Errorf("beside %s stands a flag: %s", f.Name, text)
+		}
+	}
+	for _, name := range fieldless() {
+		if !strings.Contains(page.Alert, "`imapsync provider set … --"+name+"`: ") {
+			t.Errorf("%s has neither a field nor a word on top: %s", name, page.Alert)
+		}
+		shown++
 	}
 	if shown != len(problems) {
 		t.Errorf("%d of %d problems stand beside a field: %v", shown, len(problems), problems)

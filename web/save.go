@@ -197,7 +197,7 @@ func (s *Server) lookupForm(w http.ResponseWriter, r *http.Request, adding bool)
 	}
 	page := f.page
 	clear(page.Problems) // it is not done yet
-	page.Folders.Errors = nil
+	page.Folders.Errors, page.Alert = nil, ""
 	page.LookedUp, page.Found = true, s.presetsOf(r, page.Values["mailbox"], page.Values["preset"])
 	if len(page.Found) > 0 {
 		page.Found[0].into(page.Values)
