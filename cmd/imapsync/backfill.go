@@ -13,6 +13,7 @@ import (
 func newBackfill(a *app) *cobra.Command {
 	var tenant, since, until, output string
 	var publish publishFlags
+	var timeouts timeoutFlags
 	b := mailsync.Backfill{}
 	cmd := &cobra.Command{
 		Use: "backfill PROVIDER --since DATE", Short: "Publish old mail that was never read",
@@ -27,11 +28,11 @@ func newBackfill(a *app) *cobra.Command {
 			if b.Since, b.Until, err = dateRange(since, until, time.Now()); err != nil {
 				return err
 			}
-			if err := usage(append(publish.check(), atLeast("rate", b.Rate, 0))...); err != nil {
+			if err := usage(append(append(publish.check(), timeouts.check()...), atLeast("rate", b.Rate, 0))...); err != nil {
 				return err
 			}
 			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				return a.backfill(ctx, store, p, b, &publish, output)
+				return a.backfill(ctx, store, p, b, &publish, timeouts.Timeouts, output)
 			})
 		},
 	}
@@ -42,6 +43,7 @@ func newBackfill(a *app) *cobra.Command {
 	fs.BoolVar(&b.DryRun, "dry-run", false, "count only")
 	fs.IntVar(&b.Rate, "rate", 0, "messages a second (0: as fast as it goes)")
 	publish.add(fs)
+	timeouts.add(fs)
 	tenantFlag(cmd, &tenant)
 	outputFlag(cmd, &output)
 	return cmd
@@ -53,8 +55,8 @@ type backfillReport struct {
 	Counts  db.Counts                `json:"counts"` // what became of the messages; nothing with --dry-run
 }
 
-func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b mailsync.Backfill, publish *publishFlags, output string) error {
-	j, err := a.newJob(ctx, store, mailsync.Options{MaxMessageBytes: publish.message})
+func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b mailsync.Backfill, publish *publishFlags, timeouts mailsync.Timeouts, output string) error {
+	j, err := a.newJob(ctx, store, mailsync.Options{MaxMessageBytes: publish.message, Timeouts: timeouts})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 func newReconcile(a *app) *cobra.Command {
 	var tenant, output string
+	var timeouts timeoutFlags
 	cmd := &cobra.Command{
 		Use: "reconcile PROVIDER", Short: "Compare the server's messages with the ledger, folder by folder",
 		Long: "Compare what the server has with what the ledger says became of it. Missing are messages\n" +
@@ -23,18 +24,22 @@ func newReconcile(a *app) *cobra.Command {
 		Args:    oneProvider,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			if err := usage(timeouts.check()...); err != nil {
+				return err
+			}
 			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				return a.reconcile(ctx, store, p, output)
+				return a.reconcile(ctx, store, p, timeouts.Timeouts, output)
 			})
 		},
 	}
+	timeouts.add(cmd.Flags())
 	tenantFlag(cmd, &tenant)
 	outputFlag(cmd, &output)
 	return cmd
 }
 
-func (a *app) reconcile(ctx context.Context, store *db.Store, p *db.Provider, output string) error {
-	j, err := a.newJob(ctx, store, mailsync.Options{})
+func (a *app) reconcile(ctx context.Context, store *db.Store, p *db.Provider, timeouts mailsync.Timeouts, output string) error {
+	j, err := a.newJob(ctx, store, mailsync.Options{Timeouts: timeouts})
 	if err != nil {
 		return err
 	}

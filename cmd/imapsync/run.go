@@ -31,6 +31,7 @@ type runFlags struct {
 	output    string
 	options   mailsync.Options
 	publish   publishFlags
+	timeouts  timeoutFlags
 	typed     map[string]bool // on the command line, not from the environment
 }
 
@@ -72,10 +73,8 @@ func (f *runFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.failOn, "fail-on", "all", "all: exit 75 when every provider failed; any: exit 1 when one failed")
 	f.publish.add(fs)
 	fs.Int64Var(&f.options.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
-	fs.DurationVar(&f.options.Timeouts.Connect, "connect-timeout", 0, "TCP and TLS handshake (0: the provider's, else 10s)")
-	fs.DurationVar(&f.options.Timeouts.Command, "command-timeout", 0, "silence of a server while it works (0: the provider's, else 30s)")
-	fs.DurationVar(&f.options.Timeouts.Literal, "literal-timeout", 0, "silence within a message body (0: the provider's, else 1m)")
-	fs.DurationVar(&f.options.Timeouts.Pass, "pass-timeout", 0, "one pass over a provider (0: the provider's, else 15m)")
+	f.timeouts.add(fs)
+	fs.DurationVar(&f.timeouts.Pass, "pass-timeout", 0, "one pass over a provider (0: the provider's, else 15m)")
 }
 
 func (f *runFlags) check() (shardIndex, shardCount int, err error) {
@@ -102,9 +101,7 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 	problems = append(problems, f.watch.check(f), f.report.check(f))
 	problems = append(problems, f.publish.check()...)
 	problems = append(problems, atLeast("max-in-flight-bytes", f.options.MaxInFlightBytes, 1))
-	t := f.options.Timeouts
-	problems = append(problems, zeroOr("connect-timeout", t.Connect, db.MinTimeout), zeroOr("command-timeout", t.Command, db.MinTimeout),
-		zeroOr("literal-timeout", t.Literal, db.MinTimeout), zeroOr("pass-timeout", t.Pass, db.MinTimeout))
+	problems = append(append(problems, f.timeouts.check()...), zeroOr("pass-timeout", f.timeouts.Pass, db.MinTimeout))
 	if f.shard != "" {
 		index, count, ok := strings.Cut(f.shard, "/")
 		i, errI := strconv.Atoi(index)
@@ -135,7 +132,7 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		return err
 	}
 	a.stays = f.watch.on
-	f.options.MaxMessageBytes = f.publish.message
+	f.options.MaxMessageBytes, f.options.Timeouts = f.publish.message, f.timeouts.Timeouts
 	return a.withStore(ctx, func(store *db.Store) error {
 		j, err := a.newJob(ctx, store, f.options)
 		if err != nil {

@@ -27,6 +27,7 @@ type verifyFlags struct {
 	since     time.Time
 	republish bool
 	publish   publishFlags
+	timeouts  timeoutFlags
 	output    string
 }
 
@@ -45,7 +46,7 @@ func newVerify(a *app) *cobra.Command {
 			ctx := cmd.Context()
 			var err error
 			v.since, err = sinceTime("since", since, time.Now())
-			if err := usage(append(v.publish.check(), err)...); err != nil {
+			if err := usage(append(append(v.publish.check(), v.timeouts.check()...), err)...); err != nil {
 				return err
 			}
 			return a.withStore(ctx, func(store *db.Store) error {
@@ -62,13 +63,14 @@ func newVerify(a *app) *cobra.Command {
 	fs.StringVar(&since, "since", "48h", "look at what was published from then on: "+sinceForms+"; no further back than the stream keeps events")
 	fs.BoolVar(&v.republish, "republish", false, "read what is lost from the mail server and publish it again")
 	v.publish.add(fs)
+	v.timeouts.add(fs)
 	tenantFlag(cmd, &tenant)
 	outputFlag(cmd, &v.output)
 	return cmd
 }
 
 func (a *app) verify(ctx context.Context, store *db.Store, list []*db.Provider, v *verifyFlags) error {
-	j, err := a.newJob(ctx, store, mailsync.Options{MaxMessageBytes: v.publish.message})
+	j, err := a.newJob(ctx, store, mailsync.Options{MaxMessageBytes: v.publish.message, Timeouts: v.timeouts.Timeouts})
 	if err != nil {
 		return err
 	}

@@ -174,7 +174,7 @@ func (w *webActor) sync(ctx context.Context, p *db.Provider, by string, report f
 		return "", err
 	}
 	f.providers, f.tenant = []string{p.ID}, p.Tenant
-	f.options.MaxMessageBytes = f.publish.message
+	f.options.MaxMessageBytes, f.options.Timeouts = f.publish.message, f.timeouts.Timeouts
 	j, err := w.app.newJob(ctx, w.store, f.options)
 	if err != nil {
 		return "", err
