@@ -226,6 +226,13 @@ type put struct {
 	summed bool // its SHA-256 was made of these very bytes, by New: once is enough
 }
 
+// HasBlobs reports whether the event names blobs, which StoreBlobs is to store.
+func (ev *Event) HasBlobs() bool {
+	data := &ev.Payload.EmailData
+	named := func(a Attachment) bool { return a.Blob != nil }
+	return data.RawMIME != nil || data.Body.TextBlob != nil || data.Body.HTMLBlob != nil || slices.ContainsFunc(data.Attachments, named)
+}
+
 // blobsOf lists the blobs an event names, with where their bytes are.
 func blobsOf(ev *Event, m *parse.Message, raw []byte) ([]put, error) {
 	data := &ev.Payload.EmailData

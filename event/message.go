@@ -10,6 +10,25 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// Sealed is an event as it goes over the wire. It holds on to nothing of the
+// mail it was made of.
+type Sealed struct {
+	Key string // of the event
+
+	msg *nats.Msg
+}
+
+// Seal writes an event's JSON, which must not be changed any more. Whoever has
+// made it in a goroutine of many seals it there, while it is at hand. Errors
+// wrap ErrConfig.
+func Seal(ev *Event) (*Sealed, error) {
+	msg, err := message(ev)
+	if err != nil {
+		return nil, err
+	}
+	return &Sealed{Key: ev.Key, msg: msg}, nil
+}
+
 // message writes the event as it goes over the wire.
 func message(ev *Event) (*nats.Msg, error) {
 	tenant, provider := ev.Payload.Tenant, ev.Payload.ProviderID

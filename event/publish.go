@@ -143,20 +143,27 @@ type Ack struct {
 	err    error
 }
 
-// Publish sends an event and returns once it is on its way, blocking while
-// there are MaxPending others, or 32 MiB of them. Whether it is stored, Wait
-// says. Errors wrap ErrTooLarge, ErrUnreachable or ctx's.
+// Publish seals an event and sends it, see Send.
 func (p *Publisher) Publish(ctx context.Context, ev *Event) (*Ack, error) {
-	msg, err := message(ev)
+	s, err := Seal(ev)
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
-	if n := len(msg.Data); n > p.limits.EventBytes {
-		return nil, fmt.Errorf("publish %s: %w: %d bytes, at most %d", ev.Key, ErrTooLarge, n, p.limits.EventBytes)
+	return p.Send(ctx, s)
+}
+
+// Send sends an event and returns once it is on its way, blocking while there
+// are MaxPending others, or 32 MiB of them. Whether it is stored, Wait says. An
+// event may be sent several times. Errors wrap ErrTooLarge, ErrUnreachable or
+// ctx's.
+func (p *Publisher) Send(ctx context.Context, s *Sealed) (*Ack, error) {
+	if n := len(s.msg.Data); n > p.limits.EventBytes {
+		return nil, fmt.Errorf("publish %s: %w: %d bytes, at most %d", s.Key, ErrTooLarge, n, p.limits.EventBytes)
 	}
-	a := &Ack{p: p, msg: msg, began: time.Now()}
+	msg := *s.msg // the acknowledgement lets go of the data
+	a := &Ack{p: p, msg: &msg, began: time.Now()}
 	if err := a.send(ctx); err != nil {
-		return nil, fmt.Errorf("publish %s: %w", ev.Key, err)
+		return nil, fmt.Errorf("publish %s: %w", s.Key, err)
 	}
 	return a, nil
 }

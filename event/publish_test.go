@@ -1,7 +1,9 @@
 package event
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -187,6 +189,52 @@ func TestOneMailInTwoMailboxes(t *testing.T) {
 	}
 	if got := len(subjects(t, nc)); got != 3 {
 		t.Errorf("%d events on the stream, want 3", got)
+	}
+}
+
+// TestSealed holds that a sealed event is the event as it was, and may be sent
+// again after it was acknowledged.
+func TestSealed(t *testing.T) {
+	t.Parallel()
+	nc := connect(t, devenv.TestNATS(t))
+	p := newPublisher(t, nc, PublisherOptions{})
+	ev := numbered(1, p.Limits())
+	want, err := json.Marshal(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := Seal(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := ev.Key
+	*ev = Event{}
+	for try, duplicate := range []bool{false, true} {
+		ack, err := p.Send(testContext(t), sealed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res, err := ack.Wait(testContext(t)); err != nil || res.Seq != 1 || res.Duplicate != duplicate {
+			t.Errorf("try %d: %+v, %v", try, res, err)
+		}
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(testContext(t), StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := stream.GetMsg(testContext(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sealed.Key != key || !bytes.Equal(got.Data, want) {
+		t.Errorf("key %s, want %s; data\n%s\nwant\n%s", sealed.Key, key, got.Data, want)
+	}
+	if _, err := Seal(&Event{Key: "a key"}); !errors.Is(err, ErrConfig) {
+		t.Errorf("an event that cannot stand in a subject: %v", err)
 	}
 }
 

@@ -78,7 +78,7 @@ func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(blobWriters)
 	for _, m := range c.messages {
-		if !m.toPublish() {
+		if !m.toPublish() || m.event == nil {
 			continue
 		}
 		g.Go(func() error {
@@ -102,10 +102,10 @@ func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
 func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 	var keys, ids []string
 	for _, m := range c.messages {
-		if m.event != nil && m.failure == nil {
-			keys = append(keys, m.event.Key)
-			if m.parsed.MessageID != "" {
-				ids = append(ids, db.Clean(m.parsed.MessageID))
+		if m.sealed != nil && m.failure == nil {
+			keys = append(keys, m.brief.key)
+			if m.brief.messageID != "" {
+				ids = append(ids, db.Clean(m.brief.messageID))
 			}
 		}
 	}
@@ -122,24 +122,24 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 		byID[k.MessageID] = k.EventKey
 	}
 	for _, m := range c.messages {
-		if m.event == nil || m.failure != nil {
+		if m.sealed == nil || m.failure != nil {
 			continue
 		}
-		id := db.Clean(m.parsed.MessageID)
-		if m.known = byKey[m.event.Key] && !m.again; m.known {
+		key, id := m.brief.key, db.Clean(m.brief.messageID)
+		if m.known = byKey[key] && !m.again; m.known {
 			continue
 		}
-		if other := byID[id]; id != "" && other != "" && other != m.event.Key {
+		if other := byID[id]; id != "" && other != "" && other != key {
 			f.parse(m, true)
 		}
-		byKey[m.event.Key], byID[id] = true, m.event.Key // the rest of the chunk
+		byKey[key], byID[id] = true, key // the rest of the chunk
 	}
 	return nil
 }
 
 // publish sends an event, whose blobs are stored.
 func (f *folderPass) publish(ctx context.Context, m *message) error {
-	ack, err := f.runner.Publisher.Publish(ctx, m.event)
+	ack, err := f.runner.Publisher.Send(ctx, m.sealed)
 	switch {
 	case errors.Is(err, event.ErrTooLarge):
 		m.fail("publish", "too_large", err)

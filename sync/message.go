@@ -21,7 +21,8 @@ type message struct {
 	looked     bool // its size is known, or why not
 	raw        []byte
 	parsed     *parse.Message
-	event      *event.Event
+	event      *event.Event // nil once it is sealed, unless blobs go with it
+	sealed     *event.Sealed
 	brief      brief
 	ack        *event.Ack
 	known      bool // published before, under whatever UID
@@ -32,7 +33,7 @@ type message struct {
 }
 
 // toPublish reports whether the message has an event that is to go out.
-func (m *message) toPublish() bool { return m.event != nil && !m.known && m.failure == nil }
+func (m *message) toPublish() bool { return m.sealed != nil && !m.known && m.failure == nil }
 
 // brief is what is remembered of a message once its memory is given back.
 type brief struct {
@@ -79,7 +80,9 @@ func short(got, announced int64) bool {
 	return got < announced-announced/10-512 || got < announced/2
 }
 
-// parse makes the event of a message. A panic in it is that message's failure.
+// parse makes the event of a message and seals it. What has no blobs needs
+// nothing else of what was made on the way. A panic in it is that message's
+// failure.
 func (f *folderPass) parse(m *message, reused bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -108,6 +111,13 @@ func (f *folderPass) parse(m *message, reused bool) {
 	m.event = event.New(m.parsed, d, f.limits)
 	m.event.Lost = m.again
 	m.brief.key = m.event.Key
+	var err error
+	if m.sealed, err = event.Seal(m.event); err != nil {
+		m.fail("publish", "seal", err)
+	}
+	if !m.event.HasBlobs() {
+		m.parsed, m.event = nil, nil
+	}
 }
 
 // giveBack returns the memory of a message that is on its way to the broker.
@@ -116,6 +126,6 @@ func (f *folderPass) giveBack(m *message) {
 		return // its raw mail may be kept for a person
 	}
 	raw := m.raw
-	m.raw, m.parsed, m.event = nil, nil, nil
+	m.raw, m.parsed, m.event, m.sealed = nil, nil, nil, nil
 	f.runner.buffers.put(raw)
 }
