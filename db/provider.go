@@ -250,7 +250,7 @@ func writeRest(ctx context.Context, tx *sqlx.Tx, p *Provider, secrets []Secret, 
 	if err := writeOptions(ctx, tx, p); err != nil {
 		return err
 	}
-	if err := insertSecrets(ctx, tx, secrets); err != nil {
+	if err := writeSecrets(ctx, tx, secrets); err != nil {
 		return err
 	}
 	return insertAudit(ctx, tx, audit)

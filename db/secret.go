@@ -41,10 +41,11 @@ func (s *Store) SealSecret(ctx context.Context, box *secret.Box, tenant, name st
 	return sealed, nil
 }
 
-// PutSecret stores a sealed secret. Of two writers of one version the second
+// PutSecret stores a new version of a credential. The version before is kept,
+// and those before that are removed. Of two writers of one version the second
 // fails with ErrExists.
 func (s *Store) PutSecret(ctx context.Context, sealed Secret) error {
-	return s.inTx(ctx, func(tx *sqlx.Tx) error { return insertSecrets(ctx, tx, []Secret{sealed}) })
+	return s.inTx(ctx, func(tx *sqlx.Tx) error { return writeSecrets(ctx, tx, []Secret{sealed}) })
 }
 
 // OpenSecret returns the newest version of a credential, or ErrNotFound.
@@ -66,7 +67,7 @@ func (s *Store) OpenSecret(ctx context.Context, box *secret.Box, tenant, name st
 	return value, nil
 }
 
-func insertSecrets(ctx context.Context, tx *sqlx.Tx, secrets []Secret) error {
+func writeSecrets(ctx context.Context, tx *sqlx.Tx, secrets []Secret) error {
 	for _, sealed := range secrets {
 		res, err := tx.ExecContext(ctx, `
 			INSERT INTO imap_secrets (tenant, name, version, envelope, created_at)
@@ -77,6 +78,11 @@ func insertSecrets(ctx context.Context, tx *sqlx.Tx, secrets []Secret) error {
 		}
 		if n, err := res.RowsAffected(); err == nil && n == 0 {
 			return fmt.Errorf("secret %s: version %d: %w", sealed.Name, sealed.Version, ErrExists)
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM imap_secrets WHERE tenant = $1 AND name = $2 AND version < $3`,
+			sealed.Tenant, sealed.Name, sealed.Version-1)
+		if err != nil {
+			return fmt.Errorf("secret %s: remove old versions: %w", sealed.Name, err)
 		}
 	}
 	return nil

@@ -43,7 +43,7 @@ func TestOldVersionsOfSecrets(t *testing.T) {
 			}
 		}
 	}
-	kept(3, 2)
+	kept(2, 2)
 	text, err := os.ReadFile("../docs/security.md")
 	if err != nil {
 		t.Fatal(err)

@@ -63,7 +63,7 @@ func (s *Store) PutSecretFenced(ctx context.Context, fence Fence, sealed ...Secr
 		if err := fence.hold(ctx, tx); err != nil {
 			return err
 		}
-		return replaceSecrets(ctx, tx, sealed)
+		return writeSecrets(ctx, tx, sealed)
 	})
 }
 
@@ -76,7 +76,7 @@ func (s *Store) PutTokens(ctx context.Context, ref Ref, fence Fence, times Token
 				return err
 			}
 		}
-		if err := replaceSecrets(ctx, tx, sealed); err != nil {
+		if err := writeSecrets(ctx, tx, sealed); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `
@@ -102,19 +102,4 @@ func (s *Store) PutTokens(ctx context.Context, ref Ref, fence Fence, times Token
 		}
 		return nil
 	})
-}
-
-func replaceSecrets(ctx context.Context, tx *sqlx.Tx, sealed []Secret) error {
-	if err := insertSecrets(ctx, tx, sealed); err != nil {
-		return err
-	}
-	for _, one := range sealed {
-		_, err := tx.ExecContext(ctx, `
-			DELETE FROM imap_secrets WHERE tenant = $1 AND name = $2 AND version < $3`,
-			one.Tenant, one.Name, one.Version-1)
-		if err != nil {
-			return fmt.Errorf("secret %s: remove old versions: %w", one.Name, err)
-		}
-	}
-	return nil
 }
