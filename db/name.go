@@ -43,11 +43,27 @@ func nameOf(ctx context.Context, tx *sqlx.Tx, ref Ref) (string, error) {
 	return name, nil
 }
 
+// MayAdd returns the errors that AddProvider would have for the mailbox and the
+// name of a new provider, before it is tested and its credential is kept
+// elsewhere. AddProvider still decides.
+func (s *Store) MayAdd(ctx context.Context, p *Provider) error {
+	var there bool
+	err := s.pool.GetContext(ctx, &there, `
+		SELECT EXISTS (SELECT FROM email_providers WHERE tenant = $1 AND mailbox = $2)`, p.Tenant, p.Mailbox)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for the mailbox: %w", wrap(err))
+	case there:
+		return mailboxExists(p)
+	}
+	return wrap(nameIsFree(ctx, s.pool, p))
+}
+
 // nameIsFree returns a NameTakenError when another provider of the tenant is
-// called as p is. The caller has locked the names.
-func nameIsFree(ctx context.Context, tx *sqlx.Tx, p *Provider) error {
+// called as p is. Only who has locked the names may rely on it.
+func nameIsFree(ctx context.Context, q sqlx.QueryerContext, p *Provider) error {
 	var other string
-	err := tx.GetContext(ctx, &other, `
+	err := sqlx.GetContext(ctx, q, &other, `
 		SELECT id FROM email_providers
 		WHERE tenant = $1 AND provider_name = $2 AND id <> $3 AND provider_type = 'imap' ORDER BY id LIMIT 1`,
 		p.Tenant, p.Name, p.ID)

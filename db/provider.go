@@ -259,10 +259,12 @@ func writeRest(ctx context.Context, tx *sqlx.Tx, p *Provider, secrets []Secret, 
 // orMailboxExists names the one unique key that a person's settings can meet.
 func orMailboxExists(err error, p *Provider) error {
 	if pe, ok := errors.AsType[*pq.Error](err); ok && pe.Code == "23505" {
-		return fmt.Errorf("mailbox %s: %w", p.Mailbox, ErrExists)
+		return mailboxExists(p)
 	}
 	return err
 }
+
+func mailboxExists(p *Provider) error { return fmt.Errorf("mailbox %s: %w", p.Mailbox, ErrExists) }
 
 func writeOptions(ctx context.Context, tx *sqlx.Tx, p *Provider) error {
 	_, err := tx.ExecContext(ctx, `

@@ -176,6 +176,9 @@ func (a *app) addProvider(ctx context.Context, c *credentials, p *db.Provider, n
 // storeProvider tests a new provider, unless a person has to sign in first, and
 // stores it.
 func (a *app) storeProvider(ctx context.Context, c *credentials, p *db.Provider, noTest bool, by string) (check *providerCheck, err error) {
+	if err := taken(c.store.MayAdd(ctx, p), p); err != nil {
+		return nil, err
+	}
 	if !noTest && !needsPerson(p) {
 		if check, err = a.checkWith(ctx, c, p); err != nil {
 			return nil, withMore(err, "nothing was stored: --no-test stores it anyway")
@@ -187,14 +190,19 @@ func (a *app) storeProvider(ctx context.Context, c *credentials, p *db.Provider,
 		return nil, err
 	}
 	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
-	err = c.store.AddProvider(ctx, p, sealed, audit(p, by, "provider_created", detail))
+	return check, taken(c.store.AddProvider(ctx, p, sealed, audit(p, by, "provider_created", detail)), p)
+}
+
+// taken says what is to be done about a name or a mailbox that is there already;
+// other errors stay as they are.
+func taken(err error, p *db.Provider) error {
 	if taken := nameTaken(err); taken != nil {
-		return nil, taken
+		return taken
 	}
 	if errors.Is(err, db.ErrExists) {
-		return nil, usageError("--mailbox: %w in tenant %s: `imapsync provider list` shows it, `imapsync provider set` changes it", err, p.Tenant)
+		return usageError("--mailbox: %w in tenant %s: `imapsync provider list` shows it, `imapsync provider set` changes it", err, p.Tenant)
 	}
-	return check, err
+	return err
 }
 
 // nameTaken is the error of a name that another mailbox has; nil when err is
