@@ -28,7 +28,8 @@ func (r *reportFlags) check(f *runFlags) error {
 	if r.heartbeatURL != "" {
 		_, err = newHeartbeat(r.heartbeatURL)
 	}
-	if r.listenHealth != "" && !f.watch.on {
+	// In the environment it may stand for another run.
+	if r.listenHealth != "" && !f.watch.on && f.typed["listen-health"] {
 		err = errors.Join(err, errors.New("--listen-health goes with --watch; for runs that end there is `imapsync exporter`"))
 	}
 	return err
