@@ -1,12 +1,14 @@
 package parse
 
 import (
+	"bufio"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"net/mail"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/DusanKasan/parsemail"
@@ -50,12 +52,20 @@ func throughParsemail(m *Message, c *content, ds *defects) {
 	}
 }
 
+// readers are what net/mail, under parsemail, would make anew for each mail.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }} //nolint:gochecknoglobals // a cache, not state
+
 // readDialect keeps a panic of parsemail from taking the mail with it.
-func readDialect(r io.Reader) (email parsemail.Email, err error) {
+func readDialect(d *dialect) (email parsemail.Email, err error) {
+	r := readers.Get().(*bufio.Reader)
+	r.Reset(d)
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
+			return
 		}
+		r.Reset(nil)
+		readers.Put(r)
 	}()
 	return parsemail.Parse(r)
 }
