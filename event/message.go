@@ -18,6 +18,9 @@ type Sealed struct {
 	msg *nats.Msg
 }
 
+// Size is the length of the JSON in bytes.
+func (s *Sealed) Size() int { return len(s.msg.Data) }
+
 // Seal writes an event's JSON, which must not be changed any more. Whoever has
 // made it in a goroutine of many seals it there, while it is at hand. Errors
 // wrap ErrConfig.

@@ -102,7 +102,7 @@ func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
 func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 	var keys, ids []string
 	for _, m := range c.messages {
-		if m.sealed != nil && m.failure == nil {
+		if m.hasEvent() && m.failure == nil {
 			keys = append(keys, m.brief.key)
 			if m.brief.messageID != "" {
 				ids = append(ids, db.Clean(m.brief.messageID))
@@ -122,7 +122,7 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 		byID[k.MessageID] = k.EventKey
 	}
 	for _, m := range c.messages {
-		if m.sealed == nil || m.failure != nil {
+		if !m.hasEvent() || m.failure != nil {
 			continue
 		}
 		key, id := m.brief.key, db.Clean(m.brief.messageID)
@@ -139,7 +139,13 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 
 // publish sends an event, whose blobs are stored.
 func (f *folderPass) publish(ctx context.Context, m *message) error {
-	ack, err := f.runner.Publisher.Send(ctx, m.sealed)
+	var ack *event.Ack
+	var err error
+	if m.sealed == nil {
+		ack, err = f.runner.Publisher.Publish(ctx, m.event)
+	} else {
+		ack, err = f.runner.Publisher.Send(ctx, m.sealed)
+	}
 	switch {
 	case errors.Is(err, event.ErrTooLarge):
 		m.fail("publish", "too_large", err)

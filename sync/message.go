@@ -21,7 +21,7 @@ type message struct {
 	looked     bool // its size is known, or why not
 	raw        []byte
 	parsed     *parse.Message
-	event      *event.Event // nil once it is sealed, unless blobs go with it
+	event      *event.Event // nil when it is sealed and no blobs go with it
 	sealed     *event.Sealed
 	brief      brief
 	ack        *event.Ack
@@ -33,7 +33,9 @@ type message struct {
 }
 
 // toPublish reports whether the message has an event that is to go out.
-func (m *message) toPublish() bool { return m.sealed != nil && !m.known && m.failure == nil }
+func (m *message) toPublish() bool { return m.hasEvent() && !m.known && m.failure == nil }
+
+func (m *message) hasEvent() bool { return m.event != nil || m.sealed != nil }
 
 // brief is what is remembered of a message once its memory is given back.
 type brief struct {
@@ -111,14 +113,23 @@ func (f *folderPass) parse(m *message, reused bool) {
 	m.event = event.New(m.parsed, d, f.limits)
 	m.event.Lost = m.again
 	m.brief.key = m.event.Key
-	var err error
-	if m.sealed, err = event.Seal(m.event); err != nil {
+	sealed, err := event.Seal(m.event)
+	switch {
+	case err != nil:
 		m.fail("publish", "seal", err)
-	}
-	if !m.event.HasBlobs() {
-		m.parsed, m.event = nil, nil
+	case sealed.Size() > len(m.raw)+sealedSpare:
+		m.sealed = nil // until it is sent
+	default:
+		if m.sealed = sealed; !m.event.HasBlobs() {
+			m.parsed, m.event = nil, nil
+		}
 	}
 }
+
+// sealedSpare is how many bytes longer than its mail an event may be and wait
+// sealed. The budget of bytes in flight counts mail; what JSON escapes may be
+// six times as long, and a reply stands in it twice.
+const sealedSpare = 8 << 10
 
 // giveBack returns the memory of a message that is on its way to the broker.
 func (f *folderPass) giveBack(m *message) {
