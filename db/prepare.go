@@ -3,6 +3,9 @@ package db
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
+
+	"github.com/lib/pq"
 )
 
 // prepareFrom is how often a statement is sent as it stands on a connection
@@ -59,6 +62,19 @@ type fullStmt interface {
 type preparingConn struct {
 	fullConn
 	often map[string]*oftenStmt
+	stale bool // a statement was prepared for tables that have changed, or is gone
+}
+
+// IsValid implements [driver.Validator].
+func (c *preparingConn) IsValid() bool { return !c.stale && c.fullConn.IsValid() }
+
+// fresh has a connection whose prepared statements are of no use any more be
+// the last time in use: a migration changes tables while a watcher runs.
+func (c *preparingConn) fresh(err error) error {
+	if pe, ok := errors.AsType[*pq.Error](err); ok && (pe.Code == "0A000" || pe.Code == "26000") {
+		c.stale = true
+	}
+	return err
 }
 
 type oftenStmt struct {
@@ -75,7 +91,8 @@ func (c *preparingConn) ExecContext(ctx context.Context, query string, args []dr
 	case st == nil:
 		return c.fullConn.ExecContext(ctx, query, args)
 	}
-	return st.ExecContext(ctx, args)
+	res, err := st.ExecContext(ctx, args)
+	return res, c.fresh(err)
 }
 
 // QueryContext implements [driver.QueryerContext].
@@ -87,7 +104,8 @@ func (c *preparingConn) QueryContext(ctx context.Context, query string, args []d
 	case st == nil:
 		return c.fullConn.QueryContext(ctx, query, args)
 	}
-	return st.QueryContext(ctx, args)
+	rows, err := st.QueryContext(ctx, args)
+	return rows, c.fresh(err)
 }
 
 // statement gives the prepared statement of a query, or nil when there is none.

@@ -48,3 +48,30 @@ func TestNothingIsPreparedBehindAPooler(t *testing.T) {
 		t.Errorf("%d statements are prepared in a session that others use too", n)
 	}
 }
+
+// A migration changes tables under a process that goes on: what was prepared
+// before fails once, and not for as long as the connection lives.
+func TestStalePlansFailOnce(t *testing.T) {
+	store := openStore(t, Options{URL: devenv.TestPostgres(t, migrate), MaxConns: 1})
+	p := addProvider(t, store, "support")
+	known := func() error {
+		_, err := store.KnownMessages(t.Context(), Ref{p.Tenant, p.ID}, []string{"a"}, nil)
+		return err
+	}
+	for range prepareFrom + 2 {
+		if err := known(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := store.pool.ExecContext(t.Context(), `ALTER TABLE imap_messages ALTER message_id TYPE varchar(3000)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := known(); err == nil {
+		t.Error("the old plan still does: this test shows nothing")
+	}
+	for range prepareFrom + 2 {
+		if err := known(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
