@@ -34,29 +34,33 @@ func lockNames(ctx context.Context, tx *sqlx.Tx, tenant string) error {
 }
 
 // nameOf is the name that a provider has now, "" when it does not exist.
-func nameOf(ctx context.Context, tx *sqlx.Tx, ref Ref) (string, error) {
+func nameOf(ctx context.Context, q sqlx.QueryerContext, ref Ref) (string, error) {
 	var name string
-	err := tx.GetContext(ctx, &name, `SELECT provider_name FROM email_providers WHERE tenant = $1 AND id = $2`, ref.Tenant, ref.ID)
+	err := sqlx.GetContext(ctx, q, &name, `SELECT provider_name FROM email_providers WHERE tenant = $1 AND id = $2`, ref.Tenant, ref.ID)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("read email_providers: %w", err)
 	}
 	return name, nil
 }
 
-// MayAdd returns the errors that AddProvider would have for the mailbox and the
-// name of a new provider, before it is tested and its credential is kept
-// elsewhere. AddProvider still decides.
-func (s *Store) MayAdd(ctx context.Context, p *Provider) error {
+// MayStore returns the errors that AddProvider and UpdateProvider would have for
+// the mailbox and the name of a provider, before it is tested and its credential
+// is kept elsewhere. Those two still decide.
+func (s *Store) MayStore(ctx context.Context, p *Provider) error {
 	var there bool
 	err := s.pool.GetContext(ctx, &there, `
-		SELECT EXISTS (SELECT FROM email_providers WHERE tenant = $1 AND mailbox = $2)`, p.Tenant, p.Mailbox)
+		SELECT EXISTS (SELECT FROM email_providers WHERE tenant = $1 AND mailbox = $2 AND id <> $3)`, p.Tenant, p.Mailbox, p.ID)
 	switch {
 	case err != nil:
 		return fmt.Errorf("look for the mailbox: %w", wrap(err))
 	case there:
 		return mailboxExists(p)
 	}
-	return wrap(nameIsFree(ctx, s.pool, p))
+	was, err := nameOf(ctx, s.pool, Ref{p.Tenant, p.ID})
+	if err == nil && p.Name != was {
+		err = nameIsFree(ctx, s.pool, p)
+	}
+	return wrap(err)
 }
 
 // nameIsFree returns a NameTakenError when another provider of the tenant is

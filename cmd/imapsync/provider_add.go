@@ -176,7 +176,7 @@ func (a *app) addProvider(ctx context.Context, c *credentials, p *db.Provider, n
 // storeProvider tests a new provider, unless a person has to sign in first, and
 // stores it.
 func (a *app) storeProvider(ctx context.Context, c *credentials, p *db.Provider, noTest bool, by string) (check *providerCheck, err error) {
-	if err := taken(c.store.MayAdd(ctx, p), p); err != nil {
+	if err := taken(c.store.MayStore(ctx, p), p); err != nil {
 		return nil, err
 	}
 	if !noTest && !needsPerson(p) {
@@ -311,6 +311,9 @@ func (a *app) updateProvider(ctx context.Context, c *credentials, p *db.Provider
 		if err := c.canKeep(); err != nil {
 			return nil, err
 		}
+	}
+	if err := taken(c.store.MayStore(ctx, p), p); err != nil {
+		return nil, err
 	}
 	if test && !noTest && !signInAgain(p, changed) {
 		if _, err := a.checkWith(ctx, c, p); err != nil {
