@@ -97,10 +97,10 @@ func (c Claims) String() string {
 var exchange = [...]string{"https://outlook.office365.com", "https://outlook.office.com", "00000002-0000-0ff1-ce00-000000000000"}
 
 // Problem tells what would keep a preset's mail server from taking the token
-// for a user, and what to do about it; both are empty when nothing is known. name
-// is that of the provider in commands, quoted for a shell.
-func (c Claims) Problem(preset, user, name string, now time.Time) (what, fix string) {
-	set, auth := "imapsync provider set "+name, "imapsync provider auth "+name
+// for a user, and what to do about it; both are empty when nothing is known. id
+// is the provider's, for commands.
+func (c Claims) Problem(preset, user, id string, now time.Time) (what, fix string) {
+	set, auth := "imapsync provider set "+id, "imapsync provider auth "+id
 	if !c.Expiry.IsZero() && !now.Before(c.Expiry) {
 		return "it has ended", "check this machine's clock: " + now.UTC().Format(time.RFC3339)
 	}

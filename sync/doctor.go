@@ -47,7 +47,6 @@ type Step struct {
 type DiagnoseOptions struct {
 	// Credential finds what the provider logs in with, and says where.
 	Credential func(ctx context.Context) (c Credential, where string, err error)
-	Name       string // of the provider in commands, quoted for a shell
 	Timeouts   Timeouts
 	Version    string
 	Now        time.Time
@@ -124,7 +123,7 @@ func (d *diagnosis) reach(ctx context.Context) bool {
 	tc, encrypted := w.conn.(*tls.Conn)
 	if !encrypted {
 		d.step(Step{Name: "tls", State: StepWarn, Text: "none: the password and all mail travel unencrypted",
-			Fix: "imapsync provider set " + d.opts.Name + " --tls implicit --port 993"})
+			Fix: "imapsync provider set " + d.p.ID + " --tls implicit --port 993"})
 		return true
 	}
 	d.step(certificateStep(tc.ConnectionState(), d.opts.Now))
@@ -208,7 +207,7 @@ func (d *diagnosis) use(ctx context.Context) {
 		}
 		if data.UIDValidity == 0 {
 			d.step(Step{Name: "folder", State: StepWarn, Text: fmt.Sprintf("folder %q: the server gives no UIDVALIDITY: it is not read until it does", status.Name),
-				Fix: "imapsync provider set " + d.opts.Name + " --folder FOLDER # others, or ask whoever runs the server"})
+				Fix: "imapsync provider set " + d.p.ID + " --folder FOLDER # others, or ask whoever runs the server"})
 			continue
 		}
 		d.fine("folder", "%q: %d messages", status.Name, data.NumMessages)
@@ -260,7 +259,7 @@ func tokenStep(p *db.Provider, token secret.Value, opts DiagnoseOptions) Step {
 		return Step{Name: "token", State: StepOK, Text: "got one; it cannot be read by anybody but the server"}
 	}
 	s := Step{Name: "token", State: StepOK, Text: claims.String()}
-	if what, fix := claims.Problem(p.OAuthPreset, p.Username, opts.Name, opts.Now); what != "" {
+	if what, fix := claims.Problem(p.OAuthPreset, p.Username, p.ID, opts.Now); what != "" {
 		s.State, s.Code, s.Fix = StepWrong, "token_claims", fix
 		s.Text += ": " + what
 	}

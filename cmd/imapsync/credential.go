@@ -311,5 +311,5 @@ func forecasts(p *db.Provider, now time.Time) []oauth.Forecast {
 	return oauth.Forecasts(oauth.Facts{
 		Preset: p.OAuthPreset, Flow: oauth.Flow(p.OAuthFlow), AuthorisedAt: p.AuthorisedAt, RefreshedAt: p.RefreshedAt,
 		RefreshExpiry: p.RefreshExpiresAt, SecretExpiry: p.SecretExpiresAt,
-	}, shellQuote(p.Name), now)
+	}, p.ID, now)
 }

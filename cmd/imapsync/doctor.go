@@ -368,7 +368,7 @@ func (d *doctor) provider(ctx context.Context, store *db.Store, c *credentials, 
 // they are.
 func diagnoseOptions(c *credentials, p *db.Provider) mailsync.DiagnoseOptions {
 	return mailsync.DiagnoseOptions{
-		Name: shellQuote(p.Name), Version: version(), Now: time.Now(),
+		Version: version(), Now: time.Now(),
 		Credential: func(ctx context.Context) (mailsync.Credential, string, error) {
 			credential, err := c.of(ctx, p, db.Fence{})
 			if err != nil || p.AuthType == db.AuthOAuth2 {
@@ -393,25 +393,24 @@ func forecastText(f oauth.Forecast) string {
 
 // standing is what the database says of a provider: paused, behind, failing.
 func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Time) []mailsync.Step {
-	name := shellQuote(p.Name)
 	var steps []mailsync.Step
 	switch {
 	case !p.Active || !p.AutoProcess:
 		steps = append(steps, mailsync.Step{Name: "state", State: mailsync.StepWarn, Text: "it is switched off: no run reads it", Fix: "switch it on where it was switched off (is_active, auto_process_emails)"})
 	case p.PausedAt != nil:
-		s := mailsync.Step{Name: "state", State: mailsync.StepWarn, Fix: "imapsync provider resume " + name,
+		s := mailsync.Step{Name: "state", State: mailsync.StepWarn, Fix: "imapsync provider resume " + p.ID,
 			Text: "paused since " + p.PausedAt.UTC().Format(time.RFC3339) + " (" + p.PauseReason + "); mail waits on the server"}
 		if p.PauseReason == db.PauseAuthFailure {
 			s.State = mailsync.StepWrong
-			s.Fix = "imapsync provider set " + name + " --password-prompt && imapsync provider resume " + name
+			s.Fix = "imapsync provider set " + p.ID + " --password-prompt && imapsync provider resume " + p.ID
 			if p.AuthType == db.AuthOAuth2 {
-				s.Fix = "imapsync provider auth " + name + " && imapsync provider resume " + name
+				s.Fix = "imapsync provider auth " + p.ID + " && imapsync provider resume " + p.ID
 			}
 		}
 		steps = append(steps, s)
 	case p.ConsecutiveFailures > 0:
 		text := fmt.Sprintf("the last %d passes failed: %s", p.ConsecutiveFailures, p.LastError)
-		fix := "imapsync run --provider " + name
+		fix := "imapsync run --provider " + p.ID
 		if p.NextAttemptAt != nil && p.NextAttemptAt.After(now) {
 			text += "; next attempt " + p.NextAttemptAt.UTC().Format(time.RFC3339)
 			fix += " # does not wait"
@@ -424,13 +423,13 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 	}
 	states, err := store.FolderStates(ctx, ref(p))
 	if err != nil {
-		return append(steps, mailsync.Step{Name: "backlog", State: mailsync.StepWrong, Text: err.Error(), Fix: "imapsync doctor " + name + " # again, once DATABASE_URL can be read"})
+		return append(steps, mailsync.Step{Name: "backlog", State: mailsync.StepWrong, Text: err.Error(), Fix: "imapsync doctor " + p.ID + " # again, once DATABASE_URL can be read"})
 	}
 	var backlog int64
 	for _, st := range states {
 		backlog += st.Backlog
 		if st.PausedReason != "" {
-			fix := "imapsync provider resync " + name + " --folder " + shellQuote(st.Folder)
+			fix := "imapsync provider resync " + p.ID + " --folder " + shellQuote(st.Folder)
 			if strings.Contains(st.PausedReason, "--accept") {
 				fix += " --accept"
 			}
@@ -439,12 +438,12 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 	}
 	s := mailsync.Step{Name: "backlog", State: mailsync.StepOK, Text: strconv.FormatInt(backlog, 10) + " mails wait, " + strconv.Itoa(p.MaxEmailsPerSync) + " a pass"}
 	if backlog > 10*int64(p.MaxEmailsPerSync) {
-		s.State, s.Fix = mailsync.StepWarn, "imapsync run --provider "+name+" --drain # or more a pass: imapsync provider set "+name+" --max-emails-per-sync N"
+		s.State, s.Fix = mailsync.StepWarn, "imapsync run --provider "+p.ID+" --drain # or more a pass: imapsync provider set "+p.ID+" --max-emails-per-sync N"
 	}
 	if p.MaxBytesPerDay > 0 {
 		s.Text += fmt.Sprintf("; %s of %s today", byteSize(p.BytesToday), byteSize(p.MaxBytesPerDay))
 		if p.BytesToday >= p.MaxBytesPerDay {
-			s.State, s.Fix = mailsync.StepWarn, "imapsync provider set "+name+" --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"
+			s.State, s.Fix = mailsync.StepWarn, "imapsync provider set "+p.ID+" --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"
 		}
 	}
 	return append(steps, s)

@@ -13,13 +13,13 @@ import (
 
 // remedy is what to do about a step of a stored mailbox that is not ok: one line
 // to paste, in which capitals stand for what only a person knows; where no
-// command can mend it, who can.
+// command can mend it, who can. It names the mailbox by its id, which needs no
+// quotes and is nobody else's in another tenant.
 func remedy(p *db.Provider, s mailsync.Step) string {
 	if s.State == mailsync.StepOK || s.Fix != "" {
 		return s.Fix
 	}
-	name := shellQuote(p.Name)
-	set, again := "imapsync provider set "+name, "imapsync doctor "+name
+	set, again := "imapsync provider set "+p.ID, "imapsync doctor "+p.ID
 	switch s.Code {
 	case "secret", "secret_unavailable":
 		return credentialRemedy(p, s.Err)
@@ -32,11 +32,11 @@ func remedy(p *db.Provider, s mailsync.Step) string {
 	case "timeout", "pass_timeout":
 		return set + " --connect-timeout 1m --command-timeout 2m # or later again: " + again
 	case "folder_missing", "no_permission":
-		return "imapsync provider folders " + name + " && " + set + " --folder FOLDER # all that are to be read, each with --folder"
+		return "imapsync provider folders " + p.ID + " && " + set + " --folder FOLDER # all that are to be read, each with --folder"
 	case "start":
 		return set + " --start recent"
 	case "no_header":
-		return "imapsync quarantine list --provider " + name
+		return "imapsync quarantine list --provider " + p.ID
 	}
 	if fix := tlsRemedy(p, s.Code, set, again); fix != "" {
 		return fix
@@ -46,7 +46,7 @@ func remedy(p *db.Provider, s mailsync.Step) string {
 	}
 	switch s.Class {
 	case mailsync.Config, mailsync.Auth, mailsync.Content:
-		return "imapsync provider show " + name + " # what is set, to compare with what whoever runs " + p.Host + " says"
+		return "imapsync provider show " + p.ID + " # what is set, to compare with what whoever runs " + p.Host + " says"
 	case mailsync.Bug:
 		return "imapsync version # to be reported, with this line"
 	case mailsync.Transient:
@@ -86,7 +86,7 @@ func tlsRemedy(p *db.Provider, code, set, again string) string {
 // loginRemedy is what to do when the server does not take who logs in, or the
 // token endpoint gives nothing to log in with; "" when that is not what is wrong.
 func loginRemedy(p *db.Provider, s mailsync.Step, set string) string {
-	auth := "imapsync provider auth " + shellQuote(p.Name)
+	auth := "imapsync provider auth " + p.ID
 	switch {
 	case s.Code == "login_disabled" && p.EagerLogin:
 		return set + " --eager-login=false"
@@ -118,15 +118,14 @@ func loginRemedy(p *db.Provider, s mailsync.Step, set string) string {
 
 // credentialRemedy is what to do when what a mailbox logs in with cannot be had.
 func credentialRemedy(p *db.Provider, err error) string {
-	name := shellQuote(p.Name)
-	anew := "imapsync provider set " + name + " --password-prompt"
+	anew := "imapsync provider set " + p.ID + " --password-prompt"
 	switch {
 	case p.AuthType == db.AuthOAuth2 && needsPerson(p):
-		anew = "imapsync provider auth " + name
+		anew = "imapsync provider auth " + p.ID
 	case p.AuthType == db.AuthOAuth2 && p.OAuthFlow == db.FlowServiceAccount:
-		anew = "imapsync provider set " + name + " --oauth-service-account-file FILE"
+		anew = "imapsync provider set " + p.ID + " --oauth-service-account-file FILE"
 	case p.AuthType == db.AuthOAuth2:
-		anew = "imapsync provider set " + name + " --oauth-client-secret-file FILE"
+		anew = "imapsync provider set " + p.ID + " --oauth-client-secret-file FILE"
 	}
 	switch {
 	case errors.Is(err, secret.ErrAbsent):
@@ -136,9 +135,9 @@ func credentialRemedy(p *db.Provider, err error) string {
 	case errors.Is(err, secret.ErrNotAuthentic), errors.Is(err, secret.ErrEnvelope):
 		return anew
 	case errors.Is(err, secret.ErrUnavailable):
-		return "imapsync doctor " + name + " # again, later"
+		return "imapsync doctor " + p.ID + " # again, later"
 	case errors.Is(err, secret.ErrSettings):
-		return "imapsync doctor " + name + " # again, with the settings that it names put right"
+		return "imapsync doctor " + p.ID + " # again, with the settings that it names put right"
 	}
 	return keyRemedy(err, true)
 }
