@@ -200,12 +200,9 @@ const maxDaysAgo = 99_999
 
 // ParseSince reads what every --since takes: a date like 2026-01-31, or how long
 // ago: days like 30d, which begin with the day they reach back to, or a span like
-// 48h, to the second. In UTC; a date that is still to come is an error.
+// 48h, to the second. In UTC.
 func ParseSince(s string, now time.Time) (time.Time, error) {
 	if day, err := time.Parse(time.DateOnly, s); err == nil {
-		if day.After(now.Add(24 * time.Hour)) { // a day that has begun somewhere
-			return time.Time{}, fmt.Errorf("%s is still to come", s)
-		}
 		return day, nil
 	}
 	if span, err := time.ParseDuration(s); err == nil && span > 0 {
