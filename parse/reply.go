@@ -288,22 +288,6 @@ func headerLabel(line string) labelKind {
 	return labelNone
 }
 
-// has looks a word of any case up in a set. Nearly every line has its first
-// word looked up, so what is ASCII costs no memory.
-func has(set map[string]bool, word string) bool {
-	var buf [32]byte
-	if len(word) > len(buf) {
-		return set[strings.ToLower(word)]
-	}
-	for i := range len(word) {
-		if word[i] >= 0x80 {
-			return set[strings.ToLower(word)]
-		}
-		buf[i] = lower(word[i])
-	}
-	return set[string(buf[:len(word)])]
-}
-
 func saysInline(lines []string) bool {
 	text := strings.ToLower(shorten(strings.Join(lines[:min(len(lines), 30)], "\n"), 4000))
 	for _, words := range inlineWords {

@@ -1,5 +1,7 @@
 package parse
 
+import "strings"
+
 // The words that mail programs put around a quote, in lower case, in the
 // languages they are shipped in. They are data of reply.go.
 
@@ -9,6 +11,22 @@ func wordSet(words ...string) map[string]bool {
 		set[w] = true
 	}
 	return set
+}
+
+// has looks a word of any case up in a set. Nearly every line has its first
+// word looked up, so what is ASCII costs no memory.
+func has(set map[string]bool, word string) bool {
+	var buf [32]byte
+	if len(word) > len(buf) {
+		return set[strings.ToLower(word)]
+	}
+	for i := range len(word) {
+		if word[i] >= 0x80 {
+			return set[strings.ToLower(word)]
+		}
+		buf[i] = lower(word[i])
+	}
+	return set[string(buf[:len(word)])]
 }
 
 // attributionStarts are the words an attribution begins with.
