@@ -222,6 +222,27 @@ func (b *browser) await(selector, want string) {
 	})
 }
 
+// tests presses "Test connection" until the page says what came of it. The
+// browser ends what it is loading whenever a network interface of the machine
+// comes or goes; the page says so then, and a person presses again.
+func (b *browser) tests(want string) {
+	b.t.Helper()
+	const brokeOff = "The test broke off. Try again."
+	for try := 1; ; try++ {
+		b.press("Test connection")
+		var text string
+		b.until(fmt.Sprintf("wait for %q in #test", want), func(ctx context.Context) (bool, string, error) {
+			var err error
+			text, err = chromedp.Run(ctx, chromedp.Evaluate[string](js(`document.querySelector($)?.innerText ?? ""`, "#test")))
+			return strings.Contains(text, want) || try < 3 && strings.Contains(text, brokeOff), text, err
+		})
+		if strings.Contains(text, want) {
+			return
+		}
+		b.t.Logf("try %d: %s", try, brokeOff)
+	}
+}
+
 // sees insists on a text in an element, now.
 func (b *browser) sees(selector, want string) {
 	b.t.Helper()

@@ -122,12 +122,10 @@ func (p *place) addsMailbox(b *browser) {
 	} {
 		b.fill(name, value)
 	}
-	b.press("Test connection")
-	b.await("#test", "does not work yet")
+	b.tests("does not work yet")
 	b.sees("#test .step.wrong", "login")
 	b.fill("password", password)
-	b.press("Test connection")
-	b.await("#test", "The connection works")
+	b.tests("The connection works")
 	for _, step := range []string{"connect", "tls", "credential", "login", "folder", "fetch"} {
 		b.sees("#test ol", step)
 	}
@@ -174,8 +172,7 @@ func (p *place) edits(b *browser) {
 	if n := p.count(`SELECT count(*) FROM imap_secrets WHERE name LIKE 'imap_password_%'`); n != 1 {
 		b.t.Errorf("%d versions of the password are stored", n)
 	}
-	b.press("Test connection")
-	b.await("#test", "The connection works")
+	b.tests("The connection works")
 }
 
 func (p *place) pauses(b *browser) {
@@ -276,8 +273,7 @@ func (p *place) connects(b *browser) {
 	b.click("Continue to 127.0.0.1")
 	b.await("main", "Signed in. What was granted is stored")
 	b.await("h1", "Sales")
-	b.press("Test connection")
-	b.await("#test", "The connection works")
+	b.tests("The connection works")
 	b.click("Sync now")
 	b.await("#tasks", "1 published")
 	b.await("h1", "connected")
@@ -295,8 +291,7 @@ func (p *place) connectsElsewhere(b *browser) {
 	b.await("#tasks", "on any device and type")
 	p.oauth.TypeDeviceCodes()
 	b.await("#tasks", "what was granted is stored")
-	b.press("Test connection")
-	b.await("#test", "The connection works")
+	b.tests("The connection works")
 }
 
 // removes wants the name typed.
