@@ -83,7 +83,7 @@ func insertNew(ctx context.Context, tx *sqlx.Tx, fence Fence, step Commit) ([]Ou
 	return list, nil
 }
 
-// isConflict reports whether a row, or a published message, was there already.
+// isConflict reports whether a row with the same unique key was there already.
 func isConflict(err error) bool {
 	pe, ok := errors.AsType[*pq.Error](err)
 	return ok && pe.Code == "23505" // of which table it is, Citus does not say
