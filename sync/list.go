@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,15 +67,20 @@ func readList(cmd *imapclient.ListCommand) ([]Folder, error) {
 		return nil, err
 	}
 	slices.SortStableFunc(folders, func(a, b Folder) int {
-		switch {
-		case a.Name == b.Name:
-			return 0
-		case a.Name == inbox:
-			return -1
-		case b.Name == inbox:
-			return 1
-		}
-		return strings.Compare(a.Name, b.Name)
+		return cmp.Or(inboxFirst(a.Name, b.Name), cmp.Compare(a.Name, b.Name))
 	})
 	return slices.CompactFunc(folders, func(a, b Folder) bool { return a.Name == b.Name }), nil
+}
+
+// inboxFirst orders INBOX before every other name, and leaves those as they are.
+func inboxFirst(a, b string) int {
+	switch {
+	case a == b:
+		return 0
+	case a == inbox:
+		return -1
+	case b == inbox:
+		return 1
+	}
+	return 0
 }

@@ -239,20 +239,12 @@ func (ps *pass) maxMessageBytes() int64 {
 func (ps *pass) servedBefore(a, b mailboxStatus) int {
 	rank := func(st mailboxStatus) time.Time {
 		s := ps.states[st.Name]
-		if st.Name == inbox || s == nil || s.LastServedAt == nil {
+		if s == nil || s.LastServedAt == nil {
 			return time.Time{}
 		}
 		return *s.LastServedAt
 	}
-	switch {
-	case a.Name == b.Name:
-		return 0
-	case a.Name == inbox:
-		return -1
-	case b.Name == inbox:
-		return 1
-	}
-	return cmp.Or(rank(a).Compare(rank(b)), cmp.Compare(a.Name, b.Name))
+	return cmp.Or(inboxFirst(a.Name, b.Name), rank(a).Compare(rank(b)), cmp.Compare(a.Name, b.Name))
 }
 
 func (ps *pass) folderErrors(failed map[string]error) []error {
