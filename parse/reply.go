@@ -187,11 +187,16 @@ func attribution(lines []string, i int) (end int, ok bool) {
 
 // trimRule takes off what mail programs draw around a line.
 func trimRule(s string) string {
-	isRule := func(c byte) bool { return c == '-' || c == '*' || c == '_' || c == ' ' }
-	for s != "" && isRule(s[0]) {
+	return trimBytes(s, func(c byte) bool { return c == '-' || c == '*' || c == '_' || c == ' ' })
+}
+
+// trimBytes is strings.Trim without a set of characters to be made of a string:
+// it is called for every line there is.
+func trimBytes(s string, off func(c byte) bool) string {
+	for s != "" && off(s[0]) {
 		s = s[1:]
 	}
-	for s != "" && isRule(s[len(s)-1]) {
+	for s != "" && off(s[len(s)-1]) {
 		s = s[:len(s)-1]
 	}
 	return s
@@ -208,14 +213,7 @@ func beginsAttribution(s string) bool {
 		return true
 	}
 	word, _, _ := strings.Cut(s, " ")
-	isMark := func(c byte) bool { return c == ',' || c == '.' || c == ':' }
-	for word != "" && isMark(word[0]) {
-		word = word[1:]
-	}
-	for word != "" && isMark(word[len(word)-1]) {
-		word = word[:len(word)-1]
-	}
-	return has(attributionStarts, word)
+	return has(attributionStarts, trimBytes(word, func(c byte) bool { return c == ',' || c == '.' || c == ':' }))
 }
 
 func saysWrote(s string) bool {
