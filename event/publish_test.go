@@ -196,8 +196,7 @@ func TestOneMailInTwoMailboxes(t *testing.T) {
 // again after it was acknowledged.
 func TestSealed(t *testing.T) {
 	t.Parallel()
-	nc := connect(t, devenv.TestNATS(t))
-	p := newPublisher(t, nc, PublisherOptions{})
+	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
 	ev := numbered(1, p.Limits())
 	want, err := json.Marshal(ev)
 	if err != nil {
@@ -218,15 +217,7 @@ func TestSealed(t *testing.T) {
 			t.Errorf("try %d: %+v, %v", try, res, err)
 		}
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.Stream(testContext(t), StreamName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := stream.GetMsg(testContext(t), 1)
+	got, err := p.stream.GetMsg(testContext(t), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
