@@ -74,10 +74,10 @@ func newProviderAdd(a *app) *cobra.Command {
 			}
 			defer store.Close()
 			c.store, c.unkept = store, true
-			if err := taken(store.MayStore(ctx, p), p); err != nil {
-				return err
-			}
 			if c.given.password.IsZero() && (ask || pw.any()) {
+				if err := taken(store.MayStore(ctx, p), p); err != nil {
+					return err
+				}
 				if c.given.password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", p.Username, p.Host)); err != nil {
 					return err
 				}
