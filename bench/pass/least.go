@@ -22,7 +22,7 @@ const (
 	leastCommand = "least" // the argument by which this program is that client
 	leastCommits = 40
 	leastEvent   = 8 << 10   // bytes of a mail in its event, which holds no attachments
-	leastChunk   = 128 << 10 // as the object store has them
+	leastChunk   = 128 << 10 // as object stores of other clients have them
 	leastTenant  = "00000000-0000-4000-8000-000000000000"
 )
 
