@@ -217,9 +217,14 @@ func (b *browser) text(selector string) string {
 func (b *browser) await(selector, want string) {
 	b.t.Helper()
 	b.until(fmt.Sprintf("wait for %q in %s", want, selector), func(ctx context.Context) (bool, string, error) {
-		text, err := chromedp.Run(ctx, chromedp.Evaluate[string](js(`document.querySelector($)?.innerText ?? ""`, selector)))
+		text, err := shown(ctx, selector)
 		return strings.Contains(text, want), text, err
 	})
+}
+
+// shown is what is seen of an element at this moment, "" when there is none.
+func shown(ctx context.Context, selector string) (string, error) {
+	return chromedp.Run(ctx, chromedp.Evaluate[string](js(`document.querySelector($)?.innerText ?? ""`, selector)))
 }
 
 // tests presses "Test connection" until the page says what came of it. The
@@ -233,7 +238,7 @@ func (b *browser) tests(want string) {
 		var text string
 		b.until(fmt.Sprintf("wait for %q in #test", want), func(ctx context.Context) (bool, string, error) {
 			var err error
-			text, err = chromedp.Run(ctx, chromedp.Evaluate[string](js(`document.querySelector($)?.innerText ?? ""`, "#test")))
+			text, err = shown(ctx, "#test")
 			return strings.Contains(text, want) || try < 3 && strings.Contains(text, brokeOff), text, err
 		})
 		if strings.Contains(text, want) {
