@@ -1,0 +1,44 @@
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestErrorsKeepWhatTheyWrap(t *testing.T) {
+	cause := errors.New("no route")
+	err := fmt.Errorf("provider support: %w", Newf(Transient, "connect", "connect: %w", cause).With("host", "mail.test"))
+	e, ok := Of(err)
+	if !ok || e.Class != Transient || e.Code != "connect" || !errors.Is(err, cause) {
+		t.Fatalf("Of(%v) = %+v, %v", err, e, ok)
+	}
+	if diff := cmp.Diff(map[string]string{"host": "mail.test"}, e.Params); diff != "" {
+		t.Error(diff)
+	}
+	if want := "provider support: connect: no route"; err.Error() != want {
+		t.Errorf("text %q, want %q", err, want)
+	}
+}
+
+func TestWithLeavesTheFirstErrorAlone(t *testing.T) {
+	first := New(Config, "host_not_found", errors.New("not in DNS")).With("host", "a.test")
+	second := first.With("host", "b.test")
+	if first.Params["host"] != "a.test" || second.Params["host"] != "b.test" {
+		t.Errorf("params %v and %v", first.Params, second.Params)
+	}
+}
+
+func TestTheFirstRowCounts(t *testing.T) {
+	general := errors.New("unreachable")
+	special := fmt.Errorf("broker: %w", general)
+	table := Table{{special, Transient, "nats"}, {general, Transient, "postgres"}}
+	if row, ok := table.Find(fmt.Errorf("publish: %w", special)); !ok || row.Code != "nats" {
+		t.Errorf("found %+v, %v", row, ok)
+	}
+	if row, ok := table.Find(errors.New("other")); ok {
+		t.Errorf("found %+v for an error of no row", row)
+	}
+}
