@@ -65,10 +65,10 @@ uninstall: ## remove what make install put there, but for the settings in /etc
 		$(foreach unit,$(UNITS),'$(DESTDIR)$(PREFIX)/lib/systemd/system/$(unit)')
 
 demo: deps ## mail to events on servers it starts itself, in a minute
-	$(GO) run ./cmd/demo
+	$(GO) run ./internal/demo
 
 dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
-	$(GO) run ./cmd/demo dev
+	$(GO) run ./internal/demo dev
 
 test: deps ## all tests, with the race detector, against real servers
 	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race $(PKG)
@@ -84,7 +84,7 @@ screenshots: deps ## every page of the settings page, light and dark, desktop an
 	cd web/browsertest && IMAPSYNC_TEST_REQUIRE=1 IMAPSYNC_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test -count 1 -run TestSettingsPage .
 
 crash: deps ## kill -9 runs, broker and database for ROUNDS (50), then count (SEED=n repeats)
-	$(GO) run ./cmd/crash -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
+	$(GO) run ./internal/crash -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
 
 lint: ## golangci-lint, and govulncheck when its database answers
 	$(TOOL) golangci-lint run ./...

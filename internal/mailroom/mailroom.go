@@ -43,18 +43,18 @@ func Open(t testing.TB) *Room {
 	return r
 }
 
-// Mail returns a mail of cmd/demo/mails, by its name without .eml.
+// Mail returns a mail of internal/demo/mails, by its name without .eml.
 func Mail(t testing.TB, name string) []byte {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
-	raw, err := os.ReadFile(filepath.Join(filepath.Dir(here), "../../cmd/demo/mails", name+".eml"))
+	raw, err := os.ReadFile(filepath.Join(filepath.Dir(here), "../demo/mails", name+".eml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 }
 
-// Post publishes mails of cmd/demo/mails, in this order.
+// Post publishes mails of internal/demo/mails, in this order.
 func (r *Room) Post(names ...string) []*event.Event {
 	r.t.Helper()
 	var events []*event.Event
