@@ -32,20 +32,23 @@ const (
 	PauseAuthFailure = "auth_failure"
 )
 
-// Provider is one mailbox account: its settings and where its passes stand.
-// Durations are in milliseconds, sizes in bytes; 0 means the default.
+// Provider is one account that is read: what a person has set and where its
+// passes stand.
 type Provider struct {
+	Settings
+	State
+}
+
+// Settings are what a person sets of a provider, and which one it is.
+// Durations are in milliseconds, sizes in bytes; 0 means the default.
+type Settings struct {
 	Tenant           string      `db:"tenant"`
 	ID               string      `db:"id"`
+	CreatedAt        time.Time   `db:"created_at"`
 	Name             string      `db:"provider_name"`
 	Mailbox          string      `db:"mailbox"`
 	Active           bool        `db:"is_active"`
 	AutoProcess      bool        `db:"auto_process_emails"`
-	Status           string      `db:"status"`
-	ErrorMessage     string      `db:"error_message"`
-	LastSyncAt       *time.Time  `db:"last_sync_at"`
-	PausedAt         *time.Time  `db:"inbound_paused_at"`
-	PauseReason      string      `db:"inbound_pause_reason"`
 	DefaultsID       string      `db:"inbound_ticket_defaults_id"`
 	Host             string      `db:"host"`
 	Port             int         `db:"port"`
@@ -66,11 +69,7 @@ type Provider struct {
 	OAuthScopes      string      `db:"oauth_scopes"`
 	OAuthTenant      string      `db:"oauth_tenant"`
 	OAuthDevice      string      `db:"oauth_device_url"`
-	TokenExpiresAt   *time.Time  `db:"token_expires_at"`
 	SecretExpiresAt  *time.Time  `db:"oauth_client_secret_expires"` // a day: the client secret's last
-	AuthorisedAt     *time.Time  `db:"oauth_authorised_at"`         // when a person last signed in
-	RefreshedAt      *time.Time  `db:"oauth_refreshed_at"`          // when tokens were last got
-	RefreshExpiresAt *time.Time  `db:"oauth_refresh_expires_at"`    // of the refresh token, as the server said
 	ConnectTimeoutMS int         `db:"connection_timeout_ms"`
 	CommandTimeoutMS int         `db:"command_timeout_ms"`
 	LiteralTimeoutMS int         `db:"literal_timeout_ms"`
@@ -80,12 +79,23 @@ type Provider struct {
 	MaxAttachments   int64       `db:"max_attachments_total_bytes"`
 	MaxAttachmentN   int         `db:"max_attachments"`
 	MaxBytesPerDay   int64       `db:"max_bytes_per_day"`
-	BytesToday       int64       `db:"bytes_today"` // downloaded since midnight UTC
-	CreatedAt        time.Time   `db:"created_at"`
+}
 
-	NextAttemptAt       *time.Time `db:"next_attempt_at"`
+// State is where the passes over a provider stand. Only they, and what pauses
+// and resumes them, write it.
+type State struct {
+	Status              string     `db:"status"`
+	ErrorMessage        string     `db:"error_message"`
+	PausedAt            *time.Time `db:"inbound_paused_at"`
+	PauseReason         string     `db:"inbound_pause_reason"`
+	TokenExpiresAt      *time.Time `db:"token_expires_at"`
+	AuthorisedAt        *time.Time `db:"oauth_authorised_at"`      // when a person last signed in
+	RefreshedAt         *time.Time `db:"oauth_refreshed_at"`       // when tokens were last got
+	RefreshExpiresAt    *time.Time `db:"oauth_refresh_expires_at"` // of the refresh token, as the server said
+	LastSyncAt          *time.Time `db:"last_sync_at"`
 	LastAttemptAt       *time.Time `db:"last_attempt_at"`
 	LastSuccessAt       *time.Time `db:"last_success_at"`
+	NextAttemptAt       *time.Time `db:"next_attempt_at"`
 	ConsecutiveFailures int        `db:"consecutive_failures"`
 	AuthFailures        int        `db:"auth_failures"`
 	LastErrorCode       string     `db:"last_error_code"`
@@ -93,6 +103,7 @@ type Provider struct {
 	Published           int64      `db:"published"`
 	Duplicates          int64      `db:"duplicates"`
 	Quarantined         int64      `db:"quarantined"`
+	BytesToday          int64      `db:"bytes_today"` // downloaded since midnight UTC
 }
 
 // String names a provider as errors do: by its name, which people know, and by

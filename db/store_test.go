@@ -43,10 +43,13 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 func addProvider(t testing.TB, store *Store, name string) *Provider {
 	t.Helper()
 	p := &Provider{
-		Tenant: testTenant, ID: uuid.NewString(), Name: name, Mailbox: name + "@example.com", Active: true,
-		AutoProcess: true, Status: StatusConfiguring, Host: "imap.example.com", Port: 993, TLS: TLSImplicit,
-		AuthType: "password", Username: name, Folders: FolderNames{"INBOX", "Поддержка"}, MaxEmailsPerSync: 50,
-		Start: "recent", ConnectTimeoutMS: 10000, CreatedAt: now(),
+		Settings: Settings{
+			Tenant: testTenant, ID: uuid.NewString(), Name: name, Mailbox: name + "@example.com", Active: true,
+			AutoProcess: true, Host: "imap.example.com", Port: 993, TLS: TLSImplicit,
+			AuthType: "password", Username: name, Folders: FolderNames{"INBOX", "Поддержка"}, MaxEmailsPerSync: 50,
+			Start: "recent", ConnectTimeoutMS: 10000, CreatedAt: now(),
+		},
+		State: State{Status: StatusConfiguring},
 	}
 	audit := Audit{Tenant: p.Tenant, At: now(), Actor: "test", Action: "provider_created", ProviderID: p.ID}
 	if err := store.AddProvider(t.Context(), p, nil, audit); err != nil {

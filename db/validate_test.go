@@ -9,8 +9,10 @@ import (
 
 func valid() *Provider {
 	return &Provider{
-		Tenant: DefaultTenant, Name: "support", Mailbox: "support@example.com", Host: "imap.example.com", Port: 993,
-		TLS: TLSImplicit, AuthType: AuthPassword, Username: "support@example.com", MaxEmailsPerSync: 50, Start: "recent",
+		Settings: Settings{
+			Tenant: DefaultTenant, Name: "support", Mailbox: "support@example.com", Host: "imap.example.com", Port: 993,
+			TLS: TLSImplicit, AuthType: AuthPassword, Username: "support@example.com", MaxEmailsPerSync: 50, Start: "recent",
+		},
 	}
 }
 

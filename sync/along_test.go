@@ -20,7 +20,7 @@ func TestStatusAlongWithLogin(t *testing.T) {
 	if err := d.AddUser("u", "geheim", "Archive"); err != nil {
 		t.Fatal(err)
 	}
-	p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u"}
+	p := &db.Provider{Settings: db.Settings{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u"}}
 	names := db.FolderNames{"INBOX", "Archive", "Missing"}
 	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, Folders: &names})
 	if err != nil {
@@ -94,7 +94,7 @@ func TestExamineAhead(t *testing.T) {
 	d := devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "geheim"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 500)...))
-	p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u"}
+	p := &db.Provider{Settings: db.Settings{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u"}}
 	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}})
 	must(t, err)
 	defer s.Close()
@@ -132,7 +132,7 @@ func TestExamineAhead(t *testing.T) {
 func TestEagerLogin(t *testing.T) {
 	d := devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "geheim"))
-	p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u", EagerLogin: true}
+	p := &db.Provider{Settings: db.Settings{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u", EagerLogin: true}}
 	names := db.FolderNames{"INBOX"}
 	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, Folders: &names})
 	must(t, err)
@@ -154,7 +154,7 @@ func TestEagerLogin(t *testing.T) {
 		q := quirkNamed(t, name)
 		q.Once = false // a connection that ends under the login is tried once more
 		srv.Play(q)
-		p := &db.Provider{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username, EagerLogin: true}
+		p := &db.Provider{Settings: db.Settings{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username, EagerLogin: true}}
 		_, err = Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New(srv.Password)}, Folders: &names})
 		// What is written to a socket that the server has closed may cost the BYE in it.
 		if _, code := Classify(err); err == nil || !strings.Contains(want, code) {

@@ -40,7 +40,7 @@ func TestDiagnoseGoesTheWayOfAPassAndChangesNothing(t *testing.T) {
 	for range 3 {
 		srv.Mailbox("INBOX").Append("Subject: x\r\nMessage-ID: <1@x>\r\n\r\nbody\r\n")
 	}
-	p := &db.Provider{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username, Folders: db.FolderNames{"INBOX", "Missing"}}
+	p := &db.Provider{Settings: db.Settings{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username, Folders: db.FolderNames{"INBOX", "Missing"}}}
 	steps, order, ok := diagnose(t, p, DiagnoseOptions{Credential: withPassword(srv.Password)})
 	if want := "connect tls credential login folder folder fetch"; order != want || ok {
 		t.Errorf("steps %q, ok %v; want %q and not ok: a folder is missing", order, ok, want)
@@ -100,7 +100,7 @@ func TestDiagnoseAMessageWithoutHeader(t *testing.T) {
 	t.Cleanup(func() { srv.Close() })
 	srv.Mailbox("INBOX").Append("Subject: x\r\n\r\nbody\r\n")
 	srv.Play(imapserver.Quirk{Name: "no body", Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error { return x.Untagged() }})
-	p := &db.Provider{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username}
+	p := &db.Provider{Settings: db.Settings{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username}}
 	steps, _, ok := diagnose(t, p, DiagnoseOptions{Credential: withPassword(srv.Password)})
 	if s := steps["fetch"]; ok || s.State != StepWrong || s.Code != "no_header" {
 		t.Errorf("fetch: %+v, ok %v", s, ok)

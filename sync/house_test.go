@@ -89,9 +89,12 @@ func newHouseOn(t testing.TB, dbURL, natsURL string) *house {
 func (h *house) provider(d *devenv.Dovecot, user, password string, change func(*db.Provider)) *db.Provider {
 	h.t.Helper()
 	p := &db.Provider{
-		Tenant: testTenant, ID: uuid.NewString(), Name: user, Mailbox: user + "@example.com", Active: true, AutoProcess: true,
-		Status: db.StatusConfiguring, AuthType: "password", Username: user, MaxEmailsPerSync: 50, Start: "all",
-		CreatedAt: time.Now().UTC(),
+		Settings: db.Settings{
+			Tenant: testTenant, ID: uuid.NewString(), Name: user, Mailbox: user + "@example.com", Active: true, AutoProcess: true,
+			AuthType: "password", Username: user, MaxEmailsPerSync: 50, Start: "all",
+			CreatedAt: time.Now().UTC(),
+		},
+		State: db.State{Status: db.StatusConfiguring},
 	}
 	if d != nil {
 		ca, err := os.ReadFile(d.CAFile)

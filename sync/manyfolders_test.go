@@ -41,7 +41,7 @@ func TestFailure04_ListThatNobodyReads(t *testing.T) {
 		srv.Mailbox(fmt.Sprintf("F%03d", i))
 	}
 	folders := db.FolderNames{"*"}
-	p := &db.Provider{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username}
+	p := &db.Provider{Settings: db.Settings{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username}}
 	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New(srv.Password)}, Folders: &folders})
 	must(t, err)
 	listing := s.askedList

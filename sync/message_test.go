@@ -16,7 +16,7 @@ import (
 func TestWaitsSealed(t *testing.T) {
 	f := &folderPass{pass: &pass{
 		runner:   &Runner{parse: parse.Parse},
-		provider: &db.Provider{Tenant: uuid.NewString(), ID: uuid.NewString()},
+		provider: &db.Provider{Settings: db.Settings{Tenant: uuid.NewString(), ID: uuid.NewString()}},
 	}}
 	const head = "From: a@example.com\r\nMessage-ID: <1@example.com>\r\nContent-Type: "
 	for name, c := range map[string]struct {

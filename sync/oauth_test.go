@@ -204,7 +204,7 @@ func TestTokenWithoutInitialResponse(t *testing.T) {
 	o := devenv.TestOAuth(t)
 	d := devenv.TestDovecot(t, devenv.DovecotOAuth(o), devenv.DovecotConfig("imap_capability = IMAP4rev1 ID"))
 	must(t, d.AddUser("u", "unused"))
-	p := &db.Provider{Host: d.Host, Port: d.PlainPort, TLS: db.TLSNone, Username: "u", AuthType: db.AuthOAuth2, OAuthPreset: db.PresetCustom}
+	p := &db.Provider{Settings: db.Settings{Host: d.Host, Port: d.PlainPort, TLS: db.TLSNone, Username: "u", AuthType: db.AuthOAuth2, OAuthPreset: db.PresetCustom}}
 	client, err := oauth.New(oauth.Settings{Preset: "custom", Flow: oauth.ClientCredentials, ClientID: o.ClientID,
 		ClientSecret: secret.New(o.ClientSecret), TokenURL: o.URL + "/token"})
 	must(t, err)
@@ -228,7 +228,7 @@ func TestTokenWithoutInitialResponse(t *testing.T) {
 }
 
 func TestMechanism(t *testing.T) {
-	p := &db.Provider{Host: "imap.example.com", Port: 993, Username: "a,b=c", OAuthPreset: db.PresetCustom}
+	p := &db.Provider{Settings: db.Settings{Host: "imap.example.com", Port: 993, Username: "a,b=c", OAuthPreset: db.PresetCustom}}
 	both := imap.CapSet{imap.AuthCap(xoauth2): {}, imap.AuthCap(oauthBearer): {}, imap.AuthCap("PLAIN"): {}}
 	for _, tt := range []struct {
 		caps          imap.CapSet
@@ -250,7 +250,7 @@ func TestMechanism(t *testing.T) {
 }
 
 func TestWhoseMailboxATokenOpens(t *testing.T) {
-	p := &db.Provider{Mailbox: "shared@example.com", Username: "ann@example.com", OAuthPreset: db.PresetMicrosoft}
+	p := &db.Provider{Settings: db.Settings{Mailbox: "shared@example.com", Username: "ann@example.com", OAuthPreset: db.PresetMicrosoft}}
 	if got := saslUser(p); got != p.Mailbox {
 		t.Errorf("Microsoft: %s, want the shared mailbox", got)
 	}

@@ -227,7 +227,7 @@ func commonNameOnly(t *testing.T) (*tls.Config, string) {
 // connectTo tries to log in.
 func connectTo(t *testing.T, r *recorder, mode db.TLSMode, change func(*db.Provider)) error {
 	t.Helper()
-	p := &db.Provider{TLS: mode, Username: "ann"}
+	p := &db.Provider{Settings: db.Settings{TLS: mode, Username: "ann"}}
 	p.Host, p.Port = r.start(t)
 	if change != nil {
 		change(p)
@@ -361,7 +361,7 @@ func TestSTARTTLSSendsNothingElseInTheClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Close)
-	p := &db.Provider{TLS: db.TLSStartTLS, Username: "ann", Host: "127.0.0.1", Port: proxy.Port(), CAPEM: c.caPEM}
+	p := &db.Provider{Settings: db.Settings{TLS: db.TLSStartTLS, Username: "ann", Host: "127.0.0.1", Port: proxy.Port(), CAPEM: c.caPEM}}
 	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New(tlsPassword)}})
 	if err != nil {
 		t.Fatal(err)
@@ -386,7 +386,7 @@ func TestTLSResumption(t *testing.T) {
 	var known tlsConfigs
 	connect := func(user, ca string) *Session {
 		t.Helper()
-		p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: ca, Username: user}
+		p := &db.Provider{Settings: db.Settings{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: ca, Username: user}}
 		s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, tls: &known})
 		must(t, err)
 		return s
@@ -403,7 +403,7 @@ func TestTLSResumption(t *testing.T) {
 	if s.wire.conn.(*tls.Conn).ConnectionState().DidResume {
 		t.Error("resumed under another authority's trust")
 	}
-	p := &db.Provider{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(other.PEM), Username: "u"}
+	p := &db.Provider{Settings: db.Settings{Host: d.Host, Port: d.TLSPort, TLS: db.TLSImplicit, CAPEM: string(other.PEM), Username: "u"}}
 	if _, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New("geheim")}, tls: &known}); err == nil {
 		t.Error("a server whose authority is not trusted any more was spoken to")
 	}

@@ -75,10 +75,10 @@ func TestInWords(t *testing.T) {
 
 // Every problem that db or the command may name has a place on the form.
 func TestEveryProblemHasItsField(t *testing.T) {
-	p := &db.Provider{Tenant: "x", Name: "", Mailbox: "x", Host: "imap.example.com:993", Port: -1, TLS: "x", CAPEM: "x", TLSServerName: "a b", AuthType: db.AuthOAuth2,
+	p := &db.Provider{Settings: db.Settings{Tenant: "x", Name: "", Mailbox: "x", Host: "imap.example.com:993", Port: -1, TLS: "x", CAPEM: "x", TLSServerName: "a b", AuthType: db.AuthOAuth2,
 		Folders: db.FolderNames{"a", "a"}, Start: "x", DefaultsID: "x", OAuthPreset: "custom", OAuthFlow: "device", OAuthTenant: "x", OAuthScopes: "\x00",
 		OAuthAuthorize: "x", OAuthToken: "x", EagerLogin: true, ConnectTimeoutMS: 1, CommandTimeoutMS: 1, LiteralTimeoutMS: 1, PassTimeoutMS: 1,
-		MaxMessageBytes: -1, MaxBytesPerDay: -1, MaxAttachment: -1, MaxAttachments: -1, MaxAttachmentN: -1}
+		MaxMessageBytes: -1, MaxBytesPerDay: -1, MaxAttachment: -1, MaxAttachments: -1, MaxAttachmentN: -1}}
 	problems := p.Validate()
 	page := newPage(Principal{}, p, true)
 	page.problem(problems)

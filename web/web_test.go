@@ -90,9 +90,12 @@ func (s *site) ask(method, path string, form url.Values) (int, string) {
 func (s *site) provider(tenant, name string) *db.Provider {
 	s.t.Helper()
 	p := &db.Provider{
-		Tenant: tenant, ID: uuid.NewString(), Name: name, Mailbox: uuid.NewString()[:8] + "@example.com", Active: true, AutoProcess: true,
-		Status: db.StatusConnected, Host: "imap.example.com", Port: 993, TLS: db.TLSImplicit, AuthType: db.AuthPassword, Username: "u",
-		MaxEmailsPerSync: 50, Start: "recent", CreatedAt: time.Now().UTC(),
+		Settings: db.Settings{
+			Tenant: tenant, ID: uuid.NewString(), Name: name, Mailbox: uuid.NewString()[:8] + "@example.com", Active: true, AutoProcess: true,
+			Host: "imap.example.com", Port: 993, TLS: db.TLSImplicit, AuthType: db.AuthPassword, Username: "u",
+			MaxEmailsPerSync: 50, Start: "recent", CreatedAt: time.Now().UTC(),
+		},
+		State: db.State{Status: db.StatusConnected},
 	}
 	audit := db.Audit{Tenant: tenant, At: p.CreatedAt, Actor: "somebody of " + tenant, Action: "provider_created", ProviderID: p.ID}
 	if err := s.store.AddProvider(s.t.Context(), p, nil, audit); err != nil {

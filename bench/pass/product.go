@@ -40,10 +40,13 @@ func (s *servers) addProviders(ctx context.Context, url string, accounts ...acco
 	defer store.Close()
 	for _, a := range accounts {
 		p := &db.Provider{
-			Tenant: db.DefaultTenant, ID: uuid.NewString(), Name: a.user, Mailbox: a.user + "@example.com", Active: true,
-			AutoProcess: true, Status: db.StatusConnected, Host: a.host, Port: a.port, TLS: db.TLSImplicit, CAPEM: string(a.ca),
-			AuthType: db.AuthPassword, EagerLogin: a.eager, Username: a.user, Folders: a.folders, MaxEmailsPerSync: a.budget, Start: a.start,
-			CreatedAt: time.Now().UTC(),
+			Settings: db.Settings{
+				Tenant: db.DefaultTenant, ID: uuid.NewString(), Name: a.user, Mailbox: a.user + "@example.com", Active: true,
+				AutoProcess: true, Host: a.host, Port: a.port, TLS: db.TLSImplicit, CAPEM: string(a.ca),
+				AuthType: db.AuthPassword, EagerLogin: a.eager, Username: a.user, Folders: a.folders, MaxEmailsPerSync: a.budget, Start: a.start,
+				CreatedAt: time.Now().UTC(),
+			},
+			State: db.State{Status: db.StatusConnected},
 		}
 		sealed, err := store.SealSecret(ctx, s.box, p.Tenant, db.PasswordName(p.ID), secret.New(password), p.CreatedAt)
 		if err != nil {

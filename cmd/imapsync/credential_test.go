@@ -28,9 +28,12 @@ type tokenHouse struct {
 func newTokenHouse(t *testing.T, databaseURL string) *tokenHouse {
 	t.Helper()
 	h := &tokenHouse{t: t, p: &db.Provider{
-		Tenant: db.DefaultTenant, ID: uuid.NewString(), Name: "a", Mailbox: "a@example.com", Status: db.StatusConfiguring,
-		Host: "imap.example.com", Port: 993, TLS: db.TLSImplicit, AuthType: db.AuthOAuth2, Username: "a", MaxEmailsPerSync: 1,
-		Start: "all", CreatedAt: time.Now(),
+		Settings: db.Settings{
+			Tenant: db.DefaultTenant, ID: uuid.NewString(), Name: "a", Mailbox: "a@example.com",
+			Host: "imap.example.com", Port: 993, TLS: db.TLSImplicit, AuthType: db.AuthOAuth2, Username: "a", MaxEmailsPerSync: 1,
+			Start: "all", CreatedAt: time.Now(),
+		},
+		State: db.State{Status: db.StatusConfiguring},
 	}}
 	var err error
 	h.store, err = db.Open(t.Context(), db.Options{URL: databaseURL})

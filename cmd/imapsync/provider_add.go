@@ -98,9 +98,12 @@ func newProviderAdd(a *app) *cobra.Command {
 // defaultProvider is a provider before anybody has set anything.
 func defaultProvider(tenant string, id uuid.UUID) *db.Provider {
 	return &db.Provider{
-		Tenant: tenant, ID: id.String(), Active: true, AutoProcess: true, Status: db.StatusConfiguring,
-		TLS: db.TLSImplicit, Port: defaultPort(db.TLSImplicit), AuthType: db.AuthPassword, MaxEmailsPerSync: 50,
-		Start: "recent", CreatedAt: time.Now().UTC(),
+		Settings: db.Settings{
+			Tenant: tenant, ID: id.String(), Active: true, AutoProcess: true,
+			TLS: db.TLSImplicit, Port: defaultPort(db.TLSImplicit), AuthType: db.AuthPassword, MaxEmailsPerSync: 50,
+			Start: "recent", CreatedAt: time.Now().UTC(),
+		},
+		State: db.State{Status: db.StatusConfiguring},
 	}
 }
 

@@ -23,7 +23,7 @@ func TestCheckErrorSaysItOnce(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	p := &db.Provider{Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, TLS: db.TLSImplicit}
+	p := &db.Provider{Settings: db.Settings{Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, TLS: db.TLSImplicit}}
 	_, closed := (&app{log: slog.New(slog.DiscardHandler)}).checkProvider(t.Context(), p, mailsync.Credential{})
 	throttled := checkError(p, &mailsync.Error{Class: mailsync.Transient, Code: "throttled", Err: errors.New("login refused: NO too many, try again later")})
 	for _, err := range []error{closed, throttled, checkError(p, errors.New("read: it went away"))} {

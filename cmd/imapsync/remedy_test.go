@@ -61,9 +61,9 @@ func TestRemedies(t *testing.T) {
 	}
 	said := map[string]bool{}
 	for _, p := range []*db.Provider{
-		{AuthType: db.AuthPassword, TLS: db.TLSNone}, {AuthType: db.AuthPassword, TLS: db.TLSImplicit, EagerLogin: true},
-		{AuthType: db.AuthOAuth2, OAuthFlow: string(oauth.Code)}, {AuthType: db.AuthOAuth2, OAuthFlow: string(oauth.ClientCredentials)},
-		{AuthType: db.AuthOAuth2, OAuthFlow: string(oauth.ServiceAccount)},
+		{Settings: db.Settings{AuthType: db.AuthPassword, TLS: db.TLSNone}}, {Settings: db.Settings{AuthType: db.AuthPassword, TLS: db.TLSImplicit, EagerLogin: true}},
+		{Settings: db.Settings{AuthType: db.AuthOAuth2, OAuthFlow: string(oauth.Code)}}, {Settings: db.Settings{AuthType: db.AuthOAuth2, OAuthFlow: string(oauth.ClientCredentials)}},
+		{Settings: db.Settings{AuthType: db.AuthOAuth2, OAuthFlow: string(oauth.ServiceAccount)}},
 	} {
 		p.ID, p.Name, p.Host, p.Port, p.Mailbox = "7f3c9a52-0000-4000-8000-000000000001", "the desk", "imap.example.org", 993, "desk@example.org"
 		for _, s := range steps {
