@@ -3,6 +3,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,5 +41,38 @@ func TestTheFirstRowCounts(t *testing.T) {
 	}
 	if row, ok := table.Find(errors.New("other")); ok {
 		t.Errorf("found %+v for an error of no row", row)
+	}
+}
+
+type about struct {
+	class       Class
+	code, facts string
+}
+
+func TestTheFirstWordsThatFitCount(t *testing.T) {
+	words := Words{
+		{Codes: "timeout greeting", When: "test", Say: "give {host} more time"},
+		{Codes: "timeout", Class: Transient, Do: "imapsync doctor {id}"},
+		{Class: Auth, When: "oauth2 person", Say: "sign in"},
+		{Class: Auth, Say: "check the password"},
+	}
+	params := map[string]string{"id": "7", "host": "mail.test"}
+	for _, tt := range []struct {
+		about about
+		want  Word
+	}{
+		{about{Transient, "timeout", "person test"}, Word{Say: "give mail.test more time"}},
+		{about{Transient, "timeout", "person"}, Word{Do: "imapsync doctor 7"}},
+		{about{Auth, "expired", "oauth2 person"}, Word{Say: "sign in"}},
+		{about{Auth, "expired", "oauth2"}, Word{Say: "check the password"}},
+		{about{Config, "greeting", ""}, Word{}},
+	} {
+		got := words.Find(About{Class: tt.about.class, Code: tt.about.code, Facts: strings.Fields(tt.about.facts), Params: params})
+		if got.Say != tt.want.Say || got.Do != tt.want.Do {
+			t.Errorf("%+v: %q, %q", tt.about, got.Say, got.Do)
+		}
+	}
+	if !words.Names("greeting") || words.Names("expired") {
+		t.Error("a code is named where its row is, and nowhere else")
 	}
 }
