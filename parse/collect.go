@@ -29,7 +29,7 @@ func collect(root *part, lim Limits, ds *defects) *content {
 			}
 		}
 	}
-	var tnef []*part
+	var winmails []*part
 	for _, p := range c.leaves {
 		switch {
 		case p.isBody() && p.typ.minor == "plain":
@@ -37,14 +37,14 @@ func collect(root *part, lim Limits, ds *defects) *content {
 			c.text = c.appendBody(c.text, p, lim, ds)
 		case p.isBody():
 			c.html = c.appendBody(c.html, p, lim, ds)
-		case p.isTNEF():
-			tnef = append(tnef, p)
+		case p.isWinmail():
+			winmails = append(winmails, p)
 		default:
 			c.addFile(p, ds)
 		}
 	}
-	for _, p := range tnef { // last: their text counts only when there is no other
-		if !openTNEF(c, p, lim, ds) {
+	for _, p := range winmails { // last: their text counts only when there is no other
+		if !openWinmail(c, p, lim, ds) {
 			c.addFile(p, ds)
 		}
 	}

@@ -1,7 +1,14 @@
-package parse
+package tnef
 
-import (
-	"encoding/binary"
+import "encoding/binary"
+
+// Types of a property (MS-OXCDATA section 2.11.1).
+const (
+	typeString8 = 0x001e // in the code page of the stream
+	typeString  = 0x001f // UTF-16
+	typeBinary  = 0x0102
+	typeObject  = 0x000d
+	multiple    = 0x1000 // set in the type of a list of values
 )
 
 // eachProperty walks a MAPI property list (MS-OXTNEF section 2.1.3.4); at is
@@ -34,11 +41,11 @@ func eachProperty(b []byte, f func(id, kind uint16, value []byte, at int)) {
 		}
 		count := 1
 		variable := false
-		switch kind &^ 0x1000 {
-		case 0x001e, 0x001f, 0x0102, 0x000d:
+		switch kind &^ multiple {
+		case typeString8, typeString, typeBinary, typeObject:
 			variable = true
 		}
-		if variable || kind&0x1000 != 0 {
+		if variable || kind&multiple != 0 {
 			if !need(4) {
 				return
 			}
@@ -46,7 +53,7 @@ func eachProperty(b []byte, f func(id, kind uint16, value []byte, at int)) {
 			pos += 4
 		}
 		for range count {
-			size := propertySize(kind &^ 0x1000)
+			size := propertySize(kind &^ multiple)
 			if variable {
 				if !need(4) {
 					return
@@ -58,7 +65,7 @@ func eachProperty(b []byte, f func(id, kind uint16, value []byte, at int)) {
 				return
 			}
 			value, at := b[pos:pos+size], pos
-			if kind == 0x000d && len(value) > 16 { // behind an interface identifier
+			if kind == typeObject && len(value) > 16 { // behind an interface identifier
 				value, at = value[16:], at+16
 			}
 			f(id, kind, value, at)
@@ -67,6 +74,7 @@ func eachProperty(b []byte, f func(id, kind uint16, value []byte, at int)) {
 	}
 }
 
+// propertySize is the length of a value of fixed length, 0 for any other.
 func propertySize(kind uint16) int {
 	switch kind {
 	case 0x0002, 0x000b, 0x0003, 0x0004, 0x000a:

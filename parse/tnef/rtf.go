@@ -1,4 +1,4 @@
-package parse
+package tnef
 
 import (
 	"bytes"
@@ -79,9 +79,9 @@ type rtfState struct {
 
 // readRTF returns the HTML that was wrapped in RTF (MS-OXRTFEX), or else the
 // plain text of it.
-func readRTF(b []byte) (text, html []byte) {
+func readRTF(b []byte, decode Decode) (text, html []byte) {
 	isHTML := bytes.Contains(b[:min(len(b), 1024)], []byte("\\fromhtml"))
-	r := &rtfReader{b: b, html: isHTML, codepage: "windows-1252"}
+	r := &rtfReader{b: b, html: isHTML, codepage: defaultCodepage, decode: decode}
 	r.read()
 	if isHTML {
 		return nil, r.out
@@ -93,6 +93,7 @@ type rtfReader struct {
 	b        []byte
 	html     bool
 	codepage string
+	decode   Decode
 	stack    []rtfState
 	s        rtfState
 	pending  []byte // bytes of the code page
@@ -158,7 +159,7 @@ func (r *rtfReader) text(s string) {
 
 func (r *rtfReader) flush() {
 	if len(r.pending) > 0 {
-		r.out = append(r.out, decodeCharset(r.pending, r.codepage)...)
+		r.out = append(r.out, r.decode(r.pending, r.codepage)...)
 		r.pending = r.pending[:0]
 	}
 }
@@ -174,8 +175,8 @@ func (r *rtfReader) control() {
 		switch c {
 		case '\'':
 			if len(r.b) >= 2 {
-				if hi, lo := unhex(r.b[0]), unhex(r.b[1]); hi < 16 && lo < 16 {
-					r.char(hi<<4 | lo)
+				if code, err := strconv.ParseUint(string(r.b[:2]), 16, 8); err == nil {
+					r.char(byte(code))
 				}
 				r.b = r.b[2:]
 			}
