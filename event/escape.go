@@ -6,8 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// This file is the one place that knows how a string stands in JSON: as
-// encoding/json writes it without HTML escaping, byte for byte.
+// This file is the one place that knows how long a string is in JSON.
 
 // controls says what follows the backslash for each byte below 0x20: itself, or
 // u for \u00xx.
@@ -57,52 +56,6 @@ func continues(c byte) bool { return !utf8.RuneStart(c) }
 // U+2029 (e2 80 a8, e2 80 a9), and not with a bad byte.
 func separates(s string) bool {
 	return len(s) > 2 && s[0] == 0xe2 && s[1] == 0x80 && s[2]&^1 == 0xa8
-}
-
-// appendString appends s as a JSON string, in quotes. It copies eight bytes at
-// a time and takes back those that may not stand: most of a mail may.
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	for i := 0; i < len(s); {
-		if i+8 <= len(s) {
-			x := eight(s, i)
-			dst = binary.LittleEndian.AppendUint64(dst, x)
-			found := special(x)
-			if found == 0 {
-				i += 8
-				continue
-			}
-			good := bits.TrailingZeros64(found) / 8
-			i += good
-			dst = dst[:len(dst)-8+good]
-		}
-		switch c := s[i]; {
-		case c >= utf8.RuneSelf:
-			end := beyondASCII(s, i)
-			dst = append(dst, s[i:end]...)
-			i = end
-			switch {
-			case i == len(s) || s[i] < utf8.RuneSelf:
-			case separates(s[i:]):
-				dst = append(dst, '\\', 'u', '2', '0', '2', '0'+s[i+2]&0xf)
-				i += 3
-			default:
-				dst = append(dst, `\ufffd`...)
-				i++
-			}
-			continue
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c >= ' ':
-			dst = append(dst, c)
-		case controls[c] == 'u':
-			dst = append(dst, '\\', 'u', '0', '0', '0'+c>>4, "0123456789abcdef"[c&0xf])
-		default:
-			dst = append(dst, '\\', controls[c])
-		}
-		i++
-	}
-	return append(dst, '"')
 }
 
 // jsonLen returns how long s is inside a JSON string, without the quotes. Of

@@ -2,9 +2,9 @@ package event
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -75,21 +75,14 @@ func validToken(s string) bool {
 	return true
 }
 
-// buffers are for writing JSON before its length is known.
-var buffers = sync.Pool{New: func() any { return new([]byte) }} //nolint:gochecknoglobals // a cache, not state
-
 // marshal returns the event's JSON. It leaves <, > and & alone: escaped for
 // HTML, as is json.Marshal's way, a body would be up to six times as long.
 func marshal(ev *Event) ([]byte, error) {
-	buf := buffers.Get().(*[]byte)
-	written, err := ev.appendJSON((*buf)[:0])
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(ev); err != nil {
 		return nil, err
 	}
-	data := bytes.Clone(written) // before the buffer is another's
-	if cap(written) <= mib {
-		*buf = written
-		buffers.Put(buf)
-	}
-	return data, nil
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
