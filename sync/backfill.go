@@ -78,12 +78,12 @@ func (ps *pass) backfillFolder(ctx context.Context, status mailboxStatus, b Back
 	if err != nil {
 		return err
 	}
-	defer func() { ps.states[status.Name] = f.state }()
+	defer f.keepState()
 	found, err := f.session.searchRange(1, maxUID, &imap.SearchCriteria{Since: b.Since, Before: b.Until})
 	if err != nil {
 		return err
 	}
-	known, err := ps.runner.Store.LedgerUIDs(ctx, ps.ref, status.Name, f.state.UIDValidity)
+	known, err := ps.runner.Store.LedgerUIDs(ctx, ps.ref, status.Name, f.cursor.UIDValidity)
 	if err != nil {
 		return err
 	}
@@ -104,9 +104,9 @@ func (ps *pass) backfillFolder(ctx context.Context, status mailboxStatus, b Back
 	if b.DryRun {
 		return nil
 	}
-	marked := f.state.InFlight
+	marked := f.cursor.InFlight
 	if err := f.handleSuspects(ctx, left); err != nil {
-		return errors.Join(err, f.landed(ctx))
+		return errors.Join(err, f.clearInFlight(ctx))
 	}
 	left = slices.DeleteFunc(left, func(uid uint32) bool { return slices.Contains(marked, int64(uid)) })
 	return f.handleSlowly(ctx, left, b.Rate)
@@ -124,7 +124,7 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 		}
 		began := time.Now()
 		if err := f.handleGroup(ctx, newMessages(batch)); err != nil {
-			return errors.Join(err, f.landed(ctx))
+			return errors.Join(err, f.clearInFlight(ctx))
 		}
 		if rate > 0 {
 			select {
@@ -135,7 +135,7 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 			}
 		}
 	}
-	return f.landed(ctx)
+	return f.clearInFlight(ctx)
 }
 
 // Republish reads messages again that the stream has lost and publishes them
@@ -174,7 +174,7 @@ func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
 		slices.SortFunc(list, func(a, b db.Message) int { return cmp.Compare(a.UID, b.UID) })
 		var messages []*message
 		for _, m := range list {
-			if m.UIDValidity == f.state.UIDValidity {
+			if m.UIDValidity == f.cursor.UIDValidity {
 				messages = append(messages, &message{listed: listed{uid: m.UID}, again: true})
 			}
 		}
@@ -186,9 +186,9 @@ func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
 		}
 		found += f.found - before
 		if err != nil {
-			return found, errors.Join(fmt.Errorf("folder %q: %w", folder, err), f.landed(ctx))
+			return found, errors.Join(fmt.Errorf("folder %q: %w", folder, err), f.clearInFlight(ctx))
 		}
-		if err := f.landed(ctx); err != nil {
+		if err := f.clearInFlight(ctx); err != nil {
 			return found, err
 		}
 	}

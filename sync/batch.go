@@ -18,19 +18,19 @@ func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
 	if err := f.handleSuspects(ctx, uids); err != nil {
 		return err
 	}
-	for left := wanted(uids, f.state, f.handled); len(left) > 0; {
+	for left := f.cursor.wanted(uids); len(left) > 0; {
 		if f.runner.stopping() || f.quotaUsed() {
 			return nil
 		}
 		err := f.handleAll(ctx, left)
 		if err != nil && (f.connectionDied(ctx, err) || f.refused(ctx, err)) {
-			err = f.bisect(ctx, newMessages(f.marked()), err)
+			err = f.bisect(ctx, newMessages(f.cursor.marked()), err)
 		}
 		if err != nil {
 			return err
 		}
 		before := len(left)
-		if left = wanted(left, f.state, f.handled); len(left) == before {
+		if left = f.cursor.wanted(left); len(left) == before {
 			return nil
 		}
 	}
@@ -52,15 +52,6 @@ func (f *folderPass) handleSuspects(ctx context.Context, uids []uint32) error {
 		}
 	}
 	return nil
-}
-
-// marked are the messages that are written down as being handled.
-func (f *folderPass) marked() []uint32 {
-	uids := make([]uint32, len(f.state.InFlight))
-	for i, uid := range f.state.InFlight {
-		uids[i] = uint32(uid)
-	}
-	return wanted(uids, f.state, f.handled)
 }
 
 func newMessages(uids []uint32) []*message {
@@ -199,7 +190,7 @@ func (f *folderPass) reopen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if selected.UIDValidity != 0 && selected.UIDValidity != f.state.UIDValidity {
+	if selected.UIDValidity != 0 && selected.UIDValidity != f.cursor.UIDValidity {
 		return transient("uidvalidity_changed", errors.New("UIDVALIDITY changed during the pass"))
 	}
 	return nil

@@ -2,7 +2,6 @@ package sync
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,7 +20,7 @@ import (
 // then records what became of its messages together with the cursor.
 func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 	now := time.Now().UTC()
-	step := db.Commit{State: f.state, Bytes: c.bytes, At: now}
+	step := db.Commit{Bytes: c.bytes, At: now}
 	for _, m := range c.messages {
 		row, err := f.outcome(ctx, m, now)
 		if err != nil {
@@ -36,24 +35,14 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 			step.Retried = append(step.Retried, m.uid)
 		}
 	}
-	next := *f.state
-	handled := f.handledWith(step.Messages, now)
-	advance(&next, handled, now, false)
-	done := make(map[int64]bool, len(c.messages))
-	for _, m := range c.messages {
-		done[int64(m.uid)] = true
-	}
-	next.InFlight = slices.DeleteFunc(slices.Clone(f.state.InFlight), func(uid int64) bool { return done[uid] })
-	ahead := f.ahead[:min(len(f.ahead), len(c.messages))] // they may be fetched now
-	next.InFlight = append(next.InFlight, toInt64(ahead)...)
-	next.Backlog = max(0, f.state.Backlog-int64(len(handled)-len(f.handled)))
-	next.LastServedAt, next.LastError = &now, ""
-	step.State = &next
+	toMark := f.toMark[:min(len(f.toMark), len(c.messages))] // they may be fetched now
+	next := f.cursor.committed(step.Messages, toMark, now)
+	step.State = &next.FolderState
 	counts, err := f.runner.Store.Commit(ctx, f.fence, step)
 	if err != nil {
 		return err
 	}
-	f.ahead = f.ahead[len(ahead):]
+	f.cursor, f.toMark = next, f.toMark[len(toMark):]
 	f.taken += len(step.Messages)
 	for _, m := range c.messages {
 		m.done = true
@@ -61,8 +50,6 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 			f.found++
 		}
 	}
-	settled := func(h db.Handled) bool { return h.UID <= next.SettledUID }
-	f.state, f.handled = &next, slices.DeleteFunc(handled, settled)
 	f.counts.Plus(counts)
 	f.log.Info("commit", "published", counts.Published, "duplicates", counts.Duplicates, "skipped", counts.Skipped,
 		"expunged", counts.Expunged, "quarantined", counts.Quarantined, "settled_uid", next.SettledUID, "last_uid", next.LastUID)
@@ -140,32 +127,18 @@ func (f *folderPass) keepRaw(ctx context.Context, m *message) string {
 	return key
 }
 
-// handledWith is the ledger above the cursor as it will be after the commit.
-func (f *folderPass) handledWith(rows []db.Message, now time.Time) []db.Handled {
-	list := slices.Clip(f.handled)
-	for _, row := range rows {
-		if _, known := slices.BinarySearchFunc(f.handled, row.UID, compareUID); !known {
-			list = append(list, db.Handled{UID: row.UID, ProcessedAt: now})
-		}
-	}
-	slices.SortFunc(list, func(a, b db.Handled) int { return cmp.Compare(a.UID, b.UID) })
-	return list
-}
-
-func compareUID(h db.Handled, uid uint32) int { return cmp.Compare(h.UID, uid) }
-
 // suspects are the messages that must be handled apart: those from the
 // quarantine whose next attempt is due, and those that were in flight when the
 // last pass was killed. Of many the next pass to be killed leaves few, and those
 // go alone. One that was alone then, twice, has had its attempt.
 func (f *folderPass) suspects(ctx context.Context, uids []uint32) (groups [][]*message, err error) {
 	killed := map[uint32]int{}
-	for _, uid := range f.state.InFlight {
+	for _, uid := range f.cursor.InFlight {
 		killed[uint32(uid)]++
 	}
 	var alone []*message
 	for _, q := range f.retries[f.status.Name] {
-		if q.UIDValidity == f.state.UIDValidity {
+		if q.UIDValidity == f.cursor.UIDValidity {
 			alone = append(alone, &message{listed: listed{uid: q.UID, size: q.Size}, attempts: q.Attempts, retry: true,
 				released: q.State == db.QuarantineReleased, killed: killed[q.UID]})
 			delete(killed, q.UID)

@@ -1,11 +1,120 @@
 package sync
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
 	"imapsync/db"
 )
+
+// cursor is how far a folder has been read: its row, and what the ledger knows
+// above SettledUID, ascending. The fields of the row are written in this file
+// alone, by methods that say what happened. A method that returns a cursor leaves
+// its own as it is: the new one holds once it is stored.
+type cursor struct {
+	db.FolderState
+	handled []db.Handled
+}
+
+// firstCursor begins a folder that was never read behind the UID up to which
+// nothing is to be published.
+func firstCursor(status mailboxStatus, start uint32) *cursor {
+	return &cursor{FolderState: db.FolderState{
+		Folder: status.Name, UIDValidity: status.UIDValidity, StartUID: start, SettledUID: start, LastUID: start,
+	}}
+}
+
+// renumbered begins anew after the server has given the messages new UIDs, the
+// highest of them last. What came before since is known by now.
+func (c *cursor) renumbered(uidValidity, last uint32, since time.Time, reason string) *cursor {
+	return &cursor{FolderState: db.FolderState{
+		Folder: c.Folder, UIDValidity: uidValidity, LastUID: last, ResyncSince: &since, ResyncReason: reason,
+		ResyncCount: c.ResyncCount + 1, LastServedAt: c.LastServedAt, LastSearchAt: c.LastSearchAt,
+	}}
+}
+
+// paused leaves the folder to a person.
+func (c *cursor) paused(reason string) *cursor {
+	next := *c
+	next.PausedReason = reason
+	return &next
+}
+
+// markInFlight notes which UIDs are about to be handled: being killed by one of
+// them counts. One that was killed before is in the list several times.
+func (c *cursor) markInFlight(uids []int64) *cursor {
+	next := *c
+	next.InFlight = uids
+	return &next
+}
+
+// clearInFlight takes back that messages are being handled.
+func (c *cursor) clearInFlight() { c.InFlight = nil }
+
+// marked are the UIDs that are noted as being handled and not handled yet.
+func (c *cursor) marked() []uint32 {
+	uids := make([]uint32, len(c.InFlight))
+	for i, uid := range c.InFlight {
+		uids[i] = uint32(uid)
+	}
+	return c.wanted(uids)
+}
+
+// finishResync ends the search under a new numbering when none of the UIDs that
+// are still wanted is one that it was made for.
+func (c *cursor) finishResync(wanted []uint32) {
+	if c.ResyncSince == nil || slices.ContainsFunc(wanted, func(uid uint32) bool { return uid <= c.LastUID }) {
+		return
+	}
+	c.SettledUID, c.StartUID = c.LastUID, c.LastUID
+	c.ResyncSince, c.ResyncReason = nil, ""
+	c.forgetSettled()
+}
+
+// searched notes that a search which found the cursor as it was before has left
+// so many messages to handle. It reports whether that is worth a write by itself.
+func (c *cursor) searched(before cursor, uidNext uint32, backlog int, first bool, now time.Time) bool {
+	if c.ResyncSince == nil && !first {
+		c.ResyncCount = 0 // a pass under the same numbering
+	}
+	open := c.SettledUID < c.LastUID || uidNext > c.LastUID+1
+	if open && backlog == 0 && c.SettledUID == before.SettledUID {
+		c.GapPasses++
+	}
+	c.LastSearchAt, c.UIDNext, c.Backlog = &now, uidNext, int64(backlog)
+	if backlog > 0 {
+		return false // the first commit writes it
+	}
+	news := first || open || before.LastSearchAt == nil || before.UIDNext != uidNext || before.SettledUID != c.SettledUID ||
+		before.ResyncCount != c.ResyncCount || before.LastError != ""
+	if news {
+		c.InFlight, c.LastError = nil, ""
+	}
+	return news
+}
+
+// committed is the cursor once the ledger has rows. toMark are the UIDs that may
+// be handled from then on.
+func (c *cursor) committed(rows []db.Message, toMark []uint32, now time.Time) *cursor {
+	next := *c
+	next.handled = slices.Clone(c.handled)
+	done := make(map[int64]bool, len(rows))
+	for _, row := range rows {
+		done[int64(row.UID)] = true
+		if !c.knows(row.UID) {
+			next.handled = append(next.handled, db.Handled{UID: row.UID, ProcessedAt: now})
+		}
+	}
+	slices.SortFunc(next.handled, func(a, b db.Handled) int { return cmp.Compare(a.UID, b.UID) })
+	next.Backlog = max(0, c.Backlog-int64(len(next.handled)-len(c.handled)))
+	next.settle(now, false)
+	next.forgetSettled()
+	next.InFlight = slices.DeleteFunc(slices.Clone(c.InFlight), func(uid int64) bool { return done[uid] })
+	next.InFlight = append(next.InFlight, toInt64(toMark)...)
+	next.LastServedAt, next.LastError = &now, ""
+	return &next
+}
 
 // A gap is a UID below the highest handled one that the server has not shown.
 // Servers do show UIDs late, so it stays open for a while.
@@ -14,30 +123,34 @@ const (
 	gapPasses   = 10
 )
 
-// advance moves the cursor as far as it goes: over UIDs the ledger knows, and
-// over gaps that have been open long enough. handled must be ascending and
-// hold every ledger row above SettledUID. confirmed says that the server was
+// settle moves the cursor as far as it goes: over UIDs the ledger knows, and
+// over gaps that have been open long enough. confirmed says that the server was
 // asked for the gaps by name just now and has nothing there: without it no gap
 // settles.
-func advance(st *db.FolderState, handled []db.Handled, now time.Time, confirmed bool) {
-	before := st.SettledUID
-	oldest := oldestAbove(handled)
-	for i, h := range handled {
-		if h.UID <= st.SettledUID {
+func (c *cursor) settle(now time.Time, confirmed bool) {
+	before := c.SettledUID
+	oldest := oldestAbove(c.handled)
+	for i, h := range c.handled {
+		if h.UID <= c.SettledUID {
 			continue
 		}
-		if h.UID > st.SettledUID+1 && !(confirmed && gapExpired(st, oldest[i], now)) {
+		if h.UID > c.SettledUID+1 && !(confirmed && c.gapExpired(oldest[i], now)) {
 			break
 		}
-		st.SettledUID = h.UID
+		c.SettledUID = h.UID
 	}
-	if n := len(handled); n > 0 && st.ResyncSince == nil { // else LastUID is where the search was narrowed
-		st.LastUID = max(st.LastUID, handled[n-1].UID)
+	if n := len(c.handled); n > 0 && c.ResyncSince == nil { // else LastUID is where the search was narrowed
+		c.LastUID = max(c.LastUID, c.handled[n-1].UID)
 	}
-	st.LastUID = max(st.LastUID, st.SettledUID)
-	if st.SettledUID != before {
-		st.GapPasses = 0
+	c.LastUID = max(c.LastUID, c.SettledUID)
+	if c.SettledUID != before {
+		c.GapPasses = 0
 	}
+}
+
+// forgetSettled leaves of what is handled the rows above SettledUID.
+func (c *cursor) forgetSettled() {
+	c.handled = slices.DeleteFunc(c.handled, func(h db.Handled) bool { return h.UID <= c.SettledUID })
 }
 
 // oldestAbove gives for every row when the first of it and those above it was
@@ -55,21 +168,21 @@ func oldestAbove(handled []db.Handled) []time.Time {
 
 // gapExpired reports whether a gap has been open long enough: since the first
 // UID above it was handled, or for so many searches.
-func gapExpired(st *db.FolderState, since, now time.Time) bool {
-	return st.GapPasses >= gapPasses || now.Sub(since) >= gapPatience
+func (c *cursor) gapExpired(since, now time.Time) bool {
+	return c.GapPasses >= gapPasses || now.Sub(since) >= gapPatience
 }
 
 // expiredGaps is the range from the first to the last gap that is ready to
 // settle, if there is one.
-func expiredGaps(st *db.FolderState, handled []db.Handled, now time.Time) (from, to uint32, ok bool) {
-	settled := st.SettledUID
-	oldest := oldestAbove(handled)
-	for i, h := range handled {
+func (c *cursor) expiredGaps(now time.Time) (from, to uint32, ok bool) {
+	settled := c.SettledUID
+	oldest := oldestAbove(c.handled)
+	for i, h := range c.handled {
 		if h.UID <= settled {
 			continue
 		}
 		if h.UID > settled+1 {
-			if !gapExpired(st, oldest[i], now) {
+			if !c.gapExpired(oldest[i], now) {
 				break
 			}
 			if !ok {
@@ -84,17 +197,17 @@ func expiredGaps(st *db.FolderState, handled []db.Handled, now time.Time) (from,
 
 // wanted are the UIDs of a search that are above the cursor and not handled,
 // ascending, each once: servers list them unsorted, twice, and out of range.
-func wanted(found []uint32, st *db.FolderState, handled []db.Handled) []uint32 {
+func (c *cursor) wanted(found []uint32) []uint32 {
 	list := slices.Clone(found)
 	slices.Sort(list)
 	list = slices.Compact(list)
-	return slices.DeleteFunc(list, func(uid uint32) bool {
-		if uid <= st.SettledUID {
-			return true
-		}
-		_, known := slices.BinarySearchFunc(handled, uid, compareUID)
-		return known
-	})
+	return slices.DeleteFunc(list, func(uid uint32) bool { return uid <= c.SettledUID || c.knows(uid) })
+}
+
+// knows reports whether a UID above SettledUID is handled.
+func (c *cursor) knows(uid uint32) bool {
+	_, known := slices.BinarySearchFunc(c.handled, uid, func(h db.Handled, uid uint32) int { return cmp.Compare(h.UID, uid) })
+	return known
 }
 
 // searchAnyway is how long UIDNEXT alone is believed when it reports nothing new.

@@ -41,8 +41,8 @@ func TestFailure02_CursorMovesOnlyOverWhatIsFinal(t *testing.T) {
 		"renumbered: LastUID stands": {state: db.FolderState{LastUID: 3, ResyncSince: &now}, handled: at(now, 0, 1, 9), settled: 1, last: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			st := tt.state
-			advance(&st, tt.handled, now, tt.confirmed)
+			st := cursor{tt.state, tt.handled}
+			st.settle(now, tt.confirmed)
 			if st.SettledUID != tt.settled || st.LastUID != tt.last {
 				t.Errorf("settled %d, last %d; want %d and %d", st.SettledUID, st.LastUID, tt.settled, tt.last)
 			}
@@ -53,19 +53,18 @@ func TestFailure02_CursorMovesOnlyOverWhatIsFinal(t *testing.T) {
 func TestExpiredGaps(t *testing.T) {
 	now := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
 	handled := slices.Concat(at(now, 30, 2, 3, 7), at(now, 1, 20))
-	from, to, ok := expiredGaps(&db.FolderState{}, handled, now)
+	from, to, ok := (&cursor{handled: handled}).expiredGaps(now)
 	if !ok || from != 1 || to != 6 {
 		t.Errorf("got %d to %d, %v; want 1 to 6", from, to, ok)
 	}
-	if _, _, ok := expiredGaps(&db.FolderState{SettledUID: 7}, handled, now); ok {
+	if _, _, ok := (&cursor{db.FolderState{SettledUID: 7}, handled}).expiredGaps(now); ok {
 		t.Error("a young gap is called expired")
 	}
 }
 
 func TestFailure17_WantedLeavesOutWhatIsKnownTwiceOrBelow(t *testing.T) {
-	st := &db.FolderState{SettledUID: 10}
-	handled := at(time.Now(), 0, 12, 15)
-	got := wanted([]uint32{20, 10, 11, 15, 11, 3, 12, 13}, st, handled)
+	c := cursor{db.FolderState{SettledUID: 10}, at(time.Now(), 0, 12, 15)}
+	got := c.wanted([]uint32{20, 10, 11, 15, 11, 3, 12, 13})
 	if diff := cmp.Diff([]uint32{11, 13, 20}, got); diff != "" {
 		t.Errorf("wanted (-want +got):\n%s", diff)
 	}

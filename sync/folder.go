@@ -17,14 +17,13 @@ import (
 // folderPass is the pass over one folder.
 type folderPass struct {
 	*pass
-	log     *slog.Logger
-	status  mailboxStatus
-	state   *db.FolderState // as it will be committed next
-	handled []db.Handled    // ledger rows above SettledUID, ascending
-	ahead   []uint32        // what the next commits mark as being handled
-	fresh   bool            // there was no cursor before this pass
-	taken   int             // messages handled
-	found   int             // of them, those that the server gave and that went out
+	log    *slog.Logger
+	status mailboxStatus
+	cursor *cursor  // as it was stored last, or is about to be
+	toMark []uint32 // what the next commits mark as being handled
+	fresh  bool     // there was no cursor before this pass
+	taken  int      // messages handled
+	found  int      // of them, those that the server gave and that went out
 
 	reopened    int // connections that were lost over the folder
 	foundAtLoss int // found, when one was lost over a single message
@@ -42,18 +41,18 @@ func (ps *pass) folder(ctx context.Context, status mailboxStatus, budget int) (t
 	if err != nil {
 		return 0, 0, err
 	}
-	if f.state.ResyncSince != nil {
+	if f.cursor.ResyncSince != nil {
 		if uids, err = f.reconcileRenumbered(ctx, uids); err != nil {
-			return f.taken, int(f.state.Backlog), err
+			return f.taken, int(f.cursor.Backlog), err
 		}
 	}
-	defer func() { ps.states[status.Name] = f.state }()
+	defer f.keepState()
 	take := uids[:min(len(uids), budget)]
 	if len(take) > 0 {
 		f.log.Info("new_messages", "count", len(uids), "taking", len(take))
 	}
 	err = f.handle(ctx, take)
-	return f.taken, int(f.state.Backlog), errors.Join(err, f.landed(ctx))
+	return f.taken, int(f.cursor.Backlog), errors.Join(err, f.clearInFlight(ctx))
 }
 
 // open selects a folder read-only and loads its cursor. exists is how many
@@ -62,7 +61,7 @@ func (ps *pass) folder(ctx context.Context, status mailboxStatus, budget int) (t
 func (ps *pass) open(ctx context.Context, status mailboxStatus, budget int) (f *folderPass, exists uint32, err error) {
 	f = &folderPass{pass: ps, status: status, log: ps.log.With("folder", status.Name)}
 	var selected *imap.SelectData
-	if first, last, ok := ps.foreseen(status, budget); ok {
+	if first, last, ok := ps.predictRange(status, budget); ok {
 		selected, err = ps.session.examineAhead(status.Name, first, last)
 	} else {
 		selected, err = ps.session.examine(status.Name)
@@ -70,21 +69,16 @@ func (ps *pass) open(ctx context.Context, status mailboxStatus, budget int) (f *
 	if err != nil {
 		return nil, 0, err
 	}
-	if selected.UIDValidity != 0 {
-		f.status.UIDValidity = selected.UIDValidity
-	}
-	if selected.UIDNext != 0 {
-		f.status.UIDNext = uint32(selected.UIDNext)
-	}
+	f.status = status.with(selected)
 	if f.status.UIDValidity == 0 {
 		return nil, 0, transient("uidvalidity_unknown", errors.New("the server gives no UIDVALIDITY, so no place in the folder can be kept; nothing was read"))
 	}
 	return f, selected.NumMessages, f.load(ctx)
 }
 
-// foreseen are the UIDs that a pass will look at in a folder whose cursor and
+// predictRange gives the UIDs that a pass will look at in a folder whose cursor and
 // state say so.
-func (ps *pass) foreseen(status mailboxStatus, budget int) (first, last uint32, ok bool) {
+func (ps *pass) predictRange(status mailboxStatus, budget int) (first, last uint32, ok bool) {
 	st := ps.states[status.Name]
 	if !ps.session.along || budget == 0 || st == nil || st.UIDValidity != status.UIDValidity || st.ResyncSince != nil || st.PausedReason != "" ||
 		status.UIDNext <= st.SettledUID+1 {
@@ -94,15 +88,15 @@ func (ps *pass) foreseen(status mailboxStatus, budget int) (first, last uint32, 
 	return st.SettledUID + 1, uint32(until), true
 }
 
-// landed takes back that messages are being handled: the pass ends before
+// clearInFlight takes back that messages are being handled: the pass ends before
 // them, and was not killed by one.
-func (f *folderPass) landed(ctx context.Context) error {
+func (f *folderPass) clearInFlight(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishPatience)
 	defer cancel()
-	if len(f.state.InFlight) == 0 {
+	if len(f.cursor.InFlight) == 0 {
 		return nil
 	}
-	f.state.InFlight = nil
+	f.cursor.clearInFlight()
 	err := f.runner.Store.LandFolder(ctx, f.fence, f.status.Name)
 	if errors.Is(err, db.ErrFenced) {
 		return nil // the run that took over writes its own
@@ -113,20 +107,18 @@ func (f *folderPass) landed(ctx context.Context) error {
 // load reads the cursor, or makes one for a folder seen for the first time or
 // numbered anew.
 func (f *folderPass) load(ctx context.Context) error {
-	if st := f.states[f.status.Name]; st != nil {
-		copied := *st
-		f.state = &copied
-	}
-	var err error
-	switch {
-	case f.state == nil:
+	st := f.states[f.status.Name]
+	if st == nil {
 		f.fresh = true
-		if f.state, err = f.firstLook(); err != nil {
+		start, err := f.startUID()
+		if err != nil {
 			return err
 		}
-		return f.runner.Store.SetFolder(ctx, f.fence, f.state)
-	case f.state.PausedReason != "":
-		return config("folder_paused", fmt.Errorf("paused: %s", f.state.PausedReason))
+		return f.store(ctx, firstCursor(f.status, start))
+	}
+	f.cursor = &cursor{FolderState: *st}
+	if f.cursor.PausedReason != "" {
+		return folderPaused(f.cursor.PausedReason)
 	}
 	reason, err := f.numberedAnew()
 	if err != nil {
@@ -135,49 +127,54 @@ func (f *folderPass) load(ctx context.Context) error {
 	if reason != "" {
 		return f.renumbered(ctx, reason)
 	}
-	f.handled, err = f.runner.Store.HandledAbove(ctx, f.ref, f.status.Name, f.state.UIDValidity, f.state.SettledUID)
+	f.cursor.handled, err = f.runner.Store.HandledAbove(ctx, f.ref, f.status.Name, f.cursor.UIDValidity, f.cursor.SettledUID)
 	return err
 }
 
-// firstLook makes the cursor of a folder that was never read, as the
-// provider's start says: what lies below it is left alone.
-func (f *folderPass) firstLook() (*db.FolderState, error) {
-	st := &db.FolderState{Folder: f.status.Name, UIDValidity: f.status.UIDValidity}
+// store writes a cursor and goes on with it.
+func (f *folderPass) store(ctx context.Context, c *cursor) error {
+	if err := f.runner.Store.SetFolder(ctx, f.fence, &c.FolderState); err != nil {
+		return err
+	}
+	f.cursor = c
+	return nil
+}
+
+// keepState has the pass know the folder as it was left.
+func (f *folderPass) keepState() { f.states[f.status.Name] = &f.cursor.FolderState }
+
+func folderPaused(reason string) error {
+	return config("folder_paused", fmt.Errorf("paused: %s", reason))
+}
+
+// startUID is where a folder that was never read begins, as the provider's start
+// says: what is up to there is left alone.
+func (f *folderPass) startUID() (uint32, error) {
 	start := f.provider.Start
 	if start == "all" {
-		return st, nil
+		return 0, nil
 	}
 	criteria, err := startCriteria(start)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	uids, err := f.session.searchRange(1, maxUID, criteria)
-	if err != nil {
-		return nil, err
+	if err == nil && len(uids) == 0 && criteria != nil { // nothing since that date: begin behind all there is
+		start = "none"
+		uids, err = f.session.searchRange(1, maxUID, nil)
+	}
+	if err != nil || len(uids) == 0 {
+		return 0, err
 	}
 	slices.Sort(uids)
-	switch {
-	case len(uids) == 0 && start == "recent":
-		return st, nil
-	case start == "none":
-		if len(uids) > 0 {
-			st.SettledUID = uids[len(uids)-1]
-		}
-	case len(uids) == 0: // nothing since that date: begin behind all there is
-		all, err := f.session.searchRange(1, maxUID, nil)
-		if err != nil {
-			return nil, err
-		}
-		if len(all) > 0 {
-			st.SettledUID = slices.Max(all)
-		}
-	case start == "recent":
-		st.SettledUID = uids[max(0, len(uids)-f.provider.MaxEmailsPerSync)] - 1
+	switch start {
+	case "none":
+		return uids[len(uids)-1], nil
+	case "recent":
+		return uids[max(0, len(uids)-f.provider.MaxEmailsPerSync)] - 1, nil
 	default:
-		st.SettledUID = uids[0] - 1
+		return uids[0] - 1, nil
 	}
-	st.LastUID, st.StartUID = st.SettledUID, st.SettledUID
-	return st, nil
 }
 
 // startCriteria turns since:30d or since:2026-01-31 into a search; recent and
@@ -226,49 +223,35 @@ func (f *folderPass) search(ctx context.Context, exists uint32) ([]uint32, error
 			return nil, err
 		}
 	}
-	uids := wanted(found, f.state, f.handled)
-	if f.state.ResyncSince != nil && !slices.ContainsFunc(uids, func(uid uint32) bool { return uid <= f.state.LastUID }) {
-		// All that the new numbering was searched for is handled.
-		f.state.SettledUID, f.state.StartUID = f.state.LastUID, f.state.LastUID
-		f.state.ResyncSince, f.state.ResyncReason = nil, ""
-		f.handled = slices.DeleteFunc(f.handled, func(h db.Handled) bool { return h.UID <= f.state.SettledUID })
-	}
-	changed := f.state.UIDNext != f.status.UIDNext || f.state.LastSearchAt == nil
-	settled := f.state.SettledUID
-	if from, to, ok := expiredGaps(f.state, f.handled, now); ok && f.state.ResyncSince == nil {
+	c := f.cursor
+	uids := c.wanted(found)
+	c.finishResync(uids)
+	before := *c
+	from, to, expired := c.expiredGaps(now)
+	if expired && c.ResyncSince == nil {
 		late, err := f.session.searchRange(from, to, nil)
 		if err != nil {
 			return nil, err
 		}
-		late = wanted(late, f.state, f.handled)
-		advance(f.state, f.handled, now, len(late) == 0)
-		uids = wanted(append(uids, late...), f.state, f.handled)
+		late = c.wanted(late)
+		c.settle(now, len(late) == 0)
+		uids = c.wanted(append(uids, late...))
 	} else {
-		advance(f.state, f.handled, now, false)
+		c.settle(now, false)
 	}
-	if f.state.ResyncSince == nil && f.state.ResyncCount > 0 && !f.fresh {
-		f.state.ResyncCount, changed = 0, true // a pass under the same numbering
-	}
-	open := f.state.SettledUID < f.state.LastUID || f.status.UIDNext > f.state.LastUID+1
-	if open && len(uids) == 0 && f.state.SettledUID == settled {
-		f.state.GapPasses++
-	}
-	f.state.LastSearchAt, f.state.UIDNext = &now, f.status.UIDNext
-	f.state.Backlog = int64(len(uids))
-	if len(uids) == 0 && (changed || open || f.fresh || settled != f.state.SettledUID || f.state.LastError != "") {
-		f.state.InFlight, f.state.LastError = nil, ""
-		if err := f.runner.Store.SetFolder(ctx, f.fence, f.state); err != nil {
+	if c.searched(before, f.status.UIDNext, len(uids), f.fresh, now) {
+		if err := f.store(ctx, c); err != nil {
 			return nil, err
 		}
 	}
-	f.log.Debug("search", "settled_uid", f.state.SettledUID, "found", len(found), "new", len(uids))
+	f.log.Debug("search", "settled_uid", c.SettledUID, "found", len(found), "new", len(uids))
 	return uids, nil
 }
 
 // searchNew asks for the UIDs above the cursor. While a renumbered folder is
 // being gone through, those up to LastUID are narrowed to what may be new.
 func (f *folderPass) searchNew() ([]uint32, error) {
-	st := f.state
+	st := f.cursor
 	if st.ResyncSince == nil {
 		return f.session.searchRange(st.SettledUID+1, maxUID, nil)
 	}

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -39,6 +40,15 @@ type mailboxStatus struct {
 	UIDValidity uint32
 	UIDNext     uint32
 	Messages    int64
+}
+
+// with is the status as it was when the folder was opened, as far as the server
+// said so.
+func (st mailboxStatus) with(selected *imap.SelectData) mailboxStatus {
+	return mailboxStatus{
+		Name: st.Name, Messages: st.Messages,
+		UIDValidity: cmp.Or(selected.UIDValidity, st.UIDValidity), UIDNext: cmp.Or(uint32(selected.UIDNext), st.UIDNext),
+	}
 }
 
 // Folders lists every folder of the account with its number of messages, INBOX

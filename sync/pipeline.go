@@ -31,8 +31,8 @@ type pipeline struct {
 // as being handled by the commits of those before them.
 func (f *folderPass) handleAll(ctx context.Context, uids []uint32) error {
 	first := uids[:min(len(uids), markedUIDs)]
-	f.ahead = uids[len(first):]
-	defer func() { f.ahead = nil }()
+	f.toMark = uids[len(first):]
+	defer func() { f.toMark = nil }()
 	windows := func(yield func([]*message) bool) {
 		for window := range slices.Chunk(uids, markedUIDs) {
 			if !yield(newMessages(window)) {
@@ -68,12 +68,9 @@ func toInt64(uids []uint32) []int64 {
 // third waits for the acknowledgements of the one before that and commits it.
 // The order of chunks is kept, so the cursor only moves over what is final.
 func (f *folderPass) stages(ctx context.Context, windows iter.Seq[[]*message], mark []int64) error {
-	state := *f.state
-	state.InFlight = mark
-	if err := f.runner.Store.SetFolder(ctx, f.fence, &state); err != nil {
+	if err := f.store(ctx, f.cursor.markInFlight(mark)); err != nil {
 		return err
 	}
-	f.state = &state
 	p := &pipeline{windows: windows, marked: semaphore.NewWeighted(markedUIDs)}
 	defer func() { f.runner.inFlight.Release(p.held.Load()) }()
 	g, ctx := errgroup.WithContext(ctx)

@@ -63,12 +63,11 @@ func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(Fold
 }
 
 func (ps *pass) reconcileFolder(ctx context.Context, status mailboxStatus) (FolderReport, error) {
-	rep := FolderReport{Folder: status.Name, Missing: []uint32{}}
 	selected, err := ps.session.examine(status.Name)
 	if err != nil {
-		return rep, err
+		return FolderReport{Folder: status.Name, Missing: []uint32{}}, err
 	}
-	rep.UIDValidity = max(selected.UIDValidity, status.UIDValidity)
+	rep := FolderReport{Folder: status.Name, UIDValidity: max(selected.UIDValidity, status.UIDValidity), Missing: []uint32{}}
 	var uids []uint32
 	if selected.NumMessages > 0 {
 		if uids, err = ps.session.searchRange(1, maxUID, nil); err != nil {
@@ -105,7 +104,7 @@ func (ps *pass) reconcileFolder(ctx context.Context, status mailboxStatus) (Fold
 		delete(ledger, uid)
 	}
 	rep.Extra = len(ledger)
-	f := &folderPass{pass: ps, status: status, state: st, log: ps.log}
+	f := &folderPass{pass: ps, status: status, cursor: &cursor{FolderState: *st}, log: ps.log}
 	for window := range slices.Chunk(unknown, headerWindow) {
 		elsewhere, err := f.knownByHeader(ctx, window)
 		if err != nil {

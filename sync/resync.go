@@ -28,18 +28,18 @@ const (
 // settled. UIDNEXT is a hint, so it is believed only when the server has
 // nothing from there on.
 func (f *folderPass) numberedAnew() (reason string, err error) {
-	if f.state.UIDValidity != f.status.UIDValidity {
-		return fmt.Sprintf("UIDVALIDITY changed from %d to %d", f.state.UIDValidity, f.status.UIDValidity), nil
+	if f.cursor.UIDValidity != f.status.UIDValidity {
+		return fmt.Sprintf("UIDVALIDITY changed from %d to %d", f.cursor.UIDValidity, f.status.UIDValidity), nil
 	}
 	next := f.status.UIDNext
-	if next == 0 || next > f.state.SettledUID || f.state.ResyncSince != nil {
+	if next == 0 || next > f.cursor.SettledUID || f.cursor.ResyncSince != nil {
 		return "", nil
 	}
 	above, err := f.session.searchRange(next, maxUID, nil)
 	if err != nil || len(above) > 0 {
 		return "", err
 	}
-	return fmt.Sprintf("UIDNEXT went back to %d, below %d", next, f.state.SettledUID), nil
+	return fmt.Sprintf("UIDNEXT went back to %d, below %d", next, f.cursor.SettledUID), nil
 }
 
 // renumbered begins a new cursor after the server has given the messages new
@@ -48,11 +48,11 @@ func (f *folderPass) numberedAnew() (reason string, err error) {
 // since two days before the last pass, whoever has read it meanwhile.
 func (f *folderPass) renumbered(ctx context.Context, reason string) error {
 	since := f.started.UTC()
-	if f.state.LastSearchAt != nil {
-		since = *f.state.LastSearchAt
+	if f.cursor.LastSearchAt != nil {
+		since = *f.cursor.LastSearchAt
 	}
 	since = since.AddDate(0, 0, -2).Truncate(24 * time.Hour)
-	if f.state.Backlog > 0 && f.startDay().Before(since) {
+	if f.cursor.Backlog > 0 && f.startDay().Before(since) {
 		since = f.startDay() // not all of what was wanted has been read
 	}
 	if oldest, err := f.runner.Store.OldestQuarantine(ctx, f.ref, f.status.Name); err != nil {
@@ -60,36 +60,31 @@ func (f *folderPass) renumbered(ctx context.Context, reason string) error {
 	} else if oldest != nil && oldest.AddDate(0, 0, -2).Before(since) {
 		since = oldest.AddDate(0, 0, -2).Truncate(24 * time.Hour)
 	}
-	if old := f.state.ResyncSince; old != nil && old.Before(since) {
+	if old := f.cursor.ResyncSince; old != nil && old.Before(since) {
 		since = *old // the last one was not finished
 	}
 	uids, err := f.session.searchRange(1, maxUID, nil)
 	if err != nil {
 		return err
 	}
-	st := &db.FolderState{
-		Folder: f.status.Name, UIDValidity: f.status.UIDValidity, ResyncSince: &since, ResyncReason: reason,
-		ResyncCount: f.state.ResyncCount + 1, LastServedAt: f.state.LastServedAt, LastSearchAt: f.state.LastSearchAt,
-	}
-	if len(uids) > 0 {
-		st.LastUID = slices.Max(uids)
-	}
-	if st.ResyncCount >= maxRenumbered {
-		st.PausedReason = fmt.Sprintf("the server numbered the folder anew %d times in a row (%s); when it is mended: `imapsync provider resync %s --folder %q`",
-			st.ResyncCount, reason, f.provider.ID, f.status.Name)
+	last := slices.Max(append(uids, 0))
+	next := f.cursor.renumbered(f.status.UIDValidity, last, since, reason)
+	if next.ResyncCount >= maxRenumbered {
+		next = next.paused(fmt.Sprintf("the server numbered the folder anew %d times in a row (%s); when it is mended: `imapsync provider resync %s --folder %q`",
+			next.ResyncCount, reason, f.provider.ID, f.status.Name))
 	}
 	audit := db.Audit{
 		Tenant: f.provider.Tenant, At: time.Now().UTC(), Actor: "imapsync", Action: "folder_renumbered", ProviderID: f.provider.ID,
 		Detail: db.Detail{"folder": f.status.Name, "reason": reason, "since": since.Format(time.DateOnly)},
 	}
-	sameValidity := f.state.UIDValidity == st.UIDValidity
-	if err := f.runner.Store.RenumberFolder(ctx, f.fence, st, sameValidity, audit); err != nil {
+	sameValidity := f.cursor.UIDValidity == next.UIDValidity
+	if err := f.runner.Store.RenumberFolder(ctx, f.fence, &next.FolderState, sameValidity, audit); err != nil {
 		return err
 	}
-	f.log.Warn("folder_renumbered", "reason", reason, "since", since, "times", st.ResyncCount)
-	f.state, f.handled = st, nil
-	if st.PausedReason != "" {
-		return config("folder_paused", fmt.Errorf("paused: %s", st.PausedReason))
+	f.log.Warn("folder_renumbered", "reason", reason, "since", since, "times", next.ResyncCount)
+	f.cursor = next
+	if next.PausedReason != "" {
+		return folderPaused(next.PausedReason)
 	}
 	return nil
 }
@@ -150,17 +145,15 @@ func (f *folderPass) recognise(ctx context.Context, uids []uint32) ([]uint32, er
 // new. When there are too many, a person is asked first.
 func (f *folderPass) reconcileRenumbered(ctx context.Context, uids []uint32) ([]uint32, error) {
 	unknown, err := f.recognise(ctx, uids)
-	if err != nil || len(unknown) <= maxUnknown || f.state.ResyncReason == db.ResyncAccepted {
+	if err != nil || len(unknown) <= maxUnknown || f.cursor.ResyncReason == db.ResyncAccepted {
 		return unknown, err
 	}
-	st := *f.state
-	st.PausedReason = fmt.Sprintf("%s, and %d messages are unknown, more than %d; to publish them: `imapsync provider resync %s --folder %q --accept`",
-		st.ResyncReason, len(unknown), maxUnknown, f.provider.ID, f.status.Name)
-	if err := f.runner.Store.SetFolder(ctx, f.fence, &st); err != nil {
+	reason := fmt.Sprintf("%s, and %d messages are unknown, more than %d; to publish them: `imapsync provider resync %s --folder %q --accept`",
+		f.cursor.ResyncReason, len(unknown), maxUnknown, f.provider.ID, f.status.Name)
+	if err := f.store(ctx, f.cursor.paused(reason)); err != nil {
 		return nil, err
 	}
-	f.state = &st
-	return nil, config("folder_paused", fmt.Errorf("paused: %s", st.PausedReason))
+	return nil, folderPaused(reason)
 }
 
 // knownByHeader fetches headers and returns the event keys of those messages
