@@ -78,7 +78,8 @@ type Runner struct {
 
 	// Stop asks for an orderly end: the chunk in hand is finished and
 	// committed, nothing new is begun.
-	Stop <-chan struct{}
+	Stop  <-chan struct{}
+	Clock Clock // nil: the machine's
 	// OnProgress and OnResult may be nil. They are called one at a time.
 	OnProgress func(Progress)
 	OnResult   func(Result)

@@ -64,9 +64,8 @@ func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b m
 	if err := j.openPublisher(ctx, a, publish); err != nil {
 		return err
 	}
-	stop, work, cancel := twoEnds(ctx, 0)
+	work, cancel := j.runner.StopWith(ctx, 0)
 	defer cancel()
-	j.runner.Stop = stop
 	report := backfillReport{Folders: []mailsync.BackfillCount{}}
 	b.OnCount = func(c mailsync.BackfillCount) {
 		if report.Folders = append(report.Folders, c); output == "json" {

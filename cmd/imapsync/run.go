@@ -123,9 +123,6 @@ func (f *runFlags) orLeftOut(flag string, value, least time.Duration) error {
 	return fmt.Errorf("--%s %v: at least %v, or leave it out", flag, value, least)
 }
 
-// grace is how long the work in hand may take once the run was asked to end.
-const grace = 8 * time.Second
-
 func (a *app) run(ctx context.Context, f *runFlags) error {
 	shardIndex, shardCount, err := f.check()
 	if err != nil {
@@ -157,24 +154,19 @@ func (a *app) runJob(ctx context.Context, j *job, f *runFlags, shardIndex, shard
 		return err
 	}
 
-	// Two ends: stop asks for an orderly one, work is cancelled a little later.
-	stop, work, cancel := twoEnds(ctx, f.end())
+	work, cancel := j.runner.StopWith(ctx, f.end())
 	defer cancel()
 	show := newRunDisplay(a, f.output)
 	show.quiet = f.repeat > 0
-	j.runner.Log, j.runner.Stop = show.log, stop
+	j.runner.Log = show.log
 	j.runner.OnProgress, j.runner.OnResult = show.progress, show.result
-	j.runner.Options.Keep = f.repeat > 0
-	defer j.runner.CloseSessions()
-	summary, err := j.runner.Run(work, refs)
-	for next := started.Add(f.repeat); f.repeat > 0 && err == nil && pauseUntil(next, stop); next = next.Add(f.repeat) {
-		next = latest(next, time.Now()) // a pass that took longer is not made up for
-		if refs, err = a.runRefs(work, j.store, f, shardIndex, shardCount); err != nil {
-			break
-		}
-		var again mailsync.Summary
-		again, err = j.runner.Run(work, refs)
-		summary.Plus(again)
+	var summary mailsync.Summary
+	if f.repeat > 0 {
+		summary, err = j.runner.Repeat(work, f.repeat, refs, func(ctx context.Context) ([]db.Ref, error) {
+			return a.runRefs(ctx, j.store, f, shardIndex, shardCount)
+		})
+	} else {
+		summary, err = j.runner.Run(work, refs)
 	}
 	show.summary(summary, time.Since(started))
 	a.writeTextfile(ctx, &f.report, j.store)
@@ -187,44 +179,6 @@ func (f *runFlags) end() time.Duration {
 		return min(f.deadline, f.span)
 	}
 	return max(f.deadline, f.span)
-}
-
-// pauseUntil waits for a time. It reports false when the run is asked to end
-// before.
-func pauseUntil(t time.Time, stop <-chan struct{}) bool {
-	timer := time.NewTimer(time.Until(t))
-	defer timer.Stop()
-	select {
-	case <-stop:
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
-}
-
-// twoEnds derives from ctx the channel that asks for an orderly end, closed
-// with ctx or at the deadline, and the context of the work, which ends grace
-// later.
-func twoEnds(ctx context.Context, deadline time.Duration) (<-chan struct{}, context.Context, context.CancelFunc) {
-	soft, cancelSoft := context.WithCancel(ctx)
-	if deadline > 0 {
-		soft, cancelSoft = context.WithTimeout(ctx, deadline)
-	}
-	hard, cancelHard := context.WithCancelCause(context.WithoutCancel(ctx))
-	context.AfterFunc(soft, func() {
-		time.AfterFunc(grace, func() { cancelHard(errors.New("the run was asked to end")) })
-	})
-	return soft.Done(), hard, func() {
-		cancelHard(nil)
-		cancelSoft()
-	}
 }
 
 // runRefs are the providers of a run: those named, or those that are due.

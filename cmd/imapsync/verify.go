@@ -78,9 +78,8 @@ func (a *app) verify(ctx context.Context, store *db.Store, list []*db.Provider, 
 	if err := j.openPublisher(ctx, a, &v.publish); err != nil {
 		return err
 	}
-	stop, work, cancel := twoEnds(ctx, 0)
+	work, cancel := j.runner.StopWith(ctx, 0)
 	defer cancel()
-	j.runner.Stop = stop
 	reports := []*verifyReport{}
 	var failed []error
 	lost := 0

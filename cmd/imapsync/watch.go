@@ -71,11 +71,11 @@ func (a *app) watch(ctx context.Context, j *job, f *runFlags, shardIndex, shardC
 	if err := j.openPublisher(ctx, a, &f.publish); err != nil {
 		return err
 	}
-	stop, work, cancel := twoEnds(ctx, 0)
+	work, cancel := j.runner.StopWith(ctx, 0)
 	defer cancel()
 	show := newRunDisplay(a, f.output)
 	show.quiet = true
-	j.runner.Log, j.runner.Stop = show.log, stop
+	j.runner.Log = show.log
 	j.runner.OnProgress, j.runner.OnResult = show.progress, show.result
 	show.log.Info("watch_start", "interval_ms", opts.Interval.Milliseconds(), "poll_ms", opts.Poll.Milliseconds(), "max_watched", opts.MaxAccounts)
 	o := &observer{app: a, store: j.store, tenant: f.tenant, state: j.runner.WatchState}

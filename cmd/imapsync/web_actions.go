@@ -190,11 +190,10 @@ func (w *webActor) sync(ctx context.Context, p *db.Provider, by string, report f
 	if err := w.store.WriteAudit(ctx, audit(p, by, "provider_synced", nil)); err != nil {
 		return "", err
 	}
-	stop, work, cancel := twoEnds(ctx, 0)
+	work, cancel := j.runner.StopWith(ctx, 0)
 	defer cancel()
 	var outcome string
 	var last error
-	j.runner.Stop = stop
 	j.runner.OnProgress = func(pr mailsync.Progress) { report(web.Progress{Done: pr.Done, Total: pr.Done + pr.Left}) }
 	j.runner.OnResult = func(res mailsync.Result) {
 		r := resultOf(res)
