@@ -1,14 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
 )
 
@@ -21,14 +20,12 @@ func newMan(a *app) *cobra.Command {
 		Example: "  imapsync man provider add | man -l -\n  imapsync man --dir /usr/local/share/man/man1",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
-			root.InitDefaultCompletionCmd()
+			named, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError("no command `imapsync %s`: see `imapsync --help`", strings.Join(args, " "))
+			}
 			if dir == "" {
-				named, rest, err := root.Find(args)
-				if err != nil || len(rest) > 0 {
-					return usageError("no command `imapsync %s`: see `imapsync --help`", strings.Join(args, " "))
-				}
-				a.printf("%s", manPage(named))
-				return nil
+				return doc.GenMan(named, manHeader(root), a.stdout)
 			}
 			if len(args) > 0 {
 				return usageError("--dir writes the pages of all commands: name none")
@@ -40,127 +37,45 @@ func newMan(a *app) *cobra.Command {
 	return cmd
 }
 
-// writeManPages writes the page of a command and of all below it.
-func writeManPages(cmd *cobra.Command, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // manual pages are for everybody
-		return configError("--dir: %w", err)
+// writeManPages writes the pages of all commands.
+func writeManPages(root *cobra.Command, dir string) error {
+	err := os.MkdirAll(dir, 0o755) //nolint:gosec // manual pages are for everybody
+	if err == nil {
+		err = doc.GenManTree(root, manHeader(root), dir)
 	}
-	path := filepath.Join(dir, manName(cmd)+".1")
-	if err := os.WriteFile(path, []byte(manPage(cmd)), 0o644); err != nil { //nolint:gosec // the same
+	if err != nil {
 		return configError("--dir: %w", err)
-	}
-	for _, sub := range cmd.Commands() {
-		if !sub.IsAvailableCommand() {
-			continue
-		}
-		if err := writeManPages(sub, dir); err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
-// manName is the page's name: imapsync-provider-add.
-func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
-
-// manPage renders the page of one command with the macros of man(7). It has no
-// date, so that it is the same whenever it is built.
-func manPage(cmd *cobra.Command) string {
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line(`.TH "%s" "1" "" "imapsync %s" "imapsync"`, roff(strings.ToUpper(manName(cmd))), roff(version()))
-	line(".SH NAME\n%s \\- %s", roff(manName(cmd)), roff(cmd.Short))
-	line(".SH SYNOPSIS\n\\fB%s\\fR", roff(cmd.CommandPath()))
-	if rest := strings.TrimPrefix(cmd.UseLine(), cmd.CommandPath()); rest != "" {
-		line("%s", roff(strings.TrimSpace(rest)))
-	}
-	if cmd.HasAvailableSubCommands() {
-		line("\\fICOMMAND\\fR")
-	}
-	line(".SH DESCRIPTION")
-	b.WriteString(roffText(cmp.Or(cmd.Long, cmd.Short)))
-	if cmd.HasAvailableSubCommands() {
-		line(".SH COMMANDS")
-		for _, sub := range cmd.Commands() {
-			if sub.IsAvailableCommand() {
-				line(".TP\n\\fB%s\\fR(1)\n%s", roff(manName(sub)), roff(sub.Short))
-			}
-		}
-	}
-	manFlags(&b, "OPTIONS", cmd.LocalFlags())
-	manFlags(&b, "GLOBAL OPTIONS", cmd.InheritedFlags())
-	if cmd.Example != "" {
-		line(".SH EXAMPLES\n.nf\n%s\n.fi", roff(strings.TrimRight(cmd.Example, "\n")))
-	}
-	if parent := cmd.Parent(); parent != nil {
-		line(".SH SEE ALSO\n\\fB%s\\fR(1)", roff(manName(parent)))
-	}
-	return b.String()
+// manHeader readies the texts of all commands for their pages, and returns what
+// these have in common. Their date is that of the commit, so that a page is the
+// same whenever it is built.
+func manHeader(root *cobra.Command) *doc.GenManHeader {
+	root.InitDefaultCompletionCmd()
+	root.DisableAutoGenTag = true
+	manTexts(root)
+	return &doc.GenManHeader{Source: "imapsync " + version(), Manual: "imapsync", Date: commitTime()}
 }
 
-// manFlags renders a section of flags, each with its environment variable.
-func manFlags(b *strings.Builder, title string, fs *pflag.FlagSet) {
-	if !fs.HasAvailableFlags() {
-		return
+var indentedLines = regexp.MustCompile(`(?m)^(  .*\n?)+`)
+
+// manTexts turns the texts of a command, and of all below it, into the Markdown
+// that package doc reads: lines that are indented stay lines, and a flag names its
+// variable.
+func manTexts(cmd *cobra.Command) {
+	cmd.Long = indentedLines.ReplaceAllString(cmd.Long, "\n```\n$0\n```\n")
+	cmd.InitDefaultHelpFlag()
+	cmd.LocalNonPersistentFlags().VisitAll(nameVariable)
+	cmd.PersistentFlags().VisitAll(nameVariable)
+	for _, sub := range cmd.Commands() {
+		manTexts(sub)
 	}
-	fmt.Fprintf(b, ".SH %s\n", title)
-	fs.VisitAll(func(f *pflag.Flag) {
-		if f.Hidden {
-			return
-		}
-		value, usage := pflag.UnquoteUsage(f)
-		b.WriteString(".TP\n")
-		if f.Shorthand != "" {
-			fmt.Fprintf(b, "\\fB%s\\fR, ", roff("-"+f.Shorthand))
-		}
-		fmt.Fprintf(b, "\\fB%s\\fR", roff("--"+f.Name))
-		if value != "" {
-			fmt.Fprintf(b, " \\fI%s\\fR", roff(value))
-		}
-		fmt.Fprintf(b, "\n%s\n", roff(usage))
-		if !slices.Contains([]string{"", "0", "0s", "false", "[]"}, f.DefValue) {
-			fmt.Fprintf(b, "Default: %s.\n", roff(f.DefValue))
-		}
-		if name := environmentName(f.Name); f.Name != "help" && !strings.Contains(usage, name) {
-			fmt.Fprintf(b, "Environment: %s.\n", roff(name))
-		}
-	})
 }
 
-// roffText fills paragraphs, and keeps lines that are indented as they are.
-func roffText(text string) string {
-	var b strings.Builder
-	kept := false
-	for line := range strings.Lines(strings.TrimSpace(text) + "\n") {
-		line = strings.TrimRight(line, "\n")
-		if indented := strings.HasPrefix(line, " "); indented != kept && line != "" {
-			if kept = indented; kept {
-				b.WriteString(".nf\n")
-			} else {
-				b.WriteString(".fi\n")
-			}
-		}
-		if line == "" {
-			b.WriteString(".PP\n")
-			continue
-		}
-		b.WriteString(roff(line) + "\n")
+func nameVariable(f *pflag.Flag) {
+	if name := environmentName(f.Name); f.Name != "help" && !strings.Contains(f.Usage, name) {
+		f.Usage += fmt.Sprintf(" (env %s)", name)
 	}
-	if kept {
-		b.WriteString(".fi\n")
-	}
-	return b.String()
-}
-
-// roff escapes text: a backslash, a dash that is to stay one, and what would be
-// a macro at the start of a line.
-func roff(text string) string {
-	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "…", "...").Replace(text)
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
-			lines[i] = `\&` + line
-		}
-	}
-	return strings.Join(lines, "\n")
 }

@@ -16,15 +16,14 @@ import (
 // take for a macro.
 func TestManPages(t *testing.T) {
 	root := newRoot(&app{})
-	root.InitDefaultCompletionCmd()
 	dir := t.TempDir()
 	if err := writeManPages(root, dir); err != nil {
 		t.Fatal(err)
 	}
-	macros := []string{".TH", ".SH", ".TP", ".PP", ".nf", ".fi"}
+	macros := []string{".nh", ".TH", ".SH", ".SS", ".PP", ".EX", ".EE"}
 	var check func(cmd *cobra.Command)
 	check = func(cmd *cobra.Command) {
-		data, err := os.ReadFile(filepath.Join(dir, manName(cmd)+".1"))
+		data, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"))
 		if err != nil {
 			t.Error(err)
 			return
@@ -37,8 +36,11 @@ func TestManPages(t *testing.T) {
 			}
 		}
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			if !f.Hidden && !strings.Contains(page, `\fB`+roff("--"+f.Name)+`\fR`) {
+			if !f.Hidden && !strings.Contains(page, `\fB--`+f.Name+`\fP`) {
 				t.Errorf("%s: no --%s", cmd.CommandPath(), f.Name)
+			}
+			if variable := environmentName(f.Name); !f.Hidden && f.Name != "help" && !strings.Contains(page, variable+")") {
+				t.Errorf("%s: no %s", cmd.CommandPath(), variable)
 			}
 		})
 		for _, sub := range cmd.Commands() {
@@ -50,13 +52,11 @@ func TestManPages(t *testing.T) {
 	check(root)
 }
 
-func TestRoff(t *testing.T) {
-	for in, want := range map[string]string{`a\b --c`: `a\eb \-\-c`, ".TH\n'x": "\\&.TH\n\\&'x", "one…": "one..."} {
-		if got := roff(in); got != want {
-			t.Errorf("roff(%q) = %q, want %q", in, got, want)
-		}
-	}
-	if got, want := roffText("Codes:\n  0  a\n\nb"), "Codes:\n.nf\n  0  a\n.PP\n.fi\nb\n"; got != want {
-		t.Errorf("roffText: %q, want %q", got, want)
+// Lines that are indented stay lines: the table of exit codes.
+func TestManPageKeepsIndentedLines(t *testing.T) {
+	var page, stderr strings.Builder
+	code := Main([]string{"man", "run"}, strings.NewReader(""), &page, &stderr)
+	if code != 0 || !strings.Contains(page.String(), "\n.EX\n  0   done") {
+		t.Errorf("exit %d\n%s%s", code, &page, &stderr)
 	}
 }

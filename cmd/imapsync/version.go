@@ -3,6 +3,7 @@ package main
 import (
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,22 @@ func version() string {
 		}
 	}
 	return "devel"
+}
+
+// commitTime is when the commit was made that the build recorded; nil if none was.
+func commitTime() *time.Time {
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return nil
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.time" {
+			if t, err := time.Parse(time.RFC3339, s.Value); err == nil {
+				return &t
+			}
+		}
+	}
+	return nil
 }
 
 func newVersion(a *app) *cobra.Command {
