@@ -206,7 +206,7 @@ func decodeUTF7(b []byte) []byte {
 		out = append(out, b[:i]...)
 		b = b[i+1:]
 		n := 0
-		for n < len(b) && base64Value[b[n]] < 0x40 {
+		for n < len(b) && isBase64[b[n]] {
 			n++
 		}
 		if n == 0 {
@@ -216,8 +216,7 @@ func decodeUTF7(b []byte) []byte {
 			out = append(out, '+')
 			continue
 		}
-		var s base64State
-		raw, _ := s.step(nil, b[:n], true)
+		raw := appendBase64(nil, b[:n])
 		units := make([]uint16, 0, len(raw)/2)
 		for j := 0; j+1 < len(raw); j += 2 {
 			units = append(units, binary.BigEndian.Uint16(raw[j:]))

@@ -52,7 +52,7 @@ func newDecoder(e encoding, body []byte) io.Reader {
 	d := &decoder{src: body}
 	switch e {
 	case base64Encoding:
-		d.step = (&base64State{}).step
+		d.step = (&base64Decoder{}).step
 	case quotedPrintable:
 		d.step = stepQuotedPrintable
 	case uuEncoding:

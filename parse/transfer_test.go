@@ -44,6 +44,21 @@ func TestTransferDecoding(t *testing.T) {
 	}
 }
 
+// TestOddBase64 pins what comes out of base64 that is none: a group ends at its
+// padding or at the end, and what is no character of the alphabet is not there.
+func TestOddBase64(t *testing.T) {
+	for _, tt := range [][2]string{
+		{"Q", ""}, {"QU", "A"}, {"QUI", "AB"}, {"QR==", "A"}, {"QUJ=", "AB"}, {"=", ""}, {"=QUJD", "ABC"}, {"==QQ==", "A"},
+		{"Q=UJD", "P\x90"}, {"QU=JD", "A$"}, {"QUI==QUI=", "ABAB"}, {"QQ=\r\n=\r\nQUJD", "AABC"}, {"QUJD\rQUJD", "ABCABC"},
+		{"QUJDQ", "ABC"}, {"QUJD=", "ABC"}, {"QUJD====QQ", "ABCA"}, {"Q U\tJ\nD", "ABC"}, {"QUJD-_QUJD", "ABCABC"},
+		{"QUJD\xffQQ==", "ABCA"}, {"QQ==QQ==QQ", "AAA"}, {"\r\n\r\n", ""}, {"!!!!", ""},
+	} {
+		if got := string(appendBase64(nil, []byte(tt[0]))); got != tt[1] {
+			t.Errorf("%q is %q, want %q", tt[0], got, tt[1])
+		}
+	}
+}
+
 // TestLongBodies holds that nothing is lost where one chunk ends and the next
 // begins.
 func TestLongBodies(t *testing.T) {
@@ -80,7 +95,7 @@ func BenchmarkBase64(b *testing.B) {
 	dst := make([]byte, 0, len(src))
 	b.SetBytes(int64(len(src)))
 	for b.Loop() {
-		var s base64State
+		var s base64Decoder
 		dst, _ = s.step(dst[:0], src, true)
 	}
 }

@@ -139,9 +139,7 @@ func encodedWord(v []byte) (w word, n int) {
 // decode appends the bytes the word stands for.
 func (w word) decode(dst []byte) []byte {
 	if !w.q {
-		var s base64State
-		out, _ := s.step(dst, w.text, true)
-		return out
+		return appendBase64(dst, w.text)
 	}
 	t := w.text
 	for i := 0; i < len(t); i++ {
