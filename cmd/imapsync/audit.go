@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/provider"
 )
 
 func newAudit(a *app) *cobra.Command {
@@ -89,7 +90,7 @@ func (a *app) printAudit(ctx context.Context, store *db.Store, list []db.Audit) 
 	for _, e := range list {
 		var detail []string
 		for _, key := range slices.Sorted(maps.Keys(e.Detail)) {
-			detail = append(detail, key+"="+oneLine(e.Detail[key]))
+			detail = append(detail, key+"="+provider.OneLine(e.Detail[key]))
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.RFC3339), e.Actor, e.Action,
 			cmp.Or(names[e.ProviderID], e.ProviderID, "-"), strings.Join(detail, ", "))

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
 
@@ -60,11 +61,11 @@ func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b m
 	if err != nil {
 		return err
 	}
-	defer j.close()
-	if err := j.openPublisher(ctx, a, publish); err != nil {
+	defer j.Close()
+	if err := j.OpenPublisher(ctx, publish.options()); err != nil {
 		return err
 	}
-	work, cancel := j.runner.StopWith(ctx, 0)
+	work, cancel := j.Runner.StopWith(ctx, 0)
 	defer cancel()
 	report := backfillReport{Folders: []mailsync.BackfillCount{}}
 	b.OnCount = func(c mailsync.BackfillCount) {
@@ -73,20 +74,20 @@ func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b m
 		}
 		a.printf("%s: %d found, %d known, %d to read\n", c.Folder, c.Found, c.Known, c.ToRead)
 	}
-	res := j.runner.Backfill(work, p, b)
+	res := j.Runner.Backfill(work, p, b)
 	if report.Counts = res.Counts; output == "json" && !res.Busy {
 		if err := a.printJSON(report); err != nil {
 			return err
 		}
 	}
 	if res.Busy {
-		return busyError(p)
+		return provider.Busy(p)
 	}
 	if res.Err != nil {
 		return mailError(res.Err)
 	}
 	if !b.DryRun && output != "json" {
-		a.printf("%s\n", countsText(res.Counts))
+		a.printf("%s\n", provider.CountsText(res.Counts))
 	}
 	return nil
 }

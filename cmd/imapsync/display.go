@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"imapsync/db"
+	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
 
@@ -37,7 +37,7 @@ func (d *runDisplay) progress(p mailsync.Progress) {
 		return
 	}
 	rate := float64(p.Done) / max(p.Elapsed.Seconds(), 0.001)
-	fmt.Fprintf(d.app.stderr, "\r\033[K%s  %d done, %d left, %.0f mail/s, %s", p.Provider.Name, p.Done, p.Left, rate, byteSize(p.Bytes))
+	fmt.Fprintf(d.app.stderr, "\r\033[K%s  %d done, %d left, %.0f mail/s, %s", p.Provider.Name, p.Done, p.Left, rate, provider.ByteSize(p.Bytes))
 	d.pending = true
 }
 
@@ -70,7 +70,7 @@ func resultOf(res mailsync.Result) runResult {
 		r.Outcome, r.Error = "deferred", res.Deferred
 	case res.Err != nil:
 		class, code := mailsync.Classify(res.Err)
-		r.Outcome, r.ErrorClass, r.ErrorCode, r.Error = "failed", string(class), code, oneLine(res.Err.Error())
+		r.Outcome, r.ErrorClass, r.ErrorCode, r.Error = "failed", string(class), code, provider.OneLine(res.Err.Error())
 		if res.Partial {
 			r.Outcome = "partial"
 		}
@@ -92,7 +92,7 @@ func (d *runDisplay) result(res mailsync.Result) {
 		d.app.printf("%s\n", line)
 	case d.terminal:
 		d.clear()
-		fmt.Fprintf(d.app.stderr, "%s  %s\n", r.Provider, r.text())
+		fmt.Fprintf(d.app.stderr, "%s  %s\n", r.Provider, provider.ResultText(res))
 	}
 }
 
@@ -117,21 +117,6 @@ func (d *runDisplay) logResult(r runResult) {
 	d.log.Log(d.app.context(), level, "provider_done", attrs...)
 }
 
-func (r runResult) text() string {
-	if r.Outcome == "busy" {
-		return "busy: another run holds its lock"
-	}
-	text := countsText(r.Counts)
-	if r.Left > 0 {
-		text += fmt.Sprintf(", %d left", r.Left)
-	}
-	text += fmt.Sprintf(" (%s in %s)", byteSize(r.Bytes), (time.Duration(r.DurationMS) * time.Millisecond).String())
-	if r.Error != "" {
-		text += "\n  " + r.Outcome + ": " + r.Error
-	}
-	return text
-}
-
 // summary is the line of the run as a whole.
 func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
 	d.log.Info("run_done", "providers", s.Providers, "ok", s.OK, "partial", s.Partial, "failed", s.Failed, "busy", s.Busy, "deferred", s.Deferred,
@@ -141,8 +126,8 @@ func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
 		return
 	}
 	d.clear()
-	others := counted(count{s.Partial, "partly failed"}, count{s.Failed, "failed"}, count{s.Busy, "busy"}, count{s.Deferred, "deferred"}, count{s.Skipped, "not begun"})
-	fmt.Fprintf(d.app.stderr, "%d of %d providers ok: %s%s, %s\n", s.OK, s.Providers, countsText(s.Counts), others, took.Round(time.Millisecond))
+	others := provider.Counted(provider.Count{N: s.Partial, Word: "partly failed"}, provider.Count{N: s.Failed, Word: "failed"}, provider.Count{N: s.Busy, Word: "busy"}, provider.Count{N: s.Deferred, Word: "deferred"}, provider.Count{N: s.Skipped, Word: "not begun"})
+	fmt.Fprintf(d.app.stderr, "%d of %d providers ok: %s%s, %s\n", s.OK, s.Providers, provider.CountsText(s.Counts), others, took.Round(time.Millisecond))
 }
 
 func (d *runDisplay) clear() {
@@ -151,40 +136,3 @@ func (d *runDisplay) clear() {
 		d.pending = false
 	}
 }
-
-func countsText(c db.Counts) string {
-	return fmt.Sprintf("%d published", c.Published) + counted(count{c.Duplicates, "duplicates"}, count{c.Skipped, "skipped"},
-		count{c.Expunged, "expunged"}, count{c.Quarantined, "quarantined"})
-}
-
-// count is a number of things, in words.
-type count struct {
-	n    int
-	word string
-}
-
-// counted lists the counts that are not zero, each behind a comma.
-func counted(counts ...count) string {
-	var b strings.Builder
-	for _, c := range counts {
-		if c.n > 0 {
-			fmt.Fprintf(&b, ", %d %s", c.n, c.word)
-		}
-	}
-	return b.String()
-}
-
-// byteSize writes a number of bytes for people.
-func byteSize(n int64) string {
-	switch {
-	case n < 1000:
-		return fmt.Sprintf("%d B", n)
-	case n < 1000_000:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	case n < 1000_000_000:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-}
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

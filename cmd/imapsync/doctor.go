@@ -15,6 +15,7 @@ import (
 	"imapsync/db"
 	"imapsync/event"
 	"imapsync/oauth"
+	"imapsync/provider"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
@@ -71,7 +72,7 @@ func (d *doctor) examine(ctx context.Context, args []string, tenant string) erro
 	if store != nil {
 		defer store.Close()
 	}
-	c := d.secrets(ctx, store)
+	chain := d.secrets(ctx, store)
 	natsErr := d.nats(ctx)
 	if dbErr != nil {
 		if natsErr != nil {
@@ -87,7 +88,7 @@ func (d *doctor) examine(ctx context.Context, args []string, tenant string) erro
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		d.provider(ctx, store, c, p)
+		d.mailbox(ctx, store, chain, p)
 	}
 	if d.wrong > 0 {
 		return &exitError{code: exitFailed}
@@ -108,7 +109,7 @@ func (d *doctor) add(p *db.Provider, s mailsync.Step) {
 	now := time.Now()
 	s.Took, d.began = cmp.Or(s.Took, now.Sub(d.began)), now
 	step := doctorStep{Step: s, DurationMS: s.Took.Milliseconds()}
-	step.Text = oneLine(s.Text)
+	step.Text = provider.OneLine(s.Text)
 	if p != nil {
 		step.Tenant, step.ProviderID, step.Provider = p.Tenant, p.ID, p.Name
 		step.Fix = remedy(p, s)
@@ -222,34 +223,34 @@ func (d *doctor) ways(h db.Health) {
 
 // secrets looks at the places of credentials, and at the key. Without a store
 // only at what needs none.
-func (d *doctor) secrets(ctx context.Context, store *db.Store) *credentials {
+func (d *doctor) secrets(ctx context.Context, store *db.Store) *secret.Chain {
 	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
-	c, err := d.app.credentials(store)
+	chain, err := d.app.service(store).Chain()
 	if err != nil {
 		d.bad("credentials", err.Error(), "export IMAPSYNC_SECRET_CHAIN="+secret.DefaultPlaces+" # or set what is named here")
 		return nil
 	}
 	var places []string
-	for _, place := range c.chain.Places() {
+	for _, place := range chain.Places() {
 		places = append(places, string(place))
 	}
 	d.fine("credentials", "read from %s, in this order (IMAPSYNC_SECRET_CHAIN)", strings.Join(places, ", "))
-	if v := c.chain.Vault(); v != nil {
+	if v := chain.Vault(); v != nil {
 		if err := v.Check(ctx); err != nil {
 			d.bad("vault", err.Error(), vaultRemedy(v.Address(), err))
 		} else {
 			d.fine("vault", "%s, log-in works", v.Address())
 		}
 	}
-	if !c.chain.Has(secret.PlaceDB) {
-		if c.chain.CanPut() != nil {
+	if !chain.Has(secret.PlaceDB) {
+		if chain.CanPut() != nil {
 			d.warn("credentials", "rotated tokens cannot be kept", "set IMAPSYNC_SECRET_WRITE_DIR to a directory that stays, or put db into IMAPSYNC_SECRET_CHAIN")
 		}
-		return c
+		return chain
 	}
 	d.key(ctx, store)
-	return c
+	return chain
 }
 
 // key looks whether the key file opens what is stored.
@@ -320,17 +321,17 @@ func (d *doctor) nats(ctx context.Context) error {
 		d.bad("jetstream", err.Error(), fix)
 		return err
 	}
-	d.fine("nats", "nats-server %s, max_payload %s", h.Server, byteSize(h.MaxPayload))
+	d.fine("nats", "nats-server %s, max_payload %s", h.Server, provider.ByteSize(h.MaxPayload))
 	limit := "no limit but the disk"
 	if h.StoreLimit > 0 {
-		limit = byteSize(h.StoreLimit)
+		limit = provider.ByteSize(h.StoreLimit)
 	}
-	d.fine("jetstream", "storage used: %s of %s", byteSize(int64(h.StoreUsed)), limit)
+	d.fine("jetstream", "storage used: %s of %s", provider.ByteSize(int64(h.StoreUsed)), limit)
 	switch {
 	case !h.Stream:
 		d.fine("stream", "%s is not there yet: the first run makes it", event.StreamName)
 	default:
-		d.fine("stream", "%s holds %d events, %s", event.StreamName, h.Messages, byteSize(int64(h.Bytes)))
+		d.fine("stream", "%s holds %d events, %s", event.StreamName, h.Messages, provider.ByteSize(int64(h.Bytes)))
 	}
 	for _, problem := range h.Problems {
 		if problem.Fatal {
@@ -342,44 +343,23 @@ func (d *doctor) nats(ctx context.Context) error {
 	return nil
 }
 
-// provider goes the way of a pass, and tells where its passes stand.
-func (d *doctor) provider(ctx context.Context, store *db.Store, c *credentials, p *db.Provider) {
-	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, errTestTime())
-	defer cancel()
-	if c != nil {
-		mailsync.Diagnose(ctx, p, diagnoseOptions(c, p), func(s mailsync.Step) {
-			if errors.Is(s.Err, secret.ErrAbsent) && c.chain.CanPut() != nil {
+// mailbox goes the way of a pass, and tells where its passes stand.
+func (d *doctor) mailbox(ctx context.Context, store *db.Store, chain *secret.Chain, p *db.Provider) {
+	if chain != nil {
+		d.app.service(store).Diagnose(ctx, p, func(s provider.Step) {
+			if errors.Is(s.Err, secret.ErrAbsent) && chain.CanPut() != nil {
 				s.Fix = "put it into a place that this line names" // no command can
 			}
 			d.add(p, s)
 		})
 	}
-	for _, f := range forecasts(p, time.Now()) {
+	for _, f := range provider.Forecasts(p, time.Now()) {
 		if f.Warn {
 			d.add(p, mailsync.Step{Name: "forecast", State: mailsync.StepWarn, Text: forecastText(f), Fix: f.Fix})
 		}
 	}
 	for _, s := range standing(ctx, store, p, time.Now()) {
 		d.add(p, s)
-	}
-}
-
-// diagnoseOptions look for the credentials of p as a pass does, and tell where
-// they are.
-func diagnoseOptions(c *credentials, p *db.Provider) mailsync.DiagnoseOptions {
-	return mailsync.DiagnoseOptions{
-		Version: version(), Now: time.Now(),
-		Credential: func(ctx context.Context) (mailsync.Credential, string, error) {
-			credential, err := c.of(ctx, p, db.Fence{})
-			if err != nil || p.AuthType == db.AuthOAuth2 {
-				return credential, "oauth2, " + cmp.Or(p.OAuthFlow, db.FlowCode), err
-			}
-			if !c.given.password.IsZero() {
-				return credential, "password, as given", nil
-			}
-			_, where, err := c.chain.Find(ctx, p.Tenant, db.PasswordName(p.ID))
-			return credential, "password, from " + where, err
-		},
 	}
 }
 
@@ -441,7 +421,7 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 		s.State, s.Fix = mailsync.StepWarn, "imapsync run --provider "+p.ID+" --drain # or more a pass: imapsync provider set "+p.ID+" --max-emails-per-sync N"
 	}
 	if p.MaxBytesPerDay > 0 {
-		s.Text += fmt.Sprintf("; %s of %s today", byteSize(p.BytesToday), byteSize(p.MaxBytesPerDay))
+		s.Text += fmt.Sprintf("; %s of %s today", provider.ByteSize(p.BytesToday), provider.ByteSize(p.MaxBytesPerDay))
 		if p.BytesToday >= p.MaxBytesPerDay {
 			s.State, s.Fix = mailsync.StepWarn, "imapsync provider set "+p.ID+" --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"
 		}

@@ -11,6 +11,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/provider"
 )
 
 func newEvents(a *app) *cobra.Command {
@@ -101,7 +102,7 @@ func (a *app) printEvent(rec *event.Received, output string) error {
 	if mail.IMAP != nil {
 		folder = mail.IMAP.Folder
 	}
-	a.printf("%s  %-24s  %-30s  %s", rec.Event.Timestamp.UTC().Format(time.RFC3339), oneLine(folder), mail.From.Email, oneLine(mail.Subject))
+	a.printf("%s  %-24s  %-30s  %s", rec.Event.Timestamp.UTC().Format(time.RFC3339), provider.OneLine(folder), mail.From.Email, provider.OneLine(mail.Subject))
 	if n := len(mail.Attachments); n > 0 {
 		a.printf("  [%d attachments]", n)
 	}
@@ -136,7 +137,7 @@ func newBlob(a *app) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.writeBlob(cmd.Context(), args[0], a.stdout)
+			return a.writeBlob(cmd.Context(), args[0])
 		},
 	})
 	return cmd

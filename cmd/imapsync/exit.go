@@ -8,6 +8,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/provider"
 	"imapsync/secret"
 )
 
@@ -82,7 +83,7 @@ func exitCode(err error) int {
 		return exitConfig
 	case errors.Is(err, db.ErrNotFound), errors.Is(err, db.ErrAmbiguous), errors.Is(err, db.ErrExists):
 		return exitUsage
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, provider.ErrBusy), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return exitTempfail
 	}
 	return exitBug

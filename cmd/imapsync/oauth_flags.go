@@ -9,6 +9,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/oauth"
+	"imapsync/provider"
 	"imapsync/secret"
 )
 
@@ -74,8 +75,8 @@ func (f *providerFlags) applyOAuth(p *db.Provider, counts func(flag string) bool
 
 // read reads the secrets that count, so that their faults are told with all
 // others. f is what knows the flags.
-func (o *oauthFlags) read(f *providerFlags, p *db.Provider, counts func(flag string) bool) given {
-	var g given
+func (o *oauthFlags) read(f *providerFlags, p *db.Provider, counts func(flag string) bool) provider.CredentialInput {
+	var g provider.CredentialInput
 	file := func(flag, path string, to *secret.Value) bool {
 		if !counts(flag) || path == "" {
 			return false
@@ -88,9 +89,9 @@ func (o *oauthFlags) read(f *providerFlags, p *db.Provider, counts func(flag str
 		*to = v
 		return true
 	}
-	file("oauth-client-secret-file", o.secretFile, &g.clientSecret)
-	if file("oauth-service-account-file", o.accountFile, &g.serviceAccount) {
-		if err := oauth.CheckServiceAccount(g.serviceAccount); err != nil {
+	file("oauth-client-secret-file", o.secretFile, &g.ClientSecret)
+	if file("oauth-service-account-file", o.accountFile, &g.ServiceAccount) {
+		if err := oauth.CheckServiceAccount(g.ServiceAccount); err != nil {
 			f.files = append(f.files, fmt.Errorf("--oauth-service-account-file %s: %w", o.accountFile, err))
 		}
 	}
@@ -105,7 +106,7 @@ func (o *oauthFlags) read(f *providerFlags, p *db.Provider, counts func(flag str
 				f.wrong(flag, "goes with --auth oauth2")
 			}
 		}
-		return given{}
+		return provider.CredentialInput{}
 	}
 	if p.Status == db.StatusConfiguring && p.RefreshedAt == nil {
 		f.needSecrets(p, counts("oauth-service-account-file"), counts("oauth-client-secret-file"))
@@ -121,12 +122,4 @@ func (f *providerFlags) needSecrets(p *db.Provider, account, clientSecret bool) 
 	if p.OAuthFlow == db.FlowClientCredentials && !clientSecret {
 		f.wrong("oauth-client-secret-file", "missing: client-credentials needs the client secret")
 	}
-}
-
-// dateOf writes a day.
-func dateOf(t *time.Time) string {
-	if t == nil {
-		return ""
-	}
-	return t.Format(time.DateOnly)
 }

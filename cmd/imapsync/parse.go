@@ -14,6 +14,7 @@ import (
 
 	"imapsync/event"
 	"imapsync/parse"
+	"imapsync/provider"
 )
 
 func newParse(a *app) *cobra.Command {
@@ -86,7 +87,7 @@ func (a *app) parseBytes(name string, raw []byte, defects bool) []error {
 		m := parse.Parse(mail, parse.Limits{})
 		if defects {
 			for _, d := range m.Defects {
-				a.printf("%s: message %d: %s: %s\n", name, i+1, d.Code, oneLine(d.Detail))
+				a.printf("%s: message %d: %s: %s\n", name, i+1, d.Code, provider.OneLine(d.Detail))
 			}
 			continue
 		}

@@ -9,12 +9,12 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/provider"
 )
 
 func newProvider(a *app) *cobra.Command {
@@ -76,6 +76,17 @@ func (a *app) withStore(ctx context.Context, work func(store *db.Store) error) e
 	return work(store)
 }
 
+// withService opens the store for what is done to mailboxes in work.
+func (a *app) withService(ctx context.Context, work func(mailboxes *provider.Service) error) error {
+	return a.withStore(ctx, func(store *db.Store) error { return work(a.service(store)) })
+}
+
+// service does to mailboxes what commands ask for. Without a store it tells what
+// can be told without.
+func (a *app) service(store *db.Store) *provider.Service {
+	return provider.New(provider.Options{Store: store, Box: a.box(), LookupEnv: os.LookupEnv, Log: a.log, Version: version(), Connect: a.openNATS})
+}
+
 // withProvider opens the store and finds the provider that a person means, for
 // work.
 func (a *app) withProvider(ctx context.Context, nameOrID, tenant string, work func(store *db.Store, p *db.Provider) error) error {
@@ -119,11 +130,6 @@ func findProvider(ctx context.Context, store *db.Store, nameOrID, tenant string)
 // notef tells a person something that is not the output.
 func (a *app) notef(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
 
-// audit is the entry for something done to a provider by somebody.
-func audit(p *db.Provider, by, action string, detail db.Detail) db.Audit {
-	return db.Audit{Tenant: p.Tenant, At: time.Now().UTC(), Actor: by, Action: action, ProviderID: p.ID, Detail: detail}
-}
-
 // actor is the operating system's user.
 func actor() string {
 	if u, err := user.Current(); err == nil && u.Username != "" {
@@ -144,7 +150,7 @@ func newProviderPause(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				if err := pause(ctx, store, p, actor()); err != nil {
+				if err := a.service(store).Pause(ctx, p, actor()); err != nil {
 					return err
 				}
 				a.notef("paused %s: `imapsync provider resume %s` goes on", p.Name, shellQuote(args[0]))
@@ -154,11 +160,6 @@ func newProviderPause(a *app) *cobra.Command {
 	}
 	tenantFlag(cmd, &tenant)
 	return cmd
-}
-
-// pause stops reading a mailbox, for a person.
-func pause(ctx context.Context, store *db.Store, p *db.Provider, by string) error {
-	return store.PauseProvider(ctx, ref(p), db.PauseManual, audit(p, by, "provider_paused", db.Detail{"reason": db.PauseManual}))
 }
 
 func newProviderResume(a *app) *cobra.Command {
@@ -173,7 +174,11 @@ func newProviderResume(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				if err := a.resume(ctx, store, p, noTest, actor()); err != nil {
+				err := a.service(store).Resume(ctx, p, !noTest, actor())
+				if failed, ok := errors.AsType[*provider.TestError](err); ok {
+					return withMore(checkError(failed), "still as it was: --no-test resumes it anyway")
+				}
+				if err != nil {
 					return err
 				}
 				a.notef("resumed %s: the next run reads it", p.Name)
@@ -184,20 +189,6 @@ func newProviderResume(a *app) *cobra.Command {
 	tenantFlag(cmd, &tenant)
 	cmd.Flags().BoolVar(&noTest, "no-test", false, "do not test the connection first")
 	return cmd
-}
-
-// resume tests the connection and lets a mailbox go on.
-func (a *app) resume(ctx context.Context, store *db.Store, p *db.Provider, noTest bool, by string) error {
-	if !noTest {
-		c, err := a.credentials(store)
-		if err != nil {
-			return err
-		}
-		if _, err := a.checkWith(ctx, c, p); err != nil {
-			return withMore(err, "still as it was: --no-test resumes it anyway")
-		}
-	}
-	return store.ResumeProvider(ctx, ref(p), audit(p, by, "provider_resumed", nil))
 }
 
 func newProviderRm(a *app) *cobra.Command {
@@ -218,7 +209,7 @@ func newProviderRm(a *app) *cobra.Command {
 						return err
 					}
 				}
-				if err := remove(ctx, store, p, actor()); err != nil {
+				if err := a.service(store).Remove(ctx, p, actor()); err != nil {
 					return err
 				}
 				a.notef("removed %s (%s)", p.Name, p.Mailbox)
@@ -229,12 +220,6 @@ func newProviderRm(a *app) *cobra.Command {
 	tenantFlag(cmd, &tenant)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
-}
-
-// remove deletes a mailbox with all that is kept about it.
-func remove(ctx context.Context, store *db.Store, p *db.Provider, by string) error {
-	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
-	return store.RemoveProvider(ctx, ref(p), audit(p, by, "provider_removed", detail))
 }
 
 // confirm asks for the provider's name on a terminal.

@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
-	"imapsync/oauth"
+	"imapsync/provider"
 	"imapsync/secret"
 )
 
@@ -47,20 +46,19 @@ func newProviderAdd(a *app) *cobra.Command {
 			if p.AuthType == db.AuthOAuth2 && pw.any() {
 				f.wrong("password-file", "a mailbox with --auth oauth2 has no password")
 			}
-			c, err := a.credentials(nil)
+			mailboxes := a.service(nil) // before anything is opened
+			// One that is put beside the database by its id needs not be given.
+			ask, err := mailboxes.NeedsPassword(ctx, p)
 			if err != nil {
 				return err
 			}
-			// One that is put beside the database by its id needs not be given.
-			_, there := c.chain.Get(ctx, p.Tenant, db.PasswordName(p.ID))
-			ask := p.AuthType != db.AuthOAuth2 && there != nil && c.chain.Has(secret.PlaceDB)
 			if ask && !pw.any() && !isTerminal(a.stdin) {
 				f.wrong("password-file", "missing: give --password-file FILE or --password-stdin, or run it on a terminal to be asked")
 			}
-			c.given = f.oauth.read(&f, p, f.forNew)
-			c.given.password = f.passwordFromFile(ctx, a, &pw)
-			if ask || pw.any() || c.given.any() {
-				if err := c.canKeep(); err != nil {
+			in := f.oauth.read(&f, p, f.forNew)
+			in.Password = f.passwordFromFile(ctx, a, &pw)
+			if ask || pw.any() || in.Any() {
+				if err := mailboxes.CanKeep(); err != nil {
 					f.files = append(f.files, err)
 				}
 			}
@@ -68,21 +66,17 @@ func newProviderAdd(a *app) *cobra.Command {
 				return err
 			}
 			// Before anybody is asked to type something.
-			store, err := a.openStore(ctx)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			c.store, c.unkept = store, true
-			if c.given.password.IsZero() && (ask || pw.any()) {
-				if err := taken(store.MayStore(ctx, p), p); err != nil {
-					return err
+			return a.withService(ctx, func(mailboxes *provider.Service) error {
+				if in.Password.IsZero() && (ask || pw.any()) {
+					if err := mailboxes.MayStore(ctx, p); err != nil {
+						return storeError(err, "")
+					}
+					if in.Password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", p.Username, p.Host)); err != nil {
+						return err
+					}
 				}
-				if c.given.password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", p.Username, p.Host)); err != nil {
-					return err
-				}
-			}
-			return a.addProvider(ctx, c, p, noTest, output)
+				return a.addProvider(ctx, mailboxes, p, in, noTest, output)
+			})
 		},
 	}
 	f.add(cmd)
@@ -93,18 +87,6 @@ func newProviderAdd(a *app) *cobra.Command {
 	cmd.Flags().SortFlags = false
 	outputFlag(cmd, &output)
 	return cmd
-}
-
-// defaultProvider is a provider before anybody has set anything.
-func defaultProvider(tenant string, id uuid.UUID) *db.Provider {
-	return &db.Provider{
-		Settings: db.Settings{
-			Tenant: tenant, ID: id.String(), Active: true, AutoProcess: true,
-			TLS: db.TLSImplicit, Port: defaultPort(db.TLSImplicit), AuthType: db.AuthPassword, MaxEmailsPerSync: 50,
-			Start: "recent", CreatedAt: time.Now().UTC(),
-		},
-		State: db.State{Status: db.StatusConfiguring},
-	}
 }
 
 // newProvider is a provider of the defaults and the flags. What is wrong is
@@ -119,7 +101,7 @@ func (f *providerFlags) newProvider(tenant, id string) (*db.Provider, error) {
 			f.wrong("id", "%q is not a UUID", id)
 		}
 	}
-	p := defaultProvider(tenant, fresh)
+	p := provider.Fresh(tenant, fresh)
 	if id, err := uuid.Parse(tenant); err == nil {
 		p.Tenant = id.String()
 	}
@@ -152,25 +134,23 @@ func (f *providerFlags) passwordFromFile(ctx context.Context, a *app, pw *passwo
 	return v
 }
 
-// addProvider tests and stores p. Not tested, its status stays configuring
-// until the first pass.
-func (a *app) addProvider(ctx context.Context, c *credentials, p *db.Provider, noTest bool, output string) error {
+// addProvider tests and stores p, and says what is next.
+func (a *app) addProvider(ctx context.Context, mailboxes *provider.Service, p *db.Provider, in provider.CredentialInput, noTest bool, output string) error {
 	if p.TLS == db.TLSNone {
 		a.notef("warning: --tls none sends the password and all mail unencrypted")
 	}
-	signIn := needsPerson(p)
-	check, err := a.storeProvider(ctx, c, p, noTest, actor())
+	check, err := mailboxes.Add(ctx, p, in, !noTest, actor())
 	if err != nil {
-		return err
+		return storeError(err, "nothing was stored: --no-test stores it anyway")
 	}
 	if output == "json" {
 		return a.printJSON(addedProvider{providerView: viewOf(p), Check: check})
 	}
 	if check != nil {
 		a.notef("connected to %s as %s; it has %d folders:", p.Host, p.Username, len(check.Folders))
-		check.print(a.stderr)
+		printFolders(a.stderr, check.Folders)
 	}
-	if signIn {
+	if provider.NeedsPerson(p) {
 		a.notef("added %s; next: imapsync provider auth %s", p.Name, p.ID)
 	} else {
 		a.notef("added %s; next: imapsync run --provider %s", p.Name, p.ID)
@@ -179,52 +159,26 @@ func (a *app) addProvider(ctx context.Context, c *credentials, p *db.Provider, n
 	return nil
 }
 
-// storeProvider tests a new provider, unless a person has to sign in first, and
-// stores it.
-func (a *app) storeProvider(ctx context.Context, c *credentials, p *db.Provider, noTest bool, by string) (check *providerCheck, err error) {
-	if err := taken(c.store.MayStore(ctx, p), p); err != nil {
-		return nil, err
+// storeError says what is to be done about a mailbox that could not be stored:
+// its connection did not pass the test, which is undone, or its name or its
+// address is there already.
+func storeError(err error, undone string) error {
+	if failed, ok := errors.AsType[*provider.TestError](err); ok {
+		return withMore(checkError(failed), undone)
 	}
-	if !noTest && !needsPerson(p) {
-		if check, err = a.checkWith(ctx, c, p); err != nil {
-			return nil, withMore(err, "nothing was stored: --no-test stores it anyway")
-		}
-		p.Status = db.StatusConnected
+	if taken, ok := errors.AsType[*db.NameTakenError](err); ok {
+		return usageError("--name: %w in this tenant: choose another, or call that one otherwise: `imapsync provider set %s --name NAME`", taken, taken.ID)
 	}
-	sealed, _, err := c.seal(ctx, p, p.CreatedAt)
-	if err != nil {
-		return nil, err
-	}
-	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
-	return check, taken(c.store.AddProvider(ctx, p, sealed, audit(p, by, "provider_created", detail)), p)
-}
-
-// taken says what is to be done about a name or a mailbox that is there already;
-// other errors stay as they are.
-func taken(err error, p *db.Provider) error {
-	if taken := nameTaken(err); taken != nil {
-		return taken
-	}
-	if errors.Is(err, db.ErrExists) {
-		return usageError("--mailbox: %w in tenant %s: `imapsync provider list` shows it, `imapsync provider set` changes it", err, p.Tenant)
+	if taken, ok := errors.AsType[*provider.MailboxTakenError](err); ok {
+		return usageError("--mailbox: %w: `imapsync provider list` shows it, `imapsync provider set` changes it", taken)
 	}
 	return err
-}
-
-// nameTaken is the error of a name that another mailbox has; nil when err is
-// about something else.
-func nameTaken(err error) error {
-	taken, ok := errors.AsType[*db.NameTakenError](err)
-	if !ok {
-		return nil
-	}
-	return usageError("--name: %w in this tenant: choose another, or call that one otherwise: `imapsync provider set %s --name NAME`", taken, taken.ID)
 }
 
 // addedProvider is what `add -o json` prints.
 type addedProvider struct {
 	providerView
-	Check *providerCheck `json:"check,omitempty"`
+	Check *provider.Check `json:"check,omitempty"`
 }
 
 func newProviderSet(a *app) *cobra.Command {
@@ -252,13 +206,13 @@ func newProviderSet(a *app) *cobra.Command {
 				if is.AuthType == db.AuthOAuth2 && pw.any() {
 					f.wrong("password-file", "a mailbox with --auth oauth2 has no password")
 				}
-				g := f.oauth.read(&f, &is, f.onCommandLine)
-				g.password = f.passwordFromFile(ctx, a, &pw)
+				in := f.oauth.read(&f, &is, f.onCommandLine)
+				in.Password = f.passwordFromFile(ctx, a, &pw)
 				if err := f.err(&is); err != nil {
 					return err
 				}
-				changed := changedFields(was, &is)
-				unchanged := len(changed) == 0 && !pw.any() && !g.any()
+				changed := provider.Changed(was, &is)
+				unchanged := len(changed) == 0 && !pw.any() && !in.Any()
 				if unchanged && f.given() {
 					a.notef("%s: already so", was.Name)
 					return nil
@@ -266,18 +220,13 @@ func newProviderSet(a *app) *cobra.Command {
 				if unchanged {
 					return usageError("%s: nothing to change: give the settings to change, see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
 				}
-				if pw.any() && g.password.IsZero() {
+				if pw.any() && in.Password.IsZero() {
 					var err error
-					if g.password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", is.Username, is.Host)); err != nil {
+					if in.Password, err = pw.read(ctx, a, fmt.Sprintf("Password of %s at %s: ", is.Username, is.Host)); err != nil {
 						return err
 					}
 				}
-				c, err := a.credentials(store)
-				if err != nil {
-					return err
-				}
-				c.given = g
-				return a.changeProvider(ctx, c, &is, changed, noTest)
+				return a.changeProvider(ctx, a.service(store), was, &is, in, noTest)
 			})
 		},
 	}
@@ -289,73 +238,20 @@ func newProviderSet(a *app) *cobra.Command {
 	return cmd
 }
 
-// connectionFields are the settings that a test of the connection proves.
-var connectionFields = [...]string{"host", "port", "tls", "ca-file", "tls-server-name", "auth", "username", "eager-login", "folder",
-	"oauth-preset", "oauth-flow", "oauth-client-id", "oauth-token-url", "oauth-scopes", "oauth-tenant"}
-
-// signInFields are the settings that a person's consent is bound to: when one
-// changes, what was granted is worth nothing and there is nothing to test.
-var signInFields = [...]string{"auth", "oauth-preset", "oauth-flow", "oauth-client-id", "oauth-token-url", "oauth-scopes", "oauth-tenant"}
-
-// needsPerson reports whether somebody has to sign in before p can be read.
-func needsPerson(p *db.Provider) bool {
-	return p.AuthType == db.AuthOAuth2 && oauth.Flow(p.OAuthFlow).NeedsPerson()
-}
-
-// signInAgain reports whether a change makes what a person granted worthless.
-func signInAgain(p *db.Provider, changed []string) bool {
-	return needsPerson(p) && slices.ContainsFunc(changed, func(field string) bool { return slices.Contains(signInFields[:], field) })
-}
-
-// updateProvider tests a changed provider, where the change concerns the
-// connection, and stores it. It returns the names of all that changed.
-func (a *app) updateProvider(ctx context.Context, c *credentials, p *db.Provider, changed []string, noTest bool, by string) ([]string, error) {
-	test := c.given.any() || slices.ContainsFunc(changed, func(field string) bool {
-		return slices.Contains(connectionFields[:], field)
-	})
-	if c.given.any() {
-		if err := c.canKeep(); err != nil {
-			return nil, err
-		}
-	}
-	if err := taken(c.store.MayStore(ctx, p), p); err != nil {
-		return nil, err
-	}
-	if test && !noTest && !signInAgain(p, changed) {
-		if _, err := a.checkWith(ctx, c, p); err != nil {
-			return nil, withMore(err, "nothing was changed: --no-test stores it anyway")
-		}
-	}
-	sealed, words, err := c.seal(ctx, p, time.Now().UTC())
+func (a *app) changeProvider(ctx context.Context, mailboxes *provider.Service, was, is *db.Provider, in provider.CredentialInput, noTest bool) error {
+	changed, err := mailboxes.Change(ctx, was, is, in, !noTest, actor())
 	if err != nil {
-		return nil, err
+		return storeError(err, "nothing was changed: --no-test stores it anyway")
 	}
-	changed = append(changed, words...)
-	err = c.store.UpdateProvider(ctx, p, sealed, audit(p, by, "provider_changed", db.Detail{"fields": strings.Join(changed, ", ")}))
-	if taken := nameTaken(err); taken != nil {
-		return nil, taken
-	}
-	if errors.Is(err, db.ErrExists) && sealed == nil {
-		return nil, usageError("--mailbox: %w in tenant %s", err, p.Tenant)
-	}
-	return changed, err
-}
-
-func (a *app) changeProvider(ctx context.Context, c *credentials, p *db.Provider, changed []string, noTest bool) error {
-	signIn := signInAgain(p, changed)
-	changed, err := a.updateProvider(ctx, c, p, changed, noTest, actor())
-	if err != nil {
-		return err
-	}
-	a.notef("changed %s: %s", p.Name, strings.Join(changed, ", "))
-	if p.TLS == db.TLSNone && slices.Contains(changed, "tls") {
+	a.notef("changed %s: %s", is.Name, strings.Join(changed, ", "))
+	if is.TLS == db.TLSNone && slices.Contains(changed, "tls") {
 		a.notef("warning: --tls none sends the password and all mail unencrypted")
 	}
-	if signIn {
-		a.notef("next: imapsync provider auth %s", p.ID)
+	if provider.SignInAgain(is, changed) {
+		a.notef("next: imapsync provider auth %s", is.ID)
 	}
-	if p.PausedAt != nil {
-		a.notef("it is paused (%s): `imapsync provider resume %s` goes on", p.PauseReason, p.ID)
+	if is.PausedAt != nil {
+		a.notef("it is paused (%s): `imapsync provider resume %s` goes on", is.PauseReason, is.ID)
 	}
 	return nil
 }

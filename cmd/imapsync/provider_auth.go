@@ -16,6 +16,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/oauth"
+	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
 
@@ -75,30 +76,24 @@ func (a *app) authorise(ctx context.Context, f *authFlags, store *db.Store, p *d
 			return usageError("--device: %s: %s", problems[0].Field, problems[0].Message)
 		}
 	}
-	c, err := a.credentials(store)
+	mailboxes := a.service(store)
+	signIn, err := mailboxes.SignIn(ctx, p)
 	if err != nil {
-		return err
+		return testedError(err)
 	}
-	if err := c.canKeep(); err != nil {
-		return err // before a person signs in for nothing
-	}
-	client, err := c.client(ctx, p)
-	if err != nil {
-		return checkError(p, err)
-	}
-	tokens, err := a.signIn(ctx, f, client)
+	tokens, err := a.signIn(ctx, f, signIn.Client)
 	if err != nil {
 		return authError(p, err)
 	}
-	if err := c.keepTokens(ctx, p, tokens, actor()); err != nil {
+	if err := signIn.Keep(ctx, tokens, actor()); err != nil {
 		return err
 	}
 	a.notef("signed in for %s; what was granted is stored", p.Name)
 	if f.noTest {
 		return nil
 	}
-	if _, err := a.checkWith(ctx, c, p); err != nil {
-		return withMore(err, "what was granted is stored")
+	if _, err := mailboxes.Check(ctx, p, provider.CredentialInput{}); err != nil {
+		return withMore(testedError(err), "what was granted is stored")
 	}
 	a.notef("connected to %s as %s", p.Host, p.Username)
 	if p.PausedAt != nil {
@@ -204,23 +199,6 @@ func openBrowser(ctx context.Context, address string) {
 	}
 }
 
-// keepTokens stores what a person granted, under the provider's lock.
-func (c *credentials) keepTokens(ctx context.Context, p *db.Provider, t oauth.Tokens, by string) error {
-	k := &keptTokens{credentials: c, provider: p, patience: time.Minute, authorised: needsPerson(p)}
-	unlock, err := k.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if _, err := k.load(ctx); err != nil {
-		return err
-	}
-	if err := k.save(ctx, t); err != nil {
-		return err
-	}
-	return c.store.WriteAudit(ctx, audit(p, by, "provider_authorised", db.Detail{"preset": p.OAuthPreset, "flow": p.OAuthFlow}))
-}
-
 // authError makes one line of why nobody could sign in.
 func authError(p *db.Provider, err error) error {
 	if _, ok := errors.AsType[*exitError](err); ok {
@@ -234,5 +212,5 @@ func authError(p *db.Provider, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &exitError{exit, &mailsync.Error{Class: class, Code: code, Err: fmt.Errorf("%s: %s", p.Name, oneLine(err.Error()))}}
+	return &exitError{exit, &mailsync.Error{Class: class, Code: code, Err: fmt.Errorf("%s: %s", p.Name, provider.OneLine(err.Error()))}}
 }

@@ -7,87 +7,30 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
-	"imapsync/oauth"
+	"imapsync/provider"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
 
-// providerCheck is what a test of a connection found.
-type providerCheck struct {
-	Capabilities []string     `json:"capabilities"`
-	Folders      []folderView `json:"folders"`
-}
-
-type folderView struct {
-	mailsync.Folder
-	Configured bool `json:"configured"` // the provider reads it
-}
-
-// checkPatience bounds a test of a connection as a whole.
-const checkPatience = 2 * time.Minute
-
-// errTestTime is the cause of a test that took too long.
-func errTestTime() error {
-	return &mailsync.Error{Class: mailsync.Transient, Code: "timeout", Err: fmt.Errorf("the test took longer than %s", checkPatience)}
-}
-
-// checkProvider connects, logs in, lists the folders and opens those that are
-// configured, read-only. The error is one line with its exit code. When it is
-// about folders only, the check is returned beside it.
-func (a *app) checkProvider(ctx context.Context, p *db.Provider, credential mailsync.Credential) (*providerCheck, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, errTestTime())
-	defer cancel()
-	a.log.Debug("connection_test", "provider_id", p.ID, "host", p.Host, "port", p.Port, "tls", string(p.TLS), "username", p.Username)
-	s, err := mailsync.Connect(ctx, p, mailsync.SessionOptions{Credential: credential, Version: version()})
-	if err != nil {
-		return nil, checkError(p, err)
-	}
-	defer s.Close()
-	folders, err := s.Folders()
-	if err != nil {
-		return nil, checkError(p, err)
-	}
-	check := &providerCheck{Capabilities: s.Capabilities(), Folders: []folderView{}}
-	names, err := s.CheckFolders(p.Folders)
-	for _, f := range folders {
-		check.Folders = append(check.Folders, folderView{f, slices.Contains(names, f.Name)})
-	}
-	if err != nil {
-		return check, checkError(p, err)
-	}
-	return check, nil
-}
-
-// checkWith is checkProvider with the credentials that c finds.
-func (a *app) checkWith(ctx context.Context, c *credentials, p *db.Provider) (*providerCheck, error) {
-	credential, err := c.of(ctx, p, db.Fence{})
-	if errors.Is(err, secret.ErrAbsent) {
-		return nil, &exitError{exitConfig, &mailsync.Error{Class: mailsync.Config, Code: "secret",
-			Err: fmt.Errorf("%w: put it there, or store it: `imapsync provider set %s --password-prompt`", err, p.ID)}}
-	}
-	if _, ok := errors.AsType[*oauth.Error](err); ok {
-		return nil, checkError(p, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return a.checkProvider(ctx, p, credential)
-}
-
 // checkError makes one line of what went wrong: where, what, and the fix.
-func checkError(p *db.Provider, err error) error {
-	class, code := mailsync.Classify(err)
-	line := net.JoinHostPort(p.Host, strconv.Itoa(p.Port)) + ": " + oneLine(strings.ReplaceAll(err.Error(), "\n", "; "))
-	if fix := checkFix(p, class, code); fix != "" && !strings.HasSuffix(line, fix) { // servers say "try again later" too
+func checkError(failed *provider.TestError) error {
+	if !failed.Reached {
+		if errors.Is(failed, secret.ErrAbsent) {
+			return &exitError{exitConfig, &mailsync.Error{Class: mailsync.Config, Code: "secret",
+				Err: fmt.Errorf("%w: put it there, or store it: `imapsync provider set %s --password-prompt`", failed, failed.Provider.ID)}}
+		}
+		return failed.Err
+	}
+	class, code := mailsync.Classify(failed)
+	line := failed.Error()
+	if fix := checkFix(failed.Provider, class, code); fix != "" && !strings.HasSuffix(line, fix) { // servers say "try again later" too
 		line += ": " + fix
 	}
 	exit := exitTempfail
@@ -101,10 +44,18 @@ func checkError(p *db.Provider, err error) error {
 	return &exitError{exit, &mailsync.Error{Class: class, Code: code, Err: errors.New(line)}}
 }
 
+// testedError is checkError for an error that may be of something else.
+func testedError(err error) error {
+	if failed, ok := errors.AsType[*provider.TestError](err); ok {
+		return checkError(failed)
+	}
+	return err
+}
+
 // checkFix is what to do about it, where the error does not say so itself.
 func checkFix(p *db.Provider, class mailsync.Class, code string) string {
 	switch {
-	case code == "invalid_grant" && needsPerson(p), code == "not_authorised", code == "tls":
+	case code == "invalid_grant" && provider.NeedsPerson(p), code == "not_authorised", code == "tls":
 		return "" // the error says it
 	case code == "invalid_client":
 		return "check --oauth-client-id, and give the client secret anew with --oauth-client-secret-file"
@@ -131,11 +82,11 @@ func withMore(err error, more string) error {
 	return &exitError{exitCode(err), fmt.Errorf("%w; %s", err, more)}
 }
 
-// print writes the table of folders.
-func (c *providerCheck) print(to io.Writer) {
+// printFolders writes the table of folders.
+func printFolders(to io.Writer, folders []provider.Folder) {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "FOLDER\tMESSAGES\tSPECIAL USE\tREAD")
-	for _, f := range c.Folders {
+	for _, f := range folders {
 		messages, read := strconv.FormatInt(f.Messages, 10), "no"
 		if f.Messages < 0 {
 			messages = "-"
@@ -150,15 +101,15 @@ func (c *providerCheck) print(to io.Writer) {
 
 // testResult is one provider of `provider test -o json`.
 type testResult struct {
-	Tenant     string         `json:"tenant"`
-	ID         string         `json:"id"`
-	Name       string         `json:"name"`
-	Host       string         `json:"host"`
-	OK         bool           `json:"ok"`
-	ErrorClass string         `json:"errorClass,omitempty"`
-	ErrorCode  string         `json:"errorCode,omitempty"`
-	Error      string         `json:"error,omitempty"`
-	Check      *providerCheck `json:"check,omitempty"`
+	Tenant     string          `json:"tenant"`
+	ID         string          `json:"id"`
+	Name       string          `json:"name"`
+	Host       string          `json:"host"`
+	OK         bool            `json:"ok"`
+	ErrorClass string          `json:"errorClass,omitempty"`
+	ErrorCode  string          `json:"errorCode,omitempty"`
+	Error      string          `json:"error,omitempty"`
+	Check      *provider.Check `json:"check,omitempty"`
 }
 
 func newProviderTest(a *app) *cobra.Command {
@@ -188,22 +139,20 @@ func newProviderTest(a *app) *cobra.Command {
 }
 
 func (a *app) testProviders(ctx context.Context, store *db.Store, list []*db.Provider, output string) error {
-	c, err := a.credentials(store)
-	if err != nil {
-		return err
-	}
+	mailboxes := a.service(store)
 	results := []testResult{}
 	var failed []error
 	code := exitOK
 	for _, p := range list {
-		check, err := a.checkWith(ctx, c, p)
+		check, err := mailboxes.Check(ctx, p, provider.CredentialInput{})
+		err = testedError(err)
 		r := testResult{Tenant: p.Tenant, ID: p.ID, Name: p.Name, Host: p.Host, OK: err == nil, Check: check}
 		if err != nil {
 			if errors.Is(err, db.ErrUnreachable) || ctx.Err() != nil {
 				return err
 			}
 			class, word := mailsync.Classify(err)
-			r.ErrorClass, r.ErrorCode, r.Error = string(class), word, oneLine(err.Error())
+			r.ErrorClass, r.ErrorCode, r.Error = string(class), word, provider.OneLine(err.Error())
 			failed = append(failed, fmt.Errorf("%s: %w", p.Name, err))
 			code = max(code, exitCode(err)) // configuration before what may pass by itself
 		}
@@ -251,11 +200,8 @@ func newProviderFolders(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				c, err := a.credentials(store)
-				if err != nil {
-					return err
-				}
-				check, checkErr := a.checkWith(ctx, c, p)
+				check, err := a.service(store).Check(ctx, p, provider.CredentialInput{})
+				checkErr := testedError(err)
 				switch {
 				case check == nil:
 					return checkErr
@@ -264,7 +210,7 @@ func newProviderFolders(a *app) *cobra.Command {
 						return err
 					}
 				default:
-					check.print(a.stdout)
+					printFolders(a.stdout, check.Folders)
 				}
 				return checkErr
 			})

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"imapsync/db"
+	"imapsync/provider"
 )
 
 // providerFlags are the settings of a provider on the command line.
@@ -142,10 +143,10 @@ func (f *providerFlags) apply(p *db.Provider, counts func(flag string) bool) {
 	text("name", &p.Name)
 	text("mailbox", &p.Mailbox)
 	text("host", &p.Host)
-	oldPort := defaultPort(p.TLS)
+	oldPort := provider.DefaultPort(p.TLS)
 	text("tls", (*string)(&p.TLS))
 	if p.Port == oldPort {
-		p.Port = defaultPort(p.TLS) // follows --tls unless it was chosen
+		p.Port = provider.DefaultPort(p.TLS) // follows --tls unless it was chosen
 	}
 	number("port", func(n int64) { p.Port = int(n) })
 	text("tls-server-name", &p.TLSServerName)
@@ -195,13 +196,6 @@ func (f *providerFlags) apply(p *db.Provider, counts func(flag string) bool) {
 	}
 }
 
-func defaultPort(mode db.TLSMode) int {
-	if mode == db.TLSStartTLS || mode == db.TLSNone {
-		return 143
-	}
-	return 993
-}
-
 // maxCABytes bounds a CA file.
 const maxCABytes = 1 << 20
 
@@ -232,7 +226,7 @@ func (f *providerFlags) wrong(flag, format string, args ...any) {
 func (f *providerFlags) err(p *db.Provider) error {
 	var lines []error
 	for _, problem := range f.all(p) {
-		lines = append(lines, fmt.Errorf("%s: %s", f.origin(problem.Field), oneLine(problem.Message)))
+		lines = append(lines, fmt.Errorf("%s: %s", f.origin(problem.Field), provider.OneLine(problem.Message)))
 	}
 	code := exitUsage
 	if len(lines) == 0 {
@@ -262,48 +256,4 @@ func (f *providerFlags) origin(flag string) string {
 		return environmentName(flag)
 	}
 	return "--" + flag
-}
-
-// orInbox spells out what no folder means.
-func orInbox(names db.FolderNames) db.FolderNames {
-	if len(names) == 0 {
-		return db.FolderNames{"INBOX"}
-	}
-	return names
-}
-
-// changedFields names the settings that differ, for the audit log.
-func changedFields(was, is *db.Provider) []string {
-	var fields []string
-	for _, f := range []struct {
-		name    string
-		changed bool
-	}{
-		{"name", was.Name != is.Name}, {"mailbox", was.Mailbox != is.Mailbox}, {"host", was.Host != is.Host},
-		{"port", was.Port != is.Port}, {"tls", was.TLS != is.TLS}, {"ca-file", was.CAPEM != is.CAPEM},
-		{"eager-login", was.EagerLogin != is.EagerLogin},
-		{"tls-server-name", was.TLSServerName != is.TLSServerName}, {"auth", was.AuthType != is.AuthType},
-		{"username", was.Username != is.Username}, {"folder", !slices.Equal(orInbox(was.Folders), orInbox(is.Folders))},
-		{"max-emails-per-sync", was.MaxEmailsPerSync != is.MaxEmailsPerSync}, {"start", was.Start != is.Start},
-		{"defaults-id", was.DefaultsID != is.DefaultsID}, {"active", was.Active != is.Active},
-		{"connect-timeout", was.ConnectTimeoutMS != is.ConnectTimeoutMS},
-		{"command-timeout", was.CommandTimeoutMS != is.CommandTimeoutMS},
-		{"literal-timeout", was.LiteralTimeoutMS != is.LiteralTimeoutMS},
-		{"pass-timeout", was.PassTimeoutMS != is.PassTimeoutMS},
-		{"max-message-bytes", was.MaxMessageBytes != is.MaxMessageBytes},
-		{"max-attachment-bytes", was.MaxAttachment != is.MaxAttachment},
-		{"max-attachments-total-bytes", was.MaxAttachments != is.MaxAttachments},
-		{"max-attachments", was.MaxAttachmentN != is.MaxAttachmentN},
-		{"max-bytes-per-day", was.MaxBytesPerDay != is.MaxBytesPerDay},
-		{"oauth-preset", was.OAuthPreset != is.OAuthPreset}, {"oauth-flow", was.OAuthFlow != is.OAuthFlow},
-		{"oauth-client-id", was.OAuthClientID != is.OAuthClientID}, {"oauth-authorize-url", was.OAuthAuthorize != is.OAuthAuthorize},
-		{"oauth-token-url", was.OAuthToken != is.OAuthToken}, {"oauth-device-url", was.OAuthDevice != is.OAuthDevice},
-		{"oauth-scopes", was.OAuthScopes != is.OAuthScopes}, {"oauth-tenant", was.OAuthTenant != is.OAuthTenant},
-		{"oauth-client-secret-expires", dateOf(was.SecretExpiresAt) != dateOf(is.SecretExpiresAt)},
-	} {
-		if f.changed {
-			fields = append(fields, f.name)
-		}
-	}
-	return fields
 }

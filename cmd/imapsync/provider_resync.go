@@ -1,13 +1,13 @@
 package main
 
 import (
-	"context"
+	"errors"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/provider"
 )
 
 func newProviderResync(a *app) *cobra.Command {
@@ -29,9 +29,9 @@ func newProviderResync(a *app) *cobra.Command {
 				return err
 			}
 			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				n, err := resync(ctx, store, p, folders, from, accept, actor())
+				n, err := a.service(store).Resync(ctx, p, folders, from, accept, actor())
 				if err != nil {
-					return err
+					return resyncError(p, err)
 				}
 				a.notef("%s: the next run goes through %d folders again, from %s on", p.Name, n, from.Format(time.DateOnly))
 				return nil
@@ -46,45 +46,13 @@ func newProviderResync(a *app) *cobra.Command {
 	return cmd
 }
 
-// resync sets the cursors back, under the provider's lock.
-func resync(ctx context.Context, store *db.Store, p *db.Provider, folders []string, since time.Time, accept bool, by string) (int, error) {
-	locks, err := store.OpenLocks(ctx)
-	if err != nil {
-		return 0, err
+// resyncError says what to do about folders that were not set back.
+func resyncError(p *db.Provider, err error) error {
+	if errors.Is(err, provider.ErrBusy) {
+		return withMore(err, "try again when it has ended")
 	}
-	defer locks.Close()
-	lock, ok, err := locks.TryLock(ctx, p.Tenant, p.ID, uuid.NewString(), time.Now().UTC())
-	if err != nil {
-		return 0, err
+	if unread, ok := errors.AsType[*provider.NeverReadError](err); ok {
+		return usageError("--folder %q: was never read: `imapsync status %s` shows the folders", unread.Folder, p.Name)
 	}
-	if !ok {
-		return 0, withMore(busyError(p), "try again when it has ended")
-	}
-	defer lock.Unlock()
-	states, err := store.FolderStates(ctx, ref(p))
-	if err != nil {
-		return 0, err
-	}
-	if len(folders) == 0 {
-		for name := range states {
-			folders = append(folders, name)
-		}
-	}
-	reason := "asked for by a person"
-	if accept {
-		reason = db.ResyncAccepted
-	}
-	for _, name := range folders {
-		st := states[name]
-		if st == nil {
-			return 0, usageError("--folder %q: was never read: `imapsync status %s` shows the folders", name, p.Name)
-		}
-		st.ResyncSince, st.ResyncReason, st.ResyncCount, st.PausedReason = &since, reason, 0, ""
-		st.LastUID, st.SettledUID, st.StartUID, st.GapPasses = max(st.LastUID, st.SettledUID), 0, 0, 0
-		entry := audit(p, by, "folder_resynced", db.Detail{"folder": name, "since": since.Format(time.DateOnly), "reason": reason})
-		if err := store.RenumberFolder(ctx, lock.Fence, st, false, entry); err != nil {
-			return 0, err
-		}
-	}
-	return len(folders), nil
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/provider"
 )
 
 // providerView is a provider as list and show print it in JSON: settings under
@@ -78,7 +79,7 @@ func viewOf(p *db.Provider) providerView {
 		Tenant: p.Tenant, ID: p.ID, Name: p.Name, Mailbox: p.Mailbox, Host: p.Host, Port: p.Port, TLS: string(p.TLS),
 		OAuthPreset: p.OAuthPreset, OAuthFlow: p.OAuthFlow, OAuthClientID: p.OAuthClientID, OAuthTenant: p.OAuthTenant,
 		OAuthScopes: p.OAuthScopes, OAuthAuthorizeURL: p.OAuthAuthorize, OAuthTokenURL: p.OAuthToken,
-		OAuthDeviceURL: p.OAuthDevice, OAuthSecretExpires: dateOf(p.SecretExpiresAt), AuthorisedAt: p.AuthorisedAt,
+		OAuthDeviceURL: p.OAuthDevice, OAuthSecretExpires: provider.DateOf(p.SecretExpiresAt), AuthorisedAt: p.AuthorisedAt,
 		TokenExpiresAt: p.TokenExpiresAt,
 		CAPEM:          p.CAPEM, TLSServerName: p.TLSServerName, EagerLogin: p.EagerLogin, Auth: p.AuthType, Username: p.Username,
 		Folders: append([]string{}, p.Folders...), MaxEmailsPerSync: p.MaxEmailsPerSync, Start: p.Start,
@@ -138,7 +139,7 @@ func (a *app) printProviders(list []providerView) error {
 		if p.PausedAt != nil {
 			paused = cmp.Or(p.PauseReason, "yes")
 		}
-		message := []rune(oneLine(p.Error))
+		message := []rune(provider.OneLine(p.Error))
 		if len(message) > maxErrorRunes {
 			message = append(message[:maxErrorRunes], '…')
 		}
@@ -190,7 +191,7 @@ func (a *app) printProvider(p providerView) error {
 		{"created", moment(&p.CreatedAt)}, {"last sync", moment(p.LastSyncAt)}, {"last attempt", moment(p.LastAttemptAt)},
 		{"last success", moment(p.LastSuccessAt)}, {"next attempt", nextAttempt(p)},
 		{"failures in a row", strconv.Itoa(p.ConsecutiveFailures)}, {"login failures in a row", strconv.Itoa(p.AuthFailures)},
-		{"last error", cmp.Or(strings.TrimPrefix(p.ErrorCode+": "+oneLine(p.Error), ": "), "none")},
+		{"last error", cmp.Or(strings.TrimPrefix(p.ErrorCode+": "+provider.OneLine(p.Error), ": "), "none")},
 		{"published", strconv.FormatInt(p.Published, 10)}, {"duplicates", strconv.FormatInt(p.Duplicates, 10)},
 		{"quarantined", strconv.FormatInt(p.Quarantined, 10)},
 	}
@@ -227,7 +228,7 @@ func authority(caPEM string) string {
 			return cmp.Or(strings.Join(names, "; "), "of its own")
 		}
 		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
-			names = append(names, oneLine(cert.Subject.String()))
+			names = append(names, provider.OneLine(cert.Subject.String()))
 		}
 	}
 }

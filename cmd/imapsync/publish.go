@@ -26,6 +26,11 @@ func (p *publishFlags) add(fs *pflag.FlagSet) {
 	fs.DurationVar(&p.patience, "publish-timeout", event.DefaultPatience, "end when NATS has confirmed nothing for about so long")
 }
 
+// options are those of the publisher.
+func (p *publishFlags) options() event.PublisherOptions {
+	return event.PublisherOptions{Limits: p.limits, Patience: p.patience}
+}
+
 // check is what is wrong with the flags.
 func (p *publishFlags) check() []error {
 	return []error{

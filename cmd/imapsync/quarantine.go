@@ -13,7 +13,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
-	mailsync "imapsync/sync"
+	"imapsync/provider"
 )
 
 func newQuarantine(a *app) *cobra.Command {
@@ -30,7 +30,7 @@ func newQuarantine(a *app) *cobra.Command {
 }
 
 func newQuarantineList(a *app) *cobra.Command {
-	var provider, tenant, state, output string
+	var name, tenant, state, output string
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List quarantined messages, the newest first", Args: noArgs,
@@ -51,8 +51,8 @@ func newQuarantineList(a *app) *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			if provider != "" {
-				p, err := findProvider(ctx, store, provider, tenant)
+			if name != "" {
+				p, err := findProvider(ctx, store, name, tenant)
 				if err != nil {
 					return err
 				}
@@ -76,14 +76,14 @@ func newQuarantineList(a *app) *cobra.Command {
 				if q.NextAttemptAt != nil {
 					next = q.NextAttemptAt.UTC().Format(time.RFC3339)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", q.ID, q.State, oneLine(q.Folder), q.UID, q.Attempts, next,
-					oneLine(q.Sender), oneLine(q.Subject), q.ErrorCode)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", q.ID, q.State, provider.OneLine(q.Folder), q.UID, q.Attempts, next,
+					provider.OneLine(q.Sender), provider.OneLine(q.Subject), q.ErrorCode)
 			}
 			return w.Flush()
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&provider, "provider", "", "only of this provider, by name or id")
+	fs.StringVar(&name, "provider", "", "only of this provider, by name or id")
 	fs.StringVar(&state, "state", "", "only in this state: retry, dead, released or discarded")
 	fs.IntVar(&limit, "limit", 100, "at most so many")
 	tenantFlag(cmd, &tenant)
@@ -152,29 +152,17 @@ func newQuarantineState(a *app, verb, state, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := setQuarantine(cmd.Context(), store, q, state, actor()); err != nil {
+			err = a.service(store).SetQuarantine(cmd.Context(), q, state, actor())
+			if _, ok := errors.AsType[*provider.RenumberedError](err); ok {
+				return usageError("%w: `imapsync quarantine export %s` has the mail if it was kept", err, q.ID)
+			}
+			if err != nil {
 				return err
 			}
 			a.notef("%s: %s", q.ID, state)
 			return nil
 		},
 	}
-}
-
-// setQuarantine moves a quarantined message on, for a person.
-func setQuarantine(ctx context.Context, store *db.Store, q *db.Quarantine, state, by string) error {
-	states, err := store.FolderStates(ctx, db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
-	if err != nil {
-		return err
-	}
-	if st := states[q.Folder]; state != db.QuarantineDiscarded && st != nil && st.UIDValidity != q.UIDValidity {
-		return usageError("quarantined message %s: its folder was numbered anew, so uid %d is another message now: `imapsync quarantine export %s` has the mail if it was kept",
-			q.ID, q.UID, q.ID)
-	}
-	return store.SetQuarantineState(ctx, q, state, db.Audit{
-		Tenant: q.Tenant, At: time.Now().UTC(), Actor: by, Action: "quarantine_" + state, ProviderID: q.ProviderID,
-		Detail: db.Detail{"id": q.ID, "folder": q.Folder, "uid": fmt.Sprint(q.UID)},
-	})
 }
 
 func newQuarantineExport(a *app) *cobra.Command {
@@ -191,56 +179,35 @@ func newQuarantineExport(a *app) *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			j, err := a.newJob(ctx, store, mailsync.Options{})
-			if err != nil {
-				return err
-			}
 			q, err := findQuarantine(ctx, store, args[0])
 			if err != nil {
 				return err
 			}
-			return a.writeRaw(ctx, j, q, a.stdout)
+			r, err := a.service(store).OpenRaw(ctx, q)
+			if _, ok := errors.AsType[*provider.ReadError](err); ok {
+				return &exitError{exitTempfail, err}
+			}
+			return a.copyOut(r, err)
 		},
 	}
 }
 
-// writeRaw writes the raw mail of a quarantined message.
-func (a *app) writeRaw(ctx context.Context, j *job, q *db.Quarantine, to io.Writer) error {
-	if q.RawBlobKey != "" {
-		return a.writeBlob(ctx, q.RawBlobKey, to)
+// writeBlob streams a blob.
+func (a *app) writeBlob(ctx context.Context, key string) error {
+	r, err := a.service(nil).OpenBlob(ctx, key)
+	if errors.Is(err, event.ErrBlob) {
+		err = usageError("%w: KEY is blob.key of an event, whole", err)
 	}
-	p, err := j.store.Provider(ctx, db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
-	if err != nil {
-		return err
-	}
-	raw, err := j.runner.ReadRaw(ctx, p, q.Folder, q.UIDValidity, q.UID)
-	if err != nil {
-		return &exitError{exitTempfail, err}
-	}
-	_, err = to.Write(raw)
-	return err
+	return a.copyOut(r, err)
 }
 
-// writeBlob streams a blob.
-func (a *app) writeBlob(ctx context.Context, key string, to io.Writer) error {
-	nc, err := a.openNATS(ctx)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	blobs, err := event.OpenBlobs(ctx, nc, event.BlobOptions{})
-	if err != nil {
-		return err
-	}
-	r, _, err := blobs.Get(ctx, key)
-	if errors.Is(err, event.ErrBlob) {
-		return usageError("%w: KEY is blob.key of an event, whole", err)
-	}
+// copyOut writes what could be opened to standard output.
+func (a *app) copyOut(r io.ReadCloser, err error) error {
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	if _, err := io.Copy(to, r); err != nil {
+	if _, err := io.Copy(a.stdout, r); err != nil {
 		return &exitError{exitFailed, err}
 	}
 	return nil

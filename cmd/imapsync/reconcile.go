@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
 
@@ -45,11 +45,11 @@ func (a *app) reconcile(ctx context.Context, store *db.Store, p *db.Provider, ti
 	}
 	reports := []mailsync.FolderReport{}
 	missing := 0
-	err = j.runner.Reconcile(ctx, p, func(r mailsync.FolderReport) {
+	err = j.Runner.Reconcile(ctx, p, func(r mailsync.FolderReport) {
 		reports = append(reports, r)
 		missing += len(r.Missing)
 		if output == "text" {
-			a.printf("%s\n", reportLine(r))
+			a.printf("%s\n", provider.ReportText(r))
 		}
 	})
 	if output == "json" {
@@ -66,19 +66,6 @@ func (a *app) reconcile(ctx context.Context, store *db.Store, p *db.Provider, ti
 		return &exitError{exitFailed, fmt.Errorf("%d messages are missing: `imapsync backfill %s --since DATE` publishes them", missing, shellQuote(p.Name))}
 	}
 	return nil
-}
-
-func reportLine(r mailsync.FolderReport) string {
-	if r.Error != "" {
-		return fmt.Sprintf("%s: %s", r.Folder, oneLine(r.Error))
-	}
-	line := fmt.Sprintf("%s: %d on the server, %d handled, %d missing", r.Folder, r.OnServer, r.Handled+r.Elsewhere, len(r.Missing))
-	line += counted(count{r.Waiting, "waiting"}, count{r.Quarantined, "quarantined"}, count{r.Before, "older than the start"},
-		count{r.Extra, "no longer there"})
-	if n := len(r.Missing); n > 0 {
-		line += fmt.Sprintf("; missing uids %s", strings.Trim(fmt.Sprint(r.Missing[:min(n, 20)]), "[]"))
-	}
-	return line
 }
 
 // mailError gives an error about one mailbox its exit code.

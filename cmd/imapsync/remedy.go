@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"imapsync/db"
+	"imapsync/provider"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
@@ -104,9 +105,9 @@ func loginRemedy(p *db.Provider, s mailsync.Step, set string) string {
 		return set + " --oauth-client-id ID --oauth-client-secret-file FILE"
 	case s.Code == "service_account":
 		return set + " --oauth-service-account-file FILE"
-	case s.Code == "not_authorised", s.Code == "invalid_grant" && needsPerson(p):
+	case s.Code == "not_authorised", s.Code == "invalid_grant" && provider.NeedsPerson(p):
 		return auth
-	case s.Class == mailsync.Auth && needsPerson(p):
+	case s.Class == mailsync.Auth && provider.NeedsPerson(p):
 		return auth + " # as somebody who may open " + p.Mailbox + " by IMAP; or: " + set + " --username NAME"
 	case s.Class == mailsync.Auth:
 		return set + " --username NAME # and let the app open that mailbox by IMAP"
@@ -120,7 +121,7 @@ func loginRemedy(p *db.Provider, s mailsync.Step, set string) string {
 func credentialRemedy(p *db.Provider, err error) string {
 	anew := "imapsync provider set " + p.ID + " --password-prompt"
 	switch {
-	case p.AuthType == db.AuthOAuth2 && needsPerson(p):
+	case p.AuthType == db.AuthOAuth2 && provider.NeedsPerson(p):
 		anew = "imapsync provider auth " + p.ID
 	case p.AuthType == db.AuthOAuth2 && p.OAuthFlow == db.FlowServiceAccount:
 		anew = "imapsync provider set " + p.ID + " --oauth-service-account-file FILE"

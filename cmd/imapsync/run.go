@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"imapsync/db"
+	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
 
@@ -135,41 +136,41 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		if err != nil {
 			return err
 		}
-		defer j.close()
+		defer j.Close()
 		return a.runJob(ctx, j, f, shardIndex, shardCount)
 	})
 }
 
-func (a *app) runJob(ctx context.Context, j *job, f *runFlags, shardIndex, shardCount int) error {
+func (a *app) runJob(ctx context.Context, j *provider.Job, f *runFlags, shardIndex, shardCount int) error {
 	started := time.Now()
-	a.maintainWhenDue(ctx, j.store)
+	a.maintainWhenDue(ctx, j.Store)
 	if f.watch.on {
 		return a.watch(ctx, j, f, shardIndex, shardCount)
 	}
-	refs, err := a.runRefs(ctx, j.store, f, shardIndex, shardCount)
+	refs, err := a.runRefs(ctx, j.Store, f, shardIndex, shardCount)
 	if err != nil {
 		return err
 	}
-	if err := j.openPublisher(ctx, a, &f.publish); err != nil {
+	if err := j.OpenPublisher(ctx, f.publish.options()); err != nil {
 		return err
 	}
 
-	work, cancel := j.runner.StopWith(ctx, f.end())
+	work, cancel := j.Runner.StopWith(ctx, f.end())
 	defer cancel()
 	show := newRunDisplay(a, f.output)
 	show.quiet = f.repeat > 0
-	j.runner.Log = show.log
-	j.runner.OnProgress, j.runner.OnResult = show.progress, show.result
+	j.Runner.Log = show.log
+	j.Runner.OnProgress, j.Runner.OnResult = show.progress, show.result
 	var summary mailsync.Summary
 	if f.repeat > 0 {
-		summary, err = j.runner.Repeat(work, f.repeat, refs, func(ctx context.Context) ([]db.Ref, error) {
-			return a.runRefs(ctx, j.store, f, shardIndex, shardCount)
+		summary, err = j.Runner.Repeat(work, f.repeat, refs, func(ctx context.Context) ([]db.Ref, error) {
+			return a.runRefs(ctx, j.Store, f, shardIndex, shardCount)
 		})
 	} else {
-		summary, err = j.runner.Run(work, refs)
+		summary, err = j.Runner.Run(work, refs)
 	}
 	show.summary(summary, time.Since(started))
-	a.writeTextfile(ctx, &f.report, j.store)
+	a.writeTextfile(ctx, &f.report, j.Store)
 	return runError(f, summary, err, show.lastError)
 }
 
@@ -193,15 +194,11 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags, shardIn
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case !p.Active || !p.AutoProcess:
-			idle = append(idle, fmt.Errorf("provider %s is not active", p))
-		case p.PausedAt != nil:
-			idle = append(idle, fmt.Errorf("provider %s is paused (%s) since %s: `imapsync provider resume %s`",
-				p, p.PauseReason, p.PausedAt.UTC().Format(time.RFC3339), p.ID))
-		default:
-			refs = append(refs, db.Ref{Tenant: p.Tenant, ID: p.ID})
+		if err := provider.Idle(p); err != nil {
+			idle = append(idle, idleError(err))
+			continue
 		}
+		refs = append(refs, ref(p))
 	}
 	if len(refs) == 0 {
 		return nil, &exitError{exitTempfail, errors.Join(idle...)}
@@ -212,9 +209,12 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags, shardIn
 	return refs, nil
 }
 
-// busyError says that another run has a provider.
-func busyError(p *db.Provider) error {
-	return &exitError{exitTempfail, fmt.Errorf("provider %s is busy: another run holds its lock", p)}
+// idleError says how a mailbox that no pass reads goes on.
+func idleError(err error) error {
+	if paused, ok := errors.AsType[*provider.PausedError](err); ok {
+		return fmt.Errorf("%w: `imapsync provider resume %s`", err, paused.Provider.ID)
+	}
+	return err
 }
 
 // resultError is why a pass did not do what it was to do; nil when it did, or
@@ -222,7 +222,7 @@ func busyError(p *db.Provider) error {
 func resultError(res mailsync.Result) error {
 	switch {
 	case res.Busy:
-		return busyError(res.Provider)
+		return provider.Busy(res.Provider)
 	case res.Deferred != "":
 		return nil
 	}
@@ -250,9 +250,9 @@ func runError(f *runFlags, s mailsync.Summary, err, last error) error {
 	case s.Failed == 0 && s.Busy > 0 && len(f.providers) == 1:
 		return last
 	case s.Failed == 0 && s.Deferred == s.Providers:
-		return &exitError{exitTempfail, errors.New("nothing could be done now: the mail servers refused or throttled others of their providers lately")}
+		return &exitError{exitTempfail, provider.ErrDeferred}
 	case s.Skipped == s.Providers:
-		return &exitError{exitTempfail, errors.New("nothing was begun: the run was asked to end first")}
+		return &exitError{exitTempfail, provider.ErrStopped}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/provider"
 )
 
 func newRuns(a *app) *cobra.Command {
@@ -60,7 +61,7 @@ func (a *app) printRuns(list []db.Run) error {
 	fmt.Fprintln(w, "STARTED\tPROVIDER\tOUTCOME\tTOOK\tPUBLISHED\tQUARANTINED\tBYTES\tHOST\tERROR")
 	for _, r := range list {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", r.StartedAt.UTC().Format(time.RFC3339), r.Provider, r.Outcome,
-			r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond), r.Published, r.Quarantined, byteSize(r.Bytes), r.Host, oneLine(r.Error))
+			r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond), r.Published, r.Quarantined, provider.ByteSize(r.Bytes), r.Host, provider.OneLine(r.Error))
 	}
 	return w.Flush()
 }

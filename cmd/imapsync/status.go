@@ -14,6 +14,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/oauth"
+	"imapsync/provider"
 )
 
 // providerStatus is one provider as `status -o json` shows it.
@@ -114,7 +115,7 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 			LastAttemptAt: p.LastAttemptAt, NextAttemptAt: p.NextAttemptAt, ConsecutiveFailures: p.ConsecutiveFailures,
 			ErrorCode: p.LastErrorCode, Error: p.LastError, Published: p.Published, Duplicates: p.Duplicates,
 			Quarantined: p.Quarantined, Folders: byRef[db.Ref{Tenant: p.Tenant, ID: p.ID}],
-			Credentials: forecasts(p, time.Now()),
+			Credentials: provider.Forecasts(p, time.Now()),
 		}
 		if s.Folders == nil {
 			s.Folders = []folderStatus{}
@@ -151,7 +152,7 @@ func (a *app) printStatus(list []providerStatus) error {
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", paint(bold, s.Name), paint(s.colour(), s.state()), ago(s.LastSuccessAt, now),
-			age(oldest, now), s.next(now), s.Published, quarantined, backlog, oneLine(s.Error))
+			age(oldest, now), s.next(now), s.Published, quarantined, backlog, provider.OneLine(s.Error))
 		for _, c := range s.Credentials {
 			if c.Warn {
 				fmt.Fprintf(w, "%s\n", paint(yellow, "  "+credentialWarning(c, now)))
@@ -165,7 +166,7 @@ func (a *app) printStatus(list []providerStatus) error {
 				colour = red
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t\t\t%d\t%d\t%s\n", paint(plain, "  "+f.Name), paint(colour, state), ago(f.LastSearchAt, now),
-				age(f.OldestAt, now), f.Retrying+f.Dead, f.Backlog, oneLine(f.Error))
+				age(f.OldestAt, now), f.Retrying+f.Dead, f.Backlog, provider.OneLine(f.Error))
 		}
 	}
 	if len(list) == 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
 
@@ -74,17 +75,17 @@ func (a *app) verify(ctx context.Context, store *db.Store, list []*db.Provider, 
 	if err != nil {
 		return err
 	}
-	defer j.close()
-	if err := j.openPublisher(ctx, a, &v.publish); err != nil {
+	defer j.Close()
+	if err := j.OpenPublisher(ctx, v.publish.options()); err != nil {
 		return err
 	}
-	work, cancel := j.runner.StopWith(ctx, 0)
+	work, cancel := j.Runner.StopWith(ctx, 0)
 	defer cancel()
 	reports := []*verifyReport{}
 	var failed []error
 	lost := 0
 	for _, p := range list {
-		rep, err := j.verify(work, p, v.since, v.republish)
+		rep, err := verifyOne(work, j, p, v.since, v.republish)
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -115,14 +116,14 @@ func (a *app) verify(ctx context.Context, store *db.Store, list []*db.Provider, 
 	return nil
 }
 
-// verify compares one provider's ledger with the stream.
-func (j *job) verify(ctx context.Context, p *db.Provider, since time.Time, republish bool) (*verifyReport, error) {
-	published, err := j.store.PublishedSince(ctx, ref(p), since)
+// verifyOne compares one provider's ledger with the stream.
+func verifyOne(ctx context.Context, j *provider.Job, p *db.Provider, since time.Time, republish bool) (*verifyReport, error) {
+	published, err := j.Store.PublishedSince(ctx, ref(p), since)
 	if err != nil {
 		return nil, err
 	}
 	rep := &verifyReport{Provider: p.Name, Published: len(published)}
-	stored, err := j.runner.Publisher.StoredKeys(ctx, p.Tenant, p.ID)
+	stored, err := j.Runner.Publisher.StoredKeys(ctx, p.Tenant, p.ID)
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: read the stream: %w", p, err)
 	}
@@ -135,11 +136,11 @@ func (j *job) verify(ctx context.Context, p *db.Provider, since time.Time, repub
 	if !republish || rep.LostCount == 0 {
 		return rep, nil
 	}
-	found, res := j.runner.Republish(ctx, p, rep.Lost)
+	found, res := j.Runner.Republish(ctx, p, rep.Lost)
 	rep.Republished, rep.Gone = found, rep.LostCount-found
 	if res.Busy {
 		rep.Gone = 0
-		return rep, busyError(p)
+		return rep, provider.Busy(p)
 	}
 	return rep, res.Err
 }

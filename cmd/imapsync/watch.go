@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"imapsync/db"
+	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
 
@@ -54,31 +55,31 @@ func (w *watchFlags) check(f *runFlags) error {
 const watchedBytes = 192 << 10
 
 // watch runs `imapsync run --watch` until it is told to end.
-func (a *app) watch(ctx context.Context, j *job, f *runFlags, shardIndex, shardCount int) error {
+func (a *app) watch(ctx context.Context, j *provider.Job, f *runFlags, shardIndex, shardCount int) error {
 	started := time.Now()
 	opts := mailsync.WatchOptions{
 		Filter:   db.DueFilter{Tenant: f.tenant, ShardIndex: shardIndex, ShardCount: shardCount},
 		Interval: f.watch.interval, Poll: f.watch.poll, MaxAccounts: f.watch.max,
 	}
 	for _, name := range f.providers {
-		p, err := findProvider(ctx, j.store, name, f.tenant)
+		p, err := findProvider(ctx, j.Store, name, f.tenant)
 		if err != nil {
 			return err
 		}
 		opts.Only = append(opts.Only, db.Ref{Tenant: p.Tenant, ID: p.ID})
 	}
 	boundMemory(cmp.Or(f.options.MaxInFlightBytes, mailsync.DefaultMaxInFlightBytes) + int64(f.watch.max)*watchedBytes)
-	if err := j.openPublisher(ctx, a, &f.publish); err != nil {
+	if err := j.OpenPublisher(ctx, f.publish.options()); err != nil {
 		return err
 	}
-	work, cancel := j.runner.StopWith(ctx, 0)
+	work, cancel := j.Runner.StopWith(ctx, 0)
 	defer cancel()
 	show := newRunDisplay(a, f.output)
 	show.quiet = true
-	j.runner.Log = show.log
-	j.runner.OnProgress, j.runner.OnResult = show.progress, show.result
+	j.Runner.Log = show.log
+	j.Runner.OnProgress, j.Runner.OnResult = show.progress, show.result
 	show.log.Info("watch_start", "interval_ms", opts.Interval.Milliseconds(), "poll_ms", opts.Poll.Milliseconds(), "max_watched", opts.MaxAccounts)
-	o := &observer{app: a, store: j.store, tenant: f.tenant, state: j.runner.WatchState}
+	o := &observer{app: a, store: j.Store, tenant: f.tenant, state: j.Runner.WatchState}
 	if f.report.listenHealth != "" {
 		ln, err := o.listen(ctx, "listen-health", f.report.listenHealth)
 		if err != nil {
@@ -89,7 +90,7 @@ func (a *app) watch(ctx context.Context, j *job, f *runFlags, shardIndex, shardC
 	reporting, endReports := context.WithCancel(work)
 	defer endReports()
 	go a.keepReporting(reporting, &f.report, o)
-	summary, err := j.runner.Watch(work, opts)
+	summary, err := j.Runner.Watch(work, opts)
 	show.summary(summary, time.Since(started))
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)

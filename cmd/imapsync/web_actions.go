@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,46 +17,45 @@ import (
 	"imapsync/db"
 	"imapsync/oauth"
 	"imapsync/parse"
-	"imapsync/secret"
+	"imapsync/provider"
 	mailsync "imapsync/sync"
 	"imapsync/web"
 )
 
 // webActions give the settings page what the commands do.
 func (a *app) webActions(store *db.Store) web.Actions {
-	w := &webActor{app: a, store: store}
+	w := &webActor{Service: a.service(store), app: a}
 	return web.Actions{
 		NewProvider: func(tenant string) (*db.Provider, error) {
 			id, err := uuid.NewRandom()
-			return defaultProvider(tenant, id), err
+			return provider.Fresh(tenant, id), err
 		},
 		Apply: w.apply, Add: w.add, Change: w.change, Test: w.test,
-		Pause: func(ctx context.Context, p *db.Provider, by string) error { return pause(ctx, store, p, by) },
+		Pause: w.Pause, Remove: w.Remove,
 		Resume: func(ctx context.Context, p *db.Provider, test bool, by string) error {
-			return a.resume(ctx, store, p, !test, by)
+			err := w.Resume(ctx, p, test, by)
+			if failed, ok := errors.AsType[*provider.TestError](err); ok {
+				return withMore(checkError(failed), "still as it was: --no-test resumes it anyway")
+			}
+			return err
 		},
-		Remove: func(ctx context.Context, p *db.Provider, by string) error { return remove(ctx, store, p, by) },
-		Sync:   w.sync, Resync: w.resync, Reconcile: w.reconcile,
-		NeedsPerson: needsPerson, BeginLogin: w.beginLogin, FinishLogin: w.finishLogin, DeviceLogin: w.deviceLogin,
-		Forecasts: forecasts, Fix: fixOf,
-		SetQuarantine: func(ctx context.Context, q *db.Quarantine, state, by string) error {
-			return setQuarantine(ctx, store, q, state, by)
-		},
-		Raw: w.raw, Read: readMail,
+		Sync: w.sync, Resync: w.resync, Reconcile: w.reconcile,
+		NeedsPerson: provider.NeedsPerson, BeginLogin: w.beginLogin, FinishLogin: w.finishLogin, DeviceLogin: w.deviceLogin,
+		Forecasts: provider.Forecasts, Fix: fixOf,
+		SetQuarantine: w.SetQuarantine,
+		Raw:           w.raw, Read: readMail,
 	}
 }
 
 // webActor does for the settings page what commands do.
 type webActor struct {
-	app   *app
-	store *db.Store
+	*provider.Service
+
+	app *app
 }
 
-// credentials are those of the store, what was typed before them.
-func (w *webActor) credentials(g web.Given) (*credentials, error) {
-	c, err := w.app.credentials(w.store)
-	c.given = given{password: g.Password, clientSecret: g.ClientSecret, serviceAccount: g.ServiceAccount}
-	return c, err
+func inputOf(g web.Given) provider.CredentialInput {
+	return provider.CredentialInput{Password: g.Password, ClientSecret: g.ClientSecret, ServiceAccount: g.ServiceAccount}
 }
 
 // apply takes settings as the command line does. Flags that name files are not
@@ -87,78 +86,35 @@ func (w *webActor) apply(ctx context.Context, p *db.Provider, values map[string]
 				f.wrong("oauth-service-account-file", "%s", err)
 			}
 		}
-	} else if adding && g.Password.IsZero() && w.needsPassword(ctx, p) {
+	} else if needed, err := w.NeedsPassword(ctx, p); adding && g.Password.IsZero() && err == nil && needed { // else the test finds out
 		f.wrong("password-file", "missing: give the password of the mailbox")
 	}
 	return f.all(p)
 }
 
-// needsPassword reports whether a new provider has none anywhere yet.
-func (w *webActor) needsPassword(ctx context.Context, p *db.Provider) bool {
-	c, err := w.app.credentials(w.store)
-	if err != nil || !c.chain.Has(secret.PlaceDB) {
-		return false // the test finds out
-	}
-	_, err = c.chain.Get(ctx, p.Tenant, db.PasswordName(p.ID))
-	return err != nil
-}
-
 func (w *webActor) add(ctx context.Context, p *db.Provider, g web.Given, test bool, by string) error {
-	c, err := w.credentials(g)
-	if err != nil {
-		return err
-	}
-	if c.given.any() {
-		if err := c.canKeep(); err != nil {
-			return err
-		}
-	}
-	c.unkept = true
-	_, err = w.app.storeProvider(ctx, c, p, !test, by)
-	return err
+	_, err := w.Add(ctx, p, inputOf(g), test, by)
+	return storeError(err, "nothing was stored: --no-test stores it anyway")
 }
 
 func (w *webActor) change(ctx context.Context, was, is *db.Provider, g web.Given, test bool, by string) error {
-	c, err := w.credentials(g)
-	if err != nil {
-		return err
-	}
-	changed := changedFields(was, is)
-	if len(changed) == 0 && !g.Any() {
+	_, err := w.Change(ctx, was, is, inputOf(g), test, by)
+	if errors.Is(err, provider.ErrUnchanged) {
 		return web.ErrUnchanged
 	}
-	_, err = w.app.updateProvider(ctx, c, is, changed, !test, by)
-	return err
+	return storeError(err, "nothing was changed: --no-test stores it anyway")
 }
 
 // test is the doctor's examination of a mailbox, and its folders.
 func (w *webActor) test(ctx context.Context, p *db.Provider, g web.Given, adding bool, report func(web.Step)) ([]web.Folder, bool) {
-	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, errTestTime())
-	defer cancel()
-	step := func(s mailsync.Step) {
-		report(web.Step{Name: s.Name, State: string(s.State), Text: oneLine(s.Text), Fix: stepFix(p, s), Took: s.Took})
-	}
-	c, err := w.credentials(g)
-	if err != nil {
-		step(mailsync.Step{Name: "credential", State: mailsync.StepWrong, Text: err.Error()})
-		return nil, false
-	}
-	c.unkept = adding
-	loggedIn := false
-	ok := mailsync.Diagnose(ctx, p, diagnoseOptions(c, p), func(s mailsync.Step) {
-		loggedIn = loggedIn || s.Name == "login" && s.State == mailsync.StepOK
-		step(s)
+	found, ok := w.Test(ctx, p, inputOf(g), adding, func(s provider.Step) {
+		report(web.Step{Name: s.Name, State: string(s.State), Text: provider.OneLine(s.Text), Fix: stepFix(p, s), Took: s.Took})
 	})
-	if !loggedIn {
-		return nil, false
+	if found == nil {
+		return nil, ok
 	}
-	check, err := w.app.checkWith(ctx, c, p)
-	if check == nil {
-		step(mailsync.Step{Name: "folders", State: mailsync.StepWrong, Text: err.Error()})
-		return nil, false
-	}
-	folders := make([]web.Folder, len(check.Folders))
-	for i, f := range check.Folders {
+	folders := make([]web.Folder, len(found))
+	for i, f := range found {
 		folders[i] = web.Folder{Name: f.Name, Messages: f.Messages, SpecialUse: f.SpecialUse, Read: f.Configured}
 	}
 	return folders, ok
@@ -173,38 +129,17 @@ func (w *webActor) sync(ctx context.Context, p *db.Provider, by string, report f
 	if err := fromEnvironment(fs); err != nil {
 		return "", err
 	}
-	f.providers, f.tenant = []string{p.ID}, p.Tenant
 	f.options.MaxMessageBytes, f.options.Timeouts = f.publish.message, f.timeouts.Timeouts
-	j, err := w.app.newJob(ctx, w.store, f.options)
+	w.Pass, w.Publish = f.options, f.publish.options()
+	boundMemory(f.options.MaxInFlightBytes)
+	res, err := w.Service.Sync(ctx, p, by, func(pr provider.Progress) { report(web.Progress(pr)) })
 	if err != nil {
-		return "", err
-	}
-	defer j.close()
-	refs, err := w.app.runRefs(ctx, j.store, f, 0, 0)
-	if err != nil {
-		return "", err
-	}
-	if err := j.openPublisher(ctx, w.app, &f.publish); err != nil {
-		return "", err
-	}
-	if err := w.store.WriteAudit(ctx, audit(p, by, "provider_synced", nil)); err != nil {
-		return "", err
-	}
-	work, cancel := j.runner.StopWith(ctx, 0)
-	defer cancel()
-	var outcome string
-	var last error
-	j.runner.OnProgress = func(pr mailsync.Progress) { report(web.Progress{Done: pr.Done, Total: pr.Done + pr.Left}) }
-	j.runner.OnResult = func(res mailsync.Result) {
-		r := resultOf(res)
-		outcome, last = strings.ReplaceAll(r.text(), "\n", ";"), resultError(res)
-		if res.Err == nil {
-			done := r.Counts.Total()
-			report(web.Progress{Done: done, Total: done + r.Left})
+		if class, _ := mailsync.Classify(err); class == mailsync.Transient && res.Err != nil {
+			err = fmt.Errorf("%w: `imapsync doctor %s` says what to do", err, p.ID)
 		}
+		return "", idleError(err)
 	}
-	summary, err := j.runner.Run(work, refs)
-	return outcome, runError(f, summary, err, last)
+	return strings.ReplaceAll(provider.ResultText(res), "\n", ";"), nil
 }
 
 func (w *webActor) resync(ctx context.Context, p *db.Provider, since, by string) (string, error) {
@@ -212,64 +147,32 @@ func (w *webActor) resync(ctx context.Context, p *db.Provider, since, by string)
 	if err != nil {
 		return "", err
 	}
-	n, err := resync(ctx, w.store, p, nil, from, false, by)
-	return fmt.Sprintf("%d folders from %s on", n, from.Format(time.DateOnly)), err
+	n, err := w.Resync(ctx, p, nil, from, false, by)
+	return fmt.Sprintf("%d folders from %s on", n, from.Format(time.DateOnly)), resyncError(p, err)
 }
 
 func (w *webActor) reconcile(ctx context.Context, p *db.Provider, report func(web.Progress)) (string, error) {
-	j, err := w.app.newJob(ctx, w.store, mailsync.Options{})
+	missing, err := w.Service.Reconcile(ctx, p, func(pr provider.Progress) { report(web.Progress(pr)) })
 	if err != nil {
 		return "", err
 	}
-	defer j.close()
-	states, err := j.store.FolderStates(ctx, ref(p))
-	if err != nil {
-		return "", err
-	}
-	total, done, missing := len(states), 0, 0
-	report(web.Progress{Total: total})
-	err = j.runner.Reconcile(ctx, p, func(r mailsync.FolderReport) {
-		done++
-		missing += len(r.Missing)
-		report(web.Progress{Done: done, Total: max(total, done), Text: reportLine(r), Wrong: r.Error != "" || len(r.Missing) > 0})
-	})
-	if err != nil {
-		return "", mailError(err)
-	}
-	report(web.Progress{Done: done, Total: done}) // a folder that was read once may no longer be
 	return fmt.Sprintf("%d missing", missing), nil
 }
 
-// client makes the OAuth2 client of p, where what is granted can be kept.
-func (w *webActor) client(ctx context.Context, p *db.Provider) (*credentials, *oauth.Client, error) {
-	c, err := w.credentials(web.Given{})
-	if err == nil {
-		err = c.canKeep() // before a person signs in for nothing
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	client, err := c.client(ctx, p)
-	if err != nil {
-		return nil, nil, checkError(p, err)
-	}
-	return c, client, nil
-}
-
 func (w *webActor) beginLogin(ctx context.Context, p *db.Provider, redirect string) (*oauth.Login, error) {
-	_, client, err := w.client(ctx, p)
+	signIn, err := w.SignIn(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, testedError(err)
 	}
-	return client.Begin(redirect), nil
+	return signIn.Begin(redirect), nil
 }
 
 func (w *webActor) deviceLogin(ctx context.Context, p *db.Provider, by string, report func(web.Progress)) (string, error) {
-	c, client, err := w.client(ctx, p)
+	signIn, err := w.SignIn(ctx, p)
 	if err != nil {
-		return "", err
+		return "", testedError(err)
 	}
-	device, err := client.BeginDevice(ctx)
+	device, err := signIn.BeginDevice(ctx)
 	if err != nil {
 		return "", authError(p, err)
 	}
@@ -278,19 +181,15 @@ func (w *webActor) deviceLogin(ctx context.Context, p *db.Provider, by string, r
 	if err != nil {
 		return "", authError(p, err)
 	}
-	return "signed in; what was granted is stored", c.keepTokens(ctx, p, tokens, by)
+	return "signed in; what was granted is stored", signIn.Keep(ctx, tokens, by)
 }
 
 func (w *webActor) finishLogin(ctx context.Context, p *db.Provider, login *oauth.Login, answer, by string) error {
-	c, err := w.credentials(web.Given{})
-	if err != nil {
-		return err
-	}
-	tokens, err := login.Finish(ctx, answer)
-	if err != nil {
+	err := w.FinishSignIn(ctx, p, login, answer, by)
+	if _, ok := errors.AsType[*oauth.Error](err); ok {
 		return authError(p, err)
 	}
-	return c.keepTokens(ctx, p, tokens, by)
+	return err
 }
 
 // fixOf is what to do about the last error of p. Its class is known by the
@@ -304,14 +203,12 @@ func fixOf(p *db.Provider) string {
 }
 
 func (w *webActor) raw(ctx context.Context, q *db.Quarantine) ([]byte, error) {
-	j, err := w.app.newJob(ctx, w.store, mailsync.Options{})
+	r, err := w.OpenRaw(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	defer j.close()
-	var raw bytes.Buffer
-	err = w.app.writeRaw(ctx, j, q, &raw)
-	return raw.Bytes(), err
+	defer r.Close()
+	return io.ReadAll(r)
 }
 
 // readMail parses a mail for people to look at.
@@ -326,7 +223,7 @@ func readMail(raw []byte) web.Mail {
 		mail.Attachments = append(mail.Attachments, web.Attachment{Name: at.Name, Type: at.ContentType, Size: size})
 	}
 	for _, d := range m.Defects {
-		mail.Defects = append(mail.Defects, d.Code+": "+oneLine(d.Detail))
+		mail.Defects = append(mail.Defects, d.Code+": "+provider.OneLine(d.Detail))
 	}
 	return mail
 }

@@ -1,4 +1,4 @@
-package main
+package provider
 
 import (
 	"context"
@@ -13,117 +13,6 @@ import (
 	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
-
-// given are credentials from the command line, which go before stored ones.
-type given struct {
-	password       secret.Value
-	clientSecret   secret.Value
-	serviceAccount secret.Value
-}
-
-func (g given) any() bool {
-	return !g.password.IsZero() || !g.clientSecret.IsZero() || !g.serviceAccount.IsZero()
-}
-
-// named lists the credentials by the names they are stored under, and the words
-// for them in the audit log.
-func (g given) named(providerID string) []namedSecret {
-	var list []namedSecret
-	for _, one := range []namedSecret{
-		{db.PasswordName(providerID), "password", g.password},
-		{db.OAuthClientSecretName(providerID), "oauth-client-secret", g.clientSecret},
-		{db.ServiceAccountName(providerID), "oauth-service-account", g.serviceAccount},
-	} {
-		if !one.value.IsZero() {
-			list = append(list, one)
-		}
-	}
-	return list
-}
-
-type namedSecret struct {
-	name, word string
-	value      secret.Value
-}
-
-// seal makes new versions of the credentials that were given, to be stored.
-// Where the database keeps none, they go where the chain puts them.
-func (c *credentials) seal(ctx context.Context, p *db.Provider, now time.Time) (sealed []db.Secret, words []string, err error) {
-	for _, one := range c.given.named(p.ID) {
-		words = append(words, one.word)
-		if !c.chain.Has(secret.PlaceDB) {
-			if err := c.chain.Put(ctx, p.Tenant, one.name, one.value); err != nil {
-				return nil, nil, err
-			}
-			continue
-		}
-		s, err := c.store.SealSecret(ctx, c.box, p.Tenant, one.name, one.value, now)
-		if err != nil {
-			return nil, nil, err
-		}
-		sealed = append(sealed, s)
-	}
-	return sealed, words, nil
-}
-
-// credentials find what providers log in with.
-type credentials struct {
-	store  *db.Store
-	box    *secret.Box
-	chain  *secret.Chain
-	given  given
-	unkept bool // tokens are not stored: the provider is not either
-}
-
-// of returns what p logs in with. Without a fence a token that is due is
-// renewed under a lock of its own.
-func (c *credentials) of(ctx context.Context, p *db.Provider, fence db.Fence) (mailsync.Credential, error) {
-	if p.AuthType != db.AuthOAuth2 {
-		password, err := c.read(ctx, p, db.PasswordName(p.ID))
-		return mailsync.Credential{Password: password}, err
-	}
-	client, err := c.client(ctx, p)
-	if err != nil {
-		return mailsync.Credential{}, err
-	}
-	if c.unkept {
-		return mailsync.Credential{Tokens: client.NewSource(oauth.Keep{
-			Load: func(context.Context) (oauth.Tokens, error) { return oauth.Tokens{}, nil },
-			Save: func(context.Context, oauth.Tokens) error { return nil },
-		})}, nil
-	}
-	k := &keptTokens{credentials: c, provider: p, fence: fence, patience: busyPatience}
-	return mailsync.Credential{Tokens: client.NewSource(k.keep())}, nil
-}
-
-// read returns one credential of a provider: what was given, or what is stored.
-func (c *credentials) read(ctx context.Context, p *db.Provider, name string) (secret.Value, error) {
-	for _, one := range c.given.named(p.ID) {
-		if one.name == name {
-			return one.value, nil
-		}
-	}
-	return c.chain.Get(ctx, p.Tenant, name)
-}
-
-// client makes the OAuth2 client of a provider.
-func (c *credentials) client(ctx context.Context, p *db.Provider) (*oauth.Client, error) {
-	s := oauth.Settings{
-		Preset: p.OAuthPreset, Flow: oauth.Flow(p.OAuthFlow), Tenant: p.OAuthTenant, ClientID: p.OAuthClientID,
-		AuthorizeURL: p.OAuthAuthorize, TokenURL: p.OAuthToken, DeviceURL: p.OAuthDevice, Scopes: p.OAuthScopes,
-		Subject: p.Username,
-	}
-	var err error
-	if s.ClientSecret, err = c.read(ctx, p, db.OAuthClientSecretName(p.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
-		return nil, err
-	}
-	if s.Flow == oauth.ServiceAccount {
-		if s.ServiceAccount, err = c.read(ctx, p, db.ServiceAccountName(p.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
-			return nil, err
-		}
-	}
-	return oauth.New(s)
-}
 
 // busyPatience is how long a test waits for a pass that holds the lock.
 const busyPatience = 20 * time.Second
@@ -292,7 +181,7 @@ func (k *keptTokens) lock(ctx context.Context) (unlock func(), err error) {
 			}, nil
 		case time.Since(began) > k.patience:
 			locks.Close()
-			return nil, &mailsync.Error{Class: mailsync.Transient, Code: "busy", Err: busyError(k.provider)}
+			return nil, Busy(k.provider)
 		}
 		select {
 		case <-ctx.Done():
@@ -303,13 +192,47 @@ func (k *keptTokens) lock(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// forecasts tells when the credentials of a provider will die.
-func forecasts(p *db.Provider, now time.Time) []oauth.Forecast {
-	if p.AuthType != db.AuthOAuth2 {
-		return nil
+// loadUnsealed reads tokens where the database keeps no credentials.
+func (k *keptTokens) loadUnsealed(ctx context.Context) (oauth.Tokens, error) {
+	var t oauth.Tokens
+	var err error
+	if t.Refresh, err = k.read(ctx, k.provider, db.RefreshTokenName(k.provider.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
+		return oauth.Tokens{}, err
 	}
-	return oauth.Forecasts(oauth.Facts{
-		Preset: p.OAuthPreset, Flow: oauth.Flow(p.OAuthFlow), AuthorisedAt: p.AuthorisedAt, RefreshedAt: p.RefreshedAt,
-		RefreshExpiry: p.RefreshExpiresAt, SecretExpiry: p.SecretExpiresAt,
-	}, p.ID, now)
+	k.refresh = t.Refresh
+	access, err := k.read(ctx, k.provider, db.AccessTokenName(k.provider.ID))
+	if err != nil && !errors.Is(err, secret.ErrAbsent) {
+		return oauth.Tokens{}, err
+	}
+	setAccess(&t, access)
+	return t, nil
+}
+
+// saveUnsealed stores tokens there. Only a refresh token that was rotated must
+// be kept; an access token can be got anew.
+func (k *keptTokens) saveUnsealed(ctx context.Context, t oauth.Tokens, access secret.Value) error {
+	p := k.provider
+	if !t.Refresh.IsZero() && !t.Refresh.Equal(k.refresh) {
+		if err := k.chain.Put(ctx, p.Tenant, db.RefreshTokenName(p.ID), t.Refresh); err != nil {
+			return err
+		}
+		k.refresh = t.Refresh
+	}
+	if k.chain.CanPut() == nil {
+		if err := k.chain.Put(ctx, p.Tenant, db.AccessTokenName(p.ID), access); err != nil {
+			return err
+		}
+	}
+	return k.put(ctx, k.fence, k.times(t, time.Now().UTC()), nil)
+}
+
+func (k *keptTokens) times(t oauth.Tokens, now time.Time) db.TokenTimes {
+	times := db.TokenTimes{Expiry: t.Expiry.UTC(), RefreshedAt: now}
+	if !t.RefreshExpiry.IsZero() {
+		times.RefreshExpiry = new(t.RefreshExpiry.UTC())
+	}
+	if k.authorised {
+		times.AuthorisedAt = &now
+	}
+	return times
 }

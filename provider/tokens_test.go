@@ -1,8 +1,9 @@
-package main
+package provider
 
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,6 +16,11 @@ import (
 	"imapsync/oauth"
 	"imapsync/secret"
 )
+
+func migrate(ctx context.Context, url string) error {
+	_, err := db.Migrate(ctx, db.Options{URL: url}, slog.New(slog.DiscardHandler))
+	return err
+}
 
 // tokenHouse is a provider with tokens, and runs of it one after another.
 type tokenHouse struct {
@@ -43,7 +49,8 @@ func newTokenHouse(t *testing.T, databaseURL string) *tokenHouse {
 	h.must(err)
 	keyFile := filepath.Join(t.TempDir(), "key")
 	h.must(os.WriteFile(keyFile, []byte(key.Reveal()+"\n"), 0o600))
-	h.c, err = (&app{secretKeyFile: keyFile}).credentials(h.store)
+	box := secret.NewLazyBox(func() (*secret.KeyRing, error) { return secret.ReadKeyFile(keyFile) })
+	h.c, err = New(Options{Store: h.store, Box: box, LookupEnv: os.LookupEnv}).credentials(CredentialInput{})
 	h.must(err)
 	h.must(h.store.AddProvider(t.Context(), h.p, nil, audit(h.p, "test", "provider_created", nil)))
 	h.locks, err = h.store.OpenLocks(t.Context())
@@ -91,7 +98,7 @@ func tokensWith(refresh string) oauth.Tokens {
 // goes over a newer one.
 func TestFailure03_OvertakenWhileRenewing(t *testing.T) {
 	t.Parallel()
-	h := newTokenHouse(t, devenv.TestPostgres(t, migrateAll))
+	h := newTokenHouse(t, devenv.TestPostgres(t, migrate))
 	slow, fast := h.run(), h.run()
 	if err := slow.save(t.Context(), tokensWith("one")); !errors.Is(err, db.ErrFenced) {
 		t.Errorf("the run that was overtaken: %v, want ErrFenced", err)
@@ -116,7 +123,7 @@ func TestFailure03_OvertakenWhileRenewing(t *testing.T) {
 // Row 3: Postgres restarts while the new token is on its way.
 func TestFailure03_PostgresRestartsWhileRenewing(t *testing.T) {
 	t.Parallel()
-	pg, url := devenv.TestPostgresServer(t, migrateAll)
+	pg, url := devenv.TestPostgresServer(t, migrate)
 	h := newTokenHouse(t, url)
 	k := h.run()
 	h.must(pg.Stop())

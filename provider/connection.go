@@ -1,0 +1,164 @@
+package provider
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"imapsync/db"
+	"imapsync/oauth"
+	mailsync "imapsync/sync"
+)
+
+// Step is one step of a test of a connection. Its Fix is a face's.
+type Step = mailsync.Step
+
+// Folder is a folder on the server.
+type Folder struct {
+	mailsync.Folder
+
+	Configured bool `json:"configured"` // the settings take it
+}
+
+// Check is what a test of a connection found.
+type Check struct {
+	Capabilities []string `json:"capabilities"`
+	Folders      []Folder `json:"folders"`
+}
+
+// TestError is a connection that did not pass its test. Its text is one line.
+type TestError struct {
+	Provider *db.Provider
+	Reached  bool // the credentials were there: it is about the server, or the one that gives tokens
+	Err      error
+}
+
+// Error names the server, unless nobody was asked.
+func (e *TestError) Error() string {
+	if !e.Reached {
+		return e.Err.Error()
+	}
+	text := strings.Join(strings.Fields(strings.ReplaceAll(e.Err.Error(), "\n", "; ")), " ")
+	return net.JoinHostPort(e.Provider.Host, strconv.Itoa(e.Provider.Port)) + ": " + text
+}
+
+// Unwrap returns what went wrong.
+func (e *TestError) Unwrap() error { return e.Err }
+
+// testPatience bounds a test of a connection as a whole.
+const testPatience = 2 * time.Minute
+
+func testContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, testPatience,
+		&mailsync.Error{Class: mailsync.Transient, Code: "timeout", Err: fmt.Errorf("the test took longer than %s", testPatience)})
+}
+
+// Check connects to a stored mailbox, logs in, lists the folders and opens those
+// that are read, read-only. What was given goes before what is stored. Its error is a *TestError; when that is about folders
+// only, the check is returned beside it.
+func (s *Service) Check(ctx context.Context, p *db.Provider, in CredentialInput) (*Check, error) {
+	c, err := s.credentials(in)
+	if err != nil {
+		return nil, err
+	}
+	return s.check(ctx, c, p)
+}
+
+func (s *Service) check(ctx context.Context, c *credentials, p *db.Provider) (*Check, error) {
+	credential, err := c.of(ctx, p, db.Fence{})
+	if err != nil {
+		_, ofOAuth := errors.AsType[*oauth.Error](err)
+		return nil, &TestError{p, ofOAuth, err}
+	}
+	check, err := s.checkWith(ctx, p, credential)
+	if err != nil {
+		return check, &TestError{p, true, err}
+	}
+	return check, nil
+}
+
+func (s *Service) checkWith(ctx context.Context, p *db.Provider, credential mailsync.Credential) (*Check, error) {
+	ctx, cancel := testContext(ctx)
+	defer cancel()
+	s.Log.Debug("connection_test", "provider_id", p.ID, "host", p.Host, "port", p.Port, "tls", string(p.TLS), "username", p.Username)
+	session, err := mailsync.Connect(ctx, p, mailsync.SessionOptions{Credential: credential, Version: s.Version})
+	if err != nil {
+		return nil, err
+	}
+	defer session.Close()
+	folders, err := session.Folders()
+	if err != nil {
+		return nil, err
+	}
+	check := &Check{Capabilities: session.Capabilities(), Folders: []Folder{}}
+	names, err := session.CheckFolders(p.Folders)
+	for _, f := range folders {
+		check.Folders = append(check.Folders, Folder{f, slices.Contains(names, f.Name)})
+	}
+	return check, err
+}
+
+// Test goes the way of a pass over a mailbox, new or stored, with what was given
+// before what is stored, and reports each step. It returns the folders of the
+// server, when it came so far, and whether nothing was wrong. Tokens that are
+// got for a new one are not stored.
+func (s *Service) Test(ctx context.Context, p *db.Provider, in CredentialInput, adding bool, report func(Step)) ([]Folder, bool) {
+	c, err := s.credentials(in)
+	if err != nil {
+		report(Step{Name: "credential", State: mailsync.StepWrong, Text: err.Error(), Err: err})
+		return nil, false
+	}
+	ctx, cancel := testContext(ctx)
+	defer cancel()
+	c.unkept = adding
+	loggedIn := false
+	ok := s.diagnose(ctx, c, p, func(step Step) {
+		loggedIn = loggedIn || step.Name == "login" && step.State == mailsync.StepOK
+		report(step)
+	})
+	if !loggedIn {
+		return nil, false
+	}
+	check, err := s.check(ctx, c, p)
+	if check == nil {
+		class, code := mailsync.Classify(err)
+		report(Step{Name: "folders", State: mailsync.StepWrong, Text: err.Error(), Class: class, Code: code, Err: err})
+		return nil, false
+	}
+	return check.Folders, ok
+}
+
+// Diagnose is Test for a stored mailbox, without its folders.
+func (s *Service) Diagnose(ctx context.Context, p *db.Provider, report func(Step)) bool {
+	c, err := s.credentials(CredentialInput{})
+	if err != nil {
+		report(Step{Name: "credential", State: mailsync.StepWrong, Text: err.Error(), Err: err})
+		return false
+	}
+	ctx, cancel := testContext(ctx)
+	defer cancel()
+	return s.diagnose(ctx, c, p, report)
+}
+
+func (s *Service) diagnose(ctx context.Context, c *credentials, p *db.Provider, report func(Step)) bool {
+	return mailsync.Diagnose(ctx, p, mailsync.DiagnoseOptions{
+		Version: s.Version, Now: time.Now(),
+		Credential: func(ctx context.Context) (mailsync.Credential, string, error) {
+			credential, err := c.of(ctx, p, db.Fence{})
+			if err != nil || p.AuthType == db.AuthOAuth2 {
+				return credential, "oauth2, " + cmp.Or(p.OAuthFlow, db.FlowCode), err
+			}
+			if !c.input.Password.IsZero() {
+				return credential, "password, as given", nil
+			}
+			_, where, err := c.chain.Find(ctx, p.Tenant, db.PasswordName(p.ID))
+			return credential, "password, from " + where, err
+		},
+	}, report)
+}

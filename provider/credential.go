@@ -1,0 +1,228 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"imapsync/db"
+	"imapsync/oauth"
+	"imapsync/secret"
+	mailsync "imapsync/sync"
+)
+
+// CredentialInput are credentials that a person has just given. They go before
+// stored ones; for those that are zero, what is stored stays.
+type CredentialInput struct {
+	Password       secret.Value
+	ClientSecret   secret.Value
+	ServiceAccount secret.Value
+}
+
+// Any reports whether there is one.
+func (in CredentialInput) Any() bool {
+	return !in.Password.IsZero() || !in.ClientSecret.IsZero() || !in.ServiceAccount.IsZero()
+}
+
+// named lists the credentials by the names they are stored under, and the words
+// for them in the audit log.
+func (in CredentialInput) named(providerID string) []namedSecret {
+	var list []namedSecret
+	for _, one := range []namedSecret{
+		{db.PasswordName(providerID), "password", in.Password},
+		{db.OAuthClientSecretName(providerID), "oauth-client-secret", in.ClientSecret},
+		{db.ServiceAccountName(providerID), "oauth-service-account", in.ServiceAccount},
+	} {
+		if !one.value.IsZero() {
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+type namedSecret struct {
+	name, word string
+	value      secret.Value
+}
+
+// seal makes new versions of the credentials that were given, to be stored.
+// Where the database keeps none, they go where the chain puts them.
+func (c *credentials) seal(ctx context.Context, p *db.Provider, now time.Time) (sealed []db.Secret, words []string, err error) {
+	for _, one := range c.input.named(p.ID) {
+		words = append(words, one.word)
+		if !c.chain.Has(secret.PlaceDB) {
+			if err := c.chain.Put(ctx, p.Tenant, one.name, one.value); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		s, err := c.store.SealSecret(ctx, c.box, p.Tenant, one.name, one.value, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		sealed = append(sealed, s)
+	}
+	return sealed, words, nil
+}
+
+// credentials find what providers log in with.
+type credentials struct {
+	store  *db.Store
+	box    *secret.Box
+	chain  *secret.Chain
+	input  CredentialInput
+	unkept bool // tokens are not stored: the provider is not either
+}
+
+// of returns what p logs in with. Without a fence a token that is due is
+// renewed under a lock of its own.
+func (c *credentials) of(ctx context.Context, p *db.Provider, fence db.Fence) (mailsync.Credential, error) {
+	if p.AuthType != db.AuthOAuth2 {
+		password, err := c.read(ctx, p, db.PasswordName(p.ID))
+		return mailsync.Credential{Password: password}, err
+	}
+	client, err := c.client(ctx, p)
+	if err != nil {
+		return mailsync.Credential{}, err
+	}
+	if c.unkept {
+		return mailsync.Credential{Tokens: client.NewSource(oauth.Keep{
+			Load: func(context.Context) (oauth.Tokens, error) { return oauth.Tokens{}, nil },
+			Save: func(context.Context, oauth.Tokens) error { return nil },
+		})}, nil
+	}
+	k := &keptTokens{credentials: c, provider: p, fence: fence, patience: busyPatience}
+	return mailsync.Credential{Tokens: client.NewSource(k.keep())}, nil
+}
+
+// read returns one credential of a provider: what was given, or what is stored.
+func (c *credentials) read(ctx context.Context, p *db.Provider, name string) (secret.Value, error) {
+	for _, one := range c.input.named(p.ID) {
+		if one.name == name {
+			return one.value, nil
+		}
+	}
+	return c.chain.Get(ctx, p.Tenant, name)
+}
+
+// client makes the OAuth2 client of a provider.
+func (c *credentials) client(ctx context.Context, p *db.Provider) (*oauth.Client, error) {
+	s := oauth.Settings{
+		Preset: p.OAuthPreset, Flow: oauth.Flow(p.OAuthFlow), Tenant: p.OAuthTenant, ClientID: p.OAuthClientID,
+		AuthorizeURL: p.OAuthAuthorize, TokenURL: p.OAuthToken, DeviceURL: p.OAuthDevice, Scopes: p.OAuthScopes,
+		Subject: p.Username,
+	}
+	var err error
+	if s.ClientSecret, err = c.read(ctx, p, db.OAuthClientSecretName(p.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
+		return nil, err
+	}
+	if s.Flow == oauth.ServiceAccount {
+		if s.ServiceAccount, err = c.read(ctx, p, db.ServiceAccountName(p.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
+			return nil, err
+		}
+	}
+	return oauth.New(s)
+}
+
+// credentials finds what mailboxes log in with in the places that the
+// environment names, behind what was given. Without a store, nothing is in the
+// database.
+func (s *Service) credentials(in CredentialInput) (*credentials, error) {
+	c := &credentials{store: s.Store, box: s.Box, input: in}
+	var err error
+	c.chain, err = secret.NewChain(s.LookupEnv, secret.Stored{Get: c.stored, Put: c.storeNew})
+	return c, err
+}
+
+// stored reads from the database.
+func (c *credentials) stored(ctx context.Context, tenant, name string) (secret.Value, error) {
+	if c.store == nil {
+		return secret.Value{}, secret.ErrAbsent
+	}
+	value, err := c.store.OpenSecret(ctx, c.box, tenant, name)
+	if errors.Is(err, db.ErrNotFound) {
+		return secret.Value{}, secret.ErrAbsent
+	}
+	return value, err
+}
+
+// storeNew stores one new version in the database.
+func (c *credentials) storeNew(ctx context.Context, tenant, name string, value secret.Value) error {
+	sealed, err := c.store.SealSecret(ctx, c.box, tenant, name, value, time.Now().UTC())
+	if err != nil {
+		return err
+	}
+	return c.store.PutSecret(ctx, sealed)
+}
+
+// ready makes sure, before mailboxes are read, that the sealed credentials
+// there are can be opened. Where there are none, no key is needed.
+func (c *credentials) ready(ctx context.Context) error {
+	if !c.chain.Has(secret.PlaceDB) {
+		return nil
+	}
+	keyErr := c.box.Ready()
+	if keyErr == nil {
+		return nil
+	}
+	sealed, err := c.store.HasSecrets(ctx)
+	if err != nil || !sealed {
+		return err
+	}
+	return keyErr
+}
+
+// canKeep tells, before anybody types anything, why credentials could not be
+// stored.
+func (c *credentials) canKeep() error {
+	if c.chain.Has(secret.PlaceDB) {
+		return c.box.Ready()
+	}
+	return c.chain.CanPut()
+}
+
+// Chain is where credentials are looked for.
+func (s *Service) Chain() (*secret.Chain, error) {
+	c, err := s.credentials(CredentialInput{})
+	return c.chain, err
+}
+
+// CanKeep tells, before anybody types anything, why credentials could not be
+// stored.
+func (s *Service) CanKeep() error {
+	c, err := s.credentials(CredentialInput{})
+	if err != nil {
+		return err
+	}
+	return c.canKeep()
+}
+
+// NeedsPassword reports whether somebody has to give the password of a new
+// mailbox: there is none under its id, and the database would keep one.
+func (s *Service) NeedsPassword(ctx context.Context, p *db.Provider) (bool, error) {
+	if p.AuthType == db.AuthOAuth2 {
+		return false, nil
+	}
+	c, err := s.credentials(CredentialInput{})
+	if err != nil || !c.chain.Has(secret.PlaceDB) {
+		return false, err
+	}
+	_, err = c.chain.Get(ctx, p.Tenant, db.PasswordName(p.ID))
+	return err != nil, nil
+}
+
+// NeedsPerson reports whether somebody has to sign in before p can be read.
+func NeedsPerson(p *db.Provider) bool {
+	return p.AuthType == db.AuthOAuth2 && oauth.Flow(p.OAuthFlow).NeedsPerson()
+}
+
+// Forecasts tells when the credentials of a provider will die.
+func Forecasts(p *db.Provider, now time.Time) []oauth.Forecast {
+	if p.AuthType != db.AuthOAuth2 {
+		return nil
+	}
+	return oauth.Forecasts(oauth.Facts{
+		Preset: p.OAuthPreset, Flow: oauth.Flow(p.OAuthFlow), AuthorisedAt: p.AuthorisedAt, RefreshedAt: p.RefreshedAt,
+		RefreshExpiry: p.RefreshExpiresAt, SecretExpiry: p.SecretExpiresAt,
+	}, p.ID, now)
+}

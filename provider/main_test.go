@@ -1,0 +1,13 @@
+package provider
+
+import (
+	"os"
+	"testing"
+
+	"imapsync/internal/devenv"
+)
+
+func TestMain(m *testing.M) {
+	devenv.TestsWait()
+	os.Exit(m.Run())
+}

@@ -1,0 +1,161 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"imapsync/db"
+	mailsync "imapsync/sync"
+)
+
+// Progress is where a long action stands.
+type Progress struct {
+	Done, Total int    // Total is 0 while nobody knows
+	Text        string // one line, shown with those before it; may be empty
+	Wrong       bool   // the line is about something that went wrong
+}
+
+// Sync makes one pass over p, due or not, as a run does. When ctx ends, the
+// chunk in hand is finished. The error is that of the pass; one that served some
+// folders has it in the result alone.
+func (s *Service) Sync(ctx context.Context, p *db.Provider, by string, report func(Progress)) (mailsync.Result, error) {
+	var result mailsync.Result
+	j, err := s.NewJob(ctx, s.Pass)
+	if err != nil {
+		return result, err
+	}
+	defer j.Close()
+	if err := Idle(p); err != nil {
+		return result, err
+	}
+	if err := j.OpenPublisher(ctx, s.Publish); err != nil {
+		return result, err
+	}
+	if err := s.Store.WriteAudit(ctx, audit(p, by, "provider_synced", nil)); err != nil {
+		return result, err
+	}
+	work, cancel := j.Runner.StopWith(ctx, 0)
+	defer cancel()
+	j.Runner.OnProgress = func(pr mailsync.Progress) { report(Progress{Done: pr.Done, Total: pr.Done + pr.Left}) }
+	j.Runner.OnResult = func(res mailsync.Result) {
+		if result = res; res.Err == nil {
+			done := res.Counts.Total()
+			report(Progress{Done: done, Total: done + res.Left})
+		}
+	}
+	summary, err := j.Runner.Run(work, []db.Ref{ref(p)})
+	switch {
+	case err != nil:
+		return result, err
+	case summary.OK+summary.Partial > 0:
+		return result, nil
+	case summary.Busy > 0:
+		return result, Busy(p)
+	case summary.Deferred > 0:
+		return result, ErrDeferred
+	case summary.Skipped > 0:
+		return result, ErrStopped
+	}
+	return result, result.Err
+}
+
+// Reconcile compares the server's messages with the ledger and returns how many
+// are missing.
+func (s *Service) Reconcile(ctx context.Context, p *db.Provider, report func(Progress)) (missing int, err error) {
+	j, err := s.NewJob(ctx, mailsync.Options{})
+	if err != nil {
+		return 0, err
+	}
+	states, err := s.Store.FolderStates(ctx, ref(p))
+	if err != nil {
+		return 0, err
+	}
+	total, done := len(states), 0
+	report(Progress{Total: total})
+	err = j.Runner.Reconcile(ctx, p, func(r mailsync.FolderReport) {
+		done++
+		missing += len(r.Missing)
+		report(Progress{Done: done, Total: max(total, done), Text: ReportText(r), Wrong: r.Error != "" || len(r.Missing) > 0})
+	})
+	if err == nil {
+		report(Progress{Done: done, Total: done}) // a folder that was read once may no longer be
+	}
+	return missing, err
+}
+
+// ReportText is one line about a folder that was compared.
+func ReportText(r mailsync.FolderReport) string {
+	if r.Error != "" {
+		return r.Folder + ": " + OneLine(r.Error)
+	}
+	line := fmt.Sprintf("%s: %d on the server, %d handled, %d missing", r.Folder, r.OnServer, r.Handled+r.Elsewhere, len(r.Missing))
+	line += Counted(Count{r.Waiting, "waiting"}, Count{r.Quarantined, "quarantined"}, Count{r.Before, "older than the start"},
+		Count{r.Extra, "no longer there"})
+	if n := len(r.Missing); n > 0 {
+		line += fmt.Sprintf("; missing uids %s", strings.Trim(fmt.Sprint(r.Missing[:min(n, 20)]), "[]"))
+	}
+	return line
+}
+
+// ResultText tells what a pass brought and why it ended; the latter on a line
+// of its own.
+func ResultText(res mailsync.Result) string {
+	if res.Busy {
+		return "busy: another run holds its lock"
+	}
+	text := CountsText(res.Counts)
+	if res.Left > 0 {
+		text += fmt.Sprintf(", %d left", res.Left)
+	}
+	text += fmt.Sprintf(" (%s in %s)", ByteSize(res.Bytes), time.Duration(res.Duration.Milliseconds())*time.Millisecond)
+	switch {
+	case res.Deferred != "":
+		text += "\n  deferred: " + res.Deferred
+	case res.Err != nil && res.Partial:
+		text += "\n  partial: " + OneLine(res.Err.Error())
+	case res.Err != nil:
+		text += "\n  failed: " + OneLine(res.Err.Error())
+	}
+	return text
+}
+
+// CountsText tells what became of messages.
+func CountsText(c db.Counts) string {
+	return fmt.Sprintf("%d published", c.Published) + Counted(Count{c.Duplicates, "duplicates"}, Count{c.Skipped, "skipped"},
+		Count{c.Expunged, "expunged"}, Count{c.Quarantined, "quarantined"})
+}
+
+// Count is a number of things, in words.
+type Count struct {
+	N    int
+	Word string
+}
+
+// Counted lists the counts that are not zero, each behind a comma.
+func Counted(counts ...Count) string {
+	var b strings.Builder
+	for _, c := range counts {
+		if c.N > 0 {
+			fmt.Fprintf(&b, ", %d %s", c.N, c.Word)
+		}
+	}
+	return b.String()
+}
+
+// ByteSize writes a number of bytes for people.
+func ByteSize(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1000_000_000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
+
+// OneLine puts spaces in place of all else that is blank.
+func OneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

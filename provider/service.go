@@ -1,0 +1,262 @@
+// Package provider is what can be done to a mailbox, once, for every face:
+// adding it, changing, testing, pausing and reading it, signing in to it. The
+// command line and the settings page call it and find words of their own for
+// what it says.
+//
+// Invariants: what is done is tested before it is stored, unless somebody asked
+// for it untested, and stands in the audit log under the name of who did it; a
+// setting is known in one table, settings; no error here names a flag, a command
+// or a label.
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"imapsync/db"
+	"imapsync/event"
+	"imapsync/secret"
+	mailsync "imapsync/sync"
+)
+
+// Options are what a Service works with.
+type Options struct {
+	Store     *db.Store // nil: nothing is stored, and nothing can be
+	Box       *secret.Box
+	LookupEnv func(key string) (string, bool) // says where credentials are
+	Log       *slog.Logger
+	Version   string
+	Connect   func(ctx context.Context) (*nats.Conn, error) // to the broker
+
+	// Pass and Publish are the limits and time-outs of a pass that Sync makes.
+	Pass    mailsync.Options
+	Publish event.PublisherOptions
+}
+
+// Service does to mailboxes what a person asks for. By is who that is, for the
+// audit log. It is safe for concurrent use.
+type Service struct{ Options }
+
+// New returns a Service.
+func New(opts Options) *Service { return &Service{opts} }
+
+// Errors that are told from others by errors.Is.
+var (
+	ErrBusy      = errors.New("another run holds its lock")
+	ErrUnchanged = errors.New("nothing to change")
+	ErrInactive  = errors.New("is not active")
+	ErrDeferred  = errors.New("nothing could be done now: the mail servers refused or throttled others of their providers lately")
+	ErrStopped   = errors.New("nothing was begun: the run was asked to end first")
+)
+
+// Busy says that another run has a provider.
+func Busy(p *db.Provider) error {
+	return &mailsync.Error{Class: mailsync.Transient, Code: "busy", Err: fmt.Errorf("provider %s is busy: %w", p, ErrBusy)}
+}
+
+// PausedError says that a mailbox is paused.
+type PausedError struct{ Provider *db.Provider }
+
+func (e *PausedError) Error() string {
+	return fmt.Sprintf("provider %s is paused (%s) since %s", e.Provider, e.Provider.PauseReason, e.Provider.PausedAt.UTC().Format(time.RFC3339))
+}
+
+// Idle says why no pass reads p; nil when passes do.
+func Idle(p *db.Provider) error {
+	switch {
+	case !p.Active || !p.AutoProcess:
+		return fmt.Errorf("provider %s %w", p, ErrInactive)
+	case p.PausedAt != nil:
+		return &PausedError{p}
+	}
+	return nil
+}
+
+// audit is the entry for something done to a provider by somebody.
+func audit(p *db.Provider, by, action string, detail db.Detail) db.Audit {
+	return db.Audit{Tenant: p.Tenant, At: time.Now().UTC(), Actor: by, Action: action, ProviderID: p.ID, Detail: detail}
+}
+
+func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
+
+// Fresh is a provider of the defaults, before anybody has set anything.
+func Fresh(tenant string, id uuid.UUID) *db.Provider {
+	return &db.Provider{
+		Settings: db.Settings{
+			Tenant: tenant, ID: id.String(), Active: true, AutoProcess: true, TLS: db.TLSImplicit, Port: DefaultPort(db.TLSImplicit),
+			AuthType: db.AuthPassword, MaxEmailsPerSync: 50, Start: "recent", CreatedAt: time.Now().UTC(),
+		},
+		State: db.State{Status: db.StatusConfiguring},
+	}
+}
+
+// MailboxTakenError says that a tenant has a mailbox already; that another has
+// its name, says a db.NameTakenError.
+type MailboxTakenError struct {
+	Tenant string
+	err    error
+}
+
+func (e *MailboxTakenError) Error() string { return e.err.Error() + " in tenant " + e.Tenant }
+
+// Unwrap returns the error of the database.
+func (e *MailboxTakenError) Unwrap() error { return e.err }
+
+func mailboxTaken(p *db.Provider, err error) error {
+	if errors.Is(err, db.ErrExists) {
+		if _, nameTaken := errors.AsType[*db.NameTakenError](err); !nameTaken {
+			return &MailboxTakenError{p.Tenant, err}
+		}
+	}
+	return err
+}
+
+// MayStore says why p cannot be stored beside the others of its tenant: its name
+// or its mailbox is there already.
+func (s *Service) MayStore(ctx context.Context, p *db.Provider) error {
+	return mailboxTaken(p, s.Store.MayStore(ctx, p))
+}
+
+// Add tests a new provider, unless a person has to sign in first, and stores
+// it. Not tested, its status stays configuring until the first pass, and the
+// check is nil.
+func (s *Service) Add(ctx context.Context, p *db.Provider, in CredentialInput, test bool, by string) (check *Check, err error) {
+	c, err := s.credentials(in)
+	if err != nil {
+		return nil, err
+	}
+	c.unkept = true
+	if in.Any() {
+		if err := c.canKeep(); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.MayStore(ctx, p); err != nil {
+		return nil, err
+	}
+	if test && !NeedsPerson(p) {
+		if check, err = s.check(ctx, c, p); err != nil {
+			return nil, err
+		}
+		p.Status = db.StatusConnected
+	}
+	sealed, _, err := c.seal(ctx, p, p.CreatedAt)
+	if err != nil {
+		return nil, err
+	}
+	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
+	return check, mailboxTaken(p, s.Store.AddProvider(ctx, p, sealed, audit(p, by, "provider_created", detail)))
+}
+
+// Change tests a provider whose settings were changed, where the change concerns
+// the connection, and stores it. It returns the names of all that changed.
+func (s *Service) Change(ctx context.Context, was, is *db.Provider, in CredentialInput, test bool, by string) (changed []string, err error) {
+	if changed = Changed(was, is); len(changed) == 0 && !in.Any() {
+		return nil, ErrUnchanged
+	}
+	c, err := s.credentials(in)
+	if err != nil {
+		return nil, err
+	}
+	if in.Any() {
+		if err := c.canKeep(); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.MayStore(ctx, is); err != nil {
+		return nil, err
+	}
+	if test && (in.Any() || needsTest(changed)) && !SignInAgain(is, changed) {
+		if _, err := s.check(ctx, c, is); err != nil {
+			return nil, err
+		}
+	}
+	sealed, words, err := c.seal(ctx, is, time.Now().UTC())
+	if err != nil {
+		return nil, err
+	}
+	changed = append(changed, words...)
+	err = s.Store.UpdateProvider(ctx, is, sealed, audit(is, by, "provider_changed", db.Detail{"fields": strings.Join(changed, ", ")}))
+	if sealed == nil { // else it may be the credential that another process has stored meanwhile
+		err = mailboxTaken(is, err)
+	}
+	return changed, err
+}
+
+// Pause stops reading a mailbox, for a person.
+func (s *Service) Pause(ctx context.Context, p *db.Provider, by string) error {
+	return s.Store.PauseProvider(ctx, ref(p), db.PauseManual, audit(p, by, "provider_paused", db.Detail{"reason": db.PauseManual}))
+}
+
+// Resume tests the connection and lets a mailbox go on.
+func (s *Service) Resume(ctx context.Context, p *db.Provider, test bool, by string) error {
+	if test {
+		if _, err := s.Check(ctx, p, CredentialInput{}); err != nil {
+			return err
+		}
+	}
+	return s.Store.ResumeProvider(ctx, ref(p), audit(p, by, "provider_resumed", nil))
+}
+
+// Remove deletes a mailbox with all that is kept about it.
+func (s *Service) Remove(ctx context.Context, p *db.Provider, by string) error {
+	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
+	return s.Store.RemoveProvider(ctx, ref(p), audit(p, by, "provider_removed", detail))
+}
+
+// NeverReadError says that a folder has no cursor that could be set back.
+type NeverReadError struct{ Folder string }
+
+func (e *NeverReadError) Error() string { return fmt.Sprintf("folder %q was never read", e.Folder) }
+
+// Resync has the next pass go through folders again, from a day on; without
+// folders, through all that were read before. Accept lets it publish unknown
+// messages however many they are. It returns the number of folders.
+func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, since time.Time, accept bool, by string) (int, error) {
+	locks, err := s.Store.OpenLocks(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer locks.Close()
+	lock, ok, err := locks.TryLock(ctx, p.Tenant, p.ID, uuid.NewString(), time.Now().UTC())
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return 0, Busy(p)
+	}
+	defer lock.Unlock()
+	states, err := s.Store.FolderStates(ctx, ref(p))
+	if err != nil {
+		return 0, err
+	}
+	if len(folders) == 0 {
+		for name := range states {
+			folders = append(folders, name)
+		}
+	}
+	reason := "asked for by a person"
+	if accept {
+		reason = db.ResyncAccepted
+	}
+	for _, name := range folders {
+		st := states[name]
+		if st == nil {
+			return 0, &NeverReadError{name}
+		}
+		st.ResyncSince, st.ResyncReason, st.ResyncCount, st.PausedReason = &since, reason, 0, ""
+		st.LastUID, st.SettledUID, st.StartUID, st.GapPasses = max(st.LastUID, st.SettledUID), 0, 0, 0
+		entry := audit(p, by, "folder_resynced", db.Detail{"folder": name, "since": since.Format(time.DateOnly), "reason": reason})
+		if err := s.Store.RenumberFolder(ctx, lock.Fence, st, false, entry); err != nil {
+			return 0, err
+		}
+	}
+	return len(folders), nil
+}
