@@ -68,7 +68,7 @@ func TestDeployedMetricsExist(t *testing.T) {
 	m := metricsOf(sampleStatus(now), now)
 	m.watch(mailsync.WatchState{RoundAt: now})
 	known := []string{"imapsync_credential_expiry_timestamp_seconds"} // only with OAuth
-	for _, family := range m.list {
+	for _, family := range m.families {
 		known = append(known, family.name)
 	}
 	for _, file := range []string{"prometheus/alerts.yaml", "prometheus/alerts_test.yaml", "grafana/imapsync.json"} {

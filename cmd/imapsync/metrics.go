@@ -5,48 +5,41 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	prom "github.com/VictoriaMetrics/metrics"
 
 	mailsync "imapsync/sync"
 )
 
-// metric is one family of the Prometheus text format, version 0.0.4. All of it
-// that is needed here is a name, a help line, a type and samples with labels:
-// too little to depend on a client library, whose registry is made for counters
-// in memory, while these live in Postgres and outlive every process.
-type metric struct {
-	name, help, kind string // kind: gauge or counter
-	samples          []sample
-}
+// metrics are the families of the Prometheus text format in the order in which they
+// were first named. The values live in Postgres and outlive every process: each
+// scrape fills sets of its own. What the library does not write is help.
+type metrics struct{ families []*family }
 
-type sample struct {
-	labels []label
-	value  float64
+type family struct {
+	name, help, kind string // kind: gauge or counter
+	samples          *prom.Set
 }
 
 type label struct{ name, value string }
 
-// metrics collects families in the order in which they were first named.
-type metrics struct {
-	list   []*metric
-	byName map[string]*metric
-}
-
 func (m *metrics) add(name, kind, help string, value float64, labels ...label) {
-	family := m.byName[name]
-	if family == nil {
-		if m.byName == nil {
-			m.byName = map[string]*metric{}
-		}
-		family = &metric{name: name, help: help, kind: kind}
-		m.byName[name] = family
-		m.list = append(m.list, family)
+	i := slices.IndexFunc(m.families, func(f *family) bool { return f.name == name })
+	if i < 0 {
+		i = len(m.families)
+		m.families = append(m.families, &family{name, help, kind, prom.NewSet()})
 	}
-	family.samples = append(family.samples, sample{labels, value})
+	var pairs []string
+	for _, l := range labels {
+		pairs = append(pairs, l.name+`="`+labelEscaper.Replace(strings.ToValidUTF8(l.value, "\uFFFD"))+`"`)
+	}
+	if len(pairs) > 0 {
+		name += "{" + strings.Join(pairs, ",") + "}"
+	}
+	m.families[i].samples.GetOrCreateGauge(name, nil).Set(value) // a counter's samples are written like a gauge's
 }
 
 // when adds a time in Unix seconds, unless there is none.
@@ -56,36 +49,16 @@ func (m *metrics) when(name, help string, t *time.Time, labels ...label) {
 	}
 }
 
-var (
-	helpEscaper  = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
-	labelEscaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
-)
+var labelEscaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
 // writeMetrics writes the text exposition format.
 func writeMetrics(to io.Writer, m *metrics) error {
 	w := bufio.NewWriter(to)
-	for _, f := range m.list {
-		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", f.name, helpEscaper.Replace(f.help), f.name, f.kind)
-		for _, s := range f.samples {
-			var labels []string
-			for _, l := range s.labels {
-				labels = append(labels, l.name+`="`+labelEscaper.Replace(strings.ToValidUTF8(l.value, "\uFFFD"))+`"`)
-			}
-			series := f.name
-			if len(labels) > 0 {
-				series += "{" + strings.Join(labels, ",") + "}"
-			}
-			fmt.Fprintf(w, "%s %s\n", series, number(s.value))
-		}
+	for _, f := range m.families {
+		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", f.name, f.help, f.name, f.kind)
+		f.samples.WritePrometheus(w)
 	}
 	return w.Flush()
-}
-
-func number(v float64) string {
-	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
-		return strconv.FormatInt(int64(v), 10)
-	}
-	return strconv.FormatFloat(v, 'g', -1, 64)
 }
 
 func truth(b bool) float64 {
