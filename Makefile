@@ -23,8 +23,7 @@ PACKAGE := $(GO) tool -modfile=$(CURDIR)/internal/tools/package/go.mod
 UNITS := $(notdir $(wildcard deploy/systemd/*.service deploy/systemd/*.timer))
 
 TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
-# Modules beside the product, each with dependencies of its own. Their tests look at
-# files of the product, of which go's cache of results knows nothing: hence -count 1.
+# Modules beside the product, each with dependencies of its own.
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod deploy/*/go.mod examples/go.mod examples/*/go.mod web/browsertest/go.mod))
 
 .DEFAULT_GOAL := help
@@ -71,8 +70,7 @@ dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
 	$(GO) run ./internal/demo dev
 
 test: deps ## all tests, with the race detector, against real servers
-	IMAPSYNC_TEST_REQUIRE=1 CGO_ENABLED=1 $(GO) test -race $(PKG)
-	@for m in $(MODULES); do (set -x; cd $$m && $(GO) vet ./... && IMAPSYNC_TEST_REQUIRE=1 $(GO) test -count 1 ./...) || exit 1; done
+	@GO='$(GO)' sh internal/tools/test.sh '$(PKG)' '$(MODULES)'
 
 fresh: ## make demo and make test in a Debian that has only Go, git and make (root; half an hour)
 	@sh internal/tools/fresh.sh $(FRESH)
