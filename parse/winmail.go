@@ -1,6 +1,7 @@
 package parse
 
 import (
+	"bytes"
 	"cmp"
 	"io"
 	"strconv"
@@ -15,12 +16,20 @@ func (p *part) isWinmail() bool {
 		p.typ.is("application", "octet-stream") && strings.EqualFold(p.fileName(), "winmail.dat")
 }
 
+// maxKeptWinmail is the length up to which a winmail.dat is kept as decoded when
+// it is looked into, so that no file in it has it decoded again.
+const maxKeptWinmail = 1 << 20
+
 // openWinmail opens a winmail.dat: the files in it become files of the mail,
 // and its text the mail's when the mail has none. It reports whether there was
 // anything in it.
 func openWinmail(c *content, p *part, lim Limits, ds *defects) bool {
 	e := p.encoding(ds)
 	open := func() io.Reader { return newDecoder(e, p.body) }
+	if len(p.body) <= maxKeptWinmail {
+		stream := decodeTransfer(e, p.body, len(p.body))
+		open = func() io.Reader { return bytes.NewReader(stream) }
+	}
 	w, whole := tnef.Read(open(), lim.Parts, decodeCharset)
 	if !whole {
 		ds.add("tnef_invalid", "part "+p.id())
