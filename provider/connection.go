@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
+	"imapsync/internal/imapsession"
 	"imapsync/oauth"
 	mailsync "imapsync/sync"
 )
@@ -21,7 +23,7 @@ type Step = mailsync.Step
 
 // Folder is a folder on the server.
 type Folder struct {
-	mailsync.Folder
+	imapsession.Folder
 
 	Configured bool `json:"configured"` // the settings take it
 }
@@ -56,7 +58,7 @@ const testPatience = 2 * time.Minute
 
 func testContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, testPatience,
-		&mailsync.Error{Class: mailsync.Transient, Code: "timeout", Err: fmt.Errorf("the test took longer than %s", testPatience)})
+		&fault.Error{Class: fault.Transient, Code: "timeout", Err: fmt.Errorf("the test took longer than %s", testPatience)})
 }
 
 // Check connects to a stored mailbox, logs in, lists the folders and opens those

@@ -22,6 +22,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/internal/fault"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
@@ -58,7 +59,7 @@ var (
 
 // Busy says that another run has a provider.
 func Busy(p *db.Provider) error {
-	return &mailsync.Error{Class: mailsync.Transient, Code: "busy", Err: fmt.Errorf("provider %s is busy: %w", p, ErrBusy)}
+	return &fault.Error{Class: fault.Transient, Code: "busy", Err: fmt.Errorf("provider %s is busy: %w", p, ErrBusy)}
 }
 
 // PausedError says that a mailbox is paused.

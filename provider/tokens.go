@@ -9,9 +9,9 @@ import (
 	"github.com/google/uuid"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/oauth"
 	"imapsync/secret"
-	mailsync "imapsync/sync"
 )
 
 // busyPatience is how long a test waits for a pass that holds the lock.
@@ -136,7 +136,7 @@ func (k *keptTokens) put(ctx context.Context, fence db.Fence, times db.TokenTime
 		case errors.Is(err, db.ErrExists) && try > 1 && k.stored(ctx, sealed):
 			return nil // the answer to the last try was lost, not its effect
 		case errors.Is(err, db.ErrExists):
-			return &mailsync.Error{Class: mailsync.Transient, Code: "token_race", Err: errors.New("another process has stored newer tokens")}
+			return &fault.Error{Class: fault.Transient, Code: "token_race", Err: errors.New("another process has stored newer tokens")}
 		case !errors.Is(err, db.ErrUnreachable) || try == putTries:
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"imapsync/db"
+	"imapsync/internal/imapsession"
 )
 
 // account is one provider that is being watched, by one goroutine, under its
@@ -150,56 +151,56 @@ func (a *account) sleep(ctx context.Context, wait time.Duration) reason {
 func (a *account) rest(ctx context.Context, res Result, raced bool) reason {
 	w := a.watcher
 	sessions := &w.runner.sessions
-	s := sessions.take(res.Provider)
+	s := sessions.Get(a.ref, accountOf(res.Provider, w.runner.sessionOptions(res.Provider)))
 	if s == nil {
 		return a.sleep(ctx, jitter(w.opts.Poll))
 	}
-	if !s.canIdle() || time.Now().Before(a.pollTill) {
-		sessions.put(res.Provider, s)
+	if !s.CanIdle() || time.Now().Before(a.pollTill) {
+		sessions.Put(a.ref, s)
 		return a.sleep(ctx, jitter(w.opts.Poll))
 	}
-	if err := s.resume(ctx); err != nil {
+	if err := s.Resume(ctx); err != nil {
 		s.Close()
 		return lost
 	}
 	log := w.runner.Log.With("tenant", a.ref.Tenant, "provider_id", a.ref.ID, "provider", res.Provider.Name)
-	folder := idleFolder(res.Provider)
+	folder := imapsession.IdleFolder(res.Provider.Folders)
 	var searched uint32
 	if st := res.states[folder]; st != nil && !raced {
 		searched = st.UIDNext // once: a server whose UIDNEXT lies would have us pass without end
 	}
 	began := time.Now()
 	for until := began.Add(jitter(w.opts.Interval)); ; {
-		cmd, behind, err := s.idle(folder, searched)
+		behind, err := s.Idle(folder, searched)
 		searched = 0
 		if behind {
-			sessions.put(res.Provider, s)
+			sessions.Put(a.ref, s)
 			return missed
 		}
 		if err != nil {
 			log.Warn("idle_failed", "folder", folder, "error", err.Error())
 			a.refuse()
-			if !s.alive() {
+			if !s.Alive() {
 				s.Close()
 				return lost
 			}
-			sessions.put(res.Provider, s)
+			sessions.Put(a.ref, s)
 			return a.sleep(ctx, jitter(w.opts.Poll))
 		}
 		log.Debug("idle_start", "folder", folder)
 		a.idling.Store(true)
 		wait := time.Until(until)
-		why := a.idle(ctx, s, min(wait, reIdle))
+		why := a.idle(ctx, s, min(wait, imapsession.ReIdle))
 		a.idling.Store(false)
 		if why == lost || ctx.Err() != nil {
-			log.Info("disconnect", "host", res.Provider.Host, "error", errText(s.endIdle(cmd)))
+			log.Info("disconnect", "host", res.Provider.Host, "error", errText(s.EndIdle()))
 			s.Close()
 			if why != ended && time.Since(began) < shortIdle {
 				a.refuse()
 			}
 			return why
 		}
-		if err := s.endIdle(cmd); err != nil {
+		if err := s.EndIdle(); err != nil {
 			log.Info("disconnect", "host", res.Provider.Host, "error", err.Error())
 			s.Close()
 			if why == ended {
@@ -208,26 +209,26 @@ func (a *account) rest(ctx context.Context, res Result, raced bool) reason {
 			return lost
 		}
 		switch {
-		case why == timer && wait > reIdle:
+		case why == timer && wait > imapsession.ReIdle:
 			continue
 		case why == timer:
 			why = unwoken
 		case why == woken:
 			log.Debug("idle_wake", "folder", folder, "waited_ms", time.Since(began).Milliseconds())
 		}
-		sessions.put(res.Provider, s)
+		sessions.Put(a.ref, s)
 		return why
 	}
 }
 
 // idle waits in IDLE.
-func (a *account) idle(ctx context.Context, s *Session, wait time.Duration) reason {
+func (a *account) idle(ctx context.Context, s *imapsession.Session, wait time.Duration) reason {
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
-	case <-s.unasked.arrived:
+	case <-s.Arrived():
 		return woken
-	case <-s.client.Closed():
+	case <-s.Closed():
 		return lost
 	case <-t.C:
 		return timer

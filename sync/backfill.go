@@ -11,6 +11,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"imapsync/db"
+	"imapsync/internal/imapsession"
 )
 
 // Backfill says which old mail to publish. What the ledger knows is left out,
@@ -44,7 +45,7 @@ func (ps *pass) backfill(ctx context.Context, b Backfill) error {
 	if ps.states, err = ps.runner.Store.FolderStates(ctx, ps.ref); err != nil {
 		return err
 	}
-	if err := ps.connect(ctx, nil); err != nil {
+	if err := ps.connect(ctx, false); err != nil {
 		return err
 	}
 	defer func() { ps.session.Close() }()
@@ -52,7 +53,7 @@ func (ps *pass) backfill(ctx context.Context, b Backfill) error {
 	if len(b.Folders) > 0 {
 		filter = b.Folders
 	}
-	found, failed, err := ps.session.resolve(filter)
+	found, failed, err := ps.session.Resolve(filter, nil)
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func (ps *pass) backfill(ctx context.Context, b Backfill) error {
 		}
 		ps.folders++
 		if err := ps.backfillFolder(ctx, status, b); err != nil {
-			if ctx.Err() != nil || systemic(err) || errors.Is(err, db.ErrFenced) || !ps.session.alive() {
+			if ctx.Err() != nil || systemic(err) || errors.Is(err, db.ErrFenced) || !ps.session.Alive() {
 				return err
 			}
 			errs = append(errs, ps.folderFailed(status.Name, err))
@@ -73,13 +74,13 @@ func (ps *pass) backfill(ctx context.Context, b Backfill) error {
 	return errors.Join(errs...)
 }
 
-func (ps *pass) backfillFolder(ctx context.Context, status mailboxStatus, b Backfill) error {
+func (ps *pass) backfillFolder(ctx context.Context, status imapsession.FolderStatus, b Backfill) error {
 	f, _, err := ps.open(ctx, status, 0)
 	if err != nil {
 		return err
 	}
 	defer f.keepState()
-	found, err := f.session.searchRange(1, maxUID, &imap.SearchCriteria{Since: b.Since, Before: b.Until})
+	found, err := f.session.Search(1, imapsession.MaxUID, &imap.SearchCriteria{Since: b.Since, Before: b.Until})
 	if err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
 	if ps.states, err = ps.runner.Store.FolderStates(ctx, ps.ref); err != nil {
 		return 0, err
 	}
-	if err := ps.connect(ctx, nil); err != nil {
+	if err := ps.connect(ctx, false); err != nil {
 		return 0, err
 	}
 	defer func() { ps.session.Close() }()
@@ -167,7 +168,7 @@ func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
 	}
 	found := 0
 	for folder, list := range byFolder {
-		f, _, err := ps.open(ctx, mailboxStatus{Name: folder}, 0)
+		f, _, err := ps.open(ctx, imapsession.FolderStatus{Name: folder}, 0)
 		if err != nil {
 			return found, fmt.Errorf("folder %q: %w", folder, err)
 		}
@@ -175,7 +176,7 @@ func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
 		var messages []*message
 		for _, m := range list {
 			if m.UIDValidity == f.cursor.UIDValidity {
-				messages = append(messages, &message{listed: listed{uid: m.UID}, again: true})
+				messages = append(messages, &message{Listed: imapsession.Listed{UID: m.UID}, again: true})
 			}
 		}
 		before := f.found

@@ -10,6 +10,8 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
+	"imapsync/internal/imapsession"
 )
 
 // handle takes UIDs through fetch, parse, publish and commit. Messages that
@@ -57,7 +59,7 @@ func (f *folderPass) handleSuspects(ctx context.Context, uids []uint32) error {
 func newMessages(uids []uint32) []*message {
 	messages := make([]*message, len(uids))
 	for i, uid := range uids {
-		messages[i] = &message{listed: listed{uid: uid}}
+		messages[i] = &message{Listed: imapsession.Listed{UID: uid}}
 	}
 	return messages
 }
@@ -65,18 +67,18 @@ func newMessages(uids []uint32) []*message {
 // connectionDied reports whether err may be the doing of a message: the
 // session is gone, and neither the pass nor what all providers need has ended.
 func (f *folderPass) connectionDied(ctx context.Context, err error) bool {
-	return ctx.Err() == nil && !f.session.alive() && !systemic(err) && !errors.Is(err, db.ErrFenced)
+	return ctx.Err() == nil && !f.session.Alive() && !systemic(err) && !errors.Is(err, db.ErrFenced)
 }
 
 // refused reports whether err may be the doing of a message that the server
 // says NO to. Where it asks for patience, no message is at fault.
 func (f *folderPass) refused(ctx context.Context, err error) bool {
 	no, ok := errors.AsType[*imap.Error](err)
-	if !ok || ctx.Err() != nil || !f.session.alive() || backoffHint(err) > 0 {
+	if !ok || ctx.Err() != nil || !f.session.Alive() || backoffHint(err) > 0 {
 		return false
 	}
-	class, code := classifyStatus(string(no.Type), string(no.Code), no.Text)
-	return class == Transient && (code == "refused" || code == "serverbug" || code == "contactadmin")
+	class, code := imapsession.Classify(no)
+	return class == fault.Transient && (code == "refused" || code == "serverbug" || code == "contactadmin")
 }
 
 // bisectWays is into how many groups messages are parted among which one may be
@@ -93,7 +95,7 @@ func (f *folderPass) bisect(ctx context.Context, messages []*message, cause erro
 	if f.runner.stopping() {
 		return nil
 	}
-	if !f.session.alive() {
+	if !f.session.Alive() {
 		if err := f.reopen(ctx); err != nil {
 			return errors.Join(cause, err)
 		}
@@ -138,7 +140,7 @@ func undone(messages []*message) []*message {
 	var left []*message
 	for _, m := range messages {
 		if !m.done {
-			left = append(left, &message{listed: listed{uid: m.uid}, again: m.again})
+			left = append(left, &message{Listed: imapsession.Listed{UID: m.UID}, again: m.again})
 		}
 	}
 	return left
@@ -173,7 +175,7 @@ func (f *folderPass) handleAlone(ctx context.Context, m *message) error {
 		return err
 	}
 	_, code := Classify(err)
-	failed := &message{listed: m.listed, attempts: m.attempts, retry: m.retry}
+	failed := &message{Listed: m.Listed, attempts: m.attempts, retry: m.retry}
 	failed.fail("fetch", code, err)
 	return f.commit(ctx, &chunk{messages: []*message{failed}})
 }
@@ -186,7 +188,7 @@ func (f *folderPass) reopen(ctx context.Context) error {
 	if err := f.reconnect(ctx); err != nil {
 		return err
 	}
-	selected, err := f.session.examine(f.status.Name)
+	selected, err := f.session.Examine(f.status.Name)
 	if err != nil {
 		return err
 	}
@@ -205,17 +207,17 @@ func (f *folderPass) look(messages []*message) error {
 	}
 	uids := make([]uint32, len(messages))
 	for i, m := range messages {
-		uids[i] = m.uid
+		uids[i] = m.UID
 	}
-	found, err := f.session.fetchSizes(uids)
+	found, err := f.session.FetchSizes(uids)
 	if err != nil {
 		return err
 	}
 	var missing []*message
 	for _, m := range messages {
-		l, ok := found[m.uid]
+		l, ok := found[m.UID]
 		if !ok {
-			if l, ok, err = f.secondLook(m.uid); err != nil {
+			if l, ok, err = f.secondLook(m.UID); err != nil {
 				return err
 			}
 		}
@@ -223,8 +225,8 @@ func (f *folderPass) look(messages []*message) error {
 			missing = append(missing, m)
 			continue
 		}
-		m.listed = l
-		m.headerOnly = m.released || l.size > f.maxMessageBytes()
+		m.Listed = l
+		m.headerOnly = m.released || l.Size > f.maxMessageBytes()
 	}
 	if err := f.expunged(missing); err != nil {
 		return err
@@ -241,13 +243,13 @@ func (f *folderPass) expunged(missing []*message) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	compare := func(a, b *message) int { return cmp.Compare(a.uid, b.uid) }
-	still, err := f.session.searchRange(slices.MinFunc(missing, compare).uid, slices.MaxFunc(missing, compare).uid, nil)
+	compare := func(a, b *message) int { return cmp.Compare(a.UID, b.UID) }
+	still, err := f.session.Search(slices.MinFunc(missing, compare).UID, slices.MaxFunc(missing, compare).UID, nil)
 	if err != nil {
 		return err
 	}
 	for _, m := range missing {
-		if slices.Contains(still, m.uid) {
+		if slices.Contains(still, m.UID) {
 			m.fail("fetch", "not_returned", errors.New("the server lists the message and does not give it"))
 		} else {
 			m.expunged = true
@@ -256,8 +258,8 @@ func (f *folderPass) expunged(missing []*message) error {
 	return nil
 }
 
-func (f *folderPass) secondLook(uid uint32) (listed, bool, error) {
-	found, err := f.session.fetchSizes([]uint32{uid})
+func (f *folderPass) secondLook(uid uint32) (imapsession.Listed, bool, error) {
+	found, err := f.session.FetchSizes([]uint32{uid})
 	l, ok := found[uid]
 	return l, ok, err
 }

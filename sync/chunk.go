@@ -88,7 +88,7 @@ func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
 				return nil
 			}
 			if err != nil {
-				return fmt.Errorf("uid %d: store blobs: %w", m.uid, err)
+				return fmt.Errorf("uid %d: store blobs: %w", m.UID, err)
 			}
 			return nil
 		})
@@ -150,7 +150,7 @@ func (f *folderPass) publish(ctx context.Context, m *message) error {
 	case errors.Is(err, event.ErrTooLarge):
 		m.fail("publish", "too_large", err)
 	case err != nil:
-		return fmt.Errorf("publish uid %d: %w", m.uid, err)
+		return fmt.Errorf("publish uid %d: %w", m.UID, err)
 	}
 	m.ack = ack
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/internal/imapsession"
 )
 
 // commit waits until the broker has acknowledged every event of a chunk, and
@@ -32,7 +33,7 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 		case row.Outcome == db.Quarantined:
 			step.Failures = append(step.Failures, f.quarantine(ctx, m, now))
 		case m.retry:
-			step.Retried = append(step.Retried, m.uid)
+			step.Retried = append(step.Retried, m.UID)
 		}
 	}
 	toMark := f.toMark[:min(len(f.toMark), len(c.messages))] // they may be fetched now
@@ -59,14 +60,14 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 
 // outcome waits for a message's acknowledgement and gives its ledger row.
 func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db.Message, error) {
-	row := db.Message{UID: m.uid, EventKey: m.brief.key, MessageID: m.brief.messageID, Size: m.size, Attempts: m.attempts + 1, ProcessedAt: now}
+	row := db.Message{UID: m.UID, EventKey: m.brief.key, MessageID: m.brief.messageID, Size: m.Size, Attempts: m.attempts + 1, ProcessedAt: now}
 	if m.ack != nil {
 		res, err := m.ack.Wait(ctx)
 		switch {
 		case errors.Is(err, event.ErrTooLarge):
 			m.fail("publish", "too_large", err)
 		case err != nil:
-			return db.Message{}, fmt.Errorf("publish uid %d: %w", m.uid, err)
+			return db.Message{}, fmt.Errorf("publish uid %d: %w", m.UID, err)
 		}
 		row.StreamSeq = res.Seq
 	}
@@ -82,7 +83,7 @@ func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db
 		// before it could commit: then it is this row that was published.
 		row.Outcome = db.Published
 	}
-	f.log.Debug("message", "uid", m.uid, "outcome", row.Outcome, "event_key", row.EventKey, "stream_seq", row.StreamSeq)
+	f.log.Debug("message", "uid", m.UID, "outcome", row.Outcome, "event_key", row.EventKey, "stream_seq", row.StreamSeq)
 	return row, nil
 }
 
@@ -92,8 +93,8 @@ const maxAttempts = 5
 // quarantine describes a failed message and when it is tried again.
 func (f *folderPass) quarantine(ctx context.Context, m *message, now time.Time) db.Failure {
 	q := db.Failure{
-		UID: m.uid, State: db.QuarantineRetry, Stage: m.failure.stage, ErrorCode: m.failure.code,
-		Error: m.failure.err.Error(), Attempts: m.attempts + 1, Size: m.size,
+		UID: m.UID, State: db.QuarantineRetry, Stage: m.failure.stage, ErrorCode: m.failure.code,
+		Error: m.failure.err.Error(), Attempts: m.attempts + 1, Size: m.Size,
 	}
 	if q.Attempts >= maxAttempts {
 		q.State, q.RawBlobKey = db.QuarantineDead, f.keepRaw(ctx, m)
@@ -102,7 +103,7 @@ func (f *folderPass) quarantine(ctx context.Context, m *message, now time.Time) 
 		q.NextAttemptAt = &next
 	}
 	q.MessageID, q.Subject, q.Sender, q.EventKey = m.brief.messageID, m.brief.subject, m.brief.sender, m.brief.key
-	f.log.Warn("message_quarantined", "uid", m.uid, "stage", q.Stage, "code", q.ErrorCode, "error", q.Error,
+	f.log.Warn("message_quarantined", "uid", m.UID, "stage", q.Stage, "code", q.ErrorCode, "error", q.Error,
 		"attempts", q.Attempts, "state", q.State)
 	return q
 }
@@ -121,7 +122,7 @@ func (f *folderPass) keepRaw(ctx context.Context, m *message) string {
 		_, err = blobs.Put(ctx, key, int64(len(m.raw)), func() io.Reader { return bytes.NewReader(m.raw) })
 	}
 	if err != nil {
-		f.log.Warn("raw_not_kept", "uid", m.uid, "error", err.Error())
+		f.log.Warn("raw_not_kept", "uid", m.UID, "error", err.Error())
 		return ""
 	}
 	return key
@@ -139,7 +140,7 @@ func (f *folderPass) suspects(ctx context.Context, uids []uint32) (groups [][]*m
 	var alone []*message
 	for _, q := range f.retries[f.status.Name] {
 		if q.UIDValidity == f.cursor.UIDValidity {
-			alone = append(alone, &message{listed: listed{uid: q.UID, size: q.Size}, attempts: q.Attempts, retry: true,
+			alone = append(alone, &message{Listed: imapsession.Listed{UID: q.UID, Size: q.Size}, attempts: q.Attempts, retry: true,
 				released: q.State == db.QuarantineReleased, killed: killed[q.UID]})
 			delete(killed, q.UID)
 		}
@@ -152,7 +153,7 @@ func (f *folderPass) suspects(ctx context.Context, uids []uint32) (groups [][]*m
 		was = nil
 	}
 	for _, uid := range was {
-		alone = append(alone, &message{listed: listed{uid: uid}, killed: killed[uid]})
+		alone = append(alone, &message{Listed: imapsession.Listed{UID: uid}, killed: killed[uid]})
 	}
 	for _, m := range alone {
 		if m.killed < 2 && !(m.retry && m.killed > 0) {

@@ -1,51 +1,14 @@
 package sync
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/oauth"
 	"imapsync/secret"
 )
-
-// Credential is what a session logs in with: a password, or, when Tokens is
-// set, an access token.
-type Credential struct {
-	Password secret.Value
-	Tokens   *oauth.Source
-}
-
-// Connect dials, secures and logs in. The session ends when ctx does: its
-// socket is closed, so that nothing can hang on it. A token is renewed before
-// the server is spoken to; one that was thought good and is refused is renewed
-// and tried once more, on a new connection.
-func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*Session, error) {
-	if opts.Credential.Tokens == nil {
-		return open(ctx, p, opts, opts.Credential.Password)
-	}
-	tokens := opts.Credential.Tokens
-	token, err := tokens.Token(ctx)
-	if err != nil {
-		return nil, tokenError(p, err)
-	}
-	s, err := open(ctx, p, opts, token)
-	if class, _ := Classify(err); err == nil || class != Auth {
-		return s, err
-	}
-	refused := err
-	switch renewed, err := tokens.Renew(ctx); {
-	case err != nil:
-		return nil, tokenError(p, err)
-	case !renewed:
-		return nil, refused
-	}
-	if token, err = tokens.Token(ctx); err != nil {
-		return nil, tokenError(p, err)
-	}
-	return open(ctx, p, opts, token)
-}
 
 // tokenError says what to do where a person has to.
 func tokenError(p *db.Provider, err error) error {
@@ -58,18 +21,18 @@ func tokenError(p *db.Provider, err error) error {
 }
 
 // oauthClass gives the class and the code of an error of package oauth.
-func oauthClass(e *oauth.Error) (Class, string) {
+func oauthClass(e *oauth.Error) (fault.Class, string) {
 	switch e.Kind {
 	case oauth.Refused:
-		return Auth, e.Code
+		return fault.Auth, e.Code
 	case oauth.Wrong:
-		return Config, e.Code
+		return fault.Config, e.Code
 	case oauth.Unavailable:
 	}
 	if e.Code == "throttled" || e.Code == "unavailable" {
-		return Transient, "token_" + e.Code // not the mail server: its host is not to be left alone for it
+		return fault.Transient, "token_" + e.Code // not the mail server: its host is not to be left alone for it
 	}
-	return Transient, e.Code
+	return fault.Transient, e.Code
 }
 
 // credentialError classes what went wrong before anybody was spoken to.

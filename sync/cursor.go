@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"imapsync/db"
+	"imapsync/internal/imapsession"
 )
 
 // cursor is how far a folder has been read: its row, and what the ledger knows
@@ -19,7 +20,7 @@ type cursor struct {
 
 // firstCursor begins a folder that was never read behind the UID up to which
 // nothing is to be published.
-func firstCursor(status mailboxStatus, start uint32) *cursor {
+func firstCursor(status imapsession.FolderStatus, start uint32) *cursor {
 	return &cursor{FolderState: db.FolderState{
 		Folder: status.Name, UIDValidity: status.UIDValidity, StartUID: start, SettledUID: start, LastUID: start,
 	}}
@@ -216,7 +217,7 @@ const searchAnyway = time.Hour
 // nothingNew reports whether the folder need not be opened: the server says
 // that nothing came since the last completed search, and that left nothing to
 // look for. UIDNEXT is a hint, so it is not believed for ever.
-func nothingNew(st *db.FolderState, status mailboxStatus, now time.Time) bool {
+func nothingNew(st *db.FolderState, status imapsession.FolderStatus, now time.Time) bool {
 	switch {
 	case st == nil, status.UIDValidity == 0, status.UIDNext == 0:
 		return false

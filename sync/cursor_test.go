@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"imapsync/db"
+	"imapsync/internal/imapsession"
 )
 
 // at makes ledger rows handled a number of minutes before now.
@@ -37,7 +38,7 @@ func TestFailure02_CursorMovesOnlyOverWhatIsFinal(t *testing.T) {
 		"old gap below a young one":  {handled: slices.Concat(at(now, 20, 2), at(now, 1, 4)), confirmed: true, settled: 2, last: 4},
 		"age counts from the first":  {handled: slices.Concat(at(now, 1, 2), at(now, 20, 9)), confirmed: true, settled: 9, last: 9},
 		"rows below the cursor":      {state: db.FolderState{SettledUID: 5}, handled: at(now, 0, 3, 4, 6), settled: 6, last: 6},
-		"at the end of the numbers":  {state: db.FolderState{SettledUID: maxUID - 2}, handled: at(now, 0, maxUID-1, maxUID), settled: maxUID, last: maxUID},
+		"at the end of the numbers":  {state: db.FolderState{SettledUID: imapsession.MaxUID - 2}, handled: at(now, 0, imapsession.MaxUID-1, imapsession.MaxUID), settled: imapsession.MaxUID, last: imapsession.MaxUID},
 		"renumbered: LastUID stands": {state: db.FolderState{LastUID: 3, ResyncSince: &now}, handled: at(now, 0, 1, 9), settled: 1, last: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,23 +75,25 @@ func TestFailure18_UIDNEXTIsAHint(t *testing.T) {
 	now := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
 	lately, longAgo := now.Add(-time.Minute), now.Add(-2*searchAnyway)
 	quiet := db.FolderState{UIDValidity: 7, SettledUID: 9, LastUID: 9, UIDNext: 10, LastSearchAt: &lately}
-	status := mailboxStatus{UIDValidity: 7, UIDNext: 10}
+	status := imapsession.FolderStatus{UIDValidity: 7, UIDNext: 10}
 	for name, tt := range map[string]struct {
-		change func(st *db.FolderState, status *mailboxStatus)
+		change func(st *db.FolderState, status *imapsession.FolderStatus)
 		want   bool
 	}{
-		"nothing new":                     {func(*db.FolderState, *mailboxStatus) {}, true},
-		"UIDNEXT went on":                 {func(_ *db.FolderState, s *mailboxStatus) { s.UIDNext = 11 }, false},
-		"UIDNEXT went back":               {func(_ *db.FolderState, s *mailboxStatus) { s.UIDNext = 5 }, false},
-		"UIDNEXT missing":                 {func(_ *db.FolderState, s *mailboxStatus) { s.UIDNext = 0 }, false},
-		"UIDVALIDITY missing":             {func(_ *db.FolderState, s *mailboxStatus) { s.UIDValidity = 0 }, false},
-		"UIDVALIDITY changed":             {func(_ *db.FolderState, s *mailboxStatus) { s.UIDValidity = 8 }, false},
-		"an open gap":                     {func(st *db.FolderState, _ *mailboxStatus) { st.SettledUID = 8 }, false},
-		"a backlog":                       {func(st *db.FolderState, _ *mailboxStatus) { st.Backlog = 1 }, false},
-		"killed in mid-pass":              {func(st *db.FolderState, _ *mailboxStatus) { st.InFlight = []int64{10} }, false},
-		"UIDs given out, not yet shown":   {func(st *db.FolderState, _ *mailboxStatus) { st.LastUID, st.SettledUID = 5, 5 }, false},
-		"UIDNEXT ahead, ten times looked": {func(st *db.FolderState, _ *mailboxStatus) { st.LastUID, st.SettledUID, st.GapPasses = 5, 5, gapPasses }, true},
-		"not looked for long":             {func(st *db.FolderState, _ *mailboxStatus) { st.LastSearchAt = &longAgo }, false},
+		"nothing new":                   {func(*db.FolderState, *imapsession.FolderStatus) {}, true},
+		"UIDNEXT went on":               {func(_ *db.FolderState, s *imapsession.FolderStatus) { s.UIDNext = 11 }, false},
+		"UIDNEXT went back":             {func(_ *db.FolderState, s *imapsession.FolderStatus) { s.UIDNext = 5 }, false},
+		"UIDNEXT missing":               {func(_ *db.FolderState, s *imapsession.FolderStatus) { s.UIDNext = 0 }, false},
+		"UIDVALIDITY missing":           {func(_ *db.FolderState, s *imapsession.FolderStatus) { s.UIDValidity = 0 }, false},
+		"UIDVALIDITY changed":           {func(_ *db.FolderState, s *imapsession.FolderStatus) { s.UIDValidity = 8 }, false},
+		"an open gap":                   {func(st *db.FolderState, _ *imapsession.FolderStatus) { st.SettledUID = 8 }, false},
+		"a backlog":                     {func(st *db.FolderState, _ *imapsession.FolderStatus) { st.Backlog = 1 }, false},
+		"killed in mid-pass":            {func(st *db.FolderState, _ *imapsession.FolderStatus) { st.InFlight = []int64{10} }, false},
+		"UIDs given out, not yet shown": {func(st *db.FolderState, _ *imapsession.FolderStatus) { st.LastUID, st.SettledUID = 5, 5 }, false},
+		"UIDNEXT ahead, ten times looked": {func(st *db.FolderState, _ *imapsession.FolderStatus) {
+			st.LastUID, st.SettledUID, st.GapPasses = 5, 5, gapPasses
+		}, true},
+		"not looked for long": {func(st *db.FolderState, _ *imapsession.FolderStatus) { st.LastSearchAt = &longAgo }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			st, s := quiet, status

@@ -10,11 +10,12 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
+	"imapsync/internal/imapsession"
 	"imapsync/oauth"
 	"imapsync/secret"
 )
@@ -37,7 +38,7 @@ type Step struct {
 	State StepState     `json:"state"`
 	Text  string        `json:"text"`
 	Fix   string        `json:"fix,omitempty"`
-	Class Class         `json:"class,omitempty"`
+	Class fault.Class   `json:"class,omitempty"`
 	Code  string        `json:"code,omitempty"`
 	Took  time.Duration `json:"-"`
 	Err   error         `json:"-"` // what Text says, to be told from others
@@ -60,7 +61,7 @@ const certificateWarning = 14 * 24 * time.Hour
 // which are all looked at. On the mail server nothing is changed. It reports
 // whether nothing was wrong.
 func Diagnose(ctx context.Context, p *db.Provider, opts DiagnoseOptions, report func(Step)) bool {
-	d := &diagnosis{p: p, opts: opts, timeouts: opts.Timeouts.timeouts(p), report: report, ok: true, began: time.Now()}
+	d := &diagnosis{p: p, opts: opts, report: report, ok: true, began: time.Now()}
 	if d.reach(ctx) {
 		d.use(ctx)
 	}
@@ -69,12 +70,11 @@ func Diagnose(ctx context.Context, p *db.Provider, opts DiagnoseOptions, report 
 
 // diagnosis is one under way.
 type diagnosis struct {
-	p        *db.Provider
-	opts     DiagnoseOptions
-	timeouts Timeouts
-	report   func(Step)
-	ok       bool
-	began    time.Time // the step
+	p      *db.Provider
+	opts   DiagnoseOptions
+	report func(Step)
+	ok     bool
+	began  time.Time // the step
 }
 
 func (d *diagnosis) step(s Step) {
@@ -96,31 +96,28 @@ func (d *diagnosis) wrong(name string, err error) {
 
 // reach looks up, connects and secures, on a connection of its own.
 func (d *diagnosis) reach(ctx context.Context) bool {
-	host := d.p.Host
-	if net.ParseIP(host) == nil {
-		lookup, cancel := context.WithTimeout(ctx, d.timeouts.Connect)
-		addresses, err := net.DefaultResolver.LookupHost(lookup, host)
-		cancel()
+	to := accountOf(d.p, SessionOptions{Timeouts: d.opts.Timeouts})
+	if net.ParseIP(to.Host) == nil {
+		addresses, err := imapsession.Lookup(ctx, to)
 		if err != nil {
-			d.wrong("dns", orEnd(ctx, dialError(err)))
+			d.wrong("dns", err)
 			return false
 		}
-		d.fine("dns", "%s is %s", host, strings.Join(addresses, ", "))
+		d.fine("dns", "%s is %s", to.Host, strings.Join(addresses, ", "))
 	}
-	nd := net.Dialer{Timeout: d.timeouts.Connect}
-	conn, err := nd.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(d.p.Port)))
+	conn, err := imapsession.Dial(ctx, to)
 	if err != nil {
-		d.wrong("connect", orEnd(ctx, dialError(err)))
+		d.wrong("connect", err)
 		return false
 	}
 	defer conn.Close()
 	d.fine("connect", "%s answers in %d ms", conn.RemoteAddr(), time.Since(d.began).Milliseconds())
-	w, err := secure(ctx, conn, d.p, d.timeouts, wireLimits{}, nil)
+	secured, err := imapsession.Secure(ctx, conn, to)
 	if err != nil {
 		d.wrong("tls", err)
 		return false
 	}
-	tc, encrypted := w.conn.(*tls.Conn)
+	tc, encrypted := secured.(*tls.Conn)
 	if !encrypted {
 		d.step(Step{Name: "tls", State: StepWarn, Text: "none: the password and all mail travel unencrypted",
 			Fix: "imapsync provider set " + d.p.ID + " --tls implicit --port 993"})
@@ -146,7 +143,7 @@ func certificateStep(state tls.ConnectionState, now time.Time) Step {
 	}
 	left := first.NotAfter.Sub(now)
 	s := Step{Name: "tls", State: StepOK, Text: fmt.Sprintf("%s, %s; certificate of %s, issued by %s, ends %s, %d days left (chain: %s)",
-		tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), subjectName(chain[0]), issuerName(chain[0]),
+		tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), subjectName(chain[0]), imapsession.IssuerName(chain[0]),
 		first.NotAfter.UTC().Format(time.DateOnly), int(left.Hours()/24), strings.Join(names, " < "))}
 	if left < certificateWarning {
 		s.State, s.Code = StepWarn, "tls_expires"
@@ -159,7 +156,7 @@ func subjectName(c *x509.Certificate) string {
 	if len(c.DNSNames) > 0 {
 		return c.DNSNames[0]
 	}
-	return cmp.Or(c.Subject.CommonName, c.Subject.String(), certNames(c))
+	return cmp.Or(c.Subject.CommonName, c.Subject.String(), imapsession.CertNames(c))
 }
 
 // use logs in and reads what a pass would read, up to a message's header.
@@ -187,7 +184,7 @@ func (d *diagnosis) use(ctx context.Context) {
 	}
 	defer s.Close()
 	d.fine("login", "as %s; the server offers %s", d.p.Username, strings.Join(s.Capabilities(), " "))
-	found, failed, err := s.resolve(d.p.Folders)
+	found, failed, err := s.Resolve(d.p.Folders, nil)
 	if err != nil {
 		d.wrong("folder", err)
 		return
@@ -197,10 +194,10 @@ func (d *diagnosis) use(ctx context.Context) {
 	}
 	tried := false
 	for _, status := range found {
-		data, err := s.examine(status.Name)
+		data, err := s.Examine(status.Name)
 		if err != nil {
 			d.wrong("folder", fmt.Errorf("folder %q: %w", status.Name, err))
-			if !s.alive() {
+			if !s.Alive() {
 				return
 			}
 			continue
@@ -228,11 +225,11 @@ func (d *diagnosis) use(ctx context.Context) {
 var errNoHeader = errors.New("the server says OK and gives no header: passes will set such messages aside, see `imapsync quarantine list`")
 
 // header reads the header of the newest message, with PEEK.
-func (d *diagnosis) header(s *Session, folder string, uidNext uint32) error {
+func (d *diagnosis) header(s *imapsession.Session, folder string, uidNext uint32) error {
 	const tail = 1000 // so many UIDs at the end have the newest, mostly
-	uids, err := s.searchRange(max(1, uidNext-min(uidNext, tail)), maxUID, nil)
+	uids, err := s.Search(max(1, uidNext-min(uidNext, tail)), imapsession.MaxUID, nil)
 	if err == nil && len(uids) == 0 && uidNext > tail {
-		uids, err = s.searchRange(1, maxUID, nil)
+		uids, err = s.Search(1, imapsession.MaxUID, nil)
 	}
 	if err != nil {
 		return err
@@ -242,7 +239,7 @@ func (d *diagnosis) header(s *Session, folder string, uidNext uint32) error {
 		return nil
 	}
 	newest, size := slices.Max(uids), -1
-	if err := s.fetchBodies([]uint32{newest}, true, maxHeaderBytes, func(_ uint32, raw []byte) { size = len(raw) }); err != nil {
+	if err := s.FetchBodies([]uint32{newest}, true, maxHeaderBytes, func(_ uint32, raw []byte) { size = len(raw) }); err != nil {
 		return err
 	}
 	if size < 0 {

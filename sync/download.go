@@ -53,7 +53,7 @@ func (f *folderPass) withinQuota(messages []*message) []*message {
 		if left <= 0 {
 			return messages[:i]
 		}
-		left -= m.size
+		left -= m.Size
 	}
 	return messages
 }
@@ -85,7 +85,7 @@ func (f *folderPass) cut(messages []*message) []*chunk {
 	var chunks []*chunk
 	var c *chunk
 	for _, m := range messages {
-		size := m.size
+		size := m.Size
 		if m.headerOnly {
 			size = 64 << 10
 		}
@@ -120,9 +120,9 @@ func (f *folderPass) fetch(ctx context.Context, flight []*chunk, handOn func(*ch
 			switch {
 			case m.expunged || m.failure != nil:
 			case m.headerOnly:
-				missing[m.uid], headers = m, append(headers, m.uid)
+				missing[m.UID], headers = m, append(headers, m.UID)
 			default:
-				missing[m.uid], whole = m, append(whole, m.uid)
+				missing[m.UID], whole = m, append(whole, m.UID)
 			}
 		}
 	}
@@ -139,14 +139,14 @@ func (f *folderPass) fetch(ctx context.Context, flight []*chunk, handOn func(*ch
 		}
 		return handOn(c)
 	}
-	isMissing := func(m *message) bool { return missing[m.uid] != nil }
+	isMissing := func(m *message) bool { return missing[m.UID] != nil }
 	use := func(uid uint32, raw []byte) {
 		m := missing[uid]
 		if m == nil || stopped != nil {
 			return // given twice: the first may be read by others now
 		}
 		m.raw = raw
-		if len(raw) > 0 || m.size == 0 {
+		if len(raw) > 0 || m.Size == 0 {
 			delete(missing, uid)
 		}
 		for stopped == nil && len(flight) > 0 {
@@ -175,7 +175,7 @@ func (f *folderPass) fetch(ctx context.Context, flight []*chunk, handOn func(*ch
 			if m.raw == nil {
 				m.fail("fetch", "no_body", errors.New("the server says OK and gives no body"))
 			}
-			delete(missing, m.uid)
+			delete(missing, m.UID)
 		}
 		if err == nil {
 			stopped = next()
@@ -200,7 +200,7 @@ func (f *folderPass) fetch(ctx context.Context, flight []*chunk, handOn func(*ch
 
 func only(m *message, headerOnly bool) []uint32 {
 	if m.headerOnly == headerOnly {
-		return []uint32{m.uid}
+		return []uint32{m.UID}
 	}
 	return nil
 }
@@ -208,12 +208,12 @@ func only(m *message, headerOnly bool) []uint32 {
 func (f *folderPass) fetchAll(whole, headers []uint32, use func(uid uint32, raw []byte)) error {
 	limit := f.maxMessageBytes() + f.maxMessageBytes()/2
 	if len(whole) > 0 {
-		if err := f.session.fetchBodies(whole, false, limit, use); err != nil {
+		if err := f.session.FetchBodies(whole, false, limit, use); err != nil {
 			return err
 		}
 	}
 	if len(headers) > 0 {
-		return f.session.fetchBodies(headers, true, maxHeaderBytes, use)
+		return f.session.FetchBodies(headers, true, maxHeaderBytes, use)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 )
 
 // finishPatience is how long the end of a pass may take to be written once the
@@ -26,10 +27,10 @@ func (ps *pass) finish(ctx context.Context, res *Result) error {
 		if errors.Is(res.Err, db.ErrFenced) || errors.Is(res.Err, db.ErrUnreachable) {
 			return nil // there is nothing we may, or can, write
 		}
-		var class Class
+		var class fault.Class
 		class, end.ErrorCode = Classify(res.Err)
 		end.Error = errors.Unwrap(res.Err).Error()
-		end.AuthFailure, end.Partial = class == Auth && !res.Partial, res.Partial
+		end.AuthFailure, end.Partial = class == fault.Auth && !res.Partial, res.Partial
 		if end.AuthFailure && ps.provider.AuthFailures+1 >= maxAuthFailures {
 			end.PauseReason = db.PauseAuthFailure
 			ps.log.Warn("provider_paused", "reason", end.PauseReason, "failures", maxAuthFailures)
@@ -51,7 +52,7 @@ const maxAuthFailures = 3
 func (r *Runner) retryAfter(err error, failures int) time.Duration {
 	if r.Options.Reconnect > 0 {
 		switch class, code := Classify(err); {
-		case class != Transient || throttling(code):
+		case class != fault.Transient || throttling(code):
 		default:
 			return fullJitter(r.Options.Reconnect, reconnectMax, failures)
 		}

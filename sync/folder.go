@@ -12,13 +12,14 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"imapsync/db"
+	"imapsync/internal/imapsession"
 )
 
 // folderPass is the pass over one folder.
 type folderPass struct {
 	*pass
 	log    *slog.Logger
-	status mailboxStatus
+	status imapsession.FolderStatus
 	cursor *cursor  // as it was stored last, or is about to be
 	toMark []uint32 // what the next commits mark as being handled
 	fresh  bool     // there was no cursor before this pass
@@ -32,7 +33,7 @@ type folderPass struct {
 
 // folder handles up to budget messages of one folder, lowest UID first. It
 // returns how many it handled and how many are known to be left.
-func (ps *pass) folder(ctx context.Context, status mailboxStatus, budget int) (taken, backlog int, err error) {
+func (ps *pass) folder(ctx context.Context, status imapsession.FolderStatus, budget int) (taken, backlog int, err error) {
 	f, exists, err := ps.open(ctx, status, budget)
 	if err != nil {
 		return 0, 0, err
@@ -58,18 +59,18 @@ func (ps *pass) folder(ctx context.Context, status mailboxStatus, budget int) (t
 // open selects a folder read-only and loads its cursor. exists is how many
 // messages it holds. When up to budget new ones are going to be read, and the
 // server takes several commands at once, it is asked for them right away.
-func (ps *pass) open(ctx context.Context, status mailboxStatus, budget int) (f *folderPass, exists uint32, err error) {
+func (ps *pass) open(ctx context.Context, status imapsession.FolderStatus, budget int) (f *folderPass, exists uint32, err error) {
 	f = &folderPass{pass: ps, status: status, log: ps.log.With("folder", status.Name)}
 	var selected *imap.SelectData
 	if first, last, ok := ps.predictRange(status, budget); ok {
-		selected, err = ps.session.examineAhead(status.Name, first, last)
+		selected, err = ps.session.ExaminePrefetch(status.Name, first, last)
 	} else {
-		selected, err = ps.session.examine(status.Name)
+		selected, err = ps.session.Examine(status.Name)
 	}
 	if err != nil {
 		return nil, 0, err
 	}
-	f.status = status.with(selected)
+	f.status = status.With(selected)
 	if f.status.UIDValidity == 0 {
 		return nil, 0, transient("uidvalidity_unknown", errors.New("the server gives no UIDVALIDITY, so no place in the folder can be kept; nothing was read"))
 	}
@@ -78,9 +79,9 @@ func (ps *pass) open(ctx context.Context, status mailboxStatus, budget int) (f *
 
 // predictRange gives the UIDs that a pass will look at in a folder whose cursor and
 // state say so.
-func (ps *pass) predictRange(status mailboxStatus, budget int) (first, last uint32, ok bool) {
+func (ps *pass) predictRange(status imapsession.FolderStatus, budget int) (first, last uint32, ok bool) {
 	st := ps.states[status.Name]
-	if !ps.session.along || budget == 0 || st == nil || st.UIDValidity != status.UIDValidity || st.ResyncSince != nil || st.PausedReason != "" ||
+	if !ps.session.Pipelined() || budget == 0 || st == nil || st.UIDValidity != status.UIDValidity || st.ResyncSince != nil || st.PausedReason != "" ||
 		status.UIDNext <= st.SettledUID+1 {
 		return 0, 0, false
 	}
@@ -158,10 +159,10 @@ func (f *folderPass) startUID() (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	uids, err := f.session.searchRange(1, maxUID, criteria)
+	uids, err := f.session.Search(1, imapsession.MaxUID, criteria)
 	if err == nil && len(uids) == 0 && criteria != nil { // nothing since that date: begin behind all there is
 		start = "none"
-		uids, err = f.session.searchRange(1, maxUID, nil)
+		uids, err = f.session.Search(1, imapsession.MaxUID, nil)
 	}
 	if err != nil || len(uids) == 0 {
 		return 0, err
@@ -208,7 +209,7 @@ func (f *folderPass) search(ctx context.Context, exists uint32) ([]uint32, error
 	before := *c
 	from, to, expired := c.expiredGaps(now)
 	if expired && c.ResyncSince == nil {
-		late, err := f.session.searchRange(from, to, nil)
+		late, err := f.session.Search(from, to, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -232,19 +233,19 @@ func (f *folderPass) search(ctx context.Context, exists uint32) ([]uint32, error
 func (f *folderPass) searchNew() ([]uint32, error) {
 	st := f.cursor
 	if st.ResyncSince == nil {
-		return f.session.searchRange(st.SettledUID+1, maxUID, nil)
+		return f.session.Search(st.SettledUID+1, imapsession.MaxUID, nil)
 	}
 	maybe := &imap.SearchCriteria{Or: [][2]imap.SearchCriteria{{
 		{NotFlag: []imap.Flag{imap.FlagSeen}, Since: f.startDay()}, {Since: *st.ResyncSince},
 	}}}
-	old, err := f.session.searchRange(st.SettledUID+1, st.LastUID, maybe)
-	if _, refused := errors.AsType[*imap.Error](err); refused && f.session.alive() {
+	old, err := f.session.Search(st.SettledUID+1, st.LastUID, maybe)
+	if _, refused := errors.AsType[*imap.Error](err); refused && f.session.Alive() {
 		// Then all of it, by headers; too many unknown ones ask a person.
-		old, err = f.session.searchRange(st.SettledUID+1, st.LastUID, nil)
+		old, err = f.session.Search(st.SettledUID+1, st.LastUID, nil)
 	}
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := f.session.searchRange(st.LastUID+1, maxUID, nil)
+	fresh, err := f.session.Search(st.LastUID+1, imapsession.MaxUID, nil)
 	return append(old, fresh...), err
 }

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,9 +42,11 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 
 	// A connection that died meanwhile is replaced, and so is one to where the
 	// provider no longer is.
+	ref := db.Ref{Tenant: p.Tenant, ID: p.ID}
+	kept := h.runner.sessions.Get(ref, accountOf(p, h.runner.sessionOptions(p)))
+	h.runner.sessions.Put(ref, kept)
 	s.Disconnect()
-	kept := h.runner.sessions.idle[db.Ref{Tenant: p.Tenant, ID: p.ID}]
-	soon(t, 10*time.Second, "the client sees the end", func() bool { return !kept.alive() })
+	soon(t, 10*time.Second, "the client sees the end", func() bool { return !kept.Alive() })
 	s.Mailbox("INBOX").Append(string(mail(9, "after it died")))
 	if res := h.ok(p); res.Counts.Published != 1 || s.Connections() != 2 {
 		t.Errorf("%+v and %d connections, want 1 published by a second one", res.Counts, s.Connections())
@@ -66,8 +69,10 @@ func TestKeptConnectionThatHangsIsReplaced(t *testing.T) {
 	h := newHouse(t)
 	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.CommandTimeoutMS = 500 })
 	h.runner.Options.Keep = true
+	var later atomic.Int64 // by how much the session's clock is ahead
+	h.runner.dialer.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	h.ok(p)
-	h.runner.sessions.take(p).stopKnowing(h, p)
+	later.Store(int64(time.Minute)) // it answered long ago
 	s.Play(imapserver.Named("noop-hang"))
 	s.Mailbox("INBOX").Append(string(mail(1, "mail")))
 	if res := h.ok(p); res.Counts.Published != 1 {
@@ -88,10 +93,4 @@ func TestKeptConnectionThatDiesUnseen(t *testing.T) {
 	if res := h.ok(p); res.Counts.Published != 1 || s.Connections() != 2 {
 		t.Errorf("%+v over %d connections, want 1 published by the second", res.Counts, s.Connections())
 	}
-}
-
-// stopKnowing puts the session back as one that answered long ago.
-func (s *Session) stopKnowing(h *house, p *db.Provider) {
-	h.runner.sessions.put(p, s)
-	s.answered = s.answered.Add(-2 * knownAlive)
 }

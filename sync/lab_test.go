@@ -34,7 +34,7 @@ const neighbourMails = 2
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	l := &lab{dbURL: devenv.TestPostgres(t, migrate), natsURL: devenv.TestNATS(t).URL()}
-	l.neighbour = startServer(t, imapserver.Config{}, neighbourMails)
+	l.neighbour = imapserver.Test(t, imapserver.Config{}, neighbourMails)
 	return l
 }
 
@@ -59,6 +59,7 @@ const (
 	trialDeadline = 1500 * time.Millisecond
 	patient       = 15 * time.Second
 	trialPass     = 90 * time.Second
+	goodbye       = 2 * time.Second // the longest that a logout takes
 )
 
 func deadlines(p *db.Provider, d time.Duration) {
@@ -71,7 +72,7 @@ func deadlines(p *db.Provider, d time.Duration) {
 func (l *lab) trial(t *testing.T, security imapserver.Security, change func(*db.Provider)) *trial {
 	t.Helper()
 	n := l.servers.Add(1)
-	srv := startServer(t, imapserver.Config{Security: security, Listen: fmt.Sprintf("127.0.%d.%d", 1+n/250, 1+n%250)}, 0)
+	srv := imapserver.Test(t, imapserver.Config{Security: security, Listen: fmt.Sprintf("127.0.%d.%d", 1+n/250, 1+n%250)}, 0)
 	tr := &trial{
 		house: newHouseOn(t, l.dbURL, l.natsURL), t: t, srv: srv, folders: []string{"INBOX", "Other", "Sub/One"},
 		log: &safeBuffer{}, sent: map[string]string{},
@@ -159,9 +160,9 @@ func (tr *trial) pass() (own Result) {
 	began := time.Now()
 	var results []Result
 	var err error
-	within(tr.t, 2*trialPass, func() { _, results, err = tr.tryRun(tr.provider, tr.neighbour) })
+	imapserver.Within(tr.t, 2*trialPass, func() { _, results, err = tr.tryRun(tr.provider, tr.neighbour) })
 	must(tr.t, err)
-	if took := time.Since(began); took > trialPass+logoutPatience {
+	if took := time.Since(began); took > trialPass+goodbye {
 		tr.t.Errorf("the pass took %s", took)
 	}
 	for _, res := range results {

@@ -8,7 +8,6 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/devenv/imapserver"
-	"imapsync/secret"
 )
 
 // dovecotCaps are what makes a server one that is asked for several things at once.
@@ -27,34 +26,11 @@ func TestFailure04_ReconnectAmongManyFolders(t *testing.T) {
 		s.Mailbox(fmt.Sprintf("F%03d", i))
 	}
 	s.Play(cutAt(3))
-	within(t, time.Minute, func() {
+	imapserver.Within(t, time.Minute, func() {
 		if _, r := h.run(p); r[0].Counts.Published != 9 || r[0].Counts.Quarantined != 1 {
 			t.Errorf("%+v %v, want all but the one at fault", r[0].Counts, r[0].Err)
 		}
 	})
-}
-
-// A LIST that nobody asks for holds nothing up.
-func TestFailure04_ListThatNobodyReads(t *testing.T) {
-	srv := startServer(t, imapserver.Config{Caps: dovecotCaps}, 1)
-	for i := range 150 {
-		srv.Mailbox(fmt.Sprintf("F%03d", i))
-	}
-	folders := db.FolderNames{"*"}
-	p := &db.Provider{Settings: db.Settings{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username}}
-	s, err := Connect(t.Context(), p, SessionOptions{Credential: Credential{Password: secret.New(srv.Password)}, Folders: &folders})
-	must(t, err)
-	listing := s.askedList
-	if listing == nil {
-		t.Fatal("LIST did not go along with the login")
-	}
-	within(t, 20*time.Second, func() {
-		if _, err := s.examine("INBOX"); err != nil {
-			t.Error(err)
-		}
-	})
-	s.Close()
-	within(t, 20*time.Second, func() { <-listing.done })
 }
 
 // STATUS of one folder costs the connection: it fails alone, whether it is

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"imapsync/event"
+	"imapsync/internal/imapsession"
 	"imapsync/parse"
 )
 
 // message is one UID on its way from the search to the ledger.
 type message struct {
-	listed
+	imapsession.Listed
 	attempts   int  // before this one
 	killed     int  // passes that were killed while handling it
 	retry      bool // it comes from the quarantine
@@ -67,12 +68,12 @@ const exchangeStub = "Retrieval using the IMAP4 protocol failed"
 func (f *folderPass) judge(m *message) {
 	switch {
 	case m.failure != nil || m.expunged || m.headerOnly:
-	case len(m.raw) == 0 && m.size > 0:
+	case len(m.raw) == 0 && m.Size > 0:
 		m.fail("fetch", "no_body", errors.New("the server says OK and gives an empty body"))
 	case len(m.raw) < 8<<10 && containsStub(m.raw):
 		m.fail("fetch", "server_stub", errors.New("the server put an error text in place of the message"))
-	case short(int64(len(m.raw)), m.size) && m.attempts < 2:
-		m.fail("fetch", "short_body", fmt.Errorf("the body has %d bytes, the server announced %d", len(m.raw), m.size))
+	case short(int64(len(m.raw)), m.Size) && m.attempts < 2:
+		m.fail("fetch", "short_body", fmt.Errorf("the body has %d bytes, the server announced %d", len(m.raw), m.Size))
 	}
 }
 
@@ -98,13 +99,13 @@ func (f *folderPass) parse(m *message, reused bool) {
 	}
 	d := event.Delivery{
 		Tenant: f.provider.Tenant, ProviderID: f.provider.ID, InboundDefaultsID: f.provider.DefaultsID,
-		Folder: f.status.Name, UID: m.uid, UIDValidity: f.status.UIDValidity, InternalDate: m.internalDate,
-		Size: m.size, OccurredAt: time.Now().UTC(), Raw: m.raw, KeepRaw: len(m.parsed.Attachments) > 0,
+		Folder: f.status.Name, UID: m.UID, UIDValidity: f.status.UIDValidity, InternalDate: m.InternalDate,
+		Size: m.Size, OccurredAt: time.Now().UTC(), Raw: m.raw, KeepRaw: len(m.parsed.Attachments) > 0,
 		MessageIDReused: reused,
 	}
 	if m.headerOnly {
 		d.KeepRaw = false
-		d.Skipped = []event.SkipReason{{Type: "raw_mime", Reason: event.SkipRawMIMEBytes, Size: m.size, Cap: f.maxMessageBytes()}}
+		d.Skipped = []event.SkipReason{{Type: "raw_mime", Reason: event.SkipRawMIMEBytes, Size: m.Size, Cap: f.maxMessageBytes()}}
 	}
 	if m.released {
 		d.Skipped = nil
@@ -138,5 +139,5 @@ func (f *folderPass) giveBack(m *message) {
 	}
 	raw := m.raw
 	m.raw, m.parsed, m.event, m.sealed = nil, nil, nil, nil
-	f.runner.buffers.put(raw)
+	f.runner.buffers.Put(raw)
 }

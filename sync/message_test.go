@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"imapsync/db"
+	"imapsync/internal/imapsession"
 	"imapsync/parse"
 )
 
@@ -27,7 +28,7 @@ func TestWaitsSealed(t *testing.T) {
 		"controls": {head + "text/plain\r\n\r\n" + strings.Repeat("\x01\x01\x01\x01\r\n", 4000), false, true},
 		"file":     {head + "application/pdf\r\n\r\nPDF", true, true},
 	} {
-		m := &message{listed: listed{uid: 1}, raw: []byte(c.mail)}
+		m := &message{Listed: imapsession.Listed{UID: 1}, raw: []byte(c.mail)}
 		f.parse(m, false)
 		if m.failure != nil || !m.toPublish() || m.brief.key == "" || m.brief.messageID != "1@example.com" {
 			t.Errorf("%s: %+v", name, m)

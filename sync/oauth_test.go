@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/emersion/go-imap/v2"
-
 	"imapsync/db"
 	"imapsync/internal/devenv"
+	"imapsync/internal/fault"
+	"imapsync/internal/imapsession"
 	"imapsync/oauth"
 	"imapsync/secret"
 )
@@ -130,7 +130,7 @@ func TestFailure10_TokensAreRefused(t *testing.T) {
 		p, err = h.store.Provider(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID})
 		must(t, err)
 	}
-	fails := func(class Class, code string) *Result {
+	fails := func(class fault.Class, code string) *Result {
 		t.Helper()
 		_, results := h.run(p)
 		if gotClass, gotCode := Classify(results[0].Err); results[0].Err == nil || gotClass != class || gotCode != code {
@@ -147,7 +147,7 @@ func TestFailure10_TokensAreRefused(t *testing.T) {
 	for status, code := range map[int]string{429: "token_throttled", 500: "token_unavailable", 503: "token_unavailable"} {
 		o.Set(func(s *devenv.OAuthSettings) { s.Status, s.RetryAfter = status, "7200" })
 		for range 4 {
-			fails(Transient, code)
+			fails(fault.Transient, code)
 		}
 		if wait := time.Until(*p.NextAttemptAt); wait < 119*time.Minute {
 			t.Errorf("after Retry-After: 7200 the next attempt is in %s", wait)
@@ -174,7 +174,7 @@ func TestFailure10_TokensAreRefused(t *testing.T) {
 	o.Set(func(s *devenv.OAuthSettings) { s.Status, s.BadAccess = 0, true })
 	v.tokens.Access = secret.Value{}
 	asked = o.Asked("refresh_token")
-	if res := fails(Auth, "authenticationfailed"); !strings.Contains(res.Err.Error(), "the server says of the token") {
+	if res := fails(fault.Auth, "authenticationfailed"); !strings.Contains(res.Err.Error(), "the server says of the token") {
 		t.Errorf("%v does not say why", res.Err)
 	}
 	if n := o.Asked("refresh_token") - asked; n != 1 {
@@ -189,7 +189,7 @@ func TestFailure10_TokensAreRefused(t *testing.T) {
 	o.Revoke("u", false)
 	v.tokens.Access = secret.Value{}
 	for n := 1; n <= 3; n++ {
-		fails(Auth, "invalid_grant")
+		fails(fault.Auth, "invalid_grant")
 		if p.AuthFailures != n || (p.PausedAt != nil) != (n == 3) {
 			t.Fatalf("after %d refusals: %d counted, paused at %v", n, p.AuthFailures, p.PausedAt)
 		}
@@ -208,7 +208,7 @@ func TestTokenWithoutInitialResponse(t *testing.T) {
 	client, err := oauth.New(oauth.Settings{Preset: "custom", Flow: oauth.ClientCredentials, ClientID: o.ClientID,
 		ClientSecret: secret.New(o.ClientSecret), TokenURL: o.URL + "/token"})
 	must(t, err)
-	connect := func() (*Session, error) {
+	connect := func() (*imapsession.Session, error) {
 		return Connect(t.Context(), p, SessionOptions{Credential: Credential{Tokens: client.NewSource((&vault{}).keep())}})
 	}
 	o.Set(func(s *devenv.OAuthSettings) { s.User = "u" })
@@ -222,40 +222,18 @@ func TestTokenWithoutInitialResponse(t *testing.T) {
 	o.Set(func(s *devenv.OAuthSettings) { s.User = "eve" })
 	if _, err := connect(); err == nil {
 		t.Fatal("eve's token opened u's mailbox")
-	} else if class, code := Classify(err); class != Auth || !strings.Contains(err.Error(), "login refused: NO") {
+	} else if class, code := Classify(err); class != fault.Auth || !strings.Contains(err.Error(), "login refused: NO") {
 		t.Errorf("%v: %s %s, want the server's NO", err, class, code)
 	}
 }
 
-func TestMechanism(t *testing.T) {
-	p := &db.Provider{Settings: db.Settings{Host: "imap.example.com", Port: 993, Username: "a,b=c", OAuthPreset: db.PresetCustom}}
-	both := imap.CapSet{imap.AuthCap(xoauth2): {}, imap.AuthCap(oauthBearer): {}, imap.AuthCap("PLAIN"): {}}
-	for _, tt := range []struct {
-		caps          imap.CapSet
-		mechanism, ir string
-	}{
-		{both, xoauth2, "user=a,b=c\x01auth=Bearer T\x01\x01"},
-		{imap.CapSet{imap.AuthCap(oauthBearer): {}}, oauthBearer,
-			"n,a=a=2Cb=3Dc,\x01host=imap.example.com\x01port=993\x01auth=Bearer T\x01\x01"},
-		{imap.CapSet{imap.AuthCap("PLAIN"): {}}, "", ""},
-	} {
-		b := newBearer(tt.caps, p, "T")
-		if b == nil {
-			b = &bearer{}
-		}
-		if b.mechanism != tt.mechanism || string(b.initial) != tt.ir {
-			t.Errorf("%s %q, want %s %q", b.mechanism, b.initial, tt.mechanism, tt.ir)
-		}
-	}
-}
-
 func TestWhoseMailboxATokenOpens(t *testing.T) {
-	p := &db.Provider{Settings: db.Settings{Mailbox: "shared@example.com", Username: "ann@example.com", OAuthPreset: db.PresetMicrosoft}}
-	if got := saslUser(p); got != p.Mailbox {
+	p := &db.Provider{Settings: db.Settings{Mailbox: "shared@example.com", Username: "ann@example.com", AuthType: db.AuthOAuth2, OAuthPreset: db.PresetMicrosoft}}
+	if got := username(p); got != p.Mailbox {
 		t.Errorf("Microsoft: %s, want the shared mailbox", got)
 	}
 	p.OAuthPreset = db.PresetGoogle
-	if got := saslUser(p); got != p.Username {
+	if got := username(p); got != p.Username {
 		t.Errorf("Google: %s, want the account that signed in", got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/internal/imapsession"
 	"imapsync/oauth"
 )
 
@@ -27,7 +28,7 @@ type pass struct {
 	started  time.Time
 	limits   event.Limits
 
-	session    *Session
+	session    *imapsession.Session
 	kept       bool // the session is that of the last pass, and may have died unseen
 	reconnects int
 	states     map[string]*db.FolderState
@@ -61,7 +62,7 @@ func (ps *pass) run(ctx context.Context) error {
 	for _, q := range due {
 		ps.retries[q.Folder] = append(ps.retries[q.Folder], q)
 	}
-	if err := ps.connect(ctx, &ps.provider.Folders); err != nil {
+	if err := ps.connect(ctx, true); err != nil {
 		return err
 	}
 	defer ps.release()
@@ -80,19 +81,22 @@ func (ps *pass) release() {
 		ps.session.Close()
 		return
 	}
-	ps.runner.sessions.put(ps.provider, ps.session)
+	ps.runner.sessions.Put(ps.ref, ps.session)
 }
 
 // connect takes the connection that the last pass left, if it still lives, or
-// makes one. Folders, unless nil, are surveyed next.
-func (ps *pass) connect(ctx context.Context, folders *db.FolderNames) error {
-	s := ps.runner.sessions.take(ps.provider)
+// makes one; with survey, the state of
+// its folders is asked for next.
+func (ps *pass) connect(ctx context.Context, survey bool) error {
+	opts := ps.runner.sessionOptions(ps.provider)
+	opts.Survey = survey
+	s := ps.runner.sessions.Get(ps.ref, accountOf(ps.provider, opts))
 	if s != nil && ps.tokenDue() {
 		s.Close()
 		s = nil
 	}
 	if s != nil {
-		err := s.resume(ctx)
+		err := s.Resume(ctx)
 		if err == nil {
 			ps.session, ps.kept = s, true
 			return nil
@@ -108,15 +112,12 @@ func (ps *pass) connect(ctx context.Context, folders *db.FolderNames) error {
 		return credentialError(err)
 	}
 	started := time.Now()
-	session, err := Connect(ctx, ps.provider, SessionOptions{
-		Credential: credential, Timeouts: ps.runner.Options.Timeouts,
-		MaxMessageBytes: ps.maxMessageBytes(), Version: ps.runner.Options.Version, Folders: folders,
-		tls: &ps.runner.tls,
-	})
+	opts.Credential = credential
+	session, err := Connect(ctx, ps.provider, opts)
 	if err != nil {
 		return err
 	}
-	ps.session, session.buffers = session, &ps.runner.buffers
+	ps.session = session
 	ps.log.Debug("connect", "host", ps.provider.Host, "port", ps.provider.Port, "tls", ps.provider.TLS,
 		"duration_ms", time.Since(started).Milliseconds())
 	return nil
@@ -141,7 +142,7 @@ func (ps *pass) allFolders(ctx context.Context) (taken int, err error) {
 	ps.folders, ps.left = len(found), 0
 	errs := ps.folderErrors(failed)
 	now := time.Now().UTC()
-	var work []mailboxStatus
+	var work []imapsession.FolderStatus
 	for _, status := range found {
 		if nothingNew(ps.states[status.Name], status, now) && len(ps.retries[status.Name]) == 0 {
 			continue
@@ -152,7 +153,7 @@ func (ps *pass) allFolders(ctx context.Context) (taken int, err error) {
 	budget := ps.provider.MaxEmailsPerSync
 	// A second round gives what was left over to folders with a backlog.
 	for range 2 {
-		var unfinished []mailboxStatus
+		var unfinished []imapsession.FolderStatus
 		for i, status := range work {
 			if budget <= 0 || ps.runner.stopping() || ps.quotaUsed() {
 				break
@@ -169,7 +170,7 @@ func (ps *pass) allFolders(ctx context.Context) (taken int, err error) {
 					return taken, err
 				}
 				errs = append(errs, ps.folderFailed(status.Name, err))
-				if !ps.session.alive() {
+				if !ps.session.Alive() {
 					if err := ps.reconnect(ctx); err != nil {
 						return taken, errors.Join(append(errs, err)...)
 					}
@@ -200,20 +201,20 @@ const maxLostFolders = 3
 
 // survey finds the folders to serve and their state. A folder that costs the
 // connection fails alone: the others are asked for on a new one.
-func (ps *pass) survey(ctx context.Context) (found []mailboxStatus, failed map[string]error, err error) {
+func (ps *pass) survey(ctx context.Context) (found []imapsession.FolderStatus, failed map[string]error, err error) {
 	lost := map[string]error{}
 	for {
-		found, failed, err = ps.session.resolveWithout(ps.provider.Folders, lost)
-		at, ok := errors.AsType[*lostAtFolder](err)
+		found, failed, err = ps.session.Resolve(ps.provider.Folders, lost)
+		at, ok := errors.AsType[*imapsession.LostFolderError](err)
 		switch {
-		case err == nil && ps.session.alive():
+		case err == nil && ps.session.Alive():
 			return found, failed, nil
 		case err != nil && ps.kept && ctx.Err() == nil:
 			// Nobody knows since when it was gone: no folder is to blame.
 		case err != nil && (!ok || ctx.Err() != nil || len(lost) == maxLostFolders):
 			return nil, nil, err
 		case err != nil:
-			lost[at.name] = at.err
+			lost[at.Folder] = at.Err
 		}
 		if reconnectErr := ps.reconnect(ctx); reconnectErr != nil {
 			return nil, nil, errors.Join(err, reconnectErr)
@@ -231,20 +232,27 @@ func (ps *pass) quotaUsed() bool {
 }
 
 // maxMessageBytes is the provider's own limit, else that of the run.
-func (ps *pass) maxMessageBytes() int64 {
-	return cmp.Or(ps.provider.MaxMessageBytes, ps.runner.Options.MaxMessageBytes)
+func (ps *pass) maxMessageBytes() int64 { return ps.runner.maxMessageBytes(ps.provider) }
+
+func (r *Runner) maxMessageBytes(p *db.Provider) int64 {
+	return cmp.Or(p.MaxMessageBytes, r.Options.MaxMessageBytes)
+}
+
+// sessionOptions are those of a provider's passes, but for the credential.
+func (r *Runner) sessionOptions(p *db.Provider) SessionOptions {
+	return SessionOptions{Timeouts: r.Options.Timeouts, MaxMessageBytes: r.maxMessageBytes(p), dialer: &r.dialer}
 }
 
 // servedBefore orders folders: INBOX, then the least recently served.
-func (ps *pass) servedBefore(a, b mailboxStatus) int {
-	rank := func(st mailboxStatus) time.Time {
+func (ps *pass) servedBefore(a, b imapsession.FolderStatus) int {
+	rank := func(st imapsession.FolderStatus) time.Time {
 		s := ps.states[st.Name]
 		if s == nil || s.LastServedAt == nil {
 			return time.Time{}
 		}
 		return *s.LastServedAt
 	}
-	return cmp.Or(inboxFirst(a.Name, b.Name), rank(a).Compare(rank(b)), cmp.Compare(a.Name, b.Name))
+	return cmp.Or(imapsession.InboxFirst(a.Name, b.Name), rank(a).Compare(rank(b)), cmp.Compare(a.Name, b.Name))
 }
 
 func (ps *pass) folderErrors(failed map[string]error) []error {
@@ -288,5 +296,5 @@ func (ps *pass) reconnect(ctx context.Context) error {
 	ps.session.Close()
 	ps.kept = false
 	ps.log.Info("reconnect", "attempt", ps.reconnects)
-	return ps.connect(ctx, nil)
+	return ps.connect(ctx, false)
 }

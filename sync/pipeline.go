@@ -48,7 +48,7 @@ func (f *folderPass) handleBatch(ctx context.Context, messages []*message) error
 	var mark []int64
 	for _, m := range messages {
 		for range m.killed + 1 {
-			mark = append(mark, int64(m.uid))
+			mark = append(mark, int64(m.UID))
 		}
 	}
 	return f.stages(ctx, slices.Values([][]*message{messages}), mark)

@@ -9,6 +9,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/devenv/imapserver"
+	"imapsync/internal/fault"
 )
 
 // A folder whose every message costs the connection must not starve the others,
@@ -260,7 +261,7 @@ func TestFailure07_UIDValidityUnknown(t *testing.T) {
 			tr.srv.Play(inInbox(imapserver.Named("select-uidvalidity-" + of)))
 			tr.append("Other", 1)
 			res := tr.pass()
-			if class, code := Classify(res.Err); class != Transient || code != "uidvalidity_unknown" || !res.Partial || res.Counts.Published != 1 {
+			if class, code := Classify(res.Err); class != fault.Transient || code != "uidvalidity_unknown" || !res.Partial || res.Counts.Published != 1 {
 				t.Errorf("%s %s: %+v, want INBOX alone failed", class, code, res)
 			}
 			if st := tr.state("INBOX"); st.SettledUID != before.SettledUID || st.UIDValidity != before.UIDValidity {

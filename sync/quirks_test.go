@@ -38,11 +38,6 @@ type verdict struct {
 	errText     string
 }
 
-// silent reports whether a deadline ends the quirk, and nothing else does.
-func silent(q imapserver.Quirk) bool {
-	return q.Row == 4 || q.Stage == imapserver.Idle || q.Stage == imapserver.Noop
-}
-
 // quirkWorkers is how many quirks play at a time: most of them are silence.
 const quirkWorkers = 8
 
@@ -114,7 +109,7 @@ func inInbox(q imapserver.Quirk) imapserver.Quirk {
 
 func (l *lab) play(t *testing.T, q imapserver.Quirk) verdict {
 	tr := l.trial(t, q.Security, func(p *db.Provider) {
-		if !silent(q) {
+		if !q.Silent() {
 			deadlines(p, patient)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"imapsync/db"
+	"imapsync/internal/imapsession"
 )
 
 // FolderReport compares what the server has in a folder with the ledger.
@@ -33,11 +34,11 @@ func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(Fold
 	if ps.states, err = r.Store.FolderStates(ctx, ps.ref); err != nil {
 		return err
 	}
-	if err := ps.connect(ctx, nil); err != nil {
+	if err := ps.connect(ctx, false); err != nil {
 		return fmt.Errorf("provider %s: %w", p, err)
 	}
 	defer func() { ps.session.Close() }()
-	found, failed, err := ps.session.resolve(p.Folders)
+	found, failed, err := ps.session.Resolve(p.Folders, nil)
 	if err != nil {
 		return fmt.Errorf("provider %s: %w", p, err)
 	}
@@ -52,7 +53,7 @@ func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(Fold
 			errs = append(errs, fmt.Errorf("folder %q: %w", status.Name, err))
 		}
 		report(rep)
-		if !ps.session.alive() {
+		if !ps.session.Alive() {
 			break
 		}
 	}
@@ -62,15 +63,15 @@ func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(Fold
 	return nil
 }
 
-func (ps *pass) reconcileFolder(ctx context.Context, status mailboxStatus) (FolderReport, error) {
-	selected, err := ps.session.examine(status.Name)
+func (ps *pass) reconcileFolder(ctx context.Context, status imapsession.FolderStatus) (FolderReport, error) {
+	selected, err := ps.session.Examine(status.Name)
 	if err != nil {
 		return FolderReport{Folder: status.Name, Missing: []uint32{}}, err
 	}
 	rep := FolderReport{Folder: status.Name, UIDValidity: max(selected.UIDValidity, status.UIDValidity), Missing: []uint32{}}
 	var uids []uint32
 	if selected.NumMessages > 0 {
-		if uids, err = ps.session.searchRange(1, maxUID, nil); err != nil {
+		if uids, err = ps.session.Search(1, imapsession.MaxUID, nil); err != nil {
 			return rep, err
 		}
 	}
@@ -124,11 +125,11 @@ func (ps *pass) reconcileFolder(ctx context.Context, status mailboxStatus) (Fold
 func (r *Runner) ReadRaw(ctx context.Context, p *db.Provider, folder string, uidValidity, uid uint32) ([]byte, error) {
 	r.init()
 	ps := &pass{runner: r, provider: p, ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, log: r.Log}
-	if err := ps.connect(ctx, nil); err != nil {
+	if err := ps.connect(ctx, false); err != nil {
 		return nil, fmt.Errorf("provider %s: %w", p, err)
 	}
 	defer func() { ps.session.Close() }()
-	selected, err := ps.session.examine(folder)
+	selected, err := ps.session.Examine(folder)
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: folder %q: %w", p, folder, err)
 	}
@@ -137,7 +138,7 @@ func (r *Runner) ReadRaw(ctx context.Context, p *db.Provider, folder string, uid
 	}
 	var raw []byte
 	limit := r.Options.MaxMessageBytes + r.Options.MaxMessageBytes/2
-	err = ps.session.fetchBodies([]uint32{uid}, false, limit, func(_ uint32, body []byte) { raw = body })
+	err = ps.session.FetchBodies([]uint32{uid}, false, limit, func(_ uint32, body []byte) { raw = body })
 	if err == nil && raw == nil {
 		err = errors.New("the server does not give it; it may have been expunged")
 	}

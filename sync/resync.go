@@ -9,6 +9,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/internal/imapsession"
 	"imapsync/parse"
 )
 
@@ -35,7 +36,7 @@ func (f *folderPass) numberedAnew() (reason string, err error) {
 	if next == 0 || next > f.cursor.SettledUID || f.cursor.ResyncSince != nil {
 		return "", nil
 	}
-	above, err := f.session.searchRange(next, maxUID, nil)
+	above, err := f.session.Search(next, imapsession.MaxUID, nil)
 	if err != nil || len(above) > 0 {
 		return "", err
 	}
@@ -63,7 +64,7 @@ func (f *folderPass) renumbered(ctx context.Context, reason string) error {
 	if old := f.cursor.ResyncSince; old != nil && old.Before(since) {
 		since = *old // the last one was not finished
 	}
-	uids, err := f.session.searchRange(1, maxUID, nil)
+	uids, err := f.session.Search(1, imapsession.MaxUID, nil)
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func (f *folderPass) recognise(ctx context.Context, uids []uint32) ([]uint32, er
 			// One header among them is at fault: the whole messages are asked
 			// for, and that one is found out.
 			f.log.Warn("batch_failed", "messages", len(window), "error", err.Error())
-			if !f.session.alive() {
+			if !f.session.Alive() {
 				err = f.reopen(ctx)
 			} else {
 				err = nil
@@ -127,7 +128,7 @@ func (f *folderPass) recognise(ctx context.Context, uids []uint32) ([]uint32, er
 		c := &chunk{}
 		for _, uid := range window {
 			if key, ok := known[uid]; ok {
-				c.messages = append(c.messages, &message{listed: listed{uid: uid}, known: true, brief: brief{key: key}})
+				c.messages = append(c.messages, &message{Listed: imapsession.Listed{UID: uid}, known: true, brief: brief{key: key}})
 			} else {
 				unknown = append(unknown, uid)
 			}
@@ -161,7 +162,7 @@ func (f *folderPass) reconcileRenumbered(ctx context.Context, uids []uint32) ([]
 // header.
 func (f *folderPass) knownByHeader(ctx context.Context, uids []uint32) (map[uint32]string, error) {
 	keys := map[uint32]string{}
-	err := f.session.fetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) {
+	err := f.session.FetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) {
 		if key, ok := f.headerKey(raw); ok {
 			keys[uid] = key
 		}

@@ -28,6 +28,8 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/internal/fault"
+	"imapsync/internal/imapsession"
 	"imapsync/parse"
 )
 
@@ -86,10 +88,10 @@ type Runner struct {
 
 	report   sync.Mutex
 	inFlight *semaphore.Weighted
-	buffers  buffers
+	buffers  imapsession.Buffers
 	hosts    hosts
-	sessions sessions
-	tls      tlsConfigs
+	sessions imapsession.Pool[db.Ref]
+	dialer   imapsession.Dialer
 	watching watching
 	parse    func(raw []byte, lim parse.Limits) *parse.Message // parse.Parse, but for tests that have it fail
 }
@@ -167,13 +169,18 @@ pages:
 	return summary, nil
 }
 
+// CloseSessions logs out of every connection kept between passes, all at once,
+// and waits no longer than a server has for its goodbye.
+func (r *Runner) CloseSessions() { r.sessions.Close() }
+
 func (r *Runner) init() {
 	r.Options = r.Options.withDefaults()
 	r.inFlight = semaphore.NewWeighted(r.Options.MaxInFlightBytes)
 	if r.parse == nil {
 		r.parse = parse.Parse
 	}
-	r.buffers.max = r.Options.MaxInFlightBytes
+	r.buffers.Max = r.Options.MaxInFlightBytes
+	r.dialer.Version, r.dialer.Buffers = r.Options.Version, &r.buffers
 }
 
 func (r *Runner) stopping() bool {
@@ -194,7 +201,7 @@ func (r *Runner) provider(ctx context.Context, p *db.Provider) Result {
 		r.Log.Info("provider_deferred", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "host", p.Host, "reason", reason)
 		return Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p, Deferred: reason}
 	}
-	timeouts := r.Options.Timeouts.timeouts(p)
+	timeouts := r.Options.Timeouts.of(p)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeouts.Pass,
 		transient("pass_timeout", fmt.Errorf("the pass took longer than %s", timeouts.Pass)))
 	defer cancel()
@@ -242,7 +249,7 @@ func (r *Runner) locked(ctx context.Context, p *db.Provider, record bool, work f
 		res.Err = fmt.Errorf("provider %s: %w", p, err)
 		res.Partial = ps.partial
 	}
-	res.states, res.silent = ps.states, ps.served[idleFolder(p)]
+	res.states, res.silent = ps.states, ps.served[imapsession.IdleFolder(p.Folders)]
 	if !record {
 		return res
 	}
@@ -256,7 +263,7 @@ func (r *Runner) locked(ctx context.Context, p *db.Provider, record bool, work f
 func recovered(work func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &Error{Bug, "panic", fmt.Errorf("internal error: %v", v)}
+			err = fault.Newf(fault.Bug, "panic", "internal error: %v", v)
 		}
 	}()
 	return work()

@@ -2,7 +2,6 @@ package sync
 
 import (
 	"errors"
-	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/devenv"
+	"imapsync/internal/fault"
 )
 
 func TestRunPublishesEachMessageOnce(t *testing.T) {
@@ -249,7 +249,7 @@ func TestFailure02_NATSGoneMovesNoCursor(t *testing.T) {
 
 func TestClassifyJoined(t *testing.T) {
 	err := errors.Join(errors.New("x"), config("folder_missing", errors.New("y")))
-	if class, code := Classify(err); class != Config || code != "folder_missing" {
+	if class, code := Classify(err); class != fault.Config || code != "folder_missing" {
 		t.Errorf("got %s %s", class, code)
 	}
 }
@@ -270,21 +270,4 @@ func expungeLast(d *devenv.Dovecot, user string) error {
 	}
 	_, err = c.Expunge().Collect()
 	return err
-}
-
-func TestMatch(t *testing.T) {
-	for _, tt := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"*", "a/b", true}, {"%", "a/b", false}, {"%", "a", true}, {"Clients/*", "Clients/A/B", true},
-		{"Clients/%", "Clients/A/B", false}, {"*B", "Clients/A/B", true}, {"x*", "Clients", false}, {"П*", "Поддержка", true},
-	} {
-		if got := match(tt.pattern, tt.name, "/"); got != tt.want {
-			t.Errorf("match(%q, %q) = %v", tt.pattern, tt.name, got)
-		}
-	}
-	if names, patterns := splitFilter(db.FolderNames{" inbox ", "INBOX", "", "A/*"}); !slices.Equal(names, []string{"INBOX"}) || !slices.Equal(patterns, []string{"A/*"}) {
-		t.Errorf("splitFilter: %q %q", names, patterns)
-	}
 }

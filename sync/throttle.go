@@ -3,13 +3,12 @@ package sync
 import (
 	"context"
 	"errors"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"imapsync/db"
+	"imapsync/internal/imapsession"
 	"imapsync/oauth"
 )
 
@@ -91,28 +90,10 @@ func (h *hosts) closed(p *db.Provider) string {
 	return ""
 }
 
-// suggestedBackoff reads how long Exchange wants to be left alone.
-var suggestedBackoff = regexp.MustCompile(`(?i)suggested back-?off time:?\s*(\d{1,9})\s*(ms|milliseconds|s|seconds)?`)
-
-// maxHint bounds what a server may ask for.
-const maxHint = 6 * time.Hour
-
 // backoffHint is how long an error asks to wait, 0 when it does not say.
 func backoffHint(err error) time.Duration {
 	if e, ok := errors.AsType[*oauth.Error](err); ok {
 		return e.RetryAfter
 	}
-	m := suggestedBackoff.FindStringSubmatch(err.Error())
-	if m == nil {
-		return 0
-	}
-	n, convErr := strconv.Atoi(m[1])
-	if convErr != nil {
-		return 0
-	}
-	unit := time.Millisecond
-	if strings.HasPrefix(strings.ToLower(m[2]), "s") {
-		unit = time.Second
-	}
-	return min(time.Duration(n)*unit, maxHint)
+	return imapsession.BackoffHint(err)
 }

@@ -75,7 +75,7 @@ func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) 
 	r.Options.Keep, r.Options.Reconnect = true, reconnectBase
 	r.init()
 	opts = opts.withDefaults()
-	r.sessions.max = opts.MaxAccounts
+	r.sessions.Max = opts.MaxAccounts
 	summary := Summary{}
 	w := &watcher{
 		runner: r, opts: opts, slots: make(chan struct{}, r.Options.Workers), hard: ctx,
@@ -244,7 +244,7 @@ func (w *watcher) begin(p db.Watchable, lock *db.Lock) {
 	w.wg.Go(func() {
 		a.watch(ctx, first)
 		a.fail(nil)
-		w.runner.sessions.drop(a.ref)
+		w.runner.sessions.Drop(a.ref)
 		lock.Unlock()
 		w.mu.Lock()
 		delete(w.accounts, a.ref)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/oauth"
 	"imapsync/provider"
 	mailsync "imapsync/sync"
@@ -104,7 +105,7 @@ func (a *app) authorise(ctx context.Context, f *authFlags, store *db.Store, p *d
 
 // signIn gets tokens by the provider's flow. It is bounded by --timeout.
 func (a *app) signIn(ctx context.Context, f *authFlags, client *oauth.Client) (oauth.Tokens, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, &mailsync.Error{Class: mailsync.Transient, Code: "timeout",
+	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, &fault.Error{Class: fault.Transient, Code: "timeout",
 		Err: fmt.Errorf("nobody signed in within %s: --timeout waits longer", f.timeout)})
 	defer cancel()
 	switch client.Flow() {
@@ -206,11 +207,11 @@ func authError(p *db.Provider, err error) error {
 	}
 	class, code := mailsync.Classify(err)
 	exit := exitTempfail
-	if class == mailsync.Config || class == mailsync.Auth {
+	if class == fault.Config || class == fault.Auth {
 		exit = exitConfig
 	}
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &exitError{exit, &mailsync.Error{Class: class, Code: code, Err: fmt.Errorf("%s: %s", p.Name, provider.OneLine(err.Error()))}}
+	return &exitError{exit, &fault.Error{Class: class, Code: code, Err: fmt.Errorf("%s: %s", p.Name, provider.OneLine(err.Error()))}}
 }

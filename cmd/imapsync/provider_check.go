@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/provider"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
@@ -23,7 +24,7 @@ import (
 func checkError(failed *provider.TestError) error {
 	if !failed.Reached {
 		if errors.Is(failed, secret.ErrAbsent) {
-			return &exitError{exitConfig, &mailsync.Error{Class: mailsync.Config, Code: "secret",
+			return &exitError{exitConfig, &fault.Error{Class: fault.Config, Code: "secret",
 				Err: fmt.Errorf("%w: put it there, or store it: `imapsync provider set %s --password-prompt`", failed, failed.Provider.ID)}}
 		}
 		return failed.Err
@@ -35,13 +36,13 @@ func checkError(failed *provider.TestError) error {
 	}
 	exit := exitTempfail
 	switch class {
-	case mailsync.Config, mailsync.Auth:
+	case fault.Config, fault.Auth:
 		exit = exitConfig
-	case mailsync.Bug:
+	case fault.Bug:
 		exit = exitBug
-	case mailsync.Transient, mailsync.Content:
+	case fault.Transient, fault.Message:
 	}
-	return &exitError{exit, &mailsync.Error{Class: class, Code: code, Err: errors.New(line)}}
+	return &exitError{exit, &fault.Error{Class: class, Code: code, Err: errors.New(line)}}
 }
 
 // testedError is checkError for an error that may be of something else.
@@ -53,15 +54,15 @@ func testedError(err error) error {
 }
 
 // checkFix is what to do about it, where the error does not say so itself.
-func checkFix(p *db.Provider, class mailsync.Class, code string) string {
+func checkFix(p *db.Provider, class fault.Class, code string) string {
 	switch {
 	case code == "invalid_grant" && provider.NeedsPerson(p), code == "not_authorised", code == "tls":
 		return "" // the error says it
 	case code == "invalid_client":
 		return "check --oauth-client-id, and give the client secret anew with --oauth-client-secret-file"
-	case class == mailsync.Auth && p.AuthType == db.AuthOAuth2:
+	case class == fault.Auth && p.AuthType == db.AuthOAuth2:
 		return "check --mailbox and --username, and that whoever signed in may open this mailbox by IMAP"
-	case class == mailsync.Auth:
+	case class == fault.Auth:
 		return "check --username and the password; some servers want an app password, or IMAP switched on in the account"
 	case code == "connect" || code == "dns":
 		return "check --host, --port and the network in between"
@@ -71,7 +72,7 @@ func checkFix(p *db.Provider, class mailsync.Class, code string) string {
 		return "choose others with --folder"
 	case code == "timeout":
 		return "try again, or give it more time with --connect-timeout and --command-timeout"
-	case class == mailsync.Transient:
+	case class == fault.Transient:
 		return "try again later"
 	}
 	return ""

@@ -8,9 +8,9 @@ import (
 	"testing"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/provider"
 	"imapsync/secret"
-	mailsync "imapsync/sync"
 )
 
 // What to do is said once, whoever says it: the error, its fix, or the server.
@@ -29,7 +29,7 @@ func TestCheckErrorSaysItOnce(t *testing.T) {
 	mailboxes := (&app{log: slog.New(slog.DiscardHandler)}).service(nil)
 	_, closed := mailboxes.Check(t.Context(), p, provider.CredentialInput{Password: secret.New("x")})
 	failed := func(err error) error { return testedError(&provider.TestError{Provider: p, Reached: true, Err: err}) }
-	throttled := failed(&mailsync.Error{Class: mailsync.Transient, Code: "throttled", Err: errors.New("login refused: NO too many, try again later")})
+	throttled := failed(&fault.Error{Class: fault.Transient, Code: "throttled", Err: errors.New("login refused: NO too many, try again later")})
 	for _, err := range []error{testedError(closed), throttled, failed(errors.New("read: it went away"))} {
 		if exitCode(err) != exitTempfail || strings.Count(err.Error(), "try again later") != 1 {
 			t.Errorf("%v (exit %d): want `try again later` in it once, and exit %d", err, exitCode(err), exitTempfail)

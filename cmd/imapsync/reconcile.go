@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
@@ -74,7 +75,7 @@ func mailError(err error) error {
 		return err
 	}
 	switch class, _ := mailsync.Classify(err); class {
-	case mailsync.Auth, mailsync.Config:
+	case fault.Auth, fault.Config:
 		return &exitError{exitConfig, err}
 	default:
 		return &exitError{exitTempfail, err}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/provider"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
@@ -46,11 +47,11 @@ func remedy(p *db.Provider, s mailsync.Step) string {
 		return fix
 	}
 	switch s.Class {
-	case mailsync.Config, mailsync.Auth, mailsync.Content:
+	case fault.Config, fault.Auth, fault.Message:
 		return "imapsync provider show " + p.ID + " # what is set, to compare with what whoever runs " + p.Host + " says"
-	case mailsync.Bug:
+	case fault.Bug:
 		return "imapsync version # to be reported, with this line"
-	case mailsync.Transient:
+	case fault.Transient:
 	}
 	return again + " # again, later"
 }
@@ -99,7 +100,7 @@ func loginRemedy(p *db.Provider, s mailsync.Step, set string) string {
 		return set + " --auth password --password-prompt"
 	case s.Code == "preauth":
 		return set + " --host HOST --port PORT # this one lets in whoever comes"
-	case s.Class == mailsync.Auth && p.AuthType != db.AuthOAuth2:
+	case s.Class == fault.Auth && p.AuthType != db.AuthOAuth2:
 		return set + " --password-prompt # or --username NAME; some servers want an app password, or IMAP switched on in the account"
 	case s.Code == "invalid_client":
 		return set + " --oauth-client-id ID --oauth-client-secret-file FILE"
@@ -107,11 +108,11 @@ func loginRemedy(p *db.Provider, s mailsync.Step, set string) string {
 		return set + " --oauth-service-account-file FILE"
 	case s.Code == "not_authorised", s.Code == "invalid_grant" && provider.NeedsPerson(p):
 		return auth
-	case s.Class == mailsync.Auth && provider.NeedsPerson(p):
+	case s.Class == fault.Auth && provider.NeedsPerson(p):
 		return auth + " # as somebody who may open " + p.Mailbox + " by IMAP; or: " + set + " --username NAME"
-	case s.Class == mailsync.Auth:
+	case s.Class == fault.Auth:
 		return set + " --username NAME # and let the app open that mailbox by IMAP"
-	case s.Class == mailsync.Config && s.Name == "token":
+	case s.Class == fault.Config && s.Name == "token":
 		return set + " --oauth-scopes SCOPES --oauth-tenant TENANT --oauth-token-url URL # those of them that the server names"
 	}
 	return ""

@@ -11,15 +11,16 @@ import (
 	"testing"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/oauth"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
 
 // codesOf are the codes that a package's errors are made with, by their class.
-func codesOf(t *testing.T, pattern string, made *regexp.Regexp) map[string]mailsync.Class {
+func codesOf(t *testing.T, pattern string, made *regexp.Regexp) map[string]fault.Class {
 	t.Helper()
-	codes := map[string]mailsync.Class{}
+	codes := map[string]fault.Class{}
 	paths, err := filepath.Glob(pattern)
 	if err != nil {
 		t.Fatal(err)
@@ -30,8 +31,8 @@ func codesOf(t *testing.T, pattern string, made *regexp.Regexp) map[string]mails
 			t.Fatal(err)
 		}
 		for _, m := range made.FindAllStringSubmatch(string(text), -1) {
-			codes[m[2]] = map[string]mailsync.Class{"config": mailsync.Config, "Config": mailsync.Config, "wrong": mailsync.Config,
-				"auth": mailsync.Auth, "Auth": mailsync.Auth, "transient": mailsync.Transient, "Transient": mailsync.Transient}[m[1]]
+			codes[m[2]] = map[string]fault.Class{"config": fault.Config, "Config": fault.Config, "wrong": fault.Config,
+				"auth": fault.Auth, "Auth": fault.Auth, "transient": fault.Transient, "Transient": fault.Transient}[m[1]]
 		}
 	}
 	return codes
@@ -40,15 +41,17 @@ func codesOf(t *testing.T, pattern string, made *regexp.Regexp) map[string]mails
 // Whatever is wrong with a mailbox has something to do about it: a command that
 // exists, for this mailbox, or who can mend it. No flag stands without its command.
 func TestRemedies(t *testing.T) {
-	codes := codesOf(t, "../../sync/*.go", regexp.MustCompile(`\b(config|auth|transient|Config|Auth|Transient)(?:\(|, )"([a-z_]+)"`))
+	made := regexp.MustCompile(`\b(config|transient|Config|Auth|Transient)(?:\(|, (?:Code: )?)"([a-z_]+)"`)
+	codes := codesOf(t, "../../sync/*.go", made)
+	maps.Copy(codes, codesOf(t, "../../internal/imapsession/*.go", made))
 	maps.Copy(codes, codesOf(t, "../../oauth/*.go", regexp.MustCompile(`\b(wrong)\("([a-z_]+)"`)))
 	if len(codes) < 45 {
 		t.Fatalf("only %d codes", len(codes))
 	}
 	for _, code := range []string{"invalid_client", "invalid_grant", "authenticationfailed", "token_refused", "panic", "of_no_error"} {
-		codes[code] = mailsync.Auth
+		codes[code] = fault.Auth
 	}
-	codes["panic"], codes["of_no_error"], codes["folder_missing"] = mailsync.Bug, mailsync.Config, mailsync.Config
+	codes["panic"], codes["of_no_error"], codes["folder_missing"] = fault.Bug, fault.Config, fault.Config
 	var steps []mailsync.Step
 	for code, class := range codes {
 		for _, name := range []string{"login", "token"} {
@@ -57,7 +60,7 @@ func TestRemedies(t *testing.T) {
 	}
 	for _, err := range []error{secret.ErrAbsent, secret.ErrUnknownKey, secret.ErrEnvelope, secret.ErrUnavailable, secret.ErrSettings,
 		&secret.FileError{Path: "x", Fix: "run: chmod 600 x"}} {
-		steps = append(steps, mailsync.Step{Name: "credential", State: mailsync.StepWrong, Class: mailsync.Config, Code: "secret", Err: fmt.Errorf("credential: %w", err)})
+		steps = append(steps, mailsync.Step{Name: "credential", State: mailsync.StepWrong, Class: fault.Config, Code: "secret", Err: fmt.Errorf("credential: %w", err)})
 	}
 	said := map[string]bool{}
 	for _, p := range []*db.Provider{

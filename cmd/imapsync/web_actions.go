@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/oauth"
 	"imapsync/parse"
 	"imapsync/provider"
@@ -134,7 +135,7 @@ func (w *webActor) sync(ctx context.Context, p *db.Provider, by string, report f
 	boundMemory(f.options.MaxInFlightBytes)
 	res, err := w.Service.Sync(ctx, p, by, func(pr provider.Progress) { report(web.Progress(pr)) })
 	if err != nil {
-		if class, _ := mailsync.Classify(err); class == mailsync.Transient && res.Err != nil {
+		if class, _ := mailsync.Classify(err); class == fault.Transient && res.Err != nil {
 			err = fmt.Errorf("%w: `imapsync doctor %s` says what to do", err, p.ID)
 		}
 		return "", idleError(err)
@@ -195,9 +196,9 @@ func (w *webActor) finishLogin(ctx context.Context, p *db.Provider, login *oauth
 // fixOf is what to do about the last error of p. Its class is known by the
 // login failures that were counted; else its code says enough.
 func fixOf(p *db.Provider) string {
-	var class mailsync.Class
+	var class fault.Class
 	if p.AuthFailures > 0 {
-		class = mailsync.Auth
+		class = fault.Auth
 	}
 	return checkFix(p, class, p.LastErrorCode)
 }

@@ -22,6 +22,9 @@ type Quirk struct {
 	Do       func(x *Exchange) error // nil: Setup was all
 }
 
+// Silent reports whether a deadline ends the quirk, and nothing else does.
+func (q Quirk) Silent() bool { return q.Row == 4 || q.Stage == Idle || q.Stage == Noop }
+
 // Pause is the time between two bytes of a dripping server.
 const Pause = 20 * time.Millisecond
 

@@ -1,0 +1,144 @@
+package imapsession
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"time"
+
+	"imapsync/internal/fault"
+	"imapsync/internal/imapwire"
+)
+
+// Dialer makes sessions. What it remembers of servers lives as long as it does.
+// The zero Dialer is ready to use; its fields are set before the first Open.
+type Dialer struct {
+	Version string           // told to servers that take an ID
+	Buffers *Buffers         // memory for large bodies; nil: fresh each time
+	Now     func() time.Time // the clock; nil: time.Now
+
+	tls tlsConfigs
+}
+
+func (d *Dialer) clock() func() time.Time {
+	if d.Now != nil {
+		return d.Now
+	}
+	return time.Now
+}
+
+// Open dials, secures and logs in. The session ends when ctx does: its socket
+// is closed, so that nothing can hang on it.
+func (d *Dialer) Open(ctx context.Context, a Account) (*Session, error) {
+	a.Timeouts = a.Timeouts.withDefaults()
+	credential, err := a.Login(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, again, err := d.open(ctx, a, credential.Reveal())
+	if again {
+		a.Survey = false // it may have been a folder that cost the connection
+		s, _, err = d.open(ctx, a, credential.Reveal())
+	}
+	return s, err
+}
+
+// open opens once. again says that it may go better without a survey.
+func (d *Dialer) open(ctx context.Context, a Account, credential string) (s *Session, again bool, err error) {
+	conn, err := Dial(ctx, a)
+	if err != nil {
+		return nil, false, err
+	}
+	secured, err := d.secure(ctx, conn, a)
+	if err != nil {
+		conn.Close()
+		return nil, false, orEnd(ctx, err)
+	}
+	w := imapwire.New(secured, imapwire.Limits{
+		Command: a.Timeouts.Command, Literal: a.Timeouts.Literal, LiteralSize: a.MaxMessageBytes + a.MaxMessageBytes/2,
+	})
+	if a.TLS == TLSStartTLS {
+		w.Greet() // the greeting came in the clear; its capabilities are forgotten
+	}
+	s = newSession(ctx, w, d)
+	if err = s.login(a, d.Version, credential); err == nil {
+		return s, false, nil
+	}
+	hungUp := w.Err() != nil && w.LastStatus().Type != "BYE"
+	s.Close()
+	class, _ := Classify(err)
+	return nil, s.asked != nil && hungUp && class == fault.Transient && ctx.Err() == nil, err
+}
+
+// Lookup asks DNS for the addresses of the account's server.
+func Lookup(ctx context.Context, a Account) ([]string, error) {
+	within, cancel := context.WithTimeout(ctx, a.Timeouts.withDefaults().Connect)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupHost(within, a.Host)
+	if err != nil {
+		return nil, orEnd(ctx, dialError(err))
+	}
+	return addresses, nil
+}
+
+// Dial connects to the account's server, and no more.
+func Dial(ctx context.Context, a Account) (net.Conn, error) {
+	nd := net.Dialer{Timeout: a.Timeouts.withDefaults().Connect, KeepAlive: 15 * time.Second}
+	conn, err := nd.DialContext(ctx, "tcp", a.address())
+	if err != nil {
+		return nil, orEnd(ctx, dialError(err))
+	}
+	return conn, nil
+}
+
+// Secure secures a connection that Dial made, as the account says: by the
+// *tls.Conn that it returns, or not at all. There is no way from a failed
+// handshake to plaintext.
+func Secure(ctx context.Context, conn net.Conn, a Account) (net.Conn, error) {
+	return new(Dialer).secure(ctx, conn, a)
+}
+
+func (d *Dialer) secure(ctx context.Context, conn net.Conn, a Account) (net.Conn, error) {
+	if a.TLS == TLSNone {
+		return conn, nil
+	}
+	cfg, err := d.tls.of(a)
+	if err != nil {
+		return nil, err
+	}
+	patience := a.Timeouts.withDefaults().Connect
+	if a.TLS == TLSStartTLS {
+		if err := startTLSWithin(ctx, conn, patience); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fault.Newf(fault.Transient, "tls_timeout",
+		"tls: %s did not agree on encryption within %s: %s", cfg.ServerName, patience, portHint))
+	defer cancel()
+	tc := tls.Client(conn, cfg)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return nil, orEnd(ctx, tlsError(a.TLS, cfg.ServerName, err, d.clock()()))
+	}
+	return tc, nil
+}
+
+// startTLSWithin is startTLS with a bound.
+func startTLSWithin(ctx context.Context, conn net.Conn, patience time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fault.Newf(fault.Transient, "starttls_timeout",
+		"starttls: no answer within %s: if the server speaks TLS from the start on this port, use --tls implicit", patience))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if err := startTLS(conn); err != nil {
+		return orEnd(ctx, err)
+	}
+	return nil
+}
+
+// orEnd prefers the reason a context ended to the error that its end caused.
+func orEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}

@@ -1,0 +1,296 @@
+package imapsession
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"imapsync/internal/fault"
+)
+
+// maxRangesPerCommand keeps command lines short enough for every server.
+const maxRangesPerCommand = 200
+
+// Listed is what the server says of a message before its body is asked for.
+type Listed struct {
+	UID          uint32
+	Size         int64     // RFC822.SIZE in bytes; a hint, some servers are off
+	InternalDate time.Time // zero when the server did not say
+}
+
+// Examine opens a folder read-only: \Seen is not ours to set. A zero in the
+// answer means that the server did not say.
+func (s *Session) Examine(name string) (*imap.SelectData, error) {
+	return s.examined(s.startExamine(name))
+}
+
+func (s *Session) startExamine(name string) *imapclient.SelectCommand {
+	s.prefetched = nil
+	return s.client.Select(name, &imap.SelectOptions{ReadOnly: true})
+}
+
+func (s *Session) examined(cmd *imapclient.SelectCommand) (*imap.SelectData, error) {
+	data, err := cmd.Wait()
+	if err != nil {
+		err = s.cause(err)
+		if ie, ok := errors.AsType[*imap.Error](err); ok {
+			class, code := classifyStatus(string(ie.Type), string(ie.Code), ie.Text)
+			return nil, fault.Newf(class, code, "examine: %w", err)
+		}
+		return nil, fmt.Errorf("examine: %w", err)
+	}
+	return data, nil
+}
+
+// prefetched is what was asked for together with EXAMINE.
+type prefetched struct {
+	first uint32 // of the search, which went up to MaxUID
+	uids  []uint32
+	sizes map[uint32]Listed
+}
+
+// ExaminePrefetch opens a folder, searches it from first on and asks for the sizes
+// up to last, all in one flight. What comes of the search and the sizes is taken
+// by the next Search and by FetchSizes; when they are refused, those ask
+// again.
+func (s *Session) ExaminePrefetch(name string, first, last uint32) (*imap.SelectData, error) {
+	opening := s.startExamine(name)
+	searching := s.client.UIDSearch(uidRange(first, MaxUID), nil)
+	sizing := s.client.Fetch(imap.UIDSet{{Start: imap.UID(first), Stop: imap.UID(last)}}, sizeOptions())
+	data, err := s.examined(opening)
+	sizes := map[uint32]Listed{} // first: their answers may come before that of the search
+	sizeErr := readSizes(sizing, sizes, func(uid uint32) bool { return first <= uid && uid <= last })
+	found, searchErr := searching.Wait()
+	if err != nil || searchErr != nil || sizeErr != nil {
+		return data, err
+	}
+	s.prefetched = &prefetched{first: first, uids: []uint32{}, sizes: sizes}
+	for _, uid := range found.AllUIDs() {
+		if uint32(uid) >= first {
+			s.prefetched.uids = append(s.prefetched.uids, uint32(uid))
+		}
+	}
+	return data, nil
+}
+
+func uidRange(first, last uint32) *imap.SearchCriteria {
+	return &imap.SearchCriteria{UID: []imap.UIDSet{{{Start: imap.UID(first), Stop: imap.UID(last)}}}}
+}
+
+// MaxUID ends every range: `n:*` would return the last message when it is below n.
+const MaxUID = 4294967295
+
+// Search lists the UIDs from first to last that the selected folder has
+// and that meet the criteria (nil for all). The order is the server's.
+func (s *Session) Search(first, last uint32, criteria *imap.SearchCriteria) ([]uint32, error) {
+	if first > last || first == 0 {
+		return nil, nil
+	}
+	if a := s.prefetched; a != nil && a.uids != nil && a.first == first && last == MaxUID && criteria == nil {
+		uids := a.uids
+		a.uids = nil // the next one wants to know what is there then
+		return uids, nil
+	}
+	ask := uidRange(first, last)
+	if criteria != nil {
+		ask.And(criteria)
+	}
+	data, err := s.client.UIDSearch(ask, nil).Wait()
+	if err != nil {
+		err = s.cause(err)
+		if _, refused := errors.AsType[*imap.Error](err); refused && criteria == nil && s.Alive() {
+			return s.listRange(ask.UID[0])
+		}
+		return nil, fmt.Errorf("search: %w", err)
+	}
+	var uids []uint32
+	for _, uid := range data.AllUIDs() {
+		if uint32(uid) >= first && uint32(uid) <= last {
+			uids = append(uids, uint32(uid))
+		}
+	}
+	return uids, nil
+}
+
+// listRange stands in for SEARCH on servers that refuse it.
+func (s *Session) listRange(span imap.UIDSet) ([]uint32, error) {
+	cmd := s.client.Fetch(span, &imap.FetchOptions{UID: true})
+	var uids []uint32
+	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+		for item := msg.Next(); item != nil; item = msg.Next() {
+			if uid, ok := item.(imapclient.FetchItemDataUID); ok && span.Contains(uid.UID) {
+				uids = append(uids, uint32(uid.UID))
+			}
+		}
+	}
+	if err := cmd.Close(); err != nil {
+		return nil, fmt.Errorf("search refused, list uids: %w", s.cause(err))
+	}
+	return uids, nil
+}
+
+func sizeOptions() *imap.FetchOptions {
+	return &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true}
+}
+
+// FetchSizes asks for size and date of messages. Those that the server leaves
+// out are not in the answer.
+func (s *Session) FetchSizes(uids []uint32) (map[uint32]Listed, error) {
+	found := make(map[uint32]Listed, len(uids))
+	if s.prefetched != nil {
+		uids = slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool {
+			l, ok := s.prefetched.sizes[uid]
+			if ok {
+				found[uid] = l
+				delete(s.prefetched.sizes, uid)
+			}
+			return ok
+		})
+	}
+	for _, window := range windows(uids) {
+		asked := func(uid uint32) bool {
+			_, ok := slices.BinarySearch(window, uid)
+			return ok
+		}
+		if err := readSizes(s.client.Fetch(uidSet(window), sizeOptions()), found, asked); err != nil {
+			return nil, fmt.Errorf("fetch sizes: %w", s.cause(err))
+		}
+	}
+	return found, nil
+}
+
+// readSizes reads the answers to a FETCH of sizes, as far as they are about
+// messages that were asked for.
+func readSizes(cmd *imapclient.FetchCommand, found map[uint32]Listed, asked func(uid uint32) bool) error {
+	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+		var l Listed
+		sized := false
+		for item := msg.Next(); item != nil; item = msg.Next() {
+			switch item := item.(type) {
+			case imapclient.FetchItemDataUID:
+				l.UID = uint32(item.UID)
+			case imapclient.FetchItemDataRFC822Size:
+				l.Size, sized = item.Size, true
+			case imapclient.FetchItemDataInternalDate:
+				l.InternalDate = item.Time.UTC()
+			}
+		}
+		if sized && asked(l.UID) {
+			found[l.UID] = l
+		}
+	}
+	return cmd.Close()
+}
+
+// ErrBodyTooLarge says that a server sent more than it announced.
+var ErrBodyTooLarge = errors.New("body is larger than the limit")
+
+// FetchBodies reads whole messages, or their headers alone, one FETCH for all
+// of them, and gives each to use as soon as it is complete. A message that the
+// server leaves out is never given. The error is about the connection: what
+// was given before it is whole. All of them together may have limit bytes: a
+// server that lies about sizes must not fill the memory.
+func (s *Session) FetchBodies(uids []uint32, headerOnly bool, limit int64, use func(uid uint32, raw []byte)) error {
+	section := &imap.FetchItemBodySection{Peek: true}
+	if headerOnly {
+		section.Specifier = imap.PartSpecifierHeader
+	}
+	cmd := s.client.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
+	readErr := func() error {
+		left := limit // of what several may have together
+		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+			uid, raw, err := s.readBody(msg, left)
+			if err != nil {
+				return fmt.Errorf("fetch uid %d: %w", uid, err)
+			}
+			left = max(0, left-int64(len(raw)))
+			if raw != nil && slices.Contains(uids, uid) {
+				use(uid, raw)
+			}
+		}
+		return nil
+	}()
+	if errors.Is(readErr, ErrBodyTooLarge) {
+		_ = s.wire.Close()
+		go func() { _ = cmd.Close() }() // takes what go-imap's reader has already
+		s.abandon()
+		return readErr
+	}
+	if readErr != nil {
+		s.abandon()
+		return fmt.Errorf("fetch: %w", s.cause(readErr))
+	}
+	if err := cmd.Close(); err != nil {
+		return fmt.Errorf("fetch: %w", s.cause(err))
+	}
+	return nil
+}
+
+// abandon gives the connection up after a body broke off. cmd.Close would read
+// the body beside the client's own reader, so that is waited for instead.
+func (s *Session) abandon() {
+	_ = s.wire.Close()
+	select {
+	case <-s.client.Closed():
+	case <-time.After(logoutPatience):
+	}
+}
+
+// readBody reads one FETCH answer. raw is nil when it holds no body.
+func (s *Session) readBody(msg *imapclient.FetchMessageData, limit int64) (uid uint32, raw []byte, err error) {
+	for item := msg.Next(); item != nil; item = msg.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			uid = uint32(item.UID)
+		case imapclient.FetchItemDataBodySection:
+			if item.Literal == nil {
+				continue // NIL: the server has no body to give
+			}
+			size := item.Literal.Size()
+			if size > limit {
+				_ = s.wire.Close()                       // what is read now fails at once,
+				_, _ = io.Copy(io.Discard, item.Literal) // and the client's reader waits no longer
+				return uid, nil, fmt.Errorf("%w: %d bytes, limit %d", ErrBodyTooLarge, size, limit)
+			}
+			raw = s.buffers.Get(size)
+			if _, err := io.ReadFull(item.Literal, raw); err != nil {
+				return uid, nil, fmt.Errorf("body broke off: %w", err)
+			}
+		}
+	}
+	return uid, raw, nil
+}
+
+// windows parts ascending UIDs so that each part is named by few ranges: new
+// mail is mostly numbered without gaps, and then all of it is asked for at once.
+func windows(uids []uint32) [][]uint32 {
+	var parts [][]uint32
+	start, ranges := 0, 0
+	for i, uid := range uids {
+		if i > start && uid == uids[i-1]+1 {
+			continue
+		}
+		if ranges == maxRangesPerCommand {
+			parts = append(parts, uids[start:i])
+			start, ranges = i, 0
+		}
+		ranges++
+	}
+	if start < len(uids) {
+		parts = append(parts, uids[start:])
+	}
+	return parts
+}
+
+func uidSet(uids []uint32) imap.UIDSet {
+	var set imap.UIDSet
+	for _, uid := range uids {
+		set.AddNum(imap.UID(uid))
+	}
+	return set
+}

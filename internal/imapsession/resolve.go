@@ -1,0 +1,235 @@
+package imapsession
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"imapsync/internal/fault"
+)
+
+// Folder is one folder as the server lists it. Name is decoded from modified
+// UTF-7 and stands in the server's own spelling.
+type Folder struct {
+	Name       string `json:"name"`
+	Delimiter  string `json:"delimiter,omitempty"`
+	SpecialUse string `json:"specialUse,omitempty"` // RFC 6154, e.g. "sent"; "" for ordinary folders
+	Selectable bool   `json:"selectable"`
+	Messages   int64  `json:"messages"` // -1 when the server did not say
+}
+
+const inbox = "INBOX"
+
+// canonical folds the one name that has no case (RFC 3501 section 5.1).
+func canonical(name string) string {
+	if strings.EqualFold(name, inbox) {
+		return inbox
+	}
+	return name
+}
+
+// FolderStatus is what STATUS says of a folder. A zero means that the server
+// did not say.
+type FolderStatus struct {
+	Name        string
+	UIDValidity uint32
+	UIDNext     uint32
+	Messages    int64
+}
+
+// With is the status as it was when the folder was opened, as far as the server
+// said so.
+func (st FolderStatus) With(selected *imap.SelectData) FolderStatus {
+	return FolderStatus{
+		Name: st.Name, Messages: st.Messages,
+		UIDValidity: cmp.Or(selected.UIDValidity, st.UIDValidity), UIDNext: cmp.Or(uint32(selected.UIDNext), st.UIDNext),
+	}
+}
+
+// Folders lists every folder of the account with its number of messages, INBOX
+// first, then by name.
+func (s *Session) Folders() ([]Folder, error) {
+	folders, err := s.list()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, f := range folders {
+		if f.Selectable {
+			names = append(names, f.Name)
+		}
+	}
+	statuses, _, err := s.statuses(names)
+	if err != nil {
+		return nil, err
+	}
+	for i := range folders {
+		folders[i].Messages = -1
+		for _, st := range statuses {
+			if st.Name == folders[i].Name {
+				folders[i].Messages = st.Messages
+			}
+		}
+	}
+	return folders, nil
+}
+
+// LostFolderError says over which folder the connection was lost.
+type LostFolderError struct {
+	Folder string
+	Err    error
+}
+
+func (e *LostFolderError) Error() string { return fmt.Sprintf("folder %q: %s", e.Folder, e.Err) }
+func (e *LostFolderError) Unwrap() error { return e.Err }
+
+// statusWindow is how many STATUS commands may be under way at once.
+const statusWindow = 50
+
+func statusOptions() *imap.StatusOptions {
+	return &imap.StatusOptions{UIDNext: true, UIDValidity: true, NumMessages: true}
+}
+
+// statuses asks for the state of folders, all in one flight. Folders that the
+// server refuses are in failed, the error is about the connection.
+func (s *Session) statuses(names []string) (found []FolderStatus, failed map[string]error, err error) {
+	failed = map[string]error{}
+	for window := range slices.Chunk(names, statusWindow) {
+		wait := make([]func() (*imap.StatusData, error), len(window))
+		for i, name := range window {
+			cmd := s.asked[name]
+			if cmd == nil {
+				cmd = s.client.Status(name, statusOptions())
+			}
+			delete(s.asked, name)
+			wait[i] = cmd.Wait
+		}
+		for i, name := range window {
+			data, err := wait[i]()
+			if err != nil {
+				if _, refused := errors.AsType[*imap.Error](err); !refused {
+					return nil, nil, &LostFolderError{name, fmt.Errorf("status: %w", s.cause(err))}
+				}
+				failed[name] = err
+				continue
+			}
+			st := FolderStatus{Name: name, UIDValidity: data.UIDValidity, UIDNext: uint32(data.UIDNext), Messages: -1}
+			if data.NumMessages != nil {
+				st.Messages = int64(*data.NumMessages)
+			}
+			found = append(found, st)
+		}
+	}
+	return found, failed, nil
+}
+
+// Resolve finds out which folders a filter means and what state they are in. A
+// folder that is missing fails alone, and so does one that is in lost, with why;
+// the error is about the connection. Plain names are asked for directly: only a
+// wildcard, or a name that the server does not know as it stands, costs a LIST.
+func (s *Session) Resolve(filter []string, lost map[string]error) (found []FolderStatus, failed map[string]error, err error) {
+	isLost := func(name string) bool { return lost[name] != nil }
+	names, patterns := splitFilter(filter)
+	found, failed, err = s.statuses(slices.DeleteFunc(slices.Clone(names), isLost))
+	if err != nil {
+		return nil, nil, err
+	}
+	maps.Copy(failed, lost)
+	if len(patterns) == 0 && len(failed) == len(lost) {
+		return found, failed, nil
+	}
+	folders, err := s.list()
+	if err != nil {
+		if len(found) == 0 {
+			return nil, failed, err
+		}
+		// The folders that are named can be read without it.
+		for name, refusal := range failed {
+			if !isLost(name) {
+				failed[name] = transientUnless(refusal)
+			}
+		}
+		for _, pattern := range patterns {
+			failed[pattern] = err
+		}
+		return found, failed, nil
+	}
+	var more []string
+	asked := map[string]string{} // server's name → the filter's
+	for name, refusal := range failed {
+		f, ok := findFolder(folders, name)
+		switch {
+		case isLost(name):
+		case ok && f.Name == name:
+			failed[name] = transientUnless(refusal)
+		case ok:
+			asked[f.Name] = name
+			more = append(more, f.Name)
+			delete(failed, name)
+		default:
+			failed[name] = fault.Newf(fault.Config, "folder_missing", "the server has no such folder; it has %s", folderNames(folders))
+		}
+	}
+	for _, f := range folders {
+		if f.Selectable && f.SpecialUse == "" && matchAny(patterns, f) && !slices.Contains(names, f.Name) {
+			more = append(more, f.Name)
+		}
+	}
+	slices.Sort(more)
+	again, refused, err := s.statuses(slices.DeleteFunc(slices.Compact(more), isLost))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, st := range again {
+		if !slices.ContainsFunc(found, func(have FolderStatus) bool { return have.Name == st.Name }) {
+			found = append(found, st)
+		}
+	}
+	for name, refusal := range refused {
+		if filterName := asked[name]; filterName != "" {
+			name = filterName
+		}
+		failed[name] = transientUnless(refusal)
+	}
+	return found, failed, nil
+}
+
+// transientUnless classes the refusal of a folder that exists.
+func transientUnless(refusal error) error {
+	if ie, ok := errors.AsType[*imap.Error](refusal); ok {
+		class, code := classifyStatus(string(ie.Type), string(ie.Code), ie.Text)
+		return fault.Newf(class, code, "status refused: %w", refusal)
+	}
+	return refusal
+}
+
+// CheckFolders finds the folders that a filter means and opens each of them
+// read-only. It returns their names in the server's spelling; the error joins
+// what is wrong with the others, by name, or is about the connection.
+func (s *Session) CheckFolders(filter []string) ([]string, error) {
+	found, failed, err := s.Resolve(filter, nil)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	var wrong []error
+	for _, name := range slices.Sorted(maps.Keys(failed)) {
+		wrong = append(wrong, fmt.Errorf("folder %q: %w", name, failed[name]))
+	}
+	for _, st := range found {
+		if !s.Alive() {
+			break // the error of the last folder says why
+		}
+		if _, err := s.Examine(st.Name); err != nil {
+			wrong = append(wrong, fmt.Errorf("folder %q: %w", st.Name, err))
+			continue
+		}
+		names = append(names, st.Name)
+	}
+	return names, errors.Join(wrong...)
+}

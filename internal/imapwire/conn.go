@@ -1,0 +1,370 @@
+// Package imapwire is a net.Conn under go-imap's client that makes a server's
+// answers regular before the client reads them, bounds what a server may cost
+// in time and memory, and keeps secrets out of everything it reports. It knows
+// nothing of accounts and imports the standard library only.
+package imapwire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Conn is the net.Conn between the socket (TLS already on it) and go-imap's
+// client. The client's parser ends the connection on the first byte it does not
+// expect, waits for ever, and takes half a literal for a whole one; a poller
+// that meets the same bad line would meet it again on every run. So the wire
+// reads what the server says leniently, and hands the client a small dialect
+// that its parser is known to accept: what a poller never needs is left out,
+// what it needs is spelled anew. Bytes of a literal go from the socket to the
+// caller's buffer untouched.
+//
+// Invariants:
+//   - the last byte of a body is held back until the FETCH response that carries
+//     it has been read to its end and its UID is certain, so a body that reaches
+//     its announced length is whole and belongs to that UID;
+//   - no read waits longer than Limits says while a command is outstanding;
+//   - memory is bounded by Limits, whatever the server announces;
+//   - nothing of a LOGIN or AUTHENTICATE command is kept, and registered secrets
+//     never appear in a status text or an error.
+//
+// It speaks for one poller: responses to SORT, THREAD, NAMESPACE, QUOTA, ACL and
+// METADATA are dropped, and of a FETCH only UID, RFC822.SIZE, INTERNALDATE and
+// one body section survive.
+type Conn struct {
+	conn net.Conn
+	lim  Limits
+
+	// Reading side, under readMu. The client reads from one goroutine at a time
+	// until a literal breaks off, then from two (its reader, and whoever discards
+	// the literal).
+	readMu   sync.Mutex
+	in       []byte // in[r:e] came from the socket and was not looked at yet
+	r, e     int
+	out      []byte // out[o:] is ready for the client
+	o        int
+	pass     int64 // bytes of a literal still to be handed through
+	total    int64 // bytes read since the connection began
+	greeted  bool
+	acc      []byte   // one response with its literals, see gather
+	nums     []uint32 // one SEARCH response
+	numsLeft bool     // nums[numsAt:] is still to be emitted
+	numsAt   int
+	lastList []byte // the name of the last LIST response, as emitted
+	fetch    fetchResponse
+	uidOf    map[uint32]uint32 // sequence number → UID in the selected mailbox
+	end      error             // what Read returns from now on
+
+	mu         sync.Mutex
+	pending    []command
+	maxTag     uint64
+	cmd        commandLine // the outgoing line being parsed
+	contWanted int         // continuation requests the client waits for
+	alias      map[string]string
+	idling     bool // IDLE acknowledged, DONE not sent
+	leaving    bool // LOGOUT was sent
+	inLiteral  bool
+	waiting    bool // a socket read is under way since waitFrom
+	waitFrom   time.Time
+	spent      time.Duration // waited without progress before this read
+	got        int           // bytes since the last progress
+	closed     bool
+	preauth    bool
+	secrets    []string
+	status     Status
+	err        error
+}
+
+// New is the filter over conn, whose server has yet to greet. It takes over
+// conn's read deadline.
+func New(conn net.Conn, lim Limits) *Conn {
+	return &Conn{
+		conn:  conn,
+		lim:   lim.withDefaults(),
+		in:    make([]byte, bufferSize),
+		uidOf: make(map[uint32]uint32),
+	}
+}
+
+// Redact registers secrets (passwords, tokens): wherever the server repeats one,
+// in the clear, quoted or in base64, it is replaced. Call it before logging in.
+func (w *Conn) Redact(secrets ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range secrets {
+		w.secrets = append(w.secrets, secretForms(s)...)
+	}
+}
+
+// Err is the first I/O, limit or protocol error as a *Error, nil while the
+// connection is sound and after an orderly LOGOUT or Close.
+func (w *Conn) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// LastStatus is the last BYE, NO or BAD, the zero status when there was none.
+// The BYE that answers our LOGOUT does not count.
+func (w *Conn) LastStatus() Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status
+}
+
+// Closed reports whether the socket was closed from this side.
+func (w *Conn) Closed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed
+}
+
+// Preauth reports whether the server greeted as if somebody had logged in.
+func (w *Conn) Preauth() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.preauth
+}
+
+// Read hands the client the next repaired bytes.
+func (w *Conn) Read(p []byte) (int, error) {
+	w.readMu.Lock()
+	defer w.readMu.Unlock()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		switch {
+		case w.o < len(w.out):
+			n := copy(p, w.out[w.o:])
+			w.o += n
+			return n, nil
+		case w.end != nil:
+			return 0, w.end
+		case w.pass > 0:
+			n, err := w.passLiteral(p)
+			if err != nil {
+				w.fail(err)
+			}
+			if n > 0 {
+				return n, nil
+			}
+			continue
+		}
+		w.out, w.o = w.out[:0], 0
+		if cap(w.out) > 4*bufferSize {
+			w.out = nil
+		}
+		if err := w.step(); err != nil {
+			w.fail(err)
+		}
+	}
+}
+
+// passLiteral hands through bytes of the literal under way, at most pass of them.
+func (w *Conn) passLiteral(p []byte) (n int, err error) {
+	if int64(len(p)) > w.pass {
+		p = p[:w.pass]
+	}
+	if w.r == w.e {
+		if len(p) >= len(w.in)/2 {
+			n, err = w.readSocket(p)
+			w.pass -= int64(n)
+			return n, err
+		}
+		w.r, w.e = 0, 0
+		if n, err = w.readSocket(w.in); n == 0 {
+			return 0, err
+		}
+		w.e = n
+	}
+	n = copy(p, w.in[w.r:w.e])
+	w.r += n
+	w.pass -= int64(n)
+	return n, err
+}
+
+// fail ends the stream: the client sees err as the error of its reads, and Err
+// reports it with what was outstanding.
+func (w *Conn) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.end = err
+	if errors.Is(err, io.EOF) && (w.pass > 0 || w.fetch.open || w.r < w.e) {
+		w.end = io.ErrUnexpectedEOF
+	}
+	if w.closed || w.err != nil {
+		return
+	}
+	cmd := w.outstanding()
+	if errors.Is(err, io.EOF) {
+		if w.leaving {
+			return // the server hung up on request
+		}
+		if cmd != "" || errors.Is(w.end, io.ErrUnexpectedEOF) {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	w.err = &Error{Command: cmd, Err: err}
+}
+
+// outstanding names what the server owes an answer to. Callers hold mu.
+func (w *Conn) outstanding() string {
+	if len(w.pending) > 0 {
+		return w.pending[0].name
+	}
+	if !w.greeted {
+		return "greeting"
+	}
+	return ""
+}
+
+// fill reads more of the stream into in, which grows up to the line limit.
+func (w *Conn) fill() error {
+	if w.r == w.e {
+		w.r, w.e = 0, 0
+		if len(w.in) > bufferSize {
+			w.in = make([]byte, bufferSize)
+		}
+	} else if w.e == len(w.in) {
+		if w.r > 0 {
+			w.e = copy(w.in, w.in[w.r:w.e])
+			w.r = 0
+		} else {
+			w.in = slices.Grow(w.in, len(w.in))[:2*len(w.in)]
+		}
+	}
+	n, err := w.readSocket(w.in[w.e:])
+	w.e += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// readSocket is one read of the socket under the deadline of the moment. Only
+// time spent waiting here counts: a slow consumer is not a slow server.
+func (w *Conn) readSocket(p []byte) (int, error) {
+	w.mu.Lock()
+	w.waiting, w.waitFrom = true, time.Now()
+	w.rearm()
+	w.mu.Unlock()
+
+	n, err := w.conn.Read(p)
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting = false
+	w.spent += time.Since(w.waitFrom)
+	w.total += int64(n)
+	if w.got += n; w.got >= progressBytes {
+		w.spent, w.got = 0, 0
+	}
+	if w.lim.Total > 0 && w.total > w.lim.Total {
+		return 0, &LimitError{What: "connection", Got: w.total, Max: w.lim.Total}
+	}
+	if n > 0 {
+		return n, nil // an error beside data comes again with the next read
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w: no progress for %v: %w", ErrTimeout, w.patience(), err)
+	} else if err == nil {
+		err = io.ErrNoProgress
+	}
+	return 0, err
+}
+
+// patience is how long the server may keep us waiting now; 0 is for ever.
+// Callers hold mu.
+func (w *Conn) patience() time.Duration {
+	switch {
+	case w.inLiteral:
+		return w.lim.Literal
+	case w.idling:
+		return w.lim.Idle
+	case len(w.pending) > 0 || !w.greeted:
+		return w.lim.Command
+	}
+	return 0
+}
+
+// rearm sets the deadline of the read under way. Callers hold mu.
+func (w *Conn) rearm() {
+	if !w.waiting {
+		return
+	}
+	var deadline time.Time
+	if d := w.patience(); d > 0 {
+		deadline = w.waitFrom.Add(d - w.spent)
+	}
+	_ = w.conn.SetReadDeadline(deadline) // fails on a closed socket only, as will the read
+}
+
+// progress starts the server's time afresh: a line ended or a command began.
+// Callers hold mu.
+func (w *Conn) progress() {
+	w.spent, w.got = 0, 0
+	if w.waiting {
+		w.waitFrom = time.Now()
+	}
+	w.rearm()
+}
+
+// literal switches between the deadlines of a literal and of a line.
+func (w *Conn) literal(in bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.inLiteral = in
+	w.progress()
+}
+
+// Write sends what the client says, taking note of the command.
+func (w *Conn) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	send := w.sent(p)
+	w.progress()
+	w.mu.Unlock()
+
+	n, err := w.conn.Write(send)
+	if err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.err == nil && !w.closed {
+			w.err = &Error{Command: w.outstanding(), Err: err}
+		}
+		return min(n, len(p)), err
+	}
+	return len(p), nil
+}
+
+// Close closes the socket. Errors that follow from it are not recorded.
+func (w *Conn) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	return w.conn.Close()
+}
+
+// LocalAddr is that of the socket.
+func (w *Conn) LocalAddr() net.Addr { return w.conn.LocalAddr() }
+
+// RemoteAddr is that of the socket.
+func (w *Conn) RemoteAddr() net.Addr { return w.conn.RemoteAddr() }
+
+// NetConn is the connection beneath.
+func (w *Conn) NetConn() net.Conn { return w.conn }
+
+// SetReadDeadline does nothing: go-imap sets none while it waits and fixed ones
+// elsewhere, and the wire keeps its own.
+func (w *Conn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline passes the client's deadline on; go-imap's 30 s are fine.
+func (w *Conn) SetWriteDeadline(t time.Time) error { return w.conn.SetWriteDeadline(t) }
+
+// SetDeadline sets the write deadline only, see SetReadDeadline.
+func (w *Conn) SetDeadline(t time.Time) error { return w.conn.SetWriteDeadline(t) }

@@ -1,0 +1,465 @@
+package imapwire
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/emersion/go-sasl"
+
+	"imapsync/internal/devenv/imapserver"
+)
+
+// scripted is a connection whose other end says what is in the reader and hears
+// nothing.
+type scripted struct {
+	io.Reader
+	sent bytes.Buffer
+}
+
+func (c *scripted) Write(p []byte) (int, error)    { return c.sent.Write(p) }
+func (*scripted) Close() error                     { return nil }
+func (*scripted) LocalAddr() net.Addr              { return nil }
+func (*scripted) RemoteAddr() net.Addr             { return nil }
+func (*scripted) SetDeadline(time.Time) error      { return nil }
+func (*scripted) SetReadDeadline(time.Time) error  { return nil }
+func (*scripted) SetWriteDeadline(time.Time) error { return nil }
+
+// through sends commands, then returns what the client would read of server.
+func through(lim Limits, commands, server string) (string, *Conn) {
+	conn := &scripted{Reader: strings.NewReader("* OK hi\r\n" + server)}
+	w := New(conn, lim)
+	for line := range strings.SplitAfterSeq(commands, "\r\n") {
+		w.Write([]byte(line))
+	}
+	b, _ := io.ReadAll(w)
+	return strings.TrimPrefix(string(b), "* OK done\r\n"), w
+}
+
+const (
+	askSizes = "T1 UID FETCH 7,9 (UID RFC822.SIZE INTERNALDATE)\r\n"
+	askBoth  = "T1 UID FETCH 7,9 (UID BODY.PEEK[])\r\n"
+	askOne   = "T1 UID FETCH 7 (UID BODY.PEEK[])\r\n"
+	askHead  = "T1 UID FETCH 7 (UID BODY.PEEK[HEADER.FIELDS (\"MESSAGE-ID\" \"FROM\")])\r\n"
+	askPart  = "T1 UID FETCH 7 (UID BODY.PEEK[]<100.10>)\r\n"
+	askExam  = "T1 EXAMINE INBOX\r\n"
+)
+
+// TestWireRepairs: what the client reads of what the server sends.
+func TestWireRepairs(t *testing.T) {
+	for name, tc := range map[string]struct{ commands, server, want string }{
+		"body":                {askOne, "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
+		"body LF only":        {askOne, "* 1 FETCH (UID 7 BODY[] {5}\nhello)\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
+		"size behind body":    {askOne, "* 1 FETCH (UID 7 BODY[] {5}\r\nhello RFC822.SIZE 5)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello RFC822.SIZE 5)\r\n"},
+		"one byte":            {askOne, "* 1 FETCH (UID 7 BODY[] {1}\r\nh)\r\n", "* 1 FETCH (UID 7 BODY[] {1}\r\nh)\r\n"},
+		"empty":               {askOne, "* 1 FETCH (UID 7 BODY[] {0}\r\n)\r\n", "* 1 FETCH (UID 7 BODY[] {0}\r\n)\r\n"},
+		"NIL":                 {askOne, "* 1 FETCH (UID 7 BODY[] nil)\r\n", "* 1 FETCH (UID 7 BODY[] {0}\r\n)\r\n"},
+		"quoted":              {askOne, `* 1 FETCH (BODY[] "a \"b\" ) c" UID 7)` + "\r\n", "* 1 FETCH (UID 7 BODY[] {9}\r\na \"b\" ) c)\r\n"},
+		"RFC822":              {askOne, "* 1 fetch (uid 7 rfc822 {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
+		"BODY.PEEK":           {askOne, "* 1 FETCH (UID 7 BODY.PEEK[] {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
+		"literal8":            {askOne, "* 1 FETCH (UID 7 BODY[] ~{5+}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
+		"blanks":              {askOne, "*  1  FETCH  ( UID  7  BODY[]  {5} \r\nhello  ) \r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
+		"no blank":            {askOne, "* 1 FETCH(UID 7 FLAGS(\\Seen) BODY[] {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
+		"flags only":          {askOne, "* 1 FETCH (FLAGS (\\Seen) UID 7)\r\n* 1 FETCH (UID 7)\r\n", ""},
+		"UID behind, one":     {askOne, "* 1 FETCH (BODY[] {5}\r\nhello UID 7)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
+		"UID behind, two":     {askBoth, "* 1 FETCH (BODY[] {5}\r\nhello UID 9)\r\n* 2 FETCH (BODY[] {5}\r\nworld UID 7)\r\n", "* 1 FETCH (UID 9 BODY[] {5}\r\nhello)\r\n* 2 FETCH (UID 7 BODY[] {5}\r\nworld)\r\n"},
+		"UID behind, other":   {askOne, "* 1 FETCH (BODY[] {5}\r\nhello UID 8)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhell"},
+		"UID never, one":      {askOne, "* 1 FETCH (BODY[] {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhell"},
+		"UID never, two":      {askBoth, "* 1 FETCH (BODY[] {5}\r\nhello)\r\n", "* 1 FETCH (BODY[] {5}\r\nhello)\r\n"}, // go-imap ignores it
+		"UID 0":               {askBoth, "* 1 FETCH (UID 0 RFC822.SIZE 5)\r\n", ""},
+		"excess bytes":        {askOne, "* 1 FETCH (UID 7 BODY[] {5}\r\nhello world)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhell"},
+		"no end":              {askOne, "* 1 FETCH (UID 7 BODY[] {5}\r\nhello\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhell"},
+		"two bodies":          {askOne, "* 1 FETCH (UID 7 BODY[] {5}\r\nhello BODY[] {5}\r\nworld)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
+		"other section":       {askOne, "* 1 FETCH (UID 7 BODY[TEXT] {5}\r\nhello)\r\n", ""},
+		"fields":              {askHead, "* 1 FETCH (UID 7 BODY[HEADER.FIELDS (Message-Id From)] {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[HEADER.FIELDS (\"MESSAGE-ID\" \"FROM\")] {5}\r\nhello)\r\n"},
+		"part":                {askPart, "* 1 FETCH (UID 7 BODY[]<100> {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[]<100> {5}\r\nhello)\r\n"},
+		"part with length":    {askPart, "* 1 FETCH (UID 7 BODY[]<100.10> {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[]<100> {5}\r\nhello)\r\n"},
+		"part elsewhere":      {askPart, "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n* 1 FETCH (UID 7 BODY[]<0> {5}\r\nhello)\r\n", ""},
+		"sizes":               {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \" 1-Jan-2024 00:00:00 +0000\" FLAGS ())\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5 INTERNALDATE \" 1-Jan-2024 00:00:00 +0000\")\r\n"},
+		"sizes, bad date":     {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \"30-Feb-2024 00:00:00 +0000\")\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5)\r\n"},
+		"sizes, flags only":   {askSizes, "* 1 FETCH (UID 7 FLAGS ())\r\n", ""},
+		"malformed":           {askSizes, "* 1 FETCH (UID 7 ( {3}\r\n)))\r\n* 1 FETCH UID\r\n* 1 FETCH\r\n* x FETCH ()\r\n* 2 FETCH (UID 9 RFC822.SIZE 1)\r\n", "* 2 FETCH (UID 9 RFC822.SIZE 1)\r\n"},
+		"nobody asked":        {askExam, "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n", ""},
+		"tagged":              {askExam, "t1 ok [read-only]\r\nT1 OK\r\n", "T1 OK [READ-ONLY] done\r\n"},
+		"tagged odd code":     {askExam, "T1 NO [Error=\"a]b\" c=d] it [failed]\r\n", "T1 NO [ERROR] it [failed]\r\n"},
+		"tagged open code":    {askExam, "T1 BAD [it failed\r\n", "T1 BAD  [it failed\r\n"},
+		"tagged no status":    {askExam, "T1 Whatever happened\r\n", "T1 BAD Whatever happened\r\n"},
+		"stale tag":           {askExam, "T1 OK x\r\nT1 OK x\r\n* 1 EXISTS\r\n", "T1 OK done\r\n* 1 EXISTS\r\n"},
+		"control characters":  {askExam, "T1 NO a\x00b\x1b[31m\xff\r\n", "T1 NO a b [31m\r\n"},
+		"codes":               {askExam, "* OK [uidnext 5] x\r\n* OK [UIDNEXT 4294967296] x\r\n* OK [UIDVALIDITY 0]\r\n* OK [HIGHESTMODSEQ 18446744073709551615]\r\n* OK [NOMODSEQ]\r\n* OK [UNSEEN 3]\r\n* OK [PERMANENTFLAGS (\\* a])]\r\n", "* OK [UIDNEXT 5] done\r\n* OK done\r\n* OK [UIDVALIDITY 0] done\r\n* OK done\r\n"},
+		"numbers":             {askExam, "* 5 exists now\r\n* 99999999999 EXISTS\r\n* 1 RECENT\r\n* 2 EXPUNGE\r\n* -1 EXISTS\r\n", "* 5 EXISTS\r\n* 1 RECENT\r\n* 2 EXPUNGE\r\n"},
+		"noise":               {askExam, "\r\n \r\n*\r\n* \r\n+ x\r\n+\r\n* FLAGS (a])\r\n* XYZ {3}\r\nT1 \r\n* QUOTA \"\" ()\r\n* SORT 0\r\n* ESEARCH UID ALL 1:4294967295\r\n* ENABLED X\r\n* NO warning\r\n", ""},
+		"search":              {"T1 UID SEARCH ALL\r\n", "* SEARCH\r\n*   search  3 1  2 2 0 4294967295 4294967296 \r\n* SEARCH 5 (MODSEQ 9)\r\n", "* SEARCH\r\n* SEARCH 1 2 3\r\n* SEARCH 5\r\n"},
+		"searching, not":      {askExam, "* SEARCHING 1\r\n* SEA\r\n* S\r\n* SEARCH 1\r\n", "* SEARCH 1\r\n"},
+		"capabilities":        {askExam, "* CAPABILITY IMAP4rev1  X(Y) \"Z\" IMAP4rev2 AUTH=PLAIN \r\n", "* CAPABILITY IMAP4rev1 X AUTH=PLAIN\r\n"},
+		"capabilities, rev2":  {askExam, "* CAPABILITY IMAP4rev2\r\n", "* CAPABILITY IMAP4rev2\r\n"},
+		"list":                {askExam, "* LIST (\\HasNoChildren \\Sent ) \"/\" \"Sent Items\"\r\n", "* LIST (\\HasNoChildren \\Sent) \"/\" \"Sent Items\"\r\n"},
+		"list, bare name":     {askExam, "* LIST () NIL Sent Items\r\n", "* LIST () NIL \"Sent Items\"\r\n"},
+		"list, literal name":  {askExam, "* LIST () \"/\" {7}\r\na\r\nb\"\\c\r\n", "* LIST () \"/\" \"a&AA0ACg-b\\\"\\\\c\"\r\n"},
+		"list, extended":      {askExam, "* LIST () \"/\" INBOX (CHILDINFO (\"SUBSCRIBED\"))\r\n", "* LIST () \"/\" \"INBOX\"\r\n"},
+		"list, quote open":    {askExam, "* LIST () \"/\" \"abc\r\n", "* LIST () \"/\" \"\\\"abc\"\r\n"},
+		"list, nameless":      {askExam, "* LIST () \"/\"\r\n* LIST\r\n* LIST (\r\n", ""},
+		"status":              {"T1 STATUS INBOX (UIDNEXT)\r\n", "* STATUS \"inbox\" (UIDNEXT 5 X (1 (2)) UIDVALIDITY 3)\r\n", "* STATUS INBOX (UIDNEXT 5 UIDVALIDITY 3)\r\n"},
+		"status, huge":        {"T1 STATUS \"a b\" (UIDNEXT)\r\n", "* STATUS A B (MESSAGES 1 UIDNEXT 4294967296 UIDVALIDITY 3 )\r\n", "* STATUS \"a b\" (MESSAGES 1 UIDVALIDITY 3)\r\n"},
+		"status, another":     {"T1 STATUS INBOX (UIDNEXT)\r\n", "* STATUS Other (UIDNEXT 5)\r\n", "* STATUS \"Other\" (UIDNEXT 5)\r\n"},
+		"status, empty":       {"T1 STATUS INBOX (UIDNEXT)\r\n", "* STATUS INBOX\r\n* STATUS INBOX ()\r\n", "* STATUS INBOX ()\r\n"},
+		"id":                  {"T1 ID NIL\r\n", "* ID (\"Name\" \"x\" \"version\" NIL \"odd\" \"y\")\r\n* ID NIL\r\n", "* ID (\"name\" \"x\")\r\n* ID ()\r\n"},
+		"bye":                 {askExam, "* bye [unavailable] Too many\r\n", "* BYE [UNAVAILABLE] Too many\r\n"},
+		"bye, expected":       {"T1 LOGOUT\r\n", "* BYE\r\nT1 OK\r\n", "T1 OK done\r\n"},
+		"continuation, idle":  {"T1 IDLE\r\n", "+\r\n+ again\r\n", "+ \r\n"},
+		"continuation, auth":  {"T1 AUTHENTICATE XOAUTH2\r\n", "+ Ready.\r\n", "+ \r\n"},
+		"continuation, sasl":  {"T1 AUTHENTICATE XOAUTH2 abcd\r\n", "+ eyJ9\r\n", "+ eyJ9\r\n"},
+		"continuation, liter": {"T1 LOGIN {2}\r\n", "+ go on\r\n+\r\n", "+ \r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, _ := through(Limits{}, tc.commands, tc.server)
+			if got != tc.want {
+				t.Errorf("\n got %q\nwant %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestWireUIDFromSequence: a body too large to wait in memory gets its UID from
+// what its sequence number was, unless something may have shifted the numbers.
+func TestWireUIDFromSequence(t *testing.T) {
+	lim := Limits{Buffer: 4}
+	learn := "* 1 FETCH (UID 7 FLAGS ())\r\n"
+	body := "* 1 FETCH (BODY[] {5}\r\nhello UID 7)\r\n"
+	for name, tc := range map[string]struct {
+		server, want string
+		err          string
+	}{
+		"known":     {learn + body, "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n", ""},
+		"unknown":   {body, "", "body of 5 bytes came before its UID"},
+		"shifted":   {learn + "* 1 EXPUNGE\r\n" + body, "* 1 EXPUNGE\r\n", "body of 5 bytes came before its UID"},
+		"vanished":  {learn + "* VANISHED 3\r\n" + body, "", "body of 5 bytes came before its UID"},
+		"otherwise": {learn + "* 1 FETCH (BODY[] {5}\r\nhello UID 9)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhell", "body taken for UID 7 belongs to UID 9"},
+		"never":     {learn + "* 1 FETCH (BODY[] {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, w := through(lim, askBoth, tc.server)
+			if got != tc.want {
+				t.Errorf("\n got %q\nwant %q", got, tc.want)
+			}
+			if err := w.Err(); tc.err != "" && !strings.Contains(err.Error(), tc.err) {
+				t.Errorf("got %v, want %s", err, tc.err)
+			}
+		})
+	}
+	// Another mailbox: the numbers begin anew.
+	w := New(&scripted{Reader: io.MultiReader(
+		strings.NewReader("* OK hi\r\n" + learn + "T1 OK\r\nT2 OK\r\n" + body))}, lim)
+	for _, line := range []string{askBoth, "T2 EXAMINE b\r\n", strings.Replace(askBoth, "T1", "T3", 1)} {
+		w.Write([]byte(line))
+	}
+	if b, err := io.ReadAll(w); err == nil || strings.Contains(string(b), "hello") {
+		t.Errorf("a UID of another mailbox was used: %q, %v", b, err)
+	}
+}
+
+// TestWireErrors: errors keep their type and name what was outstanding.
+func TestWireErrors(t *testing.T) {
+	_, w := through(Limits{}, askOne, "* 1 FETCH (UID 7 BODY[] {500}\r\n0123456789")
+	if err := w.Err(); !errors.Is(err, io.ErrUnexpectedEOF) || err.Error() != "uid fetch: unexpected EOF" {
+		t.Error(err)
+	}
+	_, w = through(Limits{Line: 10_000}, askOne, strings.Repeat("x", 100_000))
+	if e, ok := errors.AsType[*LimitError](w.Err()); !ok || e.What != "line" {
+		t.Error(w.Err())
+	}
+	_, w = through(Limits{Total: 1000}, askExam, strings.Repeat("* 1 EXISTS\r\n", 1000))
+	if e, ok := errors.AsType[*LimitError](w.Err()); !ok || e.What != "connection" {
+		t.Error(w.Err())
+	}
+	_, w = through(Limits{}, "", "")
+	if e, ok := errors.AsType[*Error](w.Err()); !ok || e.Command != "" || !errors.Is(e, io.EOF) {
+		t.Error(w.Err())
+	}
+	_, w = through(Limits{}, askExam, "* BYE [Unavailable] Too\tmany\r\n")
+	if st := w.LastStatus(); st != (Status{Type: "BYE", Code: "UNAVAILABLE", Text: "Too many"}) {
+		t.Errorf("%+v", st)
+	}
+	_, w = through(Limits{}, askExam, "T1 NO [MESSAGELIMIT 1000 7] no\r\n")
+	if st := w.LastStatus(); st != (Status{"NO", "MESSAGELIMIT", "1000 7", "no", "EXAMINE"}) || st.String() != "NO [MESSAGELIMIT 1000 7] no" {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestWireSecrets: nothing of a login is kept, and no spelling of a secret gets
+// through in a text.
+func TestWireSecrets(t *testing.T) {
+	const secret = `pa"ss\wörd`
+	plain := sasl.NewPlainClient("", "me", secret)
+	_, ir, _ := plain.Start()
+	b64 := func(s string) string { return encodeBase64([]byte(s)) }
+	for _, echo := range []string{
+		secret, strings.ToUpper(secret), `pa\"ss\\wörd`, b64(secret), b64(string(ir)), b64("x\x00" + secret + "y"),
+		b64("user=me\x01auth=Bearer " + secret + "\x01\x01"),
+	} {
+		conn := &scripted{Reader: strings.NewReader("* OK hi\r\nT1 NO [X " + echo + "] you said " + echo + "!\r\n" + echo + " garbage\r\n")}
+		w := New(conn, Limits{})
+		w.Redact(secret)
+		w.Write([]byte("T1 LOGIN me {10}\r\n"))
+		w.Write([]byte(secret))
+		w.Write([]byte("\r\n"))
+		b, err := io.ReadAll(w)
+		all := string(b) + w.LastStatus().String() + err.Error() + w.Err().Error()
+		for _, part := range []string{echo, secret, "wörd", "WÖRD"} {
+			if strings.Contains(all, part) {
+				t.Errorf("%q shows: %s", part, all)
+			}
+		}
+		if !strings.Contains(all, "you said [redacted]") && !strings.Contains(all, "[redacted]") {
+			t.Errorf("nothing redacted: %s", all)
+		}
+		if !strings.Contains(conn.sent.String(), secret) {
+			t.Errorf("the server was sent %q", conn.sent.String())
+		}
+	}
+	// The parser of outgoing lines drops what it need not know.
+	w := New(&scripted{Reader: strings.NewReader("")}, Limits{})
+	for _, line := range []string{"T1 LOGIN me \"hunter2\"\r\n", "T2 AUTHENTICATE PLAIN aHVudGVyMg==\r\n", "aHVudGVyMg==\r\n", "T3 LOGIN {2}\r\n", "me {7}\r\n", "hunter2\r\n"} {
+		w.Write([]byte(line[:len(line)/2]))
+		w.Write([]byte(line[len(line)/2:]))
+		kept := string(w.cmd.line[:cap(w.cmd.line)])
+		for _, c := range w.pending {
+			kept += c.tag + c.name + c.arg
+		}
+		if strings.Contains(kept, "hunter2") || strings.Contains(kept, "aHVudGVyMg") || strings.Contains(kept, "unter") {
+			t.Errorf("after %q: kept %q", line, kept)
+		}
+	}
+}
+
+// TestWireMailboxNames: every name a server may list comes out readable, and
+// goes back as the server spelled it.
+func TestWireMailboxNames(t *testing.T) {
+	for raw, want := range map[string]string{
+		"INBOX":               "INBOX",
+		"Entw&APw-rfe":        "Entwürfe",
+		"Gel\u00f6scht":       "Gelöscht",
+		"Entw\xfcrfe":         "Entwürfe",
+		"R&D":                 "R&D",
+		"R&-D":                "R&D",
+		"a&AOk-&AOk-b":        "aééb",
+		"&Jjo-!":              "☺!",
+		"&2D3eAA-":            "😀",
+		"&ZeVnLIqe-/&U,BTFw-": "日本語/台北",
+		"bad&!!-":             "bad&!!-",
+		"tab\tname":           "tab\tname",
+		`back\slash "q"`:      `back\slash "q"`,
+	} {
+		srv := imapserver.Test(t, imapserver.Config{}, 0)
+		srv.Mailbox(raw).Append(imapserver.TestMail(1))
+		imapserver.Within(t, 10*time.Second, func() {
+			conn, err := net.Dial("tcp", srv.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := imapclient.New(New(tls.Client(conn, &tls.Config{RootCAs: srv.CAs(), ServerName: "localhost"}), testLimits), nil)
+			defer client.Close()
+			if err := client.Login(srv.Username, srv.Password).Wait(); err != nil {
+				t.Fatal(err)
+			}
+			list, err := client.List("", "*", nil).Collect()
+			if err != nil {
+				t.Fatalf("%q: %v", raw, err)
+			}
+			if got := list[len(list)-1].Mailbox; got != want {
+				t.Errorf("%q: listed as %q, want %q", raw, got, want)
+			}
+			st, err := client.Status(want, &imap.StatusOptions{UIDNext: true}).Wait()
+			if err != nil || st.UIDNext == 0 {
+				t.Errorf("%q: status: %v, %+v", raw, err, st)
+			}
+			if _, err := client.Select(want, &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil {
+				t.Errorf("%q: examine: %v", raw, err)
+			}
+		})
+	}
+}
+
+// TestWireDeadlines counts in false time: only waiting for the server counts.
+func TestWireDeadlines(t *testing.T) {
+	pipe := func(t *testing.T) (*Conn, net.Conn) {
+		here, there := net.Pipe()
+		t.Cleanup(func() {
+			here.Close()
+			there.Close()
+			time.Sleep(time.Minute) // for sleepers to notice
+		})
+		go io.Copy(io.Discard, there) // hears the client
+		w := New(here, Limits{})
+		return w, there
+	}
+	read := func(t *testing.T, w *Conn, want string) {
+		t.Helper()
+		buf := make([]byte, len(want))
+		if _, err := io.ReadFull(w, buf); err != nil || string(buf) != want {
+			t.Errorf("read %q, %v, want %q", buf, err, want)
+		}
+	}
+	timesOut := func(t *testing.T, w *Conn, after time.Duration) {
+		t.Helper()
+		start := time.Now()
+		_, err := io.ReadAll(w)
+		if took := time.Since(start); took != after {
+			t.Errorf("took %v, want %v", took, after)
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.Is(w.Err(), os.ErrDeadlineExceeded) || !errors.Is(w.Err(), ErrTimeout) {
+			t.Errorf("%v, %v", err, w.Err())
+		}
+	}
+	for name, f := range map[string]func(t *testing.T){
+		"greeting": func(t *testing.T) {
+			w, _ := pipe(t)
+			timesOut(t, w, 30*time.Second)
+		},
+		"dripping line": func(t *testing.T) {
+			w, there := pipe(t)
+			go func() {
+				for there.SetWriteDeadline(time.Now().Add(time.Minute)) == nil {
+					if _, err := there.Write([]byte("*")); err != nil {
+						return
+					}
+					time.Sleep(time.Second)
+				}
+			}()
+			timesOut(t, w, 30*time.Second)
+			there.Close()
+		},
+		"rest, then a command": func(t *testing.T) {
+			w, there := pipe(t)
+			go there.Write([]byte("* OK hi\r\n"))
+			read(t, w, "* OK done\r\n")
+			go func() {
+				time.Sleep(time.Hour) // no command outstanding: no limit
+				w.Write([]byte("T1 NOOP\r\n"))
+			}()
+			timesOut(t, w, time.Hour+30*time.Second)
+		},
+		"keep-alives": func(t *testing.T) {
+			w, there := pipe(t)
+			go func() {
+				there.Write([]byte("* OK hi\r\n"))
+				for range 10 {
+					time.Sleep(20 * time.Second)
+					there.Write([]byte("* OK still here\r\n"))
+				}
+				there.Write([]byte("T1 OK\r\n"))
+			}()
+			read(t, w, "* OK done\r\n")
+			w.Write([]byte("T1 NOOP\r\n"))
+			read(t, w, "T1 OK done\r\n")
+		},
+		"literal": func(t *testing.T) {
+			w, there := pipe(t)
+			go there.Write([]byte("* OK hi\r\n* 1 FETCH (UID 7 BODY[] {5}\r\nhe"))
+			w.Write([]byte(askOne))
+			timesOut(t, w, 60*time.Second)
+		},
+		"dripping literal": func(t *testing.T) {
+			w, there := pipe(t)
+			go func() {
+				there.Write([]byte("* OK hi\r\n* 1 FETCH (UID 7 BODY[] {50000}\r\n"))
+				for {
+					if _, err := there.Write([]byte("x")); err != nil {
+						return
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+			}()
+			w.Write([]byte(askOne))
+			timesOut(t, w, 60*time.Second)
+			there.Close()
+		},
+		"slow consumer": func(t *testing.T) {
+			w, there := pipe(t)
+			go there.Write([]byte("* OK hi\r\n* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\nT1 OK\r\n"))
+			w.Write([]byte(askOne))
+			read(t, w, "* OK done\r\n* 1 FETCH (UID 7 BODY[] {5}\r\nhe")
+			time.Sleep(time.Hour)
+			read(t, w, "llo)\r\nT1 OK done\r\n")
+		},
+		"idle": func(t *testing.T) {
+			w, there := pipe(t)
+			go there.Write([]byte("* OK hi\r\n+ idling\r\n"))
+			w.Write([]byte("T1 IDLE\r\n"))
+			read(t, w, "* OK done\r\n+ \r\n")
+			timesOut(t, w, 10*time.Minute)
+		},
+		"idle, done": func(t *testing.T) {
+			w, there := pipe(t)
+			go there.Write([]byte("* OK hi\r\n+ idling\r\n"))
+			w.Write([]byte("T1 IDLE\r\n"))
+			read(t, w, "* OK done\r\n+ \r\n")
+			go func() {
+				time.Sleep(time.Minute)
+				w.Write([]byte("DONE\r\n"))
+			}()
+			timesOut(t, w, 90*time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+	}
+}
+
+// TestFailure08_WireMemory: 2 GB go by, as a body and as noise, in a few MB.
+func TestFailure08_WireMemory(t *testing.T) {
+	const size = 2 << 30
+	for name, head := range map[string]string{
+		"body":  "* 1 FETCH (UID 7 BODY[] {2147483648}\r\n",
+		"noise": "* XFOO {2147483648}\r\n",
+		"value": "* 1 FETCH (UID 7 X-JUNK {2147483648}\r\n",
+	} {
+		conn := &scripted{Reader: io.MultiReader(strings.NewReader("* OK hi\r\n"+head), io.LimitReader(zeros{}, size), strings.NewReader(")\r\nT1 OK\r\n"))}
+		w := New(conn, Limits{LiteralSize: 3 << 30})
+		w.Write([]byte(askOne))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		buf := make([]byte, 64<<10)
+		n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{w}, buf)
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > 1<<20 || err != nil {
+			t.Errorf("%s: %d bytes allocated, %v", name, got, err)
+		}
+		if name == "body" && n < size {
+			t.Errorf("%d bytes came through", n)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestWireAllocs: a line in the steady state costs no allocation.
+func TestWireAllocs(t *testing.T) {
+	lines := strings.Repeat("* 1 FETCH (UID 7 RFC822.SIZE 5 INTERNALDATE \" 1-Jan-2024 00:00:00 +0000\" FLAGS (\\Seen a]) X-GM-MSGID 99)\r\n* 5 EXISTS\r\n* OK still here\r\n* SEARCH 1 2 3\r\n", 1000)
+	var before, after runtime.MemStats
+	w := New(&scripted{Reader: strings.NewReader("* OK hi\r\n" + lines)}, Limits{})
+	w.Write([]byte(askSizes))
+	runtime.ReadMemStats(&before)
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{w}, make([]byte, 4096))
+	runtime.ReadMemStats(&after)
+	if err != nil || n < 50_000 {
+		t.Fatal(n, err)
+	}
+	if got := after.Mallocs - before.Mallocs; got > 200 {
+		t.Errorf("%d allocations for 4000 lines", got)
+	}
+}
+
+func encodeBase64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -1,0 +1,290 @@
+package imapwire
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+)
+
+// step reads the next response, or the next piece of one, and puts what the
+// client shall see of it into out. It may put nothing there.
+func (w *Conn) step() error {
+	if w.numsLeft {
+		w.emitNums()
+		return nil
+	}
+	if w.fetch.open {
+		return w.afterBody()
+	}
+	if search, err := w.startsSearch(); err != nil {
+		return err
+	} else if search {
+		return w.search()
+	}
+	line, err := w.line()
+	if err != nil {
+		return err
+	}
+	if !w.greeted {
+		return w.greeting(line)
+	}
+	switch {
+	case len(bytes.TrimSpace(line)) == 0:
+		return nil
+	case line[0] == '+':
+		w.continuation(line)
+		return nil
+	case line[0] == '*' && (len(line) == 1 || line[1] == ' '):
+		return w.untagged(bytes.TrimLeft(line[1:], " "))
+	}
+	return w.tagged(line)
+}
+
+// line is the next line without its ending. It is valid until more is read.
+func (w *Conn) line() ([]byte, error) {
+	seen := 0
+	for {
+		if i := bytes.IndexByte(w.in[w.r+seen:w.e], '\n'); i >= 0 {
+			line := w.in[w.r : w.r+seen+i]
+			w.r += seen + i + 1
+			w.mu.Lock()
+			w.progress()
+			w.mu.Unlock()
+			return trimEOL(line), nil
+		}
+		seen = w.e - w.r
+		if seen > w.lim.Line {
+			return nil, &LimitError{What: "line", Got: int64(seen), Max: int64(w.lim.Line)}
+		}
+		if err := w.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// discard throws away n bytes of a literal.
+func (w *Conn) discard(n int64) error {
+	if n > w.lim.LiteralSize {
+		return &LimitError{What: "literal", Got: n, Max: w.lim.LiteralSize}
+	}
+	w.literal(true)
+	defer w.literal(false)
+	for n > 0 {
+		if w.r == w.e {
+			if err := w.fill(); err != nil {
+				return unexpectedEOF(err)
+			}
+		}
+		k := min(n, int64(w.e-w.r))
+		w.r += int(k)
+		n -= k
+	}
+	return nil
+}
+
+// gather copies a response with its literals into acc: {n}, a newline, the n
+// bytes, the rest of the line. Literals count against the line limit.
+func (w *Conn) gather(line []byte) ([]byte, error) {
+	w.acc = append(w.acc[:0], line...)
+	for {
+		n, _, ok := literalMark(line)
+		if !ok {
+			return w.acc, nil
+		}
+		if n+int64(len(w.acc)) > int64(w.lim.Line) {
+			return nil, &LimitError{What: "line", Got: n + int64(len(w.acc)), Max: int64(w.lim.Line)}
+		}
+		w.acc = append(w.acc, '\n')
+		for n > 0 {
+			if w.r == w.e {
+				if err := w.fill(); err != nil {
+					return nil, unexpectedEOF(err)
+				}
+			}
+			k := min(int(n), w.e-w.r)
+			w.acc = append(w.acc, w.in[w.r:w.r+k]...)
+			w.r += k
+			n -= int64(k)
+		}
+		var err error
+		if line, err = w.line(); err != nil {
+			return nil, unexpectedEOF(err)
+		}
+		w.acc = append(w.acc, line...)
+	}
+}
+
+// drop skips a response that the client must not see, with its literals.
+func (w *Conn) drop(line []byte) error {
+	for {
+		n, _, ok := literalMark(line)
+		if !ok {
+			return nil
+		}
+		err := w.discard(n)
+		if err != nil {
+			return err
+		}
+		if line, err = w.line(); err != nil {
+			return unexpectedEOF(err)
+		}
+	}
+}
+
+// greeting reads the first line (RFC 3501 section 7.1): OK, PREAUTH or BYE.
+func (w *Conn) greeting(line []byte) error {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return nil
+	}
+	rest, ok := bytes.CutPrefix(line, []byte("* "))
+	st, known := parseStatus(rest)
+	if !ok || !known || st.typ == "NO" || st.typ == "BAD" {
+		return &ProtocolError{What: "not an IMAP greeting", Line: w.Excerpt(line)}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.greeted = true
+	w.progress()
+	w.preauth = st.typ == "PREAUTH"
+	if st.typ == "BYE" {
+		w.note(st, "")
+	}
+	w.out = append(w.out, "* "...)
+	w.emitStatus(st)
+	return nil
+}
+
+// Greet puts a greeting in front of the stream, for a connection whose server
+// has greeted already (STARTTLS). The client then asks for capabilities anew.
+func (w *Conn) Greet() {
+	w.greeted = true
+	w.out = append(w.out, "* OK ready\r\n"...)
+}
+
+// continuation passes `+` on when the client waits for one: go-imap ends the
+// connection on any other.
+func (w *Conn) continuation(line []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.contWanted == 0 {
+		return
+	}
+	w.contWanted--
+	text := bytes.TrimSpace(line[1:])
+	switch {
+	case w.answering("IDLE"):
+		w.idling = true
+		w.progress()
+		text = nil
+	case w.answering("AUTHENTICATE"):
+		if !isBase64(text) {
+			text = nil // "+ Ready", "+ go ahead": an empty challenge in prose
+		}
+	default:
+		text = nil
+	}
+	w.out = append(append(append(w.out, "+ "...), text...), "\r\n"...)
+}
+
+func isBase64(b []byte) bool {
+	for i, c := range b {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/':
+		case c == '=' && i >= len(b)-2:
+		default:
+			return false
+		}
+	}
+	return len(b)%4 == 0
+}
+
+// tagged passes on the completion of an outstanding command. One for a command
+// that was completed before is dropped; any other line is beyond repair.
+func (w *Conn) tagged(line []byte) error {
+	tag, rest, _ := bytes.Cut(line, []byte(" "))
+	w.mu.Lock()
+	i := slices.IndexFunc(w.pending, func(c command) bool { return fold(tag, c.tag) })
+	if i < 0 {
+		n := tagNumber(tag)
+		stale := n > 0 && n <= w.maxTag
+		fetching := w.answering("UID FETCH")
+		w.mu.Unlock()
+		if stale {
+			return nil
+		}
+		if fetching { // behind a body longer than announced, this would be mail
+			return &ProtocolError{What: "unexpected line of " + strconv.Itoa(len(line)) + " bytes"}
+		}
+		return &ProtocolError{What: "unexpected line", Line: w.Excerpt(line)}
+	}
+	defer w.mu.Unlock()
+	cmd := w.pending[i]
+	w.pending = slices.Delete(w.pending, i, i+1)
+	w.contWanted = 0
+	switch cmd.name {
+	case "IDLE":
+		w.idling = false
+	case "SELECT", "EXAMINE", "UNSELECT", "CLOSE":
+		clear(w.uidOf)
+	}
+	w.progress()
+	st, ok := parseStatus(bytes.TrimLeft(rest, " "))
+	if !ok || st.typ == "BYE" || st.typ == "PREAUTH" {
+		st = statusLine{typ: "BAD", text: rest} // the command failed in words of the server's own
+	}
+	if st.typ != "OK" {
+		w.note(st, cmd.name)
+	}
+	w.out = append(append(w.out, cmd.tag...), ' ')
+	w.emitStatus(st)
+	return nil
+}
+
+// untagged handles a response that starts with an asterisk; line is what follows.
+func (w *Conn) untagged(line []byte) error {
+	word, rest := cutWord(line)
+	if num, ok := number(word); ok {
+		word, rest := cutWord(rest)
+		switch {
+		case fold(word, "FETCH"):
+			return w.beginFetch(num, rest)
+		case fold(word, "EXPUNGE"):
+			clear(w.uidOf) // the numbers above it have shifted
+			w.emitNumbered(num, " EXPUNGE\r\n")
+			return nil
+		case fold(word, "EXISTS"):
+			w.emitNumbered(num, " EXISTS\r\n")
+			return nil
+		case fold(word, "RECENT"):
+			w.emitNumbered(num, " RECENT\r\n")
+			return nil
+		}
+		return w.drop(line)
+	}
+	switch {
+	case fold(word, "LIST"):
+		return w.list(rest)
+	case fold(word, "STATUS"):
+		return w.mailboxStatus(rest)
+	case fold(word, "CAPABILITY"):
+		w.out = append(w.out, "* CAPABILITY"...)
+		w.emitCapabilities(rest)
+		w.out = append(w.out, "\r\n"...)
+		return nil
+	case fold(word, "ID"):
+		return w.id(rest)
+	case fold(word, "VANISHED"):
+		clear(w.uidOf)
+		return nil
+	}
+	if st, ok := parseStatus(line); ok {
+		return w.untaggedStatus(st)
+	}
+	return w.drop(line)
+}
+
+func (w *Conn) emitNumbered(n uint32, what string) {
+	w.out = append(w.out, "* "...)
+	w.out = strconv.AppendUint(w.out, uint64(n), 10)
+	w.out = append(w.out, what...)
+}
