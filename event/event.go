@@ -1,36 +1,18 @@
 // Package event is what imapsync gives to others: the INBOUND_EMAIL_RECEIVED
-// event, its JSON (schema.json), its identity, and the JetStream stream and
-// object store it travels through. It is usable from outside, to publish the
-// same events or to consume them.
+// event, its JSON (schema.json), its identity, the JetStream stream it stands on
+// and the object store of its blobs. It is for whoever consumes events, and
+// links neither a parser nor charset tables; package publish makes them.
 //
-// Publishing one mail:
-//
-//	nc, err := event.Connect(ctx, event.ConnectOptions{URL: "nats://127.0.0.1:4222"})
-//	pub, err := event.NewPublisher(ctx, nc, event.PublisherOptions{})
-//	ev := event.New(msg, event.Delivery{Tenant: …, ProviderID: …, Raw: raw}, pub.Limits())
-//	err = pub.StoreBlobs(ctx, ev, msg, raw)   // attachments and raw mail, before the event
-//	ack, err := pub.Publish(ctx, ev)          // returns once it is on its way
-//	res, err := ack.Wait(ctx)                 // res.Seq, res.Duplicate
-//
-// Consuming:
-//
+//	nc, err := nats.Connect("nats://127.0.0.1:4222")
 //	sub, err := event.Subscribe(ctx, nc, event.SubscribeOptions{Durable: "tickets"})
 //	for rec, err := range sub.Events(ctx) { …; err = rec.Ack(ctx) }
 //
-// Invariants: an event is published once for as long as the stream keeps it,
-// however often Publish is called; the blobs an event names are stored before
-// it and outlive it; no mail makes an event that the stream refuses, whatever
-// is too long is cut and leaves a defect; every call is bounded by its context.
+// Invariants: an event is published once for as long as the stream keeps it;
+// the blobs an event names are stored before it and outlive it; every call is
+// bounded by its context.
 package event
 
-import (
-	"time"
-
-	"imapsync/parse"
-)
-
-// Type is the eventType of every event, and its Imapsync-Event header.
-const Type = "INBOUND_EMAIL_RECEIVED"
+import "time"
 
 // Event is one mail that arrived, as it stands on the stream. All times are
 // UTC; fields marked omitempty are absent, never null, when there is nothing
@@ -41,18 +23,9 @@ type Event struct {
 	Timestamp time.Time `json:"timestamp"`
 	Payload   Payload   `json:"payload"`
 
-	// Key is the identity of the mail (see Key); it is the end of the subject
+	// Key is the identity of the mail (publish.Key); it is the end of the subject
 	// and so not in the JSON.
 	Key string `json:"-"`
-
-	// Lost says that the stream has lost this event: it is published past the
-	// broker's window of message ids, which would take it for a duplicate. That
-	// the stream has no such subject still decides.
-	Lost bool `json:"-"`
-
-	// What New made it from: the sums of these bytes need not be made twice.
-	message *parse.Message
-	raw     []byte
 }
 
 // Payload names whose mail it is.
@@ -137,7 +110,7 @@ type Attachment struct {
 	IsInline    bool   `json:"isInline"`
 	SHA256      string `json:"sha256"` // hex, of the decoded bytes
 	Blob        *Blob  `json:"blob,omitempty"`
-	Content     []byte `json:"content,omitempty"` // base64 in JSON; only under Limits.InlineBytes
+	Content     []byte `json:"content,omitempty"` // base64 in JSON; only of small ones, when asked for
 }
 
 // Blob names an object in the object store; its key ends in the SHA-256 of
@@ -208,7 +181,7 @@ type Defect struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Defects that this package adds to those of parse.
+// Defects that publishing adds to those of the parser.
 const (
 	DefectDate            = "date_missing"         // no readable Date header; receivedAt is INTERNALDATE
 	DefectReceivedAt      = "received_at_unknown"  // neither Date nor INTERNALDATE; receivedAt is the time of publishing

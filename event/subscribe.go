@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,20 +56,23 @@ func Subscribe(ctx context.Context, nc *nats.Conn, o SubscribeOptions) (*Subscri
 		return nil, err
 	}
 	for name, token := range map[string]string{"tenant": o.Tenant, "provider id": o.ProviderID, "durable name": o.Durable} {
-		if token != "" && (!validToken(token) || strings.ContainsAny(token, `/\`)) {
+		if token != "" && (!ValidToken(token) || strings.ContainsAny(token, `/\`)) {
 			return nil, fmt.Errorf("subscribe: %w: the %s %.128q cannot stand in a subject", ErrConfig, name, token)
 		}
 	}
 	cfg := jetstream.ConsumerConfig{
 		Durable:       o.Durable,
-		FilterSubject: Subject(or(o.Tenant, "*"), or(o.ProviderID, "*"), "*"),
+		FilterSubject: Subject(cmp.Or(o.Tenant, "*"), cmp.Or(o.ProviderID, "*"), "*"),
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       orDuration(o.AckWait, 30*time.Second),
+		AckWait:       o.AckWait,
 		MaxDeliver:    o.MaxDeliver,
 	}
 	if o.NewOnly {
 		cfg.DeliverPolicy = jetstream.DeliverNewPolicy
+	}
+	if o.AckWait <= 0 {
+		cfg.AckWait = 30 * time.Second
 	}
 	if o.MaxDeliver <= 0 {
 		cfg.MaxDeliver = -1
@@ -89,7 +93,7 @@ func Subscribe(ctx context.Context, nc *nats.Conn, o SubscribeOptions) (*Subscri
 		s.consumer, err = js.CreateConsumer(ctx, StreamName, cfg)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("subscribe: stream %s: %w", StreamName, streamError(err))
+		return nil, fmt.Errorf("subscribe: stream %s: %w", StreamName, named(err))
 	}
 	return s, nil
 }
@@ -130,7 +134,7 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[*Received, error] {
 	return func(yield func(*Received, error) bool) {
 		messages, err := s.consumer.Messages(jetstream.PullMaxMessages(100), jetstream.WithMessagesErrOnMissingHeartbeat(false))
 		if err != nil {
-			yield(nil, fmt.Errorf("subscribe: %w", streamError(err)))
+			yield(nil, fmt.Errorf("subscribe: %w", named(err)))
 			return
 		}
 		defer s.leave(messages)
@@ -143,7 +147,7 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[*Received, error] {
 			cancel()
 			if err != nil {
 				if next.Err() == nil { // neither ctx nor Idle
-					yield(nil, fmt.Errorf("subscribe: %w", streamError(err)))
+					yield(nil, fmt.Errorf("subscribe: %w", named(err)))
 				}
 				return
 			}
@@ -199,7 +203,7 @@ func (r *Received) Ack(ctx context.Context) error {
 		return nil
 	}
 	if err := r.msg.DoubleAck(ctx); err != nil {
-		return fmt.Errorf("ack %d: %w", r.Seq, streamError(err))
+		return fmt.Errorf("ack %d: %w", r.Seq, named(err))
 	}
 	return nil
 }
@@ -222,7 +226,7 @@ func (r *Received) Term(reason string) error {
 
 // OpenBlob opens a blob that an event names; see Blobs.Get.
 func (s *Subscription) OpenBlob(ctx context.Context, blob Blob) (io.ReadCloser, error) {
-	blobs, err := OpenBlobs(ctx, s.nc, BlobOptions{Bucket: or(blob.Bucket, s.bucket)})
+	blobs, err := OpenBlobs(ctx, s.nc, cmp.Or(blob.Bucket, s.bucket))
 	if err != nil {
 		return nil, err
 	}

@@ -1,24 +1,102 @@
-package event
+package event_test
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
+	"imapsync/event"
+	"imapsync/internal/contract"
 	"imapsync/internal/devenv"
 	"imapsync/parse"
+	"imapsync/publish"
 )
 
-func subscribe(t testing.TB, p *Publisher, o SubscribeOptions) *Subscription {
+const (
+	testTenant   = "8a1c1b52-6a4e-4a0e-9d0f-1d2c3b4a5f60"
+	testProvider = "7f3e2d1c-0b9a-4877-a655-443322110000"
+)
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// broker is one NATS server with a publisher on it.
+type broker struct {
+	t  testing.TB
+	nc *nats.Conn
+	*publish.Publisher
+}
+
+func newBroker(t testing.TB, n *devenv.NATS) broker {
 	t.Helper()
-	sub, err := Subscribe(testContext(t), p.nc, o)
+	nc, err := nats.Connect(n.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	p, err := publish.NewPublisher(testContext(t), nc, publish.PublisherOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return broker{t, nc, p}
+}
+
+// post publishes mails.
+func (b broker) post(mails ...*publish.Mail) {
+	b.t.Helper()
+	for _, m := range mails {
+		ack, err := b.Publish(testContext(b.t), m)
+		if err == nil {
+			_, err = ack.Wait(testContext(b.t))
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// numbered publishes n events, the first of Message-ID 0@example.org.
+func (b broker) numbered(n int) {
+	b.t.Helper()
+	for i := range n {
+		b.post(publish.New(&parse.Message{
+			MessageID: fmt.Sprintf("%d@example.org", i), From: parse.Address{Email: "ada@example.org"}, Subject: "s", Text: "text",
+		}, testDelivery(), b.Limits()))
+	}
+}
+
+func testDelivery() publish.Delivery {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	return publish.Delivery{Tenant: testTenant, ProviderID: testProvider, Folder: "INBOX", UID: 12, UIDValidity: 34, InternalDate: at, OccurredAt: at}
+}
+
+// mail writes a mail with text and files: "name" to its content.
+func mail(text string, files ...string) []byte {
+	var b strings.Builder
+	b.WriteString("Message-ID: <1@example.org>\nDate: Wed, 04 Mar 2026 06:06:00 +0100\nFrom: Ada <ada@example.org>\nTo: Desk <desk@example.com>\nSubject: A question\n" +
+		"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=bb\n\n--bb\nContent-Type: text/plain; charset=utf-8\n\n" + text + "\n")
+	for i := 0; i+1 < len(files); i += 2 {
+		fmt.Fprintf(&b, "--bb\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename=%q\n\n%s\n", files[i], files[i+1])
+	}
+	b.WriteString("--bb--\n")
+	return []byte(strings.ReplaceAll(b.String(), "\n", "\r\n"))
+}
+
+func subscribe(t testing.TB, b broker, o event.SubscribeOptions) *event.Subscription {
+	t.Helper()
+	sub, err := event.Subscribe(testContext(t), b.nc, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,32 +106,36 @@ func subscribe(t testing.TB, p *Publisher, o SubscribeOptions) *Subscription {
 // TestMailToConsumer takes one mail all the way: parsed, blobs stored,
 // published, consumed, its blobs opened.
 func TestMailToConsumer(t *testing.T) {
-	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
+	p := newBroker(t, devenv.TestNATS(t))
 	big := strings.Repeat("0123456789abcdef\n", 20_000)
-	raw := strings.ReplaceAll(mail(testHeader, "Hello "+strings.Repeat("long text ", 50_000), "a.txt", "content", "big.txt", big, "a2.txt", "content"), "\n", "\r\n")
-	m := parse.Parse([]byte(raw), parse.Limits{})
+	raw := mail("Hello "+strings.Repeat("long text ", 50_000), "a.txt", "content", "big.txt", big, "a2.txt", "content")
+	m := parse.Parse(raw, parse.Limits{})
 	d := testDelivery()
-	d.Raw, d.KeepRaw = []byte(raw), true
-	ev := New(m, d, p.Limits())
+	d.Raw, d.KeepRaw = raw, true
+	ev := publish.New(m, d, p.Limits())
 	for range 2 {
 		if err := p.StoreBlobs(testContext(t), ev, m, d.Raw); err != nil {
 			t.Fatal(err)
 		}
 	}
-	publish(t, p, ev)
+	p.post(ev)
 
-	sub := subscribe(t, p, SubscribeOptions{Idle: time.Second})
-	var got *Event
+	schema, err := contract.New(event.Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := subscribe(t, p, event.SubscribeOptions{Idle: time.Second})
+	var got *event.Event
 	for r, err := range sub.Events(testContext(t)) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		got = r.Event
-		if string(r.Data) != string(validate(t, ev)) {
-			t.Errorf("data %.200s", r.Data)
+		if err := schema.Event(r.Data); err != nil {
+			t.Errorf("against the schema: %v\n%.2000s", err, r.Data)
 		}
 	}
-	if diff := cmp.Diff(ev, got, cmpopts.IgnoreUnexported(Event{})); diff != "" {
+	if diff := cmp.Diff(ev.Event, got); diff != "" {
 		t.Fatalf("sent and received differ: %s", diff)
 	}
 	data := got.Payload.EmailData
@@ -61,11 +143,11 @@ func TestMailToConsumer(t *testing.T) {
 		t.Fatalf("%d attachments, text blob %v, raw %v", len(data.Attachments), data.Body.TextBlob, data.RawMIME)
 	}
 	for _, tt := range []struct {
-		blob Blob
+		blob event.Blob
 		want string
 	}{
 		{*data.Attachments[0].Blob, "content"}, {*data.Attachments[2].Blob, "content"},
-		{*data.Body.TextBlob, m.Text}, {data.RawMIME.Blob, raw},
+		{*data.Body.TextBlob, m.Text}, {data.RawMIME.Blob, string(raw)},
 	} {
 		r, err := sub.OpenBlob(testContext(t), tt.blob)
 		if err != nil {
@@ -86,25 +168,10 @@ func TestMailToConsumer(t *testing.T) {
 	}
 }
 
-func TestStoreBlobsOfAnotherMessage(t *testing.T) {
-	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
-	m := parse.Parse([]byte(mail(testHeader, "x", "a.txt", "content")), parse.Limits{})
-	other := parse.Parse([]byte(mail(testHeader, "x", "a.txt", "tnetnoc")), parse.Limits{})
-	ev := New(m, testDelivery(), p.Limits())
-	if err := p.StoreBlobs(testContext(t), ev, other, nil); !errors.Is(err, ErrBlob) {
-		t.Errorf("%v, want ErrBlob", err)
-	}
-	if err := p.StoreBlobs(testContext(t), ev, &parse.Message{}, nil); !errors.Is(err, ErrBlob) {
-		t.Errorf("%v, want ErrBlob", err)
-	}
-}
-
 func TestDurableSubscription(t *testing.T) {
-	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
-	for i := range 4 {
-		publish(t, p, numbered(i, p.Limits()))
-	}
-	o := SubscribeOptions{Durable: "tickets", AckWait: 500 * time.Millisecond, Idle: 1500 * time.Millisecond}
+	p := newBroker(t, devenv.TestNATS(t))
+	p.numbered(4)
+	o := event.SubscribeOptions{Durable: "tickets", AckWait: 500 * time.Millisecond, Idle: 1500 * time.Millisecond}
 	ctx := testContext(t)
 	var log []string
 	for r, err := range subscribe(t, p, o).Events(ctx) {
@@ -153,10 +220,10 @@ func TestDurableSubscription(t *testing.T) {
 		t.Errorf("left were %v", left)
 	}
 	o.ProviderID = "other"
-	if _, err := Subscribe(ctx, p.nc, o); !errors.Is(err, ErrConfig) {
+	if _, err := event.Subscribe(ctx, p.nc, o); !errors.Is(err, event.ErrConfig) {
 		t.Errorf("one name for two filters: %v, want ErrConfig", err)
 	}
-	if _, err := Subscribe(ctx, p.nc, SubscribeOptions{Durable: "a.b"}); !errors.Is(err, ErrConfig) {
+	if _, err := event.Subscribe(ctx, p.nc, event.SubscribeOptions{Durable: "a.b"}); !errors.Is(err, event.ErrConfig) {
 		t.Errorf("a bad name: %v, want ErrConfig", err)
 	}
 }
@@ -164,11 +231,9 @@ func TestDurableSubscription(t *testing.T) {
 // TestLeavingHandsBack: what one reader had fetched ahead the next gets at
 // once, not after AckWait.
 func TestLeavingHandsBack(t *testing.T) {
-	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
-	for i := range 50 {
-		publish(t, p, numbered(i, p.Limits()))
-	}
-	o := SubscribeOptions{Durable: "tickets", AckWait: time.Hour, Idle: time.Second}
+	p := newBroker(t, devenv.TestNATS(t))
+	p.numbered(50)
+	o := event.SubscribeOptions{Durable: "tickets", AckWait: time.Hour, Idle: time.Second}
 	ctx := testContext(t)
 	seen := map[uint64]bool{}
 	for _, most := range []int{10, 50} {
@@ -192,14 +257,14 @@ func TestLeavingHandsBack(t *testing.T) {
 }
 
 func TestSubscriptionFilters(t *testing.T) {
-	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
+	p := newBroker(t, devenv.TestNATS(t))
 	d := testDelivery()
-	mine := New(&parse.Message{MessageID: "1@x", From: parse.Address{Email: "a@b.c"}}, d, p.Limits())
+	mine := publish.New(&parse.Message{MessageID: "1@x", From: parse.Address{Email: "a@b.c"}}, d, p.Limits())
 	d.ProviderID = "other"
-	other := New(&parse.Message{MessageID: "1@x", From: parse.Address{Email: "a@b.c"}}, d, p.Limits())
-	publish(t, p, mine)
-	publish(t, p, other)
-	count := func(o SubscribeOptions) (n int) {
+	other := publish.New(&parse.Message{MessageID: "1@x", From: parse.Address{Email: "a@b.c"}}, d, p.Limits())
+	p.post(mine)
+	p.post(other)
+	count := func(o event.SubscribeOptions) (n int) {
 		o.Idle = 200 * time.Millisecond
 		for _, err := range subscribe(t, p, o).Events(testContext(t)) {
 			if err != nil {
@@ -209,31 +274,35 @@ func TestSubscriptionFilters(t *testing.T) {
 		}
 		return n
 	}
-	if n := count(SubscribeOptions{}); n != 2 {
+	if n := count(event.SubscribeOptions{}); n != 2 {
 		t.Errorf("all: %d, want 2", n)
 	}
-	if n := count(SubscribeOptions{ProviderID: testProvider}); n != 1 {
+	if n := count(event.SubscribeOptions{ProviderID: testProvider}); n != 1 {
 		t.Errorf("one provider: %d, want 1", n)
 	}
-	if n := count(SubscribeOptions{Tenant: "nobody"}); n != 0 {
+	if n := count(event.SubscribeOptions{Tenant: "nobody"}); n != 0 {
 		t.Errorf("another tenant: %d, want 0", n)
 	}
-	if n := count(SubscribeOptions{NewOnly: true}); n != 0 {
+	if n := count(event.SubscribeOptions{NewOnly: true}); n != 0 {
 		t.Errorf("new only: %d, want 0", n)
 	}
 }
 
 func TestForeignMessages(t *testing.T) {
-	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
+	p := newBroker(t, devenv.TestNATS(t))
+	js, err := jetstream.New(p.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, data := range []string{"{", `{"eventType":"OTHER"}`} {
-		if _, err := p.js.Publish(testContext(t), Subject("t", "p", data[:1]), []byte(data)); err != nil {
+		if _, err := js.Publish(testContext(t), event.Subject("t", "p", data[:1]), []byte(data)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	publish(t, p, numbered(1, p.Limits()))
+	p.numbered(1)
 	bad, good := 0, 0
-	for r, err := range subscribe(t, p, SubscribeOptions{Durable: "d", Idle: 300 * time.Millisecond}).Events(testContext(t)) {
-		if _, ok := errors.AsType[*DecodeError](err); ok {
+	for r, err := range subscribe(t, p, event.SubscribeOptions{Durable: "d", Idle: 300 * time.Millisecond}).Events(testContext(t)) {
+		if _, ok := errors.AsType[*event.DecodeError](err); ok {
 			bad++
 			if err := r.Term("no event"); err != nil {
 				t.Error(err)
@@ -251,21 +320,19 @@ func TestForeignMessages(t *testing.T) {
 }
 
 func TestSubscriptionEnds(t *testing.T) {
-	n := devenv.TestNATSServer(t)
-	nc := connect(t, n)
-	p := newPublisher(t, nc, PublisherOptions{})
+	p := newBroker(t, devenv.TestNATSServer(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	for _, err := range subscribe(t, p, SubscribeOptions{}).Events(ctx) {
+	for _, err := range subscribe(t, p, event.SubscribeOptions{}).Events(ctx) {
 		t.Errorf("nothing was published: %v", err)
 	}
-	sub := subscribe(t, p, SubscribeOptions{})
-	time.AfterFunc(200*time.Millisecond, nc.Close)
+	sub := subscribe(t, p, event.SubscribeOptions{})
+	time.AfterFunc(200*time.Millisecond, p.nc.Close)
 	var last error
 	for _, err := range sub.Events(testContext(t)) {
 		last = err
 	}
-	if !errors.Is(last, ErrUnreachable) {
+	if !errors.Is(last, event.ErrUnreachable) {
 		t.Errorf("closed: %v, want ErrUnreachable", last)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"imapsync/db"
-	"imapsync/event"
+	"imapsync/publish"
 	mailsync "imapsync/sync"
 )
 
@@ -44,7 +44,7 @@ func (s *Service) NewJob(ctx context.Context, opts mailsync.Options) (*Job, erro
 
 // OpenPublisher connects to the broker and opens the locks, so that the job may
 // publish.
-func (j *Job) OpenPublisher(ctx context.Context, opts event.PublisherOptions) error {
+func (j *Job) OpenPublisher(ctx context.Context, opts publish.PublisherOptions) error {
 	var (
 		locks   sync.WaitGroup // opened meanwhile: each waits for its server
 		lockErr error
@@ -57,7 +57,7 @@ func (j *Job) OpenPublisher(ctx context.Context, opts event.PublisherOptions) er
 		return err
 	}
 	opts.Logger = j.service.Log
-	publisher, err := event.NewPublisher(ctx, j.NATS, opts)
+	publisher, err := publish.NewPublisher(ctx, j.NATS, opts)
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func (s *Service) OpenBlob(ctx context.Context, key string) (io.ReadCloser, erro
 	if err != nil {
 		return nil, err
 	}
-	blobs, err := event.OpenBlobs(ctx, nc, event.BlobOptions{})
+	blobs, err := event.OpenBlobs(ctx, nc, "")
 	if err == nil {
 		var r io.ReadCloser
 		if r, _, err = blobs.Get(ctx, key); err == nil {

@@ -21,8 +21,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"imapsync/db"
-	"imapsync/event"
 	"imapsync/internal/fault"
+	"imapsync/publish"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
@@ -38,7 +38,7 @@ type Options struct {
 
 	// Pass and Publish are the limits and time-outs of a pass that Sync makes.
 	Pass    mailsync.Options
-	Publish event.PublisherOptions
+	Publish publish.PublisherOptions
 }
 
 // Service does to mailboxes what a person asks for. By is who that is, for the

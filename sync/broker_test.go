@@ -15,6 +15,7 @@ import (
 	"imapsync/db"
 	"imapsync/event"
 	"imapsync/internal/devenv"
+	"imapsync/publish"
 )
 
 // brokerHouse is a house on a broker of its own, reached through a proxy that
@@ -26,14 +27,14 @@ func brokerHouse(t *testing.T, filter func([]byte) []byte, opts ...devenv.NATSOp
 	must(t, err)
 	proxy := devenv.TestProxy(t, u.Host, filter)
 	h := newHouseOn(t, devenv.TestPostgres(t, migrate), "nats://"+proxy.Addr())
-	h.publisher(event.PublisherOptions{AckTimeout: 300 * time.Millisecond})
+	h.publisher(publish.PublisherOptions{AckTimeout: 300 * time.Millisecond})
 	return h, ns, proxy
 }
 
 // publisher gives the runner another one, on the house's connection.
-func (h *house) publisher(o event.PublisherOptions) {
+func (h *house) publisher(o publish.PublisherOptions) {
 	h.t.Helper()
-	pub, err := event.NewPublisher(h.t.Context(), h.nc, o)
+	pub, err := publish.NewPublisher(h.t.Context(), h.nc, o)
 	must(h.t, err)
 	h.runner.Publisher = pub
 }
@@ -114,7 +115,7 @@ func TestFailure02_StreamFull(t *testing.T) {
 			_, p := h.mailbox(300)
 			tt.fill(h)
 			_, results, err := h.tryRun(p)
-			if !errors.Is(err, event.ErrStreamFull) {
+			if !errors.Is(err, publish.ErrStreamFull) {
 				t.Fatalf("got %v, %+v; want ErrStreamFull", err, results)
 			}
 			stored := len(h.events())
@@ -156,7 +157,7 @@ func TestFailure02_StreamDeletedInMidRun(t *testing.T) {
 	t.Parallel()
 	h, _, _ := brokerHouse(t, nil)
 	_, p := h.mailbox(severalChunks)
-	h.publisher(event.PublisherOptions{StreamGrace: time.Second})
+	h.publisher(publish.PublisherOptions{StreamGrace: time.Second})
 	committed := 0
 	h.once(func() {
 		js, err := jetstream.New(h.nc)
@@ -172,7 +173,7 @@ func TestFailure02_StreamDeletedInMidRun(t *testing.T) {
 	if lost < committed || lost >= severalChunks {
 		t.Errorf("%d rows before and %d after, want no more than what was acknowledged", committed, lost)
 	}
-	h.publisher(event.PublisherOptions{})
+	h.publisher(publish.PublisherOptions{})
 	h.ok(p)
 	if n := len(h.events()); n != severalChunks-lost {
 		t.Errorf("%d events on the new stream, want the %d that were not acknowledged by the old one", n, severalChunks-lost)
@@ -219,7 +220,7 @@ func TestFailure01_PayloadOverTheLimit(t *testing.T) {
 	if len(list) != 1 || list[0].ErrorCode != "too_large" || list[0].UID != 11 {
 		t.Errorf("quarantine: %+v, want uid 11, too_large", list)
 	}
-	h.publisher(event.PublisherOptions{}) // the next run sees the new limit
+	h.publisher(publish.PublisherOptions{}) // the next run sees the new limit
 	_, err = h.pool().Exec(`UPDATE imap_quarantine SET next_attempt_at = NULL`)
 	must(t, err)
 	h.ok(p)

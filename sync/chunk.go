@@ -13,6 +13,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/publish"
 )
 
 // A chunk is what one transaction commits: so many messages, so many bytes, or
@@ -139,7 +140,7 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 
 // publish sends an event, whose blobs are stored.
 func (f *folderPass) publish(ctx context.Context, m *message) error {
-	var ack *event.Ack
+	var ack *publish.Ack
 	var err error
 	if m.sealed == nil {
 		ack, err = f.runner.Publisher.Publish(ctx, m.event)
@@ -147,7 +148,7 @@ func (f *folderPass) publish(ctx context.Context, m *message) error {
 		ack, err = f.runner.Publisher.Send(ctx, m.sealed)
 	}
 	switch {
-	case errors.Is(err, event.ErrTooLarge):
+	case errors.Is(err, publish.ErrTooLarge):
 		m.fail("publish", "too_large", err)
 	case err != nil:
 		return fmt.Errorf("publish uid %d: %w", m.UID, err)

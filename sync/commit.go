@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"imapsync/db"
-	"imapsync/event"
 	"imapsync/internal/imapsession"
+	"imapsync/publish"
 )
 
 // commit waits until the broker has acknowledged every event of a chunk, and
@@ -64,7 +64,7 @@ func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db
 	if m.ack != nil {
 		res, err := m.ack.Wait(ctx)
 		switch {
-		case errors.Is(err, event.ErrTooLarge):
+		case errors.Is(err, publish.ErrTooLarge):
 			m.fail("publish", "too_large", err)
 		case err != nil:
 			return db.Message{}, fmt.Errorf("publish uid %d: %w", m.UID, err)
@@ -116,7 +116,7 @@ func (f *folderPass) keepRaw(ctx context.Context, m *message) string {
 		return ""
 	}
 	sum := sha256.Sum256(m.raw)
-	key := event.BlobKey(f.provider.Tenant, f.provider.ID, hex.EncodeToString(sum[:]))
+	key := publish.BlobKey(f.provider.Tenant, f.provider.ID, hex.EncodeToString(sum[:]))
 	blobs, err := f.runner.Publisher.Blobs(ctx)
 	if err == nil {
 		_, err = blobs.Put(ctx, key, int64(len(m.raw)), func() io.Reader { return bytes.NewReader(m.raw) })

@@ -8,6 +8,7 @@ import (
 	"imapsync/internal/fault"
 	"imapsync/internal/imapsession"
 	"imapsync/oauth"
+	"imapsync/publish"
 	"imapsync/secret"
 )
 
@@ -21,7 +22,7 @@ var sentinels = fault.Table{
 	{Sentinel: db.ErrUnreachable, Class: fault.Transient, Code: "postgres"},
 	{Sentinel: event.ErrUnreachable, Class: fault.Transient, Code: "nats"},
 	{Sentinel: event.ErrTimeout, Class: fault.Transient, Code: "nats"},
-	{Sentinel: event.ErrStreamFull, Class: fault.Transient, Code: "stream_full"},
+	{Sentinel: publish.ErrStreamFull, Class: fault.Transient, Code: "stream_full"},
 	{Sentinel: event.ErrStream, Class: fault.Config, Code: "stream"},
 	{Sentinel: event.ErrNoJetStream, Class: fault.Config, Code: "stream"},
 	{Sentinel: event.ErrConfig, Class: fault.Config, Code: "stream"},
@@ -51,6 +52,6 @@ func Classify(err error) (fault.Class, string) {
 // other provider would meet it too and the run must stop.
 func systemic(err error) bool {
 	return errors.Is(err, db.ErrUnreachable) || errors.Is(err, event.ErrUnreachable) ||
-		errors.Is(err, event.ErrStreamFull) || errors.Is(err, event.ErrStream) ||
+		errors.Is(err, publish.ErrStreamFull) || errors.Is(err, event.ErrStream) ||
 		errors.Is(err, event.ErrNoJetStream) || errors.Is(err, event.ErrTimeout)
 }

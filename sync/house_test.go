@@ -18,6 +18,7 @@ import (
 	"imapsync/db"
 	"imapsync/event"
 	"imapsync/internal/devenv"
+	"imapsync/publish"
 	"imapsync/secret"
 )
 
@@ -61,11 +62,11 @@ func newHouseOn(t testing.TB, dbURL, natsURL string) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.locks.Close)
-	if h.nc, err = event.Connect(ctx, event.ConnectOptions{URL: natsURL}); err != nil {
+	if h.nc, err = publish.Connect(ctx, publish.ConnectOptions{URL: natsURL}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.nc.Close)
-	pub, err := event.NewPublisher(ctx, h.nc, event.PublisherOptions{})
+	pub, err := publish.NewPublisher(ctx, h.nc, publish.PublisherOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

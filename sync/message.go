@@ -9,6 +9,7 @@ import (
 	"imapsync/event"
 	"imapsync/internal/imapsession"
 	"imapsync/parse"
+	"imapsync/publish"
 )
 
 // message is one UID on its way from the search to the ledger.
@@ -22,10 +23,10 @@ type message struct {
 	looked     bool // its size is known, or why not
 	raw        []byte
 	parsed     *parse.Message
-	event      *event.Event // nil when it is sealed and no blobs go with it
-	sealed     *event.Sealed
+	event      *publish.Mail // nil when it is sealed and no blobs go with it
+	sealed     *publish.Sealed
 	brief      brief
-	ack        *event.Ack
+	ack        *publish.Ack
 	known      bool // published before, under whatever UID
 	again      bool // the stream has lost it: publish it though it is known
 	expunged   bool
@@ -97,7 +98,7 @@ func (f *folderPass) parse(m *message, reused bool) {
 		m.brief.messageID, m.brief.subject = strings.Clone(m.parsed.MessageID), strings.Clone(m.parsed.Subject)
 		m.brief.sender = strings.Clone(m.parsed.From.Email)
 	}
-	d := event.Delivery{
+	d := publish.Delivery{
 		Tenant: f.provider.Tenant, ProviderID: f.provider.ID, InboundDefaultsID: f.provider.DefaultsID,
 		Folder: f.status.Name, UID: m.UID, UIDValidity: f.status.UIDValidity, InternalDate: m.InternalDate,
 		Size: m.Size, OccurredAt: time.Now().UTC(), Raw: m.raw, KeepRaw: len(m.parsed.Attachments) > 0,
@@ -111,10 +112,10 @@ func (f *folderPass) parse(m *message, reused bool) {
 		d.Skipped = nil
 		d.Defects = []event.Defect{{Code: defectReleased, Detail: "the body could not be handled; the message was released from quarantine by its headers"}}
 	}
-	m.event = event.New(m.parsed, d, f.limits)
+	m.event = publish.New(m.parsed, d, f.limits)
 	m.event.Lost = m.again
 	m.brief.key = m.event.Key
-	sealed, err := event.Seal(m.event)
+	sealed, err := publish.Seal(m.event)
 	switch {
 	case err != nil:
 		m.fail("publish", "seal", err)

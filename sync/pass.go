@@ -13,9 +13,9 @@ import (
 	"github.com/google/uuid"
 
 	"imapsync/db"
-	"imapsync/event"
 	"imapsync/internal/imapsession"
 	"imapsync/oauth"
+	"imapsync/publish"
 )
 
 // pass is one pass over one provider, under its lock.
@@ -26,7 +26,7 @@ type pass struct {
 	fence    db.Fence
 	log      *slog.Logger
 	started  time.Time
-	limits   event.Limits
+	limits   publish.Limits
 
 	session    *imapsession.Session
 	kept       bool // the session is that of the last pass, and may have died unseen

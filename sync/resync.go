@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"imapsync/db"
-	"imapsync/event"
 	"imapsync/internal/imapsession"
 	"imapsync/parse"
+	"imapsync/publish"
 )
 
 const (
@@ -198,7 +198,7 @@ func (f *folderPass) headerKey(raw []byte) (key string, ok bool) {
 			key, ok = "", false
 		}
 	}()
-	return event.HeaderKey(f.runner.parse(raw, parse.Limits{}))
+	return publish.HeaderKey(f.runner.parse(raw, parse.Limits{}))
 }
 
 // maxHeaderBytes bounds a header that is downloaded by itself.

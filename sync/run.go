@@ -27,10 +27,10 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"imapsync/db"
-	"imapsync/event"
 	"imapsync/internal/fault"
 	"imapsync/internal/imapsession"
 	"imapsync/parse"
+	"imapsync/publish"
 )
 
 // Options tune a run. Zero fields take their defaults.
@@ -70,7 +70,7 @@ func (o Options) withDefaults() Options {
 type Runner struct {
 	Store     *db.Store
 	Locks     *db.Locks
-	Publisher *event.Publisher
+	Publisher *publish.Publisher
 	Log       *slog.Logger
 	Options   Options
 
@@ -283,7 +283,7 @@ func whileHeld(ctx context.Context, lock *db.Lock) (context.Context, func()) {
 }
 
 // eventLimits are the publisher's, narrowed by the provider's own caps.
-func (r *Runner) eventLimits(p *db.Provider) event.Limits {
+func (r *Runner) eventLimits(p *db.Provider) publish.Limits {
 	lim := r.Publisher.Limits()
 	if p.MaxAttachment > 0 {
 		lim.AttachmentBytes = p.MaxAttachment

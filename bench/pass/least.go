@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"imapsync/event"
+	"imapsync/publish"
 )
 
 const (
@@ -97,7 +98,7 @@ func runLeast(ctx context.Context, options string) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := event.EnsureStream(ctx, events.js); err != nil {
+	if _, err := publish.EnsureStream(ctx, events.js); err != nil {
 		return err
 	}
 	chunks, err := newWindow(nc, 64, leastChunk)
@@ -105,7 +106,7 @@ func runLeast(ctx context.Context, options string) (err error) {
 		return err
 	}
 	if o.Blobs {
-		if _, err := event.OpenBlobs(ctx, nc, event.BlobOptions{Create: true}); err != nil {
+		if _, err := publish.OpenBlobs(ctx, nc, publish.BlobOptions{Create: true}); err != nil {
 			return err
 		}
 	}

@@ -4,15 +4,15 @@ import (
 	"testing"
 	"time"
 
-	"imapsync/event"
 	"imapsync/parse"
+	"imapsync/publish"
 )
 
 // BenchmarkMessage is what one small mail costs between the server's bytes and
 // the broker's: parsed, made an event, and written as JSON.
 func BenchmarkMessage(b *testing.B) {
 	raw := newMailbox(1).mail(5 << 10)
-	d := event.Delivery{
+	d := publish.Delivery{
 		Tenant: "00000000-0000-4000-8000-000000000000", ProviderID: "648edc4d-8eb8-47b8-b465-b57bd497620d",
 		Folder: "INBOX", UID: 1, UIDValidity: 1, InternalDate: time.Unix(1e9, 0), Raw: raw, OccurredAt: time.Unix(1e9, 0),
 	}
@@ -32,14 +32,14 @@ func BenchmarkMessage(b *testing.B) {
 	b.Run("event", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			event.New(m, d, event.Limits{})
+			publish.New(m, d, publish.Limits{})
 		}
 	})
-	ev := event.New(m, d, event.Limits{})
+	ev := publish.New(m, d, publish.Limits{})
 	b.Run("seal", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := event.Seal(ev); err != nil {
+			if _, err := publish.Seal(ev); err != nil {
 				b.Fatal(err)
 			}
 		}

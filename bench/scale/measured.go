@@ -15,6 +15,7 @@ import (
 	"imapsync/db"
 	"imapsync/event"
 	"imapsync/internal/devenv"
+	"imapsync/publish"
 )
 
 // known is what was measured on 2026-11-25, on two cores: the first four by
@@ -59,7 +60,7 @@ func subjectBytes(ctx context.Context, n int) (_ float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := event.EnsureStream(ctx, js); err != nil {
+	if _, err := publish.EnsureStream(ctx, js); err != nil {
 		return 0, err
 	}
 	before := heap()

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"imapsync/db"
-	"imapsync/event"
+	"imapsync/publish"
 	"imapsync/secret"
 )
 
@@ -142,7 +142,7 @@ const natsPatience = 5 * time.Second
 
 // openNATS connects to the broker. The caller closes the connection.
 func (a *app) openNATS(ctx context.Context) (*nats.Conn, error) {
-	return event.Connect(ctx, event.ConnectOptions{URL: a.natsURL, CredsFile: a.natsCreds, Name: "imapsync", Timeout: natsPatience, Forever: a.stays, Logger: a.log})
+	return publish.Connect(ctx, publish.ConnectOptions{URL: a.natsURL, CredsFile: a.natsCreds, Name: "imapsync", Timeout: natsPatience, Forever: a.stays, Logger: a.log})
 }
 
 // box seals and opens stored credentials. Its key is read when it is needed.

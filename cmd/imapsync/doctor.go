@@ -16,6 +16,7 @@ import (
 	"imapsync/event"
 	"imapsync/oauth"
 	"imapsync/provider"
+	"imapsync/publish"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
@@ -312,7 +313,7 @@ func (d *doctor) nats(ctx context.Context) error {
 		return err
 	}
 	defer nc.Close()
-	h, err := event.CheckHealth(ctx, nc)
+	h, err := publish.CheckHealth(ctx, nc)
 	if err != nil {
 		fix := natsFix
 		if errors.Is(err, event.ErrNoJetStream) {

@@ -9,6 +9,7 @@ import (
 	"imapsync/db"
 	"imapsync/event"
 	"imapsync/provider"
+	"imapsync/publish"
 	"imapsync/secret"
 )
 
@@ -75,7 +76,7 @@ func exitCode(err error) int {
 	case errors.Is(err, db.ErrSchema):
 		return exitSchema
 	case errors.Is(err, db.ErrUnreachable), errors.Is(err, event.ErrUnreachable), errors.Is(err, event.ErrTimeout),
-		errors.Is(err, event.ErrStreamFull), errors.Is(err, secret.ErrUnavailable):
+		errors.Is(err, publish.ErrStreamFull), errors.Is(err, secret.ErrUnavailable):
 		return exitUnavailable
 	case errors.Is(err, db.ErrConfig), errors.Is(err, db.ErrPooler), errors.Is(err, event.ErrConfig),
 		errors.Is(err, event.ErrStream), errors.Is(err, event.ErrNoJetStream),
@@ -103,7 +104,7 @@ func (a *app) message(err error) string {
 		return text
 	}
 	if text != "" && (errors.Is(err, event.ErrUnreachable) || errors.Is(err, event.ErrTimeout) || errors.Is(err, event.ErrConfig)) {
-		servers, _ := event.Servers(a.natsURL) // unreadable: the error says so
+		servers, _ := publish.Servers(a.natsURL) // unreadable: the error says so
 		text += ": check --nats-url (NATS_URL)" + at(servers)
 		if a.natsCreds != "" {
 			text += " and --nats-creds (NATS_CREDS), now " + a.natsCreds

@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"imapsync/event"
 	"imapsync/parse"
 	"imapsync/provider"
+	"imapsync/publish"
 )
 
 func newParse(a *app) *cobra.Command {
@@ -93,7 +93,7 @@ func (a *app) parseBytes(name string, raw []byte, defects bool) []error {
 		}
 		enc := json.NewEncoder(a.stdout)
 		enc.SetEscapeHTML(false)
-		if err := enc.Encode(event.EmailDataFrom(m, int64(len(mail)), event.Limits{})); err != nil {
+		if err := enc.Encode(publish.EmailDataFrom(m, int64(len(mail)), publish.Limits{})); err != nil {
 			return []error{fmt.Errorf("%s: %w", name, err)}
 		}
 	}

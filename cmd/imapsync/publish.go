@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"imapsync/event"
+	"imapsync/publish"
 	mailsync "imapsync/sync"
 )
 
@@ -13,7 +13,7 @@ import (
 // mail, and how long the broker may take.
 type publishFlags struct {
 	message  int64 // bytes
-	limits   event.Limits
+	limits   publish.Limits
 	patience time.Duration
 }
 
@@ -23,12 +23,12 @@ func (p *publishFlags) add(fs *pflag.FlagSet) {
 	fs.Int64Var(&p.limits.AttachmentTotalBytes, "max-attachments-total-bytes", 25<<20, "attachments kept of one message, together")
 	fs.IntVar(&p.limits.AttachmentCount, "max-attachments", 25, "attachments kept of one message")
 	fs.Int64Var(&p.limits.RawMIMEBytes, "max-raw-mime-bytes", 50<<20, "largest mail kept as it came, beside its attachments")
-	fs.DurationVar(&p.patience, "publish-timeout", event.DefaultPatience, "end when NATS has confirmed nothing for about so long")
+	fs.DurationVar(&p.patience, "publish-timeout", publish.DefaultPatience, "end when NATS has confirmed nothing for about so long")
 }
 
 // options are those of the publisher.
-func (p *publishFlags) options() event.PublisherOptions {
-	return event.PublisherOptions{Limits: p.limits, Patience: p.patience}
+func (p *publishFlags) options() publish.PublisherOptions {
+	return publish.PublisherOptions{Limits: p.limits, Patience: p.patience}
 }
 
 // check is what is wrong with the flags.

@@ -23,9 +23,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"imapsync/event"
 	"imapsync/internal/devenv"
 	"imapsync/internal/devenv/imapserver"
+	"imapsync/publish"
 	"imapsync/secret"
 )
 
@@ -406,7 +406,7 @@ func (s *secrecy) panics(keyFile, databaseURL string) {
 func (s *secrecy) published(natsURL string) {
 	s.t.Helper()
 	ctx := s.t.Context()
-	nc, err := event.Connect(ctx, event.ConnectOptions{URL: natsURL})
+	nc, err := publish.Connect(ctx, publish.ConnectOptions{URL: natsURL})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -2,7 +2,10 @@ module imapsync/examples/desk
 
 go 1.26.0
 
-require imapsync v0.0.0
+require (
+	github.com/nats-io/nats.go v1.55.0
+	imapsync v0.0.0
+)
 
 require (
 	github.com/DusanKasan/parsemail v1.2.0 // indirect
@@ -18,7 +21,6 @@ require (
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
 	github.com/nats-io/nats-server/v2 v2.15.2 // indirect
-	github.com/nats-io/nats.go v1.55.0 // indirect
 	github.com/nats-io/nkeys v0.4.16 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // indirect

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"imapsync/event"
 )
 
@@ -35,10 +37,14 @@ func run(ctx context.Context, dir, durable string, once bool) error {
 		return err
 	}
 	defer d.close()
-	// Forever: this process stays, and waits for a broker that is away.
-	nc, err := event.Connect(ctx, event.ConnectOptions{
-		URL: os.Getenv("NATS_URL"), CredsFile: os.Getenv("NATS_CREDS"), Name: "desk", Forever: !once,
-	})
+	connect := []nats.Option{nats.Name("desk")}
+	if creds := os.Getenv("NATS_CREDS"); creds != "" {
+		connect = append(connect, nats.UserCredentials(creds))
+	}
+	if !once { // this process stays, and waits for a broker that is away
+		connect = append(connect, nats.MaxReconnects(-1))
+	}
+	nc, err := nats.Connect(os.Getenv("NATS_URL"), connect...)
 	if err != nil {
 		return err
 	}

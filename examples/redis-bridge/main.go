@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
 
 	"imapsync/event"
@@ -44,10 +45,14 @@ func (b *bridge) run(ctx context.Context, subscribe event.SubscribeOptions, once
 	options.MaxRetries = -1 // add tries again itself, for as long as it takes
 	b.redis = redis.NewClient(options)
 	defer b.redis.Close()
-	// Forever: this process stays, and waits for a broker that is away.
-	nc, err := event.Connect(ctx, event.ConnectOptions{
-		URL: os.Getenv("NATS_URL"), CredsFile: os.Getenv("NATS_CREDS"), Name: "redis-bridge", Forever: !once,
-	})
+	connect := []nats.Option{nats.Name("redis-bridge")}
+	if creds := os.Getenv("NATS_CREDS"); creds != "" {
+		connect = append(connect, nats.UserCredentials(creds))
+	}
+	if !once { // this process stays, and waits for a broker that is away
+		connect = append(connect, nats.MaxReconnects(-1))
+	}
+	nc, err := nats.Connect(os.Getenv("NATS_URL"), connect...)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"imapsync/event"
 	"imapsync/internal/contract"
+	"imapsync/publish"
 )
 
 // result is what the demo counted.
@@ -53,7 +54,7 @@ func demo(ctx context.Context, out *printer) (res result, err error) {
 		return res, err
 	}
 
-	nc, err := event.Connect(ctx, event.ConnectOptions{URL: p.nats.URL(), Name: "demo"})
+	nc, err := publish.Connect(ctx, publish.ConnectOptions{URL: p.nats.URL(), Name: "demo"})
 	if err != nil {
 		return res, err
 	}

@@ -5,8 +5,8 @@ import (
 	"io/fs"
 	"testing"
 
-	"imapsync/event"
 	"imapsync/parse"
+	"imapsync/publish"
 )
 
 // Every mail of the demo says what it is meant to, as the event says it,
@@ -22,7 +22,7 @@ func TestMailsSayWhatTheyAreMeantTo(t *testing.T) {
 	for _, m := range append(sixty(), threeMore()...) {
 		raw := bytes.ReplaceAll(bytes.ReplaceAll(m.raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 		largest = max(largest, len(raw))
-		ev := event.New(parse.Parse(raw, parse.Limits{}), event.Delivery{Raw: raw, MessageIDReused: m.want.reused}, event.Limits{})
+		ev := publish.New(parse.Parse(raw, parse.Limits{}), publish.Delivery{Raw: raw, MessageIDReused: m.want.reused}, publish.Limits{})
 		for _, problem := range m.want.problems(&ev.Payload.EmailData) {
 			// Times are the server's to say, and this delivery names none.
 			t.Errorf("%s/%s %q: %s", m.mailbox, m.folder, m.want.subject, problem)

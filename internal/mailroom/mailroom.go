@@ -16,6 +16,7 @@ import (
 	"imapsync/event"
 	"imapsync/internal/devenv"
 	"imapsync/parse"
+	"imapsync/publish"
 )
 
 // Room is a broker of the test's own, with the stream of events on it.
@@ -24,7 +25,7 @@ type Room struct {
 	Conn *nats.Conn
 
 	t         testing.TB
-	publisher *event.Publisher
+	publisher *publish.Publisher
 	mails     uint32
 }
 
@@ -33,11 +34,11 @@ func Open(t testing.TB) *Room {
 	t.Helper()
 	r := &Room{t: t, URL: devenv.TestNATS(t).URL()}
 	var err error
-	if r.Conn, err = event.Connect(t.Context(), event.ConnectOptions{URL: r.URL}); err != nil {
+	if r.Conn, err = publish.Connect(t.Context(), publish.ConnectOptions{URL: r.URL}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Conn.Close)
-	if r.publisher, err = event.NewPublisher(t.Context(), r.Conn, event.PublisherOptions{}); err != nil {
+	if r.publisher, err = publish.NewPublisher(t.Context(), r.Conn, publish.PublisherOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -70,13 +71,13 @@ func (r *Room) Put(raw []byte) *event.Event {
 	r.mails++
 	now := time.Now()
 	m := parse.Parse(raw, parse.Limits{})
-	ev := event.New(m, event.Delivery{
+	ev := publish.New(m, publish.Delivery{
 		Tenant: "00000000-0000-4000-8000-000000000000", ProviderID: "648edc4d-8eb8-47b8-b465-b57bd497620d",
 		Folder: "INBOX", UID: r.mails, UIDValidity: 1, InternalDate: now, OccurredAt: now, Raw: raw, KeepRaw: true,
 	}, r.publisher.Limits())
 	err := r.publisher.StoreBlobs(r.t.Context(), ev, m, raw)
 	if err == nil {
-		var ack *event.Ack
+		var ack *publish.Ack
 		if ack, err = r.publisher.Publish(r.t.Context(), ev); err == nil {
 			_, err = ack.Wait(r.t.Context())
 		}
@@ -84,5 +85,5 @@ func (r *Room) Put(raw []byte) *event.Event {
 	if err != nil {
 		r.t.Fatal(fmt.Errorf("mail %d: %w", r.mails, err))
 	}
-	return ev
+	return ev.Event
 }

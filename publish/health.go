@@ -1,0 +1,93 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"imapsync/event"
+)
+
+// Health is what there is to know about the broker. Of a stream or a bucket
+// that is absent there is nothing: the first publisher makes it.
+type Health struct {
+	Server     string // its version
+	MaxPayload int64  // bytes
+	Stream     bool   // it is there
+	Bucket     bool
+	Messages   uint64
+	Bytes      uint64 // of the events kept
+	StoreUsed  uint64 // bytes, by the account
+	StoreLimit int64  // bytes, of the account; -1: the server's disk alone
+	Problems   []Problem
+}
+
+// minPayload is what events aim to stay below, and what a broker must leave
+// beside it for headers.
+const minPayload = 256<<10 + 16<<10
+
+// CheckHealth looks at the broker, and changes nothing. Errors wrap
+// ErrUnreachable or ErrNoJetStream.
+func CheckHealth(ctx context.Context, nc *nats.Conn) (Health, error) {
+	h := Health{Server: nc.ConnectedServerVersion(), MaxPayload: nc.MaxPayload()}
+	if h.MaxPayload < minPayload {
+		h.Problems = append(h.Problems, Problem{
+			What: fmt.Sprintf("max_payload is %d bytes: bodies of mail will be cut in events, and be whole only as blobs", h.MaxPayload),
+			Fix:  "set max_payload: 1MB in nats-server.conf",
+		})
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return h, err
+	}
+	account, err := ask(ctx, js.AccountInfo)
+	if err != nil {
+		return h, streamError(err)
+	}
+	h.StoreUsed, h.StoreLimit = account.Store, account.Limits.MaxStore
+	if h.StoreLimit > 0 {
+		h.full(fmt.Sprintf("the account's storage (%d of %d bytes)", h.StoreUsed, h.StoreLimit), h.StoreUsed, h.StoreLimit,
+			"give the account more in nats-server.conf (max_file), or keep events for a shorter time")
+	}
+	stream, err := openStream(ctx, js, event.StreamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return h, nil
+	}
+	if err != nil {
+		return h, streamError(err)
+	}
+	ours := stream.CachedInfo()
+	h.Stream, h.Messages, h.Bytes = true, ours.State.Msgs, ours.State.Bytes
+	h.Problems = append(h.Problems, StreamProblems(ours.Config)...)
+	if limit := ours.Config.MaxBytes; limit > 0 {
+		h.full(fmt.Sprintf("stream %s (%d of %d bytes)", event.StreamName, h.Bytes, limit), h.Bytes, limit, "nats stream edit "+event.StreamName+" --max-bytes …")
+	}
+	bucket, err := openStream(ctx, js, "OBJ_"+event.DefaultBucket)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return h, nil
+	}
+	if err != nil {
+		return h, streamError(err)
+	}
+	blobs := bucket.CachedInfo()
+	h.Bucket = true
+	h.Problems = append(h.Problems, BucketProblems(blobs.Config, ours.Config)...)
+	if limit := blobs.Config.MaxBytes; limit > 0 {
+		h.full(fmt.Sprintf("bucket %s (%d of %d bytes)", event.DefaultBucket, blobs.State.Bytes, limit), blobs.State.Bytes, limit,
+			"nats stream edit OBJ_"+event.DefaultBucket+" --max-bytes …")
+	}
+	return h, nil
+}
+
+// full warns of what is nearly full.
+func (h *Health) full(what string, used uint64, limit int64, fix string) {
+	switch share := float64(used) / float64(limit); {
+	case share >= 0.98:
+		h.Problems = append(h.Problems, Problem{Fatal: true, What: what + " is full", Fix: fix})
+	case share >= 0.8:
+		h.Problems = append(h.Problems, Problem{What: what + " is nearly full", Fix: fix})
+	}
+}

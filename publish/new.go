@@ -1,0 +1,283 @@
+package publish
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"imapsync/event"
+	"imapsync/parse"
+)
+
+// Delivery is what is known of a mail beside its bytes.
+type Delivery struct {
+	Tenant            string
+	ProviderID        string
+	InboundDefaultsID string
+
+	Folder       string
+	UID          uint32
+	UIDValidity  uint32
+	InternalDate time.Time // when the server received it; zero when unknown
+	Size         int64     // bytes, RFC822.SIZE; 0 takes the length of Raw
+
+	OccurredAt time.Time // now, by the caller's clock
+
+	// Raw is the mail as it came, nil when it was not downloaded. It is kept
+	// as a blob when KeepRaw is set, and when the event cannot hold all of it.
+	Raw     []byte
+	KeepRaw bool
+
+	MessageIDReused bool               // another mail had this Message-ID
+	Skipped         []event.SkipReason // what was not even downloaded
+	Defects         []event.Defect     // what went wrong before parsing
+}
+
+// Mail is the event of one mail, ready to be published. The event must not be
+// changed any more.
+type Mail struct {
+	*event.Event
+
+	// Lost says that the stream has lost this event: it is published past the
+	// broker's window of message ids, which would take it for a duplicate. That
+	// the stream has no such subject still decides.
+	Lost bool `json:"-"`
+}
+
+// New returns the event of one mail. It is pure: the blobs it names are put by
+// Publisher.StoreBlobs, from the same message and raw mail.
+func New(m *parse.Message, d Delivery, lim Limits) *Mail {
+	lim = lim.withDefaults()
+	files := measure(m.Attachments, lim, normalMessageID(m.MessageID) == "")
+	k := identity(m, files)
+	occurred, internal := utc(d.OccurredAt), utc(d.InternalDate)
+	ev := &event.Event{
+		ID: event.ID(d.Tenant, d.ProviderID, k), Type: event.Type, Timestamp: occurred, Key: k,
+		Payload: event.Payload{TenantID: d.Tenant, Tenant: d.Tenant, OccurredAt: occurred, ProviderID: d.ProviderID},
+	}
+	data := (*emailData)(&ev.Payload.EmailData)
+	*data = emailData(emailDataOf(m, files, d))
+	data.ID = emailID(m, k)
+	data.ProviderID, data.Tenant = d.ProviderID, d.Tenant
+	data.InboundDefaultsID = d.InboundDefaultsID
+	for i := range data.Attachments {
+		a := &data.Attachments[i]
+		a.Blob = blob(d, lim, a.SHA256, 0)
+	}
+	data.IMAP = &event.IMAP{Folder: d.Folder, UID: d.UID, UIDValidity: d.UIDValidity, InternalDate: internal}
+	data.ReceivedAt = internal
+	if data.ReceivedAt.IsZero() {
+		data.ReceivedAt = utc(m.Date)
+	}
+	if data.ReceivedAt.IsZero() {
+		data.ReceivedAt = occurred
+		data.defect(event.DefectReceivedAt, "neither the mail nor the server says when")
+	}
+	if d.MessageIDReused {
+		data.defect(event.DefectMessageIDReused, "")
+	}
+	if d.KeepRaw {
+		data.keepRaw(d, lim)
+	}
+	fit(ev, d, lim)
+	return &Mail{Event: ev}
+}
+
+// EmailDataFrom returns the emailData of a mail that came from no server: the
+// same as in the event, but that blobs are absent and nothing is cut to fit a
+// broker. Size is that of the whole mail in bytes.
+func EmailDataFrom(m *parse.Message, size int64, lim Limits) event.EmailData {
+	lim = lim.withDefaults()
+	files := measure(m.Attachments, lim, normalMessageID(m.MessageID) == "")
+	data := emailDataOf(m, files, Delivery{Size: size})
+	data.ID = emailID(m, identity(m, files))
+	data.ReceivedAt = utc(m.Date)
+	return data
+}
+
+// emailData is event.EmailData while it is made.
+type emailData event.EmailData
+
+// emailDataOf maps the message; what depends on the delivery is New's.
+func emailDataOf(m *parse.Message, files []file, d Delivery) event.EmailData {
+	made := event.EmailData{
+		Provider:    "imap",
+		From:        address(m.From),
+		To:          addresses(m.To),
+		Cc:          optional(addresses(m.Cc)),
+		Bcc:         optional(addresses(m.Bcc)),
+		ReplyTo:     optional(addresses(m.ReplyTo)),
+		Subject:     m.Subject,
+		Body:        event.Body{Text: m.Text, HTML: m.HTML},
+		ThreadID:    m.ThreadID,
+		References:  m.References,
+		InReplyTo:   m.InReplyTo,
+		Headers:     headers(m.Headers),
+		MessageSize: d.Size,
+		Importance:  cmp.Or(m.Importance, "normal"),
+		Sensitivity: cmp.Or(m.Sensitivity, "normal"),
+
+		AutoSubmitted: cmp.Or(m.AutoSubmitted, "no"),
+		IsBounce:      m.IsBounce,
+		IsList:        m.IsList,
+		Recipient:     m.Recipient,
+		Security:      m.Security,
+
+		IngressSkipReasons: append([]event.SkipReason(nil), d.Skipped...),
+		Defects:            append([]event.Defect(nil), d.Defects...),
+	}
+	data := (*emailData)(&made)
+	if data.MessageSize == 0 {
+		data.MessageSize = int64(len(d.Raw))
+	}
+	if m.Bounce != nil {
+		data.Bounce = new(event.Bounce(*m.Bounce))
+	}
+	if m.Calendar != nil {
+		data.Calendar = new(event.Calendar(*m.Calendar))
+	}
+	if m.Reply != nil {
+		data.Reply = new(event.Reply(*m.Reply))
+	}
+	for _, defect := range m.Defects {
+		data.Defects = append(data.Defects, event.Defect(defect))
+	}
+	if utc(m.Date).IsZero() && !data.hasDefect("date_") {
+		data.defect(event.DefectDate, "")
+	}
+	data.attach(files)
+	data.bound()
+	return made
+}
+
+// keepRaw names the raw mail as a blob, or says why there is none.
+func (data *emailData) keepRaw(d Delivery, lim Limits) {
+	switch {
+	case data.RawMIME != nil || len(d.Raw) == 0:
+	case int64(len(d.Raw)) > lim.RawMIMEBytes:
+		reason := event.SkipReason{Type: "raw_mime", Reason: event.SkipRawMIMEBytes, Size: int64(len(d.Raw)), Cap: lim.RawMIMEBytes}
+		for _, r := range data.IngressSkipReasons {
+			if r.Type == reason.Type {
+				return
+			}
+		}
+		data.IngressSkipReasons = append([]event.SkipReason{reason}, data.IngressSkipReasons...)
+	default:
+		sum := sha256.Sum256(d.Raw)
+		data.RawMIME = &event.RawMIME{Blob: *blob(d, lim, hex.EncodeToString(sum[:]), int64(len(d.Raw)))}
+	}
+}
+
+func blob(d Delivery, lim Limits, sum string, size int64) *event.Blob {
+	return &event.Blob{Store: "nats", Bucket: lim.Bucket, Key: BlobKey(d.Tenant, d.ProviderID, sum), Size: size}
+}
+
+// BlobKey returns the name of a blob: the lower-case hex SHA-256 of its bytes
+// under tenant and provider.
+func BlobKey(tenant, provider, sha256 string) string {
+	return tenant + "/" + provider + "/" + sha256
+}
+
+func (data *emailData) defect(code, detail string) {
+	data.Defects = append(data.Defects, event.Defect{Code: code, Detail: detail})
+}
+
+func (data *emailData) hasDefect(prefix string) bool {
+	for _, d := range data.Defects {
+		if strings.HasPrefix(d.Code, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func emailID(m *parse.Message, k string) string {
+	if m.MessageID == "" || len(m.MessageID) > maxIDBytes {
+		return "imap-hash-" + k
+	}
+	return m.MessageID
+}
+
+// headers folds the list into a map. Values of one name are joined in order.
+func headers(list []parse.Header) map[string]string {
+	if len(list) == 0 {
+		return nil
+	}
+	length := 0
+	for _, field := range list {
+		length += len(field.Name)
+	}
+	var names strings.Builder // all of them in one piece
+	names.Grow(length)
+	h := make(map[string]string, len(list))
+	var repeated map[string][]string
+	for _, field := range list {
+		start := names.Len()
+		writeLower(&names, field.Name)
+		name := names.String()[start:]
+		first, seen := h[name]
+		if !seen {
+			h[name] = field.Value
+			continue
+		}
+		if repeated == nil {
+			repeated = make(map[string][]string)
+		}
+		values := repeated[name]
+		if values == nil {
+			values = append(make([]string, 0, 4), first)
+		}
+		repeated[name] = append(values, field.Value)
+	}
+	for name, values := range repeated {
+		h[name] = strings.Join(values, "\n")
+	}
+	return h
+}
+
+// writeLower writes what strings.ToLower returns.
+func writeLower(b *strings.Builder, s string) {
+	for i := range len(s) {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			b.WriteString(strings.ToLower(s[i:]))
+			return
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		b.WriteByte(c)
+	}
+}
+
+// addresses never returns nil: to is always there.
+func addresses(list []parse.Address) []event.Address {
+	out := make([]event.Address, len(list))
+	for i, a := range list {
+		out[i] = address(a)
+	}
+	return out
+}
+
+// optional makes an empty list nil, as it comes back from JSON.
+func optional(list []event.Address) []event.Address {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+func address(a parse.Address) event.Address { return event.Address{Email: a.Email, Name: a.Name} }
+
+// utc returns t in UTC, in whole milliseconds; the zero time when RFC 3339 has
+// no way to write it.
+func utc(t time.Time) time.Time {
+	t = t.UTC().Truncate(time.Millisecond)
+	if year := t.Year(); year < 1 || year > 9999 {
+		return time.Time{}
+	}
+	return t
+}

@@ -1,0 +1,221 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
+
+	"imapsync/event"
+	"imapsync/parse"
+)
+
+// PublisherOptions says how to publish. Zero fields take the defaults named.
+type PublisherOptions struct {
+	Limits      Limits        // EventBytes is lowered to what the broker takes
+	MaxPending  int           // events on their way at once; 512
+	AckTimeout  time.Duration // for one confirmation, then it is published again; 5 s
+	StreamGrace time.Duration // how long a stream may be without a leader; 5 s
+	Patience    time.Duration // how long the broker may answer no publish at all; 15 s
+	Logger      *slog.Logger  // warnings about the stream; nil for none
+}
+
+// DefaultPatience is that of PublisherOptions.
+const DefaultPatience = 15 * time.Second
+
+// pendingBytes bounds the events on their way at once, in bytes.
+const pendingBytes = 32 * mib
+
+// Publisher publishes events and their blobs. It is safe for concurrent use.
+type Publisher struct {
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	limits Limits
+	grace  time.Duration
+	log    *slog.Logger
+
+	patience time.Duration
+	heard    atomic.Int64 // when the broker last answered a publish, in Unix nanoseconds
+
+	window    *semaphore.Weighted // bytes on their way; each event counts as minWeight at least
+	minWeight int64
+
+	sending sync.Mutex          // never held while nats.go is called, which calls arrived under its own
+	onWay   map[*nats.Msg]int64 // its weight in the window, until it is given back
+
+	mu    sync.Mutex
+	blobs *Blobs // opened at first use
+}
+
+// NewPublisher makes sure of the stream and returns a Publisher on it. The
+// bucket is made when the first blob is stored. Errors wrap ErrNoJetStream,
+// ErrStream, ErrConfig or ErrUnreachable.
+func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publisher, error) {
+	p := &Publisher{nc: nc, grace: orDuration(o.StreamGrace, 5*time.Second), patience: orDuration(o.Patience, DefaultPatience), log: o.Logger}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxPending <= 0 {
+		o.MaxPending = 512
+	}
+	p.onWay = make(map[*nats.Msg]int64)
+	p.window = semaphore.NewWeighted(pendingBytes)
+	p.minWeight = max(pendingBytes/int64(o.MaxPending), 1)
+	js, err := jetstream.New(nc,
+		jetstream.WithPublishAsyncTimeout(orDuration(o.AckTimeout, 5*time.Second)),
+		jetstream.WithPublishAsyncMaxPending(2*o.MaxPending), // the window is the bound, this is never met
+		jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *nats.Msg, _ *jetstream.PubAck) {
+			p.heard.Store(time.Now().UnixNano())
+			p.arrived(m)
+			m.Data = nil // stored: no need to keep it until the caller asks
+		}),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, err error) {
+			if _, ok := errors.AsType[*jetstream.APIError](err); ok {
+				p.heard.Store(time.Now().UnixNano())
+			}
+			p.arrived(m)
+		}))
+	if err != nil {
+		return nil, err
+	}
+	p.js = js
+	if p.stream, err = EnsureStream(ctx, js); err != nil {
+		return nil, err
+	}
+	cfg := p.stream.CachedInfo().Config
+	for _, problem := range StreamProblems(cfg) {
+		if problem.Fatal {
+			return nil, fmt.Errorf("%w: %s", event.ErrStream, problem)
+		}
+		p.log.Warn("stream_unfit", "problem", problem.What, "fix", problem.Fix)
+	}
+	p.limits = o.Limits
+	fits := eventBytes(nc.MaxPayload(), int64(cfg.MaxMsgSize))
+	if fits < minEventBytes {
+		return nil, fmt.Errorf("%w: the broker takes messages of %d bytes only: %s", event.ErrConfig, nc.MaxPayload(), tooSmallFix("set max_payload"))
+	}
+	if p.limits.EventBytes <= 0 || p.limits.EventBytes > fits {
+		p.limits.EventBytes = fits
+	}
+	p.limits = p.limits.withDefaults()
+	return p, nil
+}
+
+func orDuration(d, def time.Duration) time.Duration {
+	if d <= 0 {
+		return def
+	}
+	return d
+}
+
+// Limits returns the limits for New, under which no event is too large for
+// this broker.
+func (p *Publisher) Limits() Limits { return p.limits }
+
+// Publish seals an event and sends it, see Send.
+func (p *Publisher) Publish(ctx context.Context, m *Mail) (*Ack, error) {
+	s, err := Seal(m)
+	if err != nil {
+		return nil, fmt.Errorf("publish: %w", err)
+	}
+	return p.Send(ctx, s)
+}
+
+// Send sends an event and returns once it is on its way, blocking while there
+// are MaxPending others, or 32 MiB of them. Whether it is stored, Wait says. An
+// event may be sent several times. Errors wrap ErrTooLarge, ErrUnreachable or
+// ctx's.
+func (p *Publisher) Send(ctx context.Context, s *Sealed) (*Ack, error) {
+	if n := len(s.msg.Data); n > p.limits.EventBytes {
+		return nil, fmt.Errorf("publish %s: %w: %d bytes, at most %d", s.Key, ErrTooLarge, n, p.limits.EventBytes)
+	}
+	msg := *s.msg // the acknowledgement lets go of the data
+	a := &Ack{p: p, msg: &msg, began: time.Now()}
+	if err := a.send(ctx); err != nil {
+		return nil, fmt.Errorf("publish %s: %w", s.Key, err)
+	}
+	return a, nil
+}
+
+// arrived gives a send's room in the window back, once: a connection that
+// breaks fails what is on its way, and the publish under way fails beside it.
+func (p *Publisher) arrived(m *nats.Msg) {
+	p.sending.Lock()
+	weight, ok := p.onWay[m]
+	delete(p.onWay, m)
+	p.sending.Unlock()
+	if ok {
+		p.window.Release(weight)
+	}
+}
+
+func (p *Publisher) weight(m *nats.Msg) int64 {
+	return min(max(int64(len(m.Data)), p.minWeight), pendingBytes)
+}
+
+// StoreBlobs stores the blobs that an event names and the store lacks: its
+// attachments, bodies that were cut, the raw mail. It comes before Publish,
+// with the message and raw mail that New was given. It uses the same memory
+// whatever the size.
+func (p *Publisher) StoreBlobs(ctx context.Context, mail *Mail, m *parse.Message, raw []byte) error {
+	puts, err := blobsOf(mail.Event, m, raw)
+	if err != nil || len(puts) == 0 {
+		return err
+	}
+	blobs, err := p.Blobs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, put := range puts {
+		if _, err := blobs.put(ctx, put); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Blobs returns the object store, which is made when it is absent.
+func (p *Publisher) Blobs(ctx context.Context) (*Blobs, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.blobs == nil {
+		age := p.stream.CachedInfo().Config.MaxAge
+		if age == 0 {
+			age = -1 // the stream keeps events for ever
+		}
+		blobs, err := OpenBlobs(ctx, p.nc, BlobOptions{Bucket: p.limits.Bucket, EventAge: age, Create: true})
+		if err != nil {
+			return nil, err
+		}
+		p.blobs = blobs
+	}
+	return p.blobs, nil
+}
+
+// backoff returns how long to wait before another try: from 50 ms, doubling up
+// to 2 s, with a quarter more or less so that many do not come back as one.
+func backoff(try int) time.Duration {
+	d := min(50*time.Millisecond<<min(try-1, 10), 2*time.Second)
+	return d*3/4 + rand.N(d/2)
+}
+
+// sleep waits for d, or returns why ctx ended.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
