@@ -1,9 +1,6 @@
 package parse
 
-import (
-	"bytes"
-	"encoding/base64"
-)
+import "encoding/base64"
 
 // base64Decoder decodes base64 with anything in between: junk, runs that were
 // padded on their own and then joined, a truncated end. The standard decoder
@@ -14,10 +11,8 @@ type base64Decoder struct {
 }
 
 func (d *base64Decoder) step(dst, src []byte, last bool) ([]byte, int) {
-	if i := bytes.LastIndexByte(src, '\n'); i >= 0 && !last {
-		src = src[:i+1] // lines are whole groups
-	}
-	if d.n == 0 { // nearly always there is nothing in between
+	src = wholeLines(src, last) // in nearly all mail they are whole groups
+	if d.n == 0 {               // most often there is nothing in between
 		if out, err := base64.StdEncoding.AppendDecode(dst, src); err == nil {
 			return out, len(src)
 		}

@@ -231,3 +231,22 @@ func decodeUTF7(b []byte) []byte {
 	}
 	return out
 }
+
+// metaCharset returns the charset an HTML document names for itself.
+func metaCharset(b []byte) string {
+	b = b[:min(len(b), 4096)]
+	for i := 0; ; {
+		j := bytes.Index(b[i:], []byte("charset"))
+		if j < 0 {
+			return ""
+		}
+		i += j + len("charset")
+		rest := bytes.TrimLeft(b[i:], " \t\r\n")
+		if len(rest) > 0 && rest[0] == '=' {
+			rest = bytes.TrimLeft(rest[1:], " \t\r\n\"'")
+			if t := token(string(rest[:min(len(rest), 40)])); t != "" {
+				return t
+			}
+		}
+	}
+}

@@ -5,12 +5,12 @@
 // mail goes out all the same. Every string of a Message is valid UTF-8 without
 // NUL and a copy; only attachments keep hold of the raw bytes.
 //
-// The line of work is walk → collect → normalise → parsemail → label:
+// The line of work is walk → sort → normalise → parsemail → classify:
 // a walker that has no error path finds the parts, their text is decoded to
 // UTF-8, header and text are written anew in the small dialect that parsemail
 // reads without fault, parsemail maps it to its fields, and the files are hung
 // beside as readers into the raw bytes. Nothing a sender wrote reaches that
-// dialect raw; see normalise.go.
+// dialect raw; see parsemail.go.
 package parse
 
 import (
@@ -67,13 +67,13 @@ func Parse(raw []byte, lim Limits) *Message {
 	}
 
 	root := walk(raw, lim, ds)
-	c := collect(root, lim, ds)
-	readHeader(m, root, c.charset, lim, ds)
+	c := sortLeaves(root, lim, ds)
+	readEnvelope(m, root, c.charset, lim, ds)
 	throughParsemail(m, c, ds)
 	if m.Text == "" && m.HTML != "" && !lim.SkipHTMLText && !c.hasText {
 		m.Text = htmlText(m.HTML, lim.TextBytes)
 	}
-	label(m, root, c)
+	classify(m, root, c)
 	if !lim.SkipReply && !m.IsBounce {
 		m.Reply = newReply(m)
 	}

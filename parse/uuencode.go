@@ -5,29 +5,20 @@ import (
 	"strings"
 )
 
-// uuState decodes uuencoded lines between "begin" and "end" (POSIX uuencode).
-type uuState struct{ begun, ended bool }
+// uuDecoder decodes the lines between "begin" and "end" (POSIX uuencode).
+type uuDecoder struct{ begun, ended bool }
 
-func (s *uuState) step(dst, src []byte, last bool) ([]byte, int) {
-	if !last {
-		if i := bytes.LastIndexByte(src, '\n'); i >= 0 {
-			src = src[:i+1]
-		}
+func (d *uuDecoder) line(dst, line []byte) []byte {
+	switch {
+	case d.ended:
+	case !d.begun:
+		_, d.begun = uuBegin(line)
+	case len(line) == 0 || bytes.Equal(line, []byte("end")):
+		d.ended = len(line) > 0
+	default:
+		return uuLine(dst, line)
 	}
-	used := len(src)
-	for line := range bytes.Lines(src) {
-		line = bytes.TrimRight(line, "\r\n")
-		switch {
-		case s.ended:
-		case !s.begun:
-			_, s.begun = uuBegin(line)
-		case len(line) == 0 || bytes.Equal(line, []byte("end")):
-			s.ended = len(line) > 0
-		default:
-			dst = uuLine(dst, line)
-		}
-	}
-	return dst, used
+	return dst
 }
 
 // uuBegin reads "begin 644 name".
@@ -60,37 +51,4 @@ func uuLine(dst, line []byte) []byte {
 		want -= n
 	}
 	return dst
-}
-
-// yencState decodes the lines between =ybegin and =yend (yEnc 1.3).
-type yencState struct{ begun, ended bool }
-
-func (s *yencState) step(dst, src []byte, last bool) ([]byte, int) {
-	if !last {
-		if i := bytes.LastIndexByte(src, '\n'); i >= 0 {
-			src = src[:i+1]
-		}
-	}
-	used := len(src)
-	for line := range bytes.Lines(src) {
-		line = bytes.TrimRight(line, "\r\n")
-		switch {
-		case s.ended || bytes.HasPrefix(line, []byte("=ypart ")):
-		case bytes.HasPrefix(line, []byte("=ybegin ")):
-			s.begun = true
-		case !s.begun:
-		case bytes.HasPrefix(line, []byte("=yend")):
-			s.ended = true
-		default:
-			for i := 0; i < len(line); i++ {
-				c := line[i]
-				if c == '=' && i+1 < len(line) {
-					i++
-					c = line[i] - 64
-				}
-				dst = append(dst, c-42)
-			}
-		}
-	}
-	return dst, used
 }

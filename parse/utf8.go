@@ -2,7 +2,6 @@ package parse
 
 import (
 	"bytes"
-	"encoding/binary"
 	"unicode/utf8"
 )
 
@@ -105,56 +104,4 @@ func cut(b []byte, n int) []byte {
 		n--
 	}
 	return b[:max(0, n)]
-}
-
-// isPrintable reports ASCII without control characters: what is clean as it is.
-func isPrintable(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c >= 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-func isASCII(b []byte) bool {
-	for len(b) >= 8 {
-		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
-			return false
-		}
-		b = b[8:]
-	}
-	for _, c := range b {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
-
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
-}
-
-// equalFold compares ASCII without regard to case; want is lower case.
-func equalFold(b []byte, want string) bool {
-	if len(b) != len(want) {
-		return false
-	}
-	for i := range b {
-		if lower(b[i]) != want[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// hasPrefixFold is strings.HasPrefix for a lower-case ASCII prefix.
-func hasPrefixFold(b []byte, want string) bool {
-	return len(b) >= len(want) && equalFold(b[:len(want)], want)
 }

@@ -56,9 +56,9 @@ func newDecoder(e encoding, body []byte) io.Reader {
 	case quotedPrintable:
 		d.step = stepQuotedPrintable
 	case uuEncoding:
-		d.step = (&uuState{}).step
+		d.step = stepLines((&uuDecoder{}).line)
 	case yEncoding:
-		d.step = (&yencState{}).step
+		d.step = stepLines((&yencDecoder{}).line)
 	default:
 		return bytes.NewReader(body)
 	}
@@ -107,6 +107,25 @@ func (d *decoder) WriteTo(w io.Writer) (total int64, err error) {
 	return total, nil
 }
 
+// stepLines is the step of an encoding whose lines stand for themselves.
+func stepLines(decode func(dst, line []byte) []byte) func(dst, src []byte, last bool) ([]byte, int) {
+	return func(dst, src []byte, last bool) ([]byte, int) {
+		src = wholeLines(src, last)
+		for line := range bytes.Lines(src) {
+			dst = decode(dst, bytes.TrimRight(line, "\r\n"))
+		}
+		return dst, len(src)
+	}
+}
+
+// wholeLines leaves out a line at the end that src has only the begin of.
+func wholeLines(src []byte, last bool) []byte {
+	if i := bytes.LastIndexByte(src, '\n'); i >= 0 && !last {
+		return src[:i+1]
+	}
+	return src
+}
+
 // decodeTransfer decodes the text in body, at most about limit bytes of it.
 // The result may be body itself.
 func decodeTransfer(e encoding, body []byte, limit int) []byte {
@@ -124,93 +143,4 @@ func decodeTransfer(e encoding, body []byte, limit int) []byte {
 		d.out = nil
 	}
 	return out[:min(len(out), limit)]
-}
-
-func unhex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	}
-	return 0xff
-}
-
-// stepQuotedPrintable decodes RFC 2045 section 6.7. What is no valid escape
-// stands for itself; blanks before a line end are kept, as most mailers mean
-// them.
-func stepQuotedPrintable(dst, src []byte, last bool) ([]byte, int) {
-	if !last {
-		if i := bytes.LastIndexByte(src, '\n'); i >= 0 {
-			src = src[:i+1]
-		} else if i := bytes.LastIndexByte(src, '='); i > len(src)-4 && i > 0 {
-			src = src[:i]
-		}
-	}
-	used := len(src)
-	for len(src) > 0 {
-		line, end := src, 0
-		if i := bytes.IndexByte(src, '\n'); i >= 0 {
-			line, end = src[:i], 1
-			src = src[i+1:]
-		} else {
-			src = nil
-		}
-		if end == 1 && len(line) > 0 && line[len(line)-1] == '\r' {
-			line, end = line[:len(line)-1], 2
-		}
-		if end > 0 && bytes.IndexByte(line, '=') >= 0 {
-			if soft := bytes.TrimRight(line, " \t"); soft[len(soft)-1] == '=' {
-				line = soft
-			}
-		}
-		for {
-			i := bytes.IndexByte(line, '=')
-			if i < 0 {
-				dst = append(dst, line...)
-				break
-			}
-			dst = append(dst, line[:i]...)
-			line = line[i:]
-			if len(line) >= 3 {
-				if hi, lo := unhex(line[1]), unhex(line[2]); hi < 16 && lo < 16 {
-					dst = append(dst, hi<<4|lo)
-					line = line[3:]
-					continue
-				}
-			}
-			if len(line) == 1 { // soft line break
-				end = 0
-				break
-			}
-			dst = append(dst, '=')
-			line = line[1:]
-		}
-		switch end {
-		case 1:
-			dst = append(dst, '\n')
-		case 2:
-			dst = append(dst, '\r', '\n')
-		}
-	}
-	return dst, used
-}
-
-// stepLineEnds turns CRLF into LF: an attached mail is passed on with the line
-// ends of a file.
-func stepLineEnds(dst, src []byte, last bool) ([]byte, int) {
-	if !last && src[len(src)-1] == '\r' && len(src) > 1 {
-		src = src[:len(src)-1]
-	}
-	used := len(src)
-	for {
-		i := bytes.Index(src, []byte("\r\n"))
-		if i < 0 {
-			return append(dst, src...), used
-		}
-		dst = append(dst, src[:i]...)
-		src = src[i+1:]
-	}
 }

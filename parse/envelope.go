@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// readHeader fills the fields of m that stand in the mail's own header.
-func readHeader(m *Message, root *part, hint string, lim Limits, ds *defects) {
+// readEnvelope fills the fields of m that stand in the mail's own header.
+func readEnvelope(m *Message, root *part, hint string, lim Limits, ds *defects) {
 	h := root.head
 	m.Headers = headerList(h, hint)
 	value := func(name string) string { // read without the hint: ids and dates are ASCII

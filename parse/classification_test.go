@@ -35,7 +35,7 @@ func TestAutoSubmitted(t *testing.T) {
 	}
 }
 
-func TestLabels(t *testing.T) {
+func TestClassify(t *testing.T) {
 	tests := []struct {
 		header                             string
 		importance, sensitivity, recipient string
