@@ -439,7 +439,7 @@ func TestPutEndsWithItsContext(t *testing.T) {
 	if _, err := b.Put(ctx, keyOf(data), int64(len(data)), open); err == nil {
 		t.Error("put on a broker that is gone")
 	}
-	if took := time.Since(started); took > 8*time.Second {
+	if took := time.Since(started); took > 30*time.Second { // it does not wait forever
 		t.Errorf("took %v", took)
 	}
 }

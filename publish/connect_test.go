@@ -27,7 +27,7 @@ func TestForbidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	p := newPublisher(t, nc, PublisherOptions{AckTimeout: 200 * time.Millisecond})
+	p := newPublisher(t, nc, PublisherOptions{})
 	if _, err := tryPublish(testContext(t), p, numbered(1, p.Limits())); !errors.Is(err, event.ErrConfig) {
 		t.Errorf("%v, want ErrConfig", err)
 	}
@@ -89,7 +89,7 @@ func TestConnect(t *testing.T) {
 			if strings.Contains(err.Error(), pass) {
 				t.Errorf("%v shows the password", err)
 			}
-			if took := time.Since(started); took > 3*time.Second {
+			if took := time.Since(started); took > 30*time.Second { // it does not wait forever
 				t.Errorf("took %v", took)
 			}
 		})

@@ -57,7 +57,7 @@ func TestStreamVanishes(t *testing.T) {
 		t.Errorf("%v, want ErrStream", err)
 	}
 	// It comes back within the grace.
-	p.grace = 10 * time.Second
+	p.grace = time.Minute
 	ack, err := p.Publish(testContext(t), numbered(1, p.Limits()))
 	if err != nil {
 		t.Fatal(err)
