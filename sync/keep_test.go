@@ -46,7 +46,7 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 	kept := h.runner.sessions.Get(ref, accountOf(p, h.runner.sessionOptions(p)))
 	h.runner.sessions.Put(ref, kept)
 	s.Disconnect()
-	soon(t, 10*time.Second, "the client sees the end", func() bool { return !kept.Alive() })
+	soon(t, "the client sees the end", func() bool { return !kept.Alive() })
 	s.Mailbox("INBOX").Append(string(mail(9, "after it died")))
 	if res := h.ok(p); res.Counts.Published != 1 || s.Connections() != 2 {
 		t.Errorf("%+v and %d connections, want 1 published by a second one", res.Counts, s.Connections())
@@ -58,7 +58,7 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 		t.Errorf("%d connections after a setting changed, want 3", got)
 	}
 	h.runner.CloseSessions()
-	soon(t, 5*time.Second, "LOGOUT", func() bool {
+	soon(t, "LOGOUT", func() bool {
 		commands := s.Commands()
 		return strings.HasSuffix(commands[len(commands)-1].Line, "LOGOUT")
 	})

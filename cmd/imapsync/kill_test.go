@@ -385,10 +385,10 @@ func (g *ground) stopWithin(p *process) {
 	defer tx.Rollback()
 	_, err = tx.ExecContext(g.t.Context(), `LOCK TABLE imap_messages IN SHARE ROW EXCLUSIVE MODE`)
 	g.must(err)
-	g.soon(20*time.Second, "it waits for the table", func() bool { return g.fences("a.wait_event_type = 'Lock'") == 1 })
+	g.soon("it waits for the table", func() bool { return g.fences("a.wait_event_type = 'Lock'") == 1 })
 	p.signal(syscall.SIGSTOP)
 	g.must(tx.Commit())
-	g.soon(20*time.Second, "its transaction is idle", func() bool { return g.fences("a.state = 'idle in transaction'") == 1 })
+	g.soon("its transaction is idle", func() bool { return g.fences("a.state = 'idle in transaction'") == 1 })
 }
 
 // fences counts the transactions of the run that hold the fence.
@@ -403,7 +403,7 @@ func (g *ground) fences(where string) (n int) {
 // stopBetween stops the run where it has no transaction open.
 func (g *ground) stopBetween(p *process) {
 	g.t.Helper()
-	g.soon(20*time.Second, "it is stopped between two transactions", func() bool {
+	g.soon("it is stopped between two transactions", func() bool {
 		p.signal(syscall.SIGSTOP)
 		time.Sleep(20 * time.Millisecond) // the database ends what it does
 		var open int

@@ -23,7 +23,12 @@ func (g *ground) count(outcome string) (n int) {
 	return n
 }
 
-func (g *ground) soon(patience time.Duration, what string, ok func() bool) time.Duration {
+// patience is how long tests wait for what comes at once on a machine that is
+// alone: only a failure takes that long.
+const patience = 2 * time.Minute
+
+// soon waits for a condition.
+func (g *ground) soon(what string, ok func() bool) time.Duration {
 	g.t.Helper()
 	began := time.Now()
 	for !ok() {
@@ -52,14 +57,14 @@ func TestFailure06_KilledReplicaIsTakenOver(t *testing.T) {
 	for i := range n {
 		g.deliver(fmt.Sprintf("u%d", i), "INBOX", 1, "")
 	}
-	g.soon(30*time.Second, "the first serves all", func() bool { return g.count("published") == n })
+	g.soon("the first serves all", func() bool { return g.count("published") == n })
 	second := g.start(watch...)
 	time.Sleep(time.Second)
 	first.signal(syscall.SIGKILL)
 	for i := range n {
 		g.deliver(fmt.Sprintf("u%d", i), "INBOX", 1, "")
 	}
-	took := g.soon(30*time.Second, "the second takes over", func() bool { return g.count("published") == 2*n })
+	took := g.soon("the second takes over", func() bool { return g.count("published") == 2*n })
 	t.Logf("taken over after %s", took)
 	if doubled := g.count("duplicate"); doubled != 0 {
 		t.Errorf("%d duplicates", doubled)
@@ -105,12 +110,12 @@ func TestWatchSurvivesPostgresAndNATS(t *testing.T) {
 	g.mailbox("u", nil, g.tls()...)
 	p := g.start("run", "--watch", "--watch-interval", "1s", "--poll-interval", "1s")
 	g.deliver("u", "INBOX", 1, "")
-	g.soon(30*time.Second, "the first mail", func() bool { return g.count("published") == 1 })
+	g.soon("the first mail", func() bool { return g.count("published") == 1 })
 	g.must(nats.Stop())
 	g.deliver("u", "INBOX", 1, "")
 	time.Sleep(3 * time.Second)
 	g.must(nats.Start(t.Context()))
-	g.soon(30*time.Second, "the mail that NATS was away for", func() bool { return g.count("published") == 2 })
+	g.soon("the mail that NATS was away for", func() bool { return g.count("published") == 2 })
 
 	// Postgres ends every connection of ours, that of the locks among them.
 	u, err := url.Parse(pg)
@@ -119,7 +124,7 @@ func TestWatchSurvivesPostgresAndNATS(t *testing.T) {
 		WHERE datname = $1 AND application_name = 'imapsync' AND pid <> pg_backend_pid()`, strings.TrimPrefix(u.Path, "/"))
 	g.must(err)
 	g.deliver("u", "INBOX", 1, "")
-	g.soon(30*time.Second, "the mail after Postgres came back", func() bool { return g.count("published") == 3 })
+	g.soon("the mail after Postgres came back", func() bool { return g.count("published") == 3 })
 	p.signal(syscall.SIGTERM)
 	if code, output := p.wait(); code != exitOK {
 		t.Errorf("exit %d\n%s", code, output)
@@ -152,21 +157,21 @@ func TestListenHealth(t *testing.T) {
 			return status == want
 		}
 	}
-	g.soon(30*time.Second, "ready", is("/readyz", http.StatusOK))
+	g.soon("ready", is("/readyz", http.StatusOK))
 	g.deliver("u", "INBOX", 3, "")
-	g.soon(30*time.Second, "the mail is in the metrics", func() bool {
+	g.soon("the mail is in the metrics", func() bool {
 		_, metrics := get("/metrics")
 		return regexp.MustCompile(`imapsync_messages_total\{[^}]*outcome="published"[^}]*\} 3\n`).MatchString(metrics)
 	})
 	_, err = g.pool.Exec(`INSERT INTO imapsync_schema_version (version_id, is_applied) VALUES (99999, true)`)
 	g.must(err)
-	g.soon(30*time.Second, "not ready under a schema that it does not know", is("/readyz", http.StatusServiceUnavailable))
+	g.soon("not ready under a schema that it does not know", is("/readyz", http.StatusServiceUnavailable))
 	if status, body := get("/healthz"); status != http.StatusOK {
 		t.Errorf("/healthz: %d %s; a restart would not help", status, body)
 	}
 	_, err = g.pool.Exec(`DELETE FROM imapsync_schema_version WHERE version_id = 99999`)
 	g.must(err)
-	g.soon(30*time.Second, "ready again", is("/readyz", http.StatusOK))
+	g.soon("ready again", is("/readyz", http.StatusOK))
 	p.signal(syscall.SIGTERM)
 	if code, output := p.wait(); code != exitOK {
 		t.Errorf("exit %d\n%s", code, output)
