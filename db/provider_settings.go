@@ -32,6 +32,31 @@ const (
 	PauseAuthFailure = "auth_failure"
 )
 
+// DefaultTenant is the tenant of providers for which none was named. It is not
+// the nil UUID: strict consumers of the events refuse that one.
+const DefaultTenant = "00000000-0000-4000-8000-000000000000"
+
+// AuthPassword is the value of Settings.AuthType for a login with a password.
+const AuthPassword = "password"
+
+// AuthOAuth2 is the value of Settings.AuthType for a login with tokens.
+const AuthOAuth2 = "oauth2"
+
+// The values of Settings.OAuthPreset.
+const (
+	PresetGoogle    = "google"
+	PresetMicrosoft = "microsoft"
+	PresetCustom    = "custom"
+)
+
+// The values of Settings.OAuthFlow.
+const (
+	FlowCode              = "code"
+	FlowDevice            = "device"
+	FlowClientCredentials = "client-credentials"
+	FlowServiceAccount    = "service-account"
+)
+
 // Provider is one account that is read: what a person has set and where its
 // passes stand.
 type Provider struct {

@@ -87,17 +87,6 @@ func audit(p *db.Provider, by, action string, detail db.Detail) db.Audit {
 
 func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
 
-// Fresh is a provider of the defaults, before anybody has set anything.
-func Fresh(tenant string, id uuid.UUID) *db.Provider {
-	return &db.Provider{
-		Settings: db.Settings{
-			Tenant: tenant, ID: id.String(), Active: true, AutoProcess: true, TLS: db.TLSImplicit, Port: DefaultPort(db.TLSImplicit),
-			AuthType: db.AuthPassword, MaxEmailsPerSync: 50, Start: "recent", CreatedAt: time.Now().UTC(),
-		},
-		State: db.State{Status: db.StatusConfiguring},
-	}
-}
-
 // MailboxTakenError says that a tenant has a mailbox already; that another has
 // its name, says a db.NameTakenError.
 type MailboxTakenError struct {

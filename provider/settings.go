@@ -1,11 +1,337 @@
 package provider
 
 import (
-	"slices"
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"imapsync/db"
 )
+
+// Kind is what a setting takes, which says how it is read, checked and written.
+type Kind int
+
+// The kinds of settings.
+const (
+	Text     Kind = iota // a line
+	Address              // of a mailbox
+	Host                 // a DNS name or an IP address
+	UUID                 //
+	URL                  // that tokens are sent to
+	Enum                 // one of Values
+	Number               // from Least to Most
+	Bytes                // a size
+	Duration             // from Least to Most, in milliseconds
+	Bool                 //
+	Date                 // a day
+	List                 // of names
+	PEM                  // certificates
+)
+
+// Setting is one thing that a person sets of a mailbox. Flags, the form, its
+// differences, the audit log, what is shown and what is checked come of it.
+type Setting struct {
+	Name    string // to flags, fields, problems and the audit log
+	Column  string // in the database
+	Kind    Kind
+	Help    string   // a line
+	Values  []string // to choose from
+	Default string   // of a new mailbox
+	Unset   string   // what an empty one means, where it may be empty
+	Missing string   // what to give, where it must not be empty
+	Least   int64
+	Most    int64 // of text: bytes
+
+	Tested  bool // a change is proven by a test of the connection
+	Consent bool // what a person granted is bound to it: a change makes that worthless
+	OAuth   bool // counts for a login with OAuth2 only
+	OfRun   bool // the run has one of the same name, which the environment means
+	Form    bool // the page has a field
+	NoFlag  bool // the command line has none
+
+	// One of these, by the kind, says where it is kept.
+	text   func(s *db.Settings) *string
+	number func(s *db.Settings) *int
+	size   func(s *db.Settings) *int64
+	truth  func(s *db.Settings) *bool
+	date   func(s *db.Settings) **time.Time
+	list   func(s *db.Settings) *db.FolderNames
+
+	json  string                                          // in JSON, where it is not the name in camel case
+	check func(v *validation, t *Setting, p *db.Provider) // in place of its kind's
+}
+
+// ofRun is what an empty setting means that the run has a default for.
+const (
+	ofRun    = "the run's"
+	ofPreset = "the preset's"
+)
+
+// settings are all that a person sets of a mailbox, in the order of the form.
+// One more is a column, a field of db.Settings, and a row here.
+var settings = [...]Setting{
+	{Name: "name", Column: "provider_name", Help: "what to call it, once in a tenant (default: the mailbox)",
+		Missing: "give the provider a name", Form: true, check: checkName,
+		text: func(s *db.Settings) *string { return &s.Name }},
+	{Name: "mailbox", Column: "mailbox", Kind: Address, Help: "address of the mailbox, once in a tenant",
+		Missing: "give the address of the mailbox, e.g. support@example.com", Form: true,
+		text: func(s *db.Settings) *string { return &s.Mailbox }},
+	{Name: "host", Column: "host", Kind: Host, Help: "IMAP server",
+		Missing: "give the IMAP server, e.g. imap.example.com", Tested: true, Form: true,
+		text: func(s *db.Settings) *string { return &s.Host }},
+	{Name: "port", Column: "port", Kind: Number, Least: 1, Most: 65535, Default: "993",
+		Help: "its port (default: 993, or 143 for starttls and none)", Tested: true, Form: true,
+		number: func(s *db.Settings) *int { return &s.Port }},
+	{Name: "tls", Column: "secure, allow_starttls", Kind: Enum, Values: []string{"implicit", "starttls", "none"}, Default: "implicit",
+		Help: "implicit, starttls, or none for plaintext (default: implicit)", Tested: true, Form: true,
+		text: func(s *db.Settings) *string { return (*string)(&s.TLS) }},
+	{Name: "ca", Column: "ca_pem", Kind: PEM, Help: "certificate of the authority that signed the server's, in PEM (default: the system's)",
+		Unset: "the system's", Tested: true, Form: true, json: "caPem",
+		text: func(s *db.Settings) *string { return &s.CAPEM }},
+	{Name: "tls-server-name", Column: "tls_server_name", Kind: Host, Help: "name in the server's certificate (default: the host)",
+		Unset: "the host", Tested: true, Form: true,
+		text: func(s *db.Settings) *string { return &s.TLSServerName }},
+	{Name: "auth", Column: "auth_type", Kind: Enum, Values: []string{db.AuthPassword, db.AuthOAuth2}, Default: db.AuthPassword,
+		Help: "how to log in: password or oauth2 (default: password)", Tested: true, Consent: true, Form: true,
+		text: func(s *db.Settings) *string { return &s.AuthType }},
+	{Name: "username", Column: "username", Most: maxUsernameBytes, Help: "login name (default: the mailbox)",
+		Missing: "give the name to log in with, most often the mailbox address", Tested: true, Form: true,
+		text: func(s *db.Settings) *string { return &s.Username }},
+	{Name: "eager-login", Column: "eager_login", Kind: Bool, Tested: true, check: checkEagerLogin,
+		Help:  "log in before the server has greeted: a round trip less, for servers that keep what comes early, such as Dovecot",
+		truth: func(s *db.Settings) *bool { return &s.EagerLogin }},
+	{Name: "folder", Column: "folder_filters", Kind: List, Help: "folder to read, * and % are wildcards (repeatable; default: INBOX)",
+		Unset: "INBOX", Tested: true, Form: true, json: "folders",
+		list: func(s *db.Settings) *db.FolderNames { return &s.Folders }},
+	{Name: "max-emails-per-sync", Column: "max_emails_per_sync", Kind: Number, Least: 1, Most: 1_000_000, Default: "50",
+		Help: "messages downloaded in one pass, all folders together (default: 50)", Form: true,
+		number: func(s *db.Settings) *int { return &s.MaxEmailsPerSync }},
+	{Name: "start", Column: "start", Values: []string{"recent", "all", "none", "since:30d"}, Default: "recent", Form: true, check: checkStart,
+		Help: "where to start in a folder that has never been read: recent, all, none, since:30d or since:2026-01-31 (default: recent)",
+		text: func(s *db.Settings) *string { return &s.Start }},
+	{Name: "defaults-id", Column: "inbound_ticket_defaults_id", Kind: UUID, Help: "goes into each event as inboundDefaultsId",
+		Unset: "none", Form: true,
+		text: func(s *db.Settings) *string { return &s.DefaultsID }},
+	{Name: "active", Column: "is_active", Kind: Bool, Default: "true", Help: "runs read this mailbox", Form: true, NoFlag: true,
+		truth: func(s *db.Settings) *bool { return &s.Active }},
+	{Name: "connect-timeout", Column: "connection_timeout_ms", Kind: Duration, Least: leastTimeout, Most: hour,
+		Help: "longest wait for the TCP and TLS handshake (default: the run's)", Unset: ofRun, OfRun: true,
+		number: func(s *db.Settings) *int { return &s.ConnectTimeoutMS }},
+	{Name: "command-timeout", Column: "command_timeout_ms", Kind: Duration, Least: leastTimeout, Most: hour,
+		Help: "longest silence of the server while it works (default: the run's)", Unset: ofRun, OfRun: true,
+		number: func(s *db.Settings) *int { return &s.CommandTimeoutMS }},
+	{Name: "literal-timeout", Column: "literal_timeout_ms", Kind: Duration, Least: leastTimeout, Most: hour,
+		Help: "longest pause while a message body is downloaded (default: the run's)", Unset: ofRun, OfRun: true,
+		number: func(s *db.Settings) *int { return &s.LiteralTimeoutMS }},
+	{Name: "pass-timeout", Column: "pass_timeout_ms", Kind: Duration, Least: leastTimeout, Most: 24 * hour,
+		Help: "longest time for one pass (default: the run's)", Unset: ofRun, OfRun: true,
+		number: func(s *db.Settings) *int { return &s.PassTimeoutMS }},
+	{Name: "max-message-bytes", Column: "max_message_bytes", Kind: Bytes,
+		Help: "larger messages go out as headers only (default: the run's)", Unset: ofRun, OfRun: true,
+		size: func(s *db.Settings) *int64 { return &s.MaxMessageBytes }},
+	{Name: "max-attachment-bytes", Column: "max_attachment_bytes", Kind: Bytes,
+		Help: "largest attachment kept (default: the run's)", Unset: ofRun, OfRun: true,
+		size: func(s *db.Settings) *int64 { return &s.MaxAttachment }},
+	{Name: "max-attachments-total-bytes", Column: "max_attachments_total_bytes", Kind: Bytes,
+		Help: "attachments kept of one message, together (default: the run's)", Unset: ofRun, OfRun: true,
+		size: func(s *db.Settings) *int64 { return &s.MaxAttachments }},
+	{Name: "max-attachments", Column: "max_attachments", Kind: Number, Least: 1, Most: 10_000,
+		Help: "number of attachments kept of one message (default: the run's)", Unset: ofRun, OfRun: true,
+		number: func(s *db.Settings) *int { return &s.MaxAttachmentN }},
+	{Name: "max-bytes-per-day", Column: "max_bytes_per_day", Kind: Bytes, Unset: "no quota",
+		Help: "a pass ends when it has downloaded so much since midnight UTC (0: no quota)",
+		size: func(s *db.Settings) *int64 { return &s.MaxBytesPerDay }},
+	{Name: "oauth-preset", Column: "oauth_preset", Kind: Enum, Values: []string{db.PresetGoogle, db.PresetMicrosoft, db.PresetCustom},
+		Help:    "with oauth2: google, microsoft or custom",
+		Missing: "give google, microsoft, or custom for another server", OAuth: true, Tested: true, Consent: true, Form: true,
+		text: func(s *db.Settings) *string { return &s.OAuthPreset }},
+	{Name: "oauth-flow", Column: "oauth_flow", Values: []string{db.FlowCode, db.FlowDevice, db.FlowClientCredentials, db.FlowServiceAccount},
+		Help:  "how tokens are got first: code, device, client-credentials or service-account (default: code)",
+		OAuth: true, Tested: true, Consent: true, Form: true, check: checkFlow,
+		text: func(s *db.Settings) *string { return &s.OAuthFlow }},
+	{Name: "oauth-client-id", Column: "oauth_client_id", Most: maxUsernameBytes, Help: "the id that the app was registered with",
+		Missing: "give the id that the app was registered with", Unset: "none", OAuth: true, Tested: true, Consent: true, Form: true, check: checkClientID,
+		text: func(s *db.Settings) *string { return &s.OAuthClientID }},
+	{Name: "oauth-client-secret-expires", Column: "oauth_client_secret_expires", Kind: Date,
+		Help:  "the last day of the client secret, as in 2027-01-31, to be warned before",
+		Unset: "not known", OAuth: true, Form: true,
+		date: func(s *db.Settings) **time.Time { return &s.SecretExpiresAt }},
+	{Name: "oauth-authorize-url", Column: "oauth_authorize_url", Kind: URL, Help: "where a person signs in (default: the preset's)",
+		Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowCode),
+		text: func(s *db.Settings) *string { return &s.OAuthAuthorize }},
+	{Name: "oauth-token-url", Column: "oauth_token_url", Kind: URL, Help: "where tokens are got (default: the preset's)",
+		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true, check: neededBy(db.FlowCode, db.FlowDevice, db.FlowClientCredentials),
+		text: func(s *db.Settings) *string { return &s.OAuthToken }},
+	{Name: "oauth-device-url", Column: "oauth_device_url", Kind: URL, Help: "where a device code is got (default: the preset's)",
+		Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowDevice),
+		text: func(s *db.Settings) *string { return &s.OAuthDevice }},
+	{Name: "oauth-scopes", Column: "oauth_scopes", Most: 4000, Help: "scopes to request, separated by spaces (default: the preset's)",
+		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true,
+		text: func(s *db.Settings) *string { return &s.OAuthScopes }},
+	{Name: "oauth-tenant", Column: "oauth_tenant", Help: "Microsoft's directory: its id or a domain (default: organizations)",
+		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true, check: checkDirectory,
+		text: func(s *db.Settings) *string { return &s.OAuthTenant }},
+}
+
+// Settings are all that a person sets of a mailbox, in the order of the form.
+func Settings() []Setting { return settings[:] }
+
+// Find returns the setting of a name, nil where there is none.
+func Find(name string) *Setting {
+	for i := range settings {
+		if settings[i].Name == name {
+			return &settings[i]
+		}
+	}
+	return nil
+}
+
+// Text is what s has, as a person would give it: "" where it is empty, names of
+// a list a line each.
+func (t *Setting) Text(s *db.Settings) string {
+	switch {
+	case t.text != nil:
+		return *t.text(s)
+	case t.truth != nil:
+		return strconv.FormatBool(*t.truth(s))
+	case t.list != nil:
+		return strings.Join(*t.list(s), "\n")
+	case t.date != nil:
+		if day := *t.date(s); day != nil {
+			return day.Format(time.DateOnly)
+		}
+		return ""
+	}
+	switch n := t.count(s); {
+	case n == 0:
+		return ""
+	case t.Kind == Duration:
+		return (time.Duration(n) * time.Millisecond).String()
+	default:
+		return strconv.FormatInt(n, 10)
+	}
+}
+
+// Shown is Text for people: what an empty one means, and lists in one line.
+func (t *Setting) Shown(s *db.Settings) string {
+	return cmp.Or(strings.ReplaceAll(t.Text(s), "\n", ", "), t.Unset)
+}
+
+// count is the value of a number.
+func (t *Setting) count(s *db.Settings) int64 {
+	if t.number != nil {
+		return int64(*t.number(s))
+	}
+	return *t.size(s)
+}
+
+// set takes what a person gave. An empty number or truth leaves what is there.
+func (t *Setting) set(s *db.Settings, given []string) error {
+	text := ""
+	if len(given) > 0 {
+		text = given[len(given)-1]
+	}
+	switch {
+	case t.Kind == UUID:
+		if id, err := uuid.Parse(text); err == nil {
+			text = id.String()
+		}
+		*t.text(s) = text
+	case t.text != nil:
+		*t.text(s) = text
+	case t.list != nil:
+		if *t.list(s) = given; text == "" && len(given) <= 1 {
+			*t.list(s) = nil
+		}
+	case t.date != nil:
+		return t.setDate(s, text)
+	case text == "":
+	case t.truth != nil:
+		is, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("%q: use true or false", text)
+		}
+		*t.truth(s) = is
+	default:
+		return t.setCount(s, text)
+	}
+	return nil
+}
+
+func (t *Setting) setDate(s *db.Settings, text string) error {
+	*t.date(s) = nil
+	if text == "" {
+		return nil
+	}
+	day, err := time.Parse(time.DateOnly, text)
+	*t.date(s) = &day
+	if err != nil {
+		return fmt.Errorf("%q is not a date like 2027-01-31", text)
+	}
+	return nil
+}
+
+func (t *Setting) setCount(s *db.Settings, text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if t.Kind == Duration {
+		var d time.Duration
+		if d, err = time.ParseDuration(text); err != nil {
+			return fmt.Errorf("%q is not a duration like 10s or 2m", text)
+		}
+		if n = d.Milliseconds(); d > 0 && n == 0 {
+			n = 1 // not the default: too short, as the checks will say
+		}
+	}
+	if err != nil || int64(int(n)) != n {
+		return fmt.Errorf("%q is not a number, or too large", text)
+	}
+	if t.number != nil {
+		*t.number(s) = int(n)
+	} else {
+		*t.size(s) = n
+	}
+	return nil
+}
+
+// Values are settings as a person gave them, by their names: text, and each name
+// of a list. What is not there was not given.
+type Values map[string][]string
+
+// Apply puts what was given into p, and returns what cannot be taken. A new
+// mailbox takes the name and the login of its address where none was given.
+func Apply(p *db.Provider, given Values, adding bool) []Problem {
+	var problems []Problem
+	port := DefaultPort(p.TLS)
+	for i := range settings {
+		t := &settings[i]
+		if values, ok := given[t.Name]; ok {
+			if err := t.set(&p.Settings, values); err != nil {
+				problems = append(problems, Problem{t.Name, "%s", []any{err}})
+			}
+		}
+	}
+	if p.Port == port && strings.Join(given["port"], "") == "" {
+		p.Port = DefaultPort(p.TLS) // follows the mode unless it was chosen
+	}
+	if p.AuthType == db.AuthOAuth2 {
+		p.OAuthFlow = cmp.Or(p.OAuthFlow, db.FlowCode)
+	}
+	// A missing mailbox is told once, not three times.
+	if _, ok := given["name"]; adding && !ok {
+		p.Name = cmp.Or(p.Mailbox, "-")
+	}
+	if _, ok := given["username"]; adding && !ok {
+		p.Username = cmp.Or(p.Mailbox, "-")
+	}
+	return problems
+}
 
 // DefaultPort is the usual port of a mode.
 func DefaultPort(mode db.TLSMode) int {
@@ -15,71 +341,137 @@ func DefaultPort(mode db.TLSMode) int {
 	return 993
 }
 
-// orInbox spells out what no folder means.
-func orInbox(names db.FolderNames) db.FolderNames {
-	if len(names) == 0 {
-		return db.FolderNames{"INBOX"}
+// Fresh is a provider of the defaults, before anybody has set anything.
+func Fresh(tenant string, id uuid.UUID) *db.Provider {
+	p := &db.Provider{
+		Settings: db.Settings{Tenant: tenant, ID: id.String(), AutoProcess: true, CreatedAt: time.Now().UTC()},
+		State:    db.State{Status: db.StatusConfiguring},
+	}
+	for i := range settings {
+		if t := &settings[i]; t.Default != "" {
+			_ = t.set(&p.Settings, []string{t.Default}) // a test sets them all
+		}
+	}
+	return p
+}
+
+// Changed are the names of the settings that differ.
+func Changed(was, is *db.Provider) []string {
+	var names []string
+	for i := range settings {
+		if t := &settings[i]; !t.same(&was.Settings, &is.Settings) {
+			names = append(names, t.Name)
+		}
 	}
 	return names
 }
 
-// Changed names the settings that differ, for the audit log.
-func Changed(was, is *db.Provider) []string {
-	var fields []string
-	for _, f := range []struct {
-		name    string
-		changed bool
-	}{
-		{"name", was.Name != is.Name}, {"mailbox", was.Mailbox != is.Mailbox}, {"host", was.Host != is.Host},
-		{"port", was.Port != is.Port}, {"tls", was.TLS != is.TLS}, {"ca-file", was.CAPEM != is.CAPEM},
-		{"eager-login", was.EagerLogin != is.EagerLogin},
-		{"tls-server-name", was.TLSServerName != is.TLSServerName}, {"auth", was.AuthType != is.AuthType},
-		{"username", was.Username != is.Username}, {"folder", !slices.Equal(orInbox(was.Folders), orInbox(is.Folders))},
-		{"max-emails-per-sync", was.MaxEmailsPerSync != is.MaxEmailsPerSync}, {"start", was.Start != is.Start},
-		{"defaults-id", was.DefaultsID != is.DefaultsID}, {"active", was.Active != is.Active},
-		{"connect-timeout", was.ConnectTimeoutMS != is.ConnectTimeoutMS},
-		{"command-timeout", was.CommandTimeoutMS != is.CommandTimeoutMS},
-		{"literal-timeout", was.LiteralTimeoutMS != is.LiteralTimeoutMS},
-		{"pass-timeout", was.PassTimeoutMS != is.PassTimeoutMS},
-		{"max-message-bytes", was.MaxMessageBytes != is.MaxMessageBytes},
-		{"max-attachment-bytes", was.MaxAttachment != is.MaxAttachment},
-		{"max-attachments-total-bytes", was.MaxAttachments != is.MaxAttachments},
-		{"max-attachments", was.MaxAttachmentN != is.MaxAttachmentN},
-		{"max-bytes-per-day", was.MaxBytesPerDay != is.MaxBytesPerDay},
-		{"oauth-preset", was.OAuthPreset != is.OAuthPreset}, {"oauth-flow", was.OAuthFlow != is.OAuthFlow},
-		{"oauth-client-id", was.OAuthClientID != is.OAuthClientID}, {"oauth-authorize-url", was.OAuthAuthorize != is.OAuthAuthorize},
-		{"oauth-token-url", was.OAuthToken != is.OAuthToken}, {"oauth-device-url", was.OAuthDevice != is.OAuthDevice},
-		{"oauth-scopes", was.OAuthScopes != is.OAuthScopes}, {"oauth-tenant", was.OAuthTenant != is.OAuthTenant},
-		{"oauth-client-secret-expires", DateOf(was.SecretExpiresAt) != DateOf(is.SecretExpiresAt)},
-	} {
-		if f.changed {
-			fields = append(fields, f.name)
-		}
+func (t *Setting) same(a, b *db.Settings) bool {
+	if t.Kind == List { // an empty one has the name that it means
+		return cmp.Or(t.Text(a), t.Unset) == cmp.Or(t.Text(b), t.Unset)
 	}
-	return fields
+	return t.Text(a) == t.Text(b)
 }
 
-// connectionFields are the settings that a test of the connection proves.
-var connectionFields = [...]string{"host", "port", "tls", "ca-file", "tls-server-name", "auth", "username", "eager-login", "folder",
-	"oauth-preset", "oauth-flow", "oauth-client-id", "oauth-token-url", "oauth-scopes", "oauth-tenant"}
-
-// signInFields are the settings that a person's consent is bound to: when one
-// changes, what was granted is worth nothing and there is nothing to test.
-var signInFields = [...]string{"auth", "oauth-preset", "oauth-flow", "oauth-client-id", "oauth-token-url", "oauth-scopes", "oauth-tenant"}
+func anyOf(names []string, has func(t *Setting) bool) bool {
+	for _, name := range names {
+		if t := Find(name); t != nil && has(t) {
+			return true
+		}
+	}
+	return false
+}
 
 func needsTest(changed []string) bool {
-	return slices.ContainsFunc(changed, func(field string) bool { return slices.Contains(connectionFields[:], field) })
+	return anyOf(changed, func(t *Setting) bool { return t.Tested })
 }
 
 // SignInAgain reports whether a change makes what a person granted worthless.
 func SignInAgain(p *db.Provider, changed []string) bool {
-	return NeedsPerson(p) && slices.ContainsFunc(changed, func(field string) bool { return slices.Contains(signInFields[:], field) })
+	return NeedsPerson(p) && anyOf(changed, func(t *Setting) bool { return t.Consent })
 }
 
-// DateOf writes a day.
-func DateOf(t *time.Time) string {
-	if t == nil {
-		return ""
+// jsonName is the name in camel case; that of a duration ends in its unit.
+func (t *Setting) jsonName() string {
+	if t.json != "" {
+		return t.json
 	}
-	return t.Format(time.DateOnly)
+	words := strings.Split(t.Name, "-")
+	for i := 1; i < len(words); i++ {
+		words[i] = strings.ToUpper(words[i][:1]) + words[i][1:]
+	}
+	if t.Kind == Duration {
+		words = append(words, "Ms")
+	}
+	return strings.Join(words, "")
+}
+
+// jsonValue is nil where it is left out: the default holds.
+func (t *Setting) jsonValue(s *db.Settings) any {
+	always := t.Default != "" || t.Missing != "" && !t.OAuth
+	switch {
+	case t.list != nil:
+		return append([]string{}, *t.list(s)...)
+	case t.truth != nil && (always || *t.truth(s)):
+		return *t.truth(s)
+	case t.number != nil || t.size != nil:
+		if n := t.count(s); always || n != 0 {
+			return n
+		}
+	case t.truth == nil && (always || t.Text(s) != ""):
+		return t.Text(s)
+	}
+	return nil
+}
+
+// View is a provider as programs get it, in JSON: its settings and its state.
+// There is no secret in it.
+type View struct {
+	*db.Provider
+
+	Check *Check // nil where it was not tested
+}
+
+// MarshalJSON writes the settings in their order, then the state.
+func (v View) MarshalJSON() ([]byte, error) {
+	p := v.Provider
+	var b bytes.Buffer
+	var failed error
+	member := func(name string, value any) {
+		text, err := json.Marshal(value)
+		failed = errors.Join(failed, err)
+		fmt.Fprintf(&b, "%q:%s,", name, text)
+	}
+	b.WriteByte('{')
+	member("tenant", p.Tenant)
+	member("id", p.ID)
+	for i := range settings {
+		if value := settings[i].jsonValue(&p.Settings); value != nil {
+			member(settings[i].jsonName(), value)
+		}
+	}
+	state, err := json.Marshal(struct {
+		Status              string     `json:"status"`
+		AuthorisedAt        *time.Time `json:"authorisedAt,omitempty"`
+		TokenExpiresAt      *time.Time `json:"tokenExpiresAt,omitempty"`
+		PausedAt            *time.Time `json:"pausedAt,omitempty"`
+		PauseReason         string     `json:"pauseReason,omitempty"`
+		LastSyncAt          *time.Time `json:"lastSyncAt,omitempty"`
+		LastAttemptAt       *time.Time `json:"lastAttemptAt,omitempty"`
+		LastSuccessAt       *time.Time `json:"lastSuccessAt,omitempty"`
+		NextAttemptAt       *time.Time `json:"nextAttemptAt,omitempty"`
+		ConsecutiveFailures int        `json:"consecutiveFailures"`
+		AuthFailures        int        `json:"authFailures"`
+		ErrorCode           string     `json:"errorCode,omitempty"`
+		Error               string     `json:"error,omitempty"`
+		Published           int64      `json:"published"`
+		Duplicates          int64      `json:"duplicates"`
+		Quarantined         int64      `json:"quarantined"`
+		CreatedAt           time.Time  `json:"createdAt"`
+		Check               *Check     `json:"check,omitempty"`
+	}{p.Status, p.AuthorisedAt, p.TokenExpiresAt, p.PausedAt, p.PauseReason, p.LastSyncAt, p.LastAttemptAt, p.LastSuccessAt,
+		p.NextAttemptAt, p.ConsecutiveFailures, p.AuthFailures, p.LastErrorCode, cmp.Or(p.LastError, p.ErrorMessage),
+		p.Published, p.Duplicates, p.Quarantined, p.CreatedAt, v.Check})
+	b.Write(bytes.TrimPrefix(state, []byte("{")))
+	return b.Bytes(), errors.Join(failed, err)
 }

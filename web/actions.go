@@ -6,6 +6,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/oauth"
+	"imapsync/provider"
 	"imapsync/secret"
 )
 
@@ -67,9 +68,9 @@ type Attachment struct {
 type Actions struct {
 	// NewProvider makes a provider of the defaults.
 	NewProvider func(tenant string) (*db.Provider, error)
-	// Apply puts settings into p, by the names of db.Problem.Field, and returns
+	// Apply puts settings into p, by the names of provider.Settings, and returns
 	// all that is wrong with p then. Adding says that p is not stored yet.
-	Apply func(ctx context.Context, p *db.Provider, values map[string][]string, g Given, adding bool) []db.Problem
+	Apply func(ctx context.Context, p *db.Provider, values map[string][]string, g Given, adding bool) []provider.Problem
 	// Add tests and stores a new provider, Change one that is stored.
 	Add    func(ctx context.Context, p *db.Provider, g Given, test bool, by string) error
 	Change func(ctx context.Context, was, is *db.Provider, g Given, test bool, by string) error

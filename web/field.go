@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"imapsync/db"
+	"imapsync/provider"
 )
 
 // labels are the words of the form for what the command line has flags for.
@@ -61,10 +61,12 @@ func inWords(message string) string {
 }
 
 // fieldOf is the field of the form that a problem stands beside.
-func fieldOf(problem db.Problem) string {
-	switch problem.Field {
-	case "password-file", "oauth-client-secret-file", "oauth-service-account-file":
-		return strings.TrimSuffix(problem.Field, "-file")
+func fieldOf(problem provider.Problem) string {
+	if problem.Setting == "ca" {
+		return "ca-file"
 	}
-	return problem.Field
+	return problem.Setting
 }
+
+// labelled is what the page calls a setting within a sentence.
+func labelled(setting string) string { return "“" + labels()[setting] + "”" }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"imapsync/db"
+	"imapsync/provider"
 	"imapsync/secret"
 )
 
@@ -119,15 +120,15 @@ func (p *formPage) Secret(name string) secretField {
 }
 
 // problem puts what is wrong beside its field, and on top what has none.
-func (p *formPage) problem(list []db.Problem) {
+func (p *formPage) problem(list []provider.Problem) {
 	var elsewhere []string
 	for _, one := range list {
 		name := fieldOf(one)
 		if slices.Contains(fieldless(), name) {
-			elsewhere = append(elsewhere, inWords("--"+name+": "+one.Message))
+			elsewhere = append(elsewhere, inWords("--"+name+": "+one.Message(labelled)))
 			continue
 		}
-		p.Problems[name] = append(p.Problems[name], inWords(one.Message))
+		p.Problems[name] = append(p.Problems[name], inWords(one.Message(labelled)))
 	}
 	p.Folders.Errors = p.Problems["folder"]
 	if len(elsewhere) > 0 {

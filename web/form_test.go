@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"imapsync/db"
+	"imapsync/provider"
 	"imapsync/secret"
 )
 
@@ -79,7 +80,7 @@ func TestEveryProblemHasItsField(t *testing.T) {
 		Folders: db.FolderNames{"a", "a"}, Start: "x", DefaultsID: "x", OAuthPreset: "custom", OAuthFlow: "device", OAuthTenant: "x", OAuthScopes: "\x00",
 		OAuthAuthorize: "x", OAuthToken: "x", EagerLogin: true, ConnectTimeoutMS: 1, CommandTimeoutMS: 1, LiteralTimeoutMS: 1, PassTimeoutMS: 1,
 		MaxMessageBytes: -1, MaxBytesPerDay: -1, MaxAttachment: -1, MaxAttachments: -1, MaxAttachmentN: -1}}
-	problems := p.Validate()
+	problems := provider.Validate(p)
 	page := newPage(Principal{}, p, true)
 	page.problem(problems)
 	if len(problems) < 25 {

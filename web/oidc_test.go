@@ -13,11 +13,11 @@ import (
 )
 
 // withOIDC has a page whose people sign in at an OpenID provider.
-func withOIDC(t *testing.T, provider *devenv.OAuth, change func(*OIDCOptions)) *served {
+func withOIDC(t *testing.T, at *devenv.OAuth, change func(*OIDCOptions)) *served {
 	t.Helper()
 	return serve(t, func(s *served, o *GateOptions) {
 		options := OIDCOptions{
-			Issuer: provider.URL, ClientID: provider.ClientID, ClientSecret: secret.New(provider.ClientSecret),
+			Issuer: at.URL, ClientID: at.ClientID, ClientSecret: secret.New(at.ClientSecret),
 			RedirectURL: s.url + "/oidc/callback", Allow: []string{"ann@example.com", "@harbour.example", "sub:4711"},
 		}
 		if change != nil {
@@ -30,8 +30,8 @@ func withOIDC(t *testing.T, provider *devenv.OAuth, change func(*OIDCOptions)) *
 	})
 }
 
-// provider is one at which a user signs in at once.
-func provider(t *testing.T) *devenv.OAuth {
+// openIDProvider is one at which a user signs in at once.
+func openIDProvider(t *testing.T) *devenv.OAuth {
 	t.Helper()
 	p := devenv.TestOAuth(t)
 	says(p, nil)
@@ -59,7 +59,7 @@ func (s *served) away(p *devenv.OAuth, path string) string {
 }
 
 func TestOIDC(t *testing.T) {
-	p := provider(t)
+	p := openIDProvider(t)
 	s := withOIDC(t, p, nil)
 	s.want("sign-in page", s.get("/signin?next=/providers/1%3Fa=b"), http.StatusOK,
 		`href="/signin/oidc?next=%2fproviders%2f1%3fa%3db"`, "Sign in with "+strings.TrimPrefix(p.URL, "http://"))
@@ -93,7 +93,7 @@ func TestOIDC(t *testing.T) {
 }
 
 func TestOIDCWho(t *testing.T) {
-	p := provider(t)
+	p := openIDProvider(t)
 	for _, tt := range []struct {
 		name   string
 		claims map[string]any
@@ -144,7 +144,7 @@ func TestOIDCWho(t *testing.T) {
 }
 
 func TestOIDCProviderFails(t *testing.T) {
-	p := provider(t)
+	p := openIDProvider(t)
 	for _, tt := range []struct {
 		name   string
 		change func(*devenv.OAuthSettings)
@@ -170,7 +170,7 @@ func TestOIDCProviderFails(t *testing.T) {
 
 // The answer of the provider counts in the browser that asked, once, in time.
 func TestOIDCState(t *testing.T) {
-	p := provider(t)
+	p := openIDProvider(t)
 	s := withOIDC(t, p, nil)
 	back := s.away(p, "/signin/oidc")
 	changed, err := url.Parse(back)
@@ -209,7 +209,7 @@ func TestOIDCState(t *testing.T) {
 // Whoever has the page open under another of its names is sent to the one that
 // the provider comes back to.
 func TestOIDCName(t *testing.T) {
-	p := provider(t)
+	p := openIDProvider(t)
 	s := withOIDC(t, p, nil)
 	a := s.get("/signin/oidc?next=/x", "Host", strings.Replace(strings.TrimPrefix(s.url, "http://"), "127.0.0.1", "localhost", 1))
 	if at := a.Header.Get("Location"); at != s.url+"/signin/oidc?again=1&next=%2Fx" || len(a.Cookies()) != 0 {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"imapsync/db"
+	"imapsync/provider"
 )
 
 // blank is a new provider for who is signed in.
@@ -101,9 +102,9 @@ func (s *Server) refused(w http.ResponseWriter, r *http.Request, f filled, err e
 	taken, nameTaken := errors.AsType[*db.NameTakenError](err)
 	switch {
 	case nameTaken:
-		f.page.problem([]db.Problem{{Field: "name", Message: taken.Error() + ": choose another"}})
+		f.page.problem([]provider.Problem{provider.Wrong("name", "%s: choose another", taken)})
 	case errors.Is(err, db.ErrExists):
-		f.page.problem([]db.Problem{{Field: "mailbox", Message: "this tenant has that mailbox already: change it where it is"}})
+		f.page.problem([]provider.Problem{provider.Wrong("mailbox", "this tenant has that mailbox already: change it where it is")})
 	case errors.Is(err, db.ErrUnreachable):
 		s.fail(w, r, err)
 		return

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"imapsync/provider"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -58,16 +60,9 @@ func valuesOf(flag string) []cobra.Completion {
 		return []cobra.Completion{"all", "any"}
 	case "state":
 		return []cobra.Completion{"retry", "dead", "released", "discarded"}
-	case "tls":
-		return []cobra.Completion{"implicit", "starttls", "none"}
-	case "auth":
-		return []cobra.Completion{"password", "oauth2"}
-	case "oauth-preset":
-		return []cobra.Completion{"google", "microsoft", "custom"}
-	case "oauth-flow":
-		return []cobra.Completion{"code", "device", "client-credentials", "service-account"}
-	case "start":
-		return []cobra.Completion{"recent", "all", "none", "since:30d"}
+	}
+	if t := provider.Find(flag); t != nil {
+		return t.Values
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"imapsync/db"
+	"imapsync/provider"
 	"imapsync/secret"
 )
 
@@ -40,7 +40,7 @@ func (f *passwordFlags) only(given func(flag string) bool) {
 func (f *passwordFlags) any() bool { return f.file != "" || f.stdin || f.prompt }
 
 // check finds what is wrong with the flags, before anything is read.
-func (f *passwordFlags) check(stdin any) []db.Problem {
+func (f *passwordFlags) check(stdin any) []provider.Problem {
 	n := 0
 	for _, set := range []bool{f.file != "", f.stdin, f.prompt} {
 		if set {
@@ -49,9 +49,9 @@ func (f *passwordFlags) check(stdin any) []db.Problem {
 	}
 	switch {
 	case n > 1:
-		return []db.Problem{{Field: "password-file", Message: "give one of --password-file, --password-stdin and --password-prompt"}}
+		return []provider.Problem{provider.Wrong(provider.Password, "give one of --password-file, --password-stdin and --password-prompt")}
 	case f.prompt && !isTerminal(stdin):
-		return []db.Problem{{Field: "password-prompt", Message: "standard input is not a terminal: use --password-file or --password-stdin"}}
+		return []provider.Problem{provider.Wrong("password-prompt", "standard input is not a terminal: use --password-file or --password-stdin")}
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +43,7 @@ func newProviderAdd(a *app) *cobra.Command {
 			}
 			f.problems = append(f.problems, pw.check(a.stdin)...)
 			if p.AuthType == db.AuthOAuth2 && pw.any() {
-				f.wrong("password-file", "a mailbox with --auth oauth2 has no password")
+				f.wrong(provider.Password, "a mailbox with --auth oauth2 has no password")
 			}
 			mailboxes := a.service(nil) // before anything is opened
 			// One that is put beside the database by its id needs not be given.
@@ -53,9 +52,9 @@ func newProviderAdd(a *app) *cobra.Command {
 				return err
 			}
 			if ask && !pw.any() && !isTerminal(a.stdin) {
-				f.wrong("password-file", "missing: give --password-file FILE or --password-stdin, or run it on a terminal to be asked")
+				f.wrong(provider.Password, "missing: give --password-file FILE or --password-stdin, or run it on a terminal to be asked")
 			}
-			in := f.oauth.read(&f, p, f.forNew)
+			in := f.secrets(p, f.forNew)
 			in.Password = f.passwordFromFile(ctx, a, &pw)
 			if ask || pw.any() || in.Any() {
 				if err := mailboxes.CanKeep(); err != nil {
@@ -105,20 +104,8 @@ func (f *providerFlags) newProvider(tenant, id string) (*db.Provider, error) {
 	if id, err := uuid.Parse(tenant); err == nil {
 		p.Tenant = id.String()
 	}
-	f.apply(p, f.forNew)
-	f.nameDefaults(p, f.forNew)
+	f.apply(p, f.forNew, true)
 	return p, nil
-}
-
-// nameDefaults name a new provider by its mailbox where nothing else is given. A
-// missing mailbox is told once, not three times.
-func (f *providerFlags) nameDefaults(p *db.Provider, counts func(flag string) bool) {
-	if !counts("name") {
-		p.Name = cmp.Or(p.Mailbox, "-")
-	}
-	if !counts("username") {
-		p.Username = cmp.Or(p.Mailbox, "-")
-	}
 }
 
 // passwordFromFile reads a password file at once, so that its faults are told
@@ -144,7 +131,7 @@ func (a *app) addProvider(ctx context.Context, mailboxes *provider.Service, p *d
 		return storeError(err, "nothing was stored: --no-test stores it anyway")
 	}
 	if output == "json" {
-		return a.printJSON(addedProvider{providerView: viewOf(p), Check: check})
+		return a.printJSON(provider.View{Provider: p, Check: check})
 	}
 	if check != nil {
 		a.notef("connected to %s as %s; it has %d folders:", p.Host, p.Username, len(check.Folders))
@@ -175,12 +162,6 @@ func storeError(err error, undone string) error {
 	return err
 }
 
-// addedProvider is what `add -o json` prints.
-type addedProvider struct {
-	providerView
-	Check *provider.Check `json:"check,omitempty"`
-}
-
 func newProviderSet(a *app) *cobra.Command {
 	var f providerFlags
 	var pw passwordFlags
@@ -201,12 +182,12 @@ func newProviderSet(a *app) *cobra.Command {
 			pw.only(f.onCommandLine)
 			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, was *db.Provider) error {
 				is := *was
-				f.apply(&is, f.onCommandLine)
+				f.apply(&is, f.onCommandLine, false)
 				f.problems = append(f.problems, pw.check(a.stdin)...)
 				if is.AuthType == db.AuthOAuth2 && pw.any() {
-					f.wrong("password-file", "a mailbox with --auth oauth2 has no password")
+					f.wrong(provider.Password, "a mailbox with --auth oauth2 has no password")
 				}
-				in := f.oauth.read(&f, &is, f.onCommandLine)
+				in := f.secrets(&is, f.onCommandLine)
 				in.Password = f.passwordFromFile(ctx, a, &pw)
 				if err := f.err(&is); err != nil {
 					return err
@@ -238,12 +219,23 @@ func newProviderSet(a *app) *cobra.Command {
 	return cmd
 }
 
+// changedNames names settings that changed by their flags, and credentials as they are.
+func changedNames(changed []string) []string {
+	names := slices.Clone(changed)
+	for i, name := range names {
+		if provider.Find(name) != nil {
+			names[i] = flagOf(name)
+		}
+	}
+	return names
+}
+
 func (a *app) changeProvider(ctx context.Context, mailboxes *provider.Service, was, is *db.Provider, in provider.CredentialInput, noTest bool) error {
 	changed, err := mailboxes.Change(ctx, was, is, in, !noTest, actor())
 	if err != nil {
 		return storeError(err, "nothing was changed: --no-test stores it anyway")
 	}
-	a.notef("changed %s: %s", is.Name, strings.Join(changed, ", "))
+	a.notef("changed %s: %s", is.Name, strings.Join(changedNames(changed), ", "))
 	if is.TLS == db.TLSNone && slices.Contains(changed, "tls") {
 		a.notef("warning: --tls none sends the password and all mail unencrypted")
 	}

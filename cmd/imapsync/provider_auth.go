@@ -73,8 +73,8 @@ func (a *app) authProvider(ctx context.Context, f *authFlags, name string) error
 func (a *app) authorise(ctx context.Context, f *authFlags, store *db.Store, p *db.Provider) error {
 	if f.device {
 		p.OAuthFlow = db.FlowDevice
-		if problems := p.Validate(); len(problems) > 0 {
-			return usageError("--device: %s: %s", problems[0].Field, problems[0].Message)
+		if problems := provider.Validate(p); len(problems) > 0 {
+			return usageError("--device: %s: %s", flagOf(problems[0].Setting), problems[0].Message(asFlag))
 		}
 	}
 	mailboxes := a.service(store)

@@ -1,31 +1,31 @@
 package main
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strconv"
-	"time"
+	"strings"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"imapsync/db"
+	"imapsync/oauth"
 	"imapsync/provider"
+	"imapsync/secret"
 )
 
-// providerFlags are the settings of a provider on the command line.
+// providerFlags are the settings of a provider on the command line, and where
+// the secrets of its OAuth2 come from.
 type providerFlags struct {
-	flags    *pflag.FlagSet
-	folders  []string
-	typed    map[string]bool // on the command line, not from the environment
-	problems []db.Problem
-	files    []error // files that cannot be used
-	oauth    oauthFlags
+	flags       *pflag.FlagSet
+	folders     []string
+	secretFile  string
+	accountFile string
+	typed       map[string]bool // on the command line, not from the environment
+	problems    []provider.Problem
+	files       []error // files that cannot be used
 }
 
 // textValue is a flag kept as it was given, so that everything that is wrong
@@ -39,37 +39,39 @@ func (v *textValue) String() string     { return v.text }
 func (v *textValue) Set(s string) error { v.text = s; return nil }
 func (v *textValue) Type() string       { return v.kind }
 
+// kindWords are what --help calls the kinds of settings.
+var kindWords = [...]string{provider.Text: "string", provider.Address: "address", provider.Host: "string", provider.UUID: "uuid",
+	provider.URL: "url", provider.Enum: "string", provider.Number: "int", provider.Bytes: "int", provider.Duration: "duration",
+	provider.Bool: "bool", provider.Date: "date", provider.List: "list", provider.PEM: "file"}
+
+// flagOf is the flag of a setting or a credential: what is long or secret comes
+// from a file.
+func flagOf(setting string) string {
+	switch setting {
+	case "ca", provider.Password, provider.ClientSecret, provider.ServiceAccount:
+		return setting + "-file"
+	}
+	return setting
+}
+
+func asFlag(setting string) string { return "--" + flagOf(setting) }
+
 func (f *providerFlags) add(cmd *cobra.Command) {
 	f.flags = cmd.Flags()
-	for _, flag := range []struct{ name, kind, usage string }{
-		{"name", "string", "what to call it, once in a tenant (default: the mailbox)"},
-		{"mailbox", "address", "address of the mailbox, once in a tenant"},
-		{"host", "string", "IMAP server"},
-		{"port", "int", "its port (default: 993, or 143 with --tls starttls or none)"},
-		{"tls", "string", "implicit, starttls, or none for plaintext (default: implicit)"},
-		{"ca-file", "file", "PEM file of the authority that signed the server's certificate (default: the system's)"},
-		{"tls-server-name", "string", "name in the server's certificate (default: the host)"},
-		{"auth", "string", "how to log in: password or oauth2 (default: password)"},
-		{"username", "string", "whom to log in as (default: the mailbox)"},
-		{"eager-login", "bool", "log in before the server has greeted: a round trip less, for servers that keep what comes early, such as Dovecot"},
-		{"max-emails-per-sync", "int", "messages downloaded in one pass, all folders together (default: 50)"},
-		{"start", "string", "what to take at first: recent, all, none, since:30d or since:2026-01-31 (default: recent)"},
-		{"defaults-id", "uuid", "goes into each event as inboundDefaultsId"},
-		{"connect-timeout", "duration", "TCP and TLS handshake, for this provider alone (default: the run's)"},
-		{"command-timeout", "duration", "silence of the server while it works, likewise"},
-		{"literal-timeout", "duration", "silence within a message body, likewise"},
-		{"pass-timeout", "duration", "one pass, likewise"},
-		{"max-message-bytes", "int", "larger messages go out as headers only, likewise"},
-		{"max-attachment-bytes", "int", "largest attachment kept, likewise"},
-		{"max-attachments-total-bytes", "int", "attachments kept of one message, together, likewise"},
-		{"max-attachments", "int", "number of attachments kept of one message, likewise"},
-		{"max-bytes-per-day", "int", "a pass ends when it has downloaded so much since midnight UTC (0: no quota)"},
-	} {
-		f.flags.Var(&textValue{kind: flag.kind}, flag.name, flag.usage)
+	for _, t := range provider.Settings() {
+		switch flag := flagOf(t.Name); {
+		case t.NoFlag:
+		case t.Kind == provider.List:
+			f.flags.StringArrayVar(&f.folders, flag, nil, strings.Replace(t.Help, t.Name, "`"+t.Name+"`", 1)) // what --help calls it
+		default:
+			f.flags.Var(&textValue{kind: kindWords[t.Kind]}, flag, t.Help)
+			if t.Kind == provider.Bool {
+				f.flags.Lookup(flag).NoOptDefVal = "true"
+			}
+		}
 	}
-	f.flags.Lookup("eager-login").NoOptDefVal = "true"
-	f.oauth.add(f.flags)
-	f.flags.StringArrayVar(&f.folders, "folder", nil, "`folder` to read, * and % are wildcards (repeatable; default: INBOX)")
+	f.flags.StringVar(&f.secretFile, flagOf(provider.ClientSecret), "", "read the client secret from this `file`, which others must not be able to read")
+	f.flags.StringVar(&f.accountFile, flagOf(provider.ServiceAccount), "", "read the JSON key of a service account from this `file`, which others must not be able to read")
 	f.typed = typedFlags(cmd)
 }
 
@@ -84,11 +86,6 @@ func typedFlags(cmd *cobra.Command) map[string]bool {
 	return typed
 }
 
-// ownFlags stand for what the run has flags of the same name for: what the
-// environment says is meant for that, and not to be stored.
-var ownFlags = [...]string{"connect-timeout", "command-timeout", "literal-timeout", "pass-timeout",
-	"max-message-bytes", "max-attachment-bytes", "max-attachments-total-bytes", "max-attachments"}
-
 func (f *providerFlags) onCommandLine(flag string) bool { return f.typed[flag] }
 
 // given reports whether any setting is on the command line.
@@ -101,99 +98,36 @@ func (f *providerFlags) given() bool {
 	return false
 }
 
-// forNew reports whether a flag counts when a provider is added.
+// forNew reports whether a flag counts when a provider is added. What the run
+// has a flag of the same name for, the environment means for that.
 func (f *providerFlags) forNew(flag string) bool {
-	return f.typed[flag] || f.flags.Changed(flag) && !slices.Contains(ownFlags[:], flag)
+	t := provider.Find(flag)
+	return f.typed[flag] || f.flags.Changed(flag) && (t == nil || !t.OfRun)
 }
 
 // apply puts the flags that count into p, and what is wrong with them into f.
-func (f *providerFlags) apply(p *db.Provider, counts func(flag string) bool) {
-	text := func(flag string, to *string) {
-		if counts(flag) {
-			*to = f.flags.Lookup(flag).Value.String()
+func (f *providerFlags) apply(p *db.Provider, counts func(flag string) bool, adding bool) {
+	given := provider.Values{}
+	for _, t := range provider.Settings() {
+		flag := flagOf(t.Name)
+		if t.NoFlag || !counts(flag) {
+			continue
+		}
+		switch text := f.flags.Lookup(flag).Value.String(); {
+		case t.Kind == provider.List:
+			given[t.Name] = f.folders
+		case t.Kind == provider.PEM && text != "":
+			pem, err := readCA(text)
+			if err != nil {
+				f.files = append(f.files, fmt.Errorf("--%s %s: %w", flag, text, err))
+				continue
+			}
+			given[t.Name] = []string{pem}
+		default:
+			given[t.Name] = []string{text}
 		}
 	}
-	number := func(flag string, set func(n int64)) {
-		var s string
-		if text(flag, &s); s == "" {
-			return
-		}
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil || int64(int(n)) != n {
-			f.wrong(flag, "%q is not a number, or too large", s)
-			return
-		}
-		set(n)
-	}
-	millis := func(flag string, to *int) {
-		var s string
-		if text(flag, &s); s == "" {
-			return
-		}
-		d, err := time.ParseDuration(s)
-		if err != nil {
-			f.wrong(flag, "%q is not a duration like 10s or 2m", s)
-			return
-		}
-		*to = int(d.Milliseconds())
-		if d > 0 && *to == 0 {
-			*to = 1 // not the default: too short, as the checks will say
-		}
-	}
-	text("name", &p.Name)
-	text("mailbox", &p.Mailbox)
-	text("host", &p.Host)
-	oldPort := provider.DefaultPort(p.TLS)
-	text("tls", (*string)(&p.TLS))
-	if p.Port == oldPort {
-		p.Port = provider.DefaultPort(p.TLS) // follows --tls unless it was chosen
-	}
-	number("port", func(n int64) { p.Port = int(n) })
-	text("tls-server-name", &p.TLSServerName)
-	text("auth", &p.AuthType)
-	text("username", &p.Username)
-	var eager string
-	if text("eager-login", &eager); eager != "" {
-		var err error
-		if p.EagerLogin, err = strconv.ParseBool(eager); err != nil {
-			f.wrong("eager-login", "%q: use true or false", eager)
-		}
-	}
-	f.applyOAuth(p, counts)
-	number("max-emails-per-sync", func(n int64) { p.MaxEmailsPerSync = int(n) })
-	text("start", &p.Start)
-	text("defaults-id", &p.DefaultsID)
-	if id, err := uuid.Parse(p.DefaultsID); err == nil {
-		p.DefaultsID = id.String()
-	}
-	millis("connect-timeout", &p.ConnectTimeoutMS)
-	millis("command-timeout", &p.CommandTimeoutMS)
-	millis("literal-timeout", &p.LiteralTimeoutMS)
-	millis("pass-timeout", &p.PassTimeoutMS)
-	number("max-message-bytes", func(n int64) { p.MaxMessageBytes = n })
-	number("max-bytes-per-day", func(n int64) { p.MaxBytesPerDay = n })
-	number("max-attachment-bytes", func(n int64) { p.MaxAttachment = n })
-	number("max-attachments-total-bytes", func(n int64) { p.MaxAttachments = n })
-	number("max-attachments", func(n int64) { p.MaxAttachmentN = int(n) })
-	if counts("folder") {
-		p.Folders = f.folders
-		if len(f.folders) == 1 && f.folders[0] == "" {
-			p.Folders = nil // --folder "" goes back to INBOX
-		}
-	}
-	var caFile string
-	text("ca-file", &caFile)
-	switch {
-	case caFile != "":
-		pem, err := readCA(caFile)
-		if err != nil {
-			f.files = append(f.files, fmt.Errorf("--ca-file %s: %w", caFile, err))
-			return
-		}
-		p.CAPEM = pem
-	case counts("ca-file"):
-		p.CAPEM = ""
-	}
+	f.problems = append(f.problems, provider.Apply(p, given, adding)...)
 }
 
 // maxCABytes bounds a CA file.
@@ -211,22 +145,63 @@ func readCA(path string) (string, error) {
 		return "", errors.Unwrap(err)
 	case len(pem) > maxCABytes:
 		return "", fmt.Errorf("larger than %d bytes", maxCABytes)
-	case !x509.NewCertPool().AppendCertsFromPEM(pem):
-		return "", errors.New("it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+	case !provider.IsPEM(string(pem)):
+		return "", errors.New(provider.NoPEM)
 	}
 	return string(pem), nil
 }
 
-func (f *providerFlags) wrong(flag, format string, args ...any) {
-	f.problems = append(f.problems, db.Problem{Field: flag, Message: fmt.Sprintf(format, args...)})
+// secrets reads the secrets of OAuth2 that count, so that their faults are told
+// with all others.
+func (f *providerFlags) secrets(p *db.Provider, counts func(flag string) bool) provider.CredentialInput {
+	secretFlag, accountFlag := flagOf(provider.ClientSecret), flagOf(provider.ServiceAccount)
+	if p.AuthType != db.AuthOAuth2 {
+		for _, t := range provider.Settings() {
+			if t.OAuth && f.onCommandLine(t.Name) {
+				f.wrong(t.Name, "goes with --auth oauth2")
+			}
+		}
+		for _, name := range []string{provider.ClientSecret, provider.ServiceAccount} {
+			if f.onCommandLine(flagOf(name)) {
+				f.wrong(name, "goes with --auth oauth2")
+			}
+		}
+	}
+	var in provider.CredentialInput
+	read := func(flag, path string) (v secret.Value) {
+		if counts(flag) && path != "" {
+			var err error
+			if v, err = secret.ReadFile(path); err != nil {
+				f.files = append(f.files, configError("--%s: %w", flag, err))
+			}
+		}
+		return v
+	}
+	in.ClientSecret, in.ServiceAccount = read(secretFlag, f.secretFile), read(accountFlag, f.accountFile)
+	if !in.ServiceAccount.IsZero() {
+		if err := oauth.CheckServiceAccount(in.ServiceAccount); err != nil {
+			f.files = append(f.files, fmt.Errorf("--%s %s: %w", accountFlag, f.accountFile, err))
+		}
+	}
+	if p.AuthType != db.AuthOAuth2 {
+		return provider.CredentialInput{}
+	}
+	if p.Status == db.StatusConfiguring && p.RefreshedAt == nil {
+		f.problems = append(f.problems, provider.MissingSecrets(p, counts(accountFlag), counts(secretFlag))...)
+	}
+	return in
+}
+
+func (f *providerFlags) wrong(setting, format string, args ...any) {
+	f.problems = append(f.problems, provider.Wrong(setting, format, args...))
 }
 
 // err is everything that is wrong, a line each: with the flags themselves,
 // with the settings of p that come of them, and with files.
 func (f *providerFlags) err(p *db.Provider) error {
 	var lines []error
-	for _, problem := range f.all(p) {
-		lines = append(lines, fmt.Errorf("%s: %s", f.origin(problem.Field), provider.OneLine(problem.Message)))
+	for _, problem := range provider.Problems(p, f.problems) {
+		lines = append(lines, fmt.Errorf("%s: %s", f.origin(flagOf(problem.Setting)), provider.OneLine(problem.Message(asFlag))))
 	}
 	code := exitUsage
 	if len(lines) == 0 {
@@ -236,18 +211,6 @@ func (f *providerFlags) err(p *db.Provider) error {
 		return nil
 	}
 	return &exitError{code, errors.Join(lines...)}
-}
-
-// all are the problems with the flags and with the settings of p, one a flag.
-func (f *providerFlags) all(p *db.Provider) []db.Problem {
-	problems := slices.Clone(f.problems)
-	for _, problem := range p.Validate() {
-		said := func(other db.Problem) bool { return other.Field == problem.Field }
-		if !slices.ContainsFunc(f.problems, said) {
-			problems = append(problems, problem)
-		}
-	}
-	return problems
 }
 
 // origin names where a setting came from.

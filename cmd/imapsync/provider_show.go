@@ -17,82 +17,6 @@ import (
 	"imapsync/provider"
 )
 
-// providerView is a provider as list and show print it in JSON: settings under
-// the names of their flags, and state. There is no secret in it.
-type providerView struct {
-	Tenant                   string     `json:"tenant"`
-	ID                       string     `json:"id"`
-	Name                     string     `json:"name"`
-	Mailbox                  string     `json:"mailbox"`
-	Host                     string     `json:"host"`
-	Port                     int        `json:"port"`
-	TLS                      string     `json:"tls"`
-	CAPEM                    string     `json:"caPem,omitempty"`
-	TLSServerName            string     `json:"tlsServerName,omitempty"`
-	Auth                     string     `json:"auth"`
-	EagerLogin               bool       `json:"eagerLogin,omitempty"`
-	OAuthPreset              string     `json:"oauthPreset,omitempty"`
-	OAuthFlow                string     `json:"oauthFlow,omitempty"`
-	OAuthClientID            string     `json:"oauthClientId,omitempty"`
-	OAuthTenant              string     `json:"oauthTenant,omitempty"`
-	OAuthScopes              string     `json:"oauthScopes,omitempty"` // here and below: absent means the preset's
-	OAuthAuthorizeURL        string     `json:"oauthAuthorizeUrl,omitempty"`
-	OAuthTokenURL            string     `json:"oauthTokenUrl,omitempty"`
-	OAuthDeviceURL           string     `json:"oauthDeviceUrl,omitempty"`
-	OAuthSecretExpires       string     `json:"oauthClientSecretExpires,omitempty"`
-	AuthorisedAt             *time.Time `json:"authorisedAt,omitempty"`
-	TokenExpiresAt           *time.Time `json:"tokenExpiresAt,omitempty"`
-	Username                 string     `json:"username"`
-	Folders                  []string   `json:"folders"` // as configured; none means INBOX
-	MaxEmailsPerSync         int        `json:"maxEmailsPerSync"`
-	Start                    string     `json:"start"`
-	DefaultsID               string     `json:"defaultsId,omitempty"`
-	ConnectTimeoutMS         int        `json:"connectTimeoutMs,omitempty"` // here and below: absent means the run's
-	CommandTimeoutMS         int        `json:"commandTimeoutMs,omitempty"`
-	LiteralTimeoutMS         int        `json:"literalTimeoutMs,omitempty"`
-	PassTimeoutMS            int        `json:"passTimeoutMs,omitempty"`
-	MaxMessageBytes          int64      `json:"maxMessageBytes,omitempty"`
-	MaxAttachmentBytes       int64      `json:"maxAttachmentBytes,omitempty"`
-	MaxAttachmentsTotalBytes int64      `json:"maxAttachmentsTotalBytes,omitempty"`
-	MaxAttachments           int        `json:"maxAttachments,omitempty"`
-	MaxBytesPerDay           int64      `json:"maxBytesPerDay,omitempty"` // absent means no quota
-	Active                   bool       `json:"active"`
-	Status                   string     `json:"status"`
-	PausedAt                 *time.Time `json:"pausedAt,omitempty"`
-	PauseReason              string     `json:"pauseReason,omitempty"`
-	LastSyncAt               *time.Time `json:"lastSyncAt,omitempty"`
-	LastAttemptAt            *time.Time `json:"lastAttemptAt,omitempty"`
-	LastSuccessAt            *time.Time `json:"lastSuccessAt,omitempty"`
-	NextAttemptAt            *time.Time `json:"nextAttemptAt,omitempty"`
-	ConsecutiveFailures      int        `json:"consecutiveFailures"`
-	AuthFailures             int        `json:"authFailures"`
-	ErrorCode                string     `json:"errorCode,omitempty"`
-	Error                    string     `json:"error,omitempty"`
-	Published                int64      `json:"published"`
-	Duplicates               int64      `json:"duplicates"`
-	Quarantined              int64      `json:"quarantined"`
-	CreatedAt                time.Time  `json:"createdAt"`
-}
-
-func viewOf(p *db.Provider) providerView {
-	return providerView{
-		Tenant: p.Tenant, ID: p.ID, Name: p.Name, Mailbox: p.Mailbox, Host: p.Host, Port: p.Port, TLS: string(p.TLS),
-		OAuthPreset: p.OAuthPreset, OAuthFlow: p.OAuthFlow, OAuthClientID: p.OAuthClientID, OAuthTenant: p.OAuthTenant,
-		OAuthScopes: p.OAuthScopes, OAuthAuthorizeURL: p.OAuthAuthorize, OAuthTokenURL: p.OAuthToken,
-		OAuthDeviceURL: p.OAuthDevice, OAuthSecretExpires: provider.DateOf(p.SecretExpiresAt), AuthorisedAt: p.AuthorisedAt,
-		TokenExpiresAt: p.TokenExpiresAt,
-		CAPEM:          p.CAPEM, TLSServerName: p.TLSServerName, EagerLogin: p.EagerLogin, Auth: p.AuthType, Username: p.Username,
-		Folders: append([]string{}, p.Folders...), MaxEmailsPerSync: p.MaxEmailsPerSync, Start: p.Start,
-		DefaultsID: p.DefaultsID, ConnectTimeoutMS: p.ConnectTimeoutMS, CommandTimeoutMS: p.CommandTimeoutMS,
-		LiteralTimeoutMS: p.LiteralTimeoutMS, PassTimeoutMS: p.PassTimeoutMS, MaxMessageBytes: p.MaxMessageBytes, MaxAttachmentBytes: p.MaxAttachment,
-		MaxAttachmentsTotalBytes: p.MaxAttachments, MaxAttachments: p.MaxAttachmentN, MaxBytesPerDay: p.MaxBytesPerDay, Active: p.Active, Status: p.Status,
-		PausedAt: p.PausedAt, PauseReason: p.PauseReason, LastSyncAt: p.LastSyncAt, LastAttemptAt: p.LastAttemptAt,
-		LastSuccessAt: p.LastSuccessAt, NextAttemptAt: p.NextAttemptAt, ConsecutiveFailures: p.ConsecutiveFailures,
-		AuthFailures: p.AuthFailures, ErrorCode: p.LastErrorCode, Error: cmp.Or(p.LastError, p.ErrorMessage),
-		Published: p.Published, Duplicates: p.Duplicates, Quarantined: p.Quarantined, CreatedAt: p.CreatedAt,
-	}
-}
-
 func newProviderList(a *app) *cobra.Command {
 	var tenant, output string
 	cmd := &cobra.Command{
@@ -108,14 +32,14 @@ func newProviderList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			views := []providerView{}
+			views := []provider.View{}
 			for _, p := range list {
-				views = append(views, viewOf(p))
+				views = append(views, provider.View{Provider: p})
 			}
 			if output == "json" {
 				return a.printJSON(views)
 			}
-			return a.printProviders(views)
+			return a.printProviders(list)
 		},
 	}
 	tenantFlag(cmd, &tenant)
@@ -126,7 +50,7 @@ func newProviderList(a *app) *cobra.Command {
 // maxErrorRunes is how much of an error a table shows.
 const maxErrorRunes = 60
 
-func (a *app) printProviders(list []providerView) error {
+func (a *app) printProviders(list []*db.Provider) error {
 	if len(list) == 0 {
 		a.notef(noProvider)
 		return nil
@@ -139,7 +63,7 @@ func (a *app) printProviders(list []providerView) error {
 		if p.PausedAt != nil {
 			paused = cmp.Or(p.PauseReason, "yes")
 		}
-		message := []rune(provider.OneLine(p.Error))
+		message := []rune(provider.OneLine(cmp.Or(p.LastError, p.ErrorMessage)))
 		if len(message) > maxErrorRunes {
 			message = append(message[:maxErrorRunes], '…')
 		}
@@ -160,9 +84,9 @@ func newProviderShow(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withProvider(cmd.Context(), args[0], tenant, func(_ *db.Store, p *db.Provider) error {
 				if output == "json" {
-					return a.printJSON(viewOf(p))
+					return a.printJSON(provider.View{Provider: p})
 				}
-				return a.printProvider(viewOf(p))
+				return a.printProvider(p)
 			})
 		},
 	}
@@ -171,56 +95,54 @@ func newProviderShow(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) printProvider(p providerView) error {
+func (a *app) printProvider(p *db.Provider) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	folders := "INBOX"
-	if len(p.Folders) > 0 {
-		folders = strings.Join(p.Folders, ", ")
+	row := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, value) }
+	settings := func(ofOAuth bool) {
+		for _, t := range provider.Settings() {
+			switch {
+			case t.OAuth != ofOAuth || t.NoFlag || t.Name == "port":
+			case t.Name == "name":
+				row("name", p.Name)
+				row("id", p.ID)
+				row("tenant", p.Tenant)
+			case t.Name == "host":
+				row("server", net.JoinHostPort(p.Host, strconv.Itoa(p.Port)))
+			case t.Kind == provider.PEM && p.CAPEM != "":
+				row(flagOf(t.Name), authority(p.CAPEM))
+			default:
+				row(flagOf(t.Name), t.Shown(&p.Settings))
+			}
+		}
 	}
-	rows := [][2]string{
-		{"name", p.Name}, {"id", p.ID}, {"tenant", p.Tenant}, {"mailbox", p.Mailbox},
-		{"server", net.JoinHostPort(p.Host, strconv.Itoa(p.Port))}, {"tls", p.TLS}, {"ca-file", authority(p.CAPEM)},
-		{"tls-server-name", cmp.Or(p.TLSServerName, "the host")}, {"auth", p.Auth}, {"username", p.Username}, {"eager-login", strconv.FormatBool(p.EagerLogin)},
-		{"folder", folders}, {"max-emails-per-sync", strconv.Itoa(p.MaxEmailsPerSync)}, {"start", p.Start},
-		{"defaults-id", cmp.Or(p.DefaultsID, "none")}, {"connect-timeout", ownTime(p.ConnectTimeoutMS)},
-		{"command-timeout", ownTime(p.CommandTimeoutMS)}, {"literal-timeout", ownTime(p.LiteralTimeoutMS)},
-		{"pass-timeout", ownTime(p.PassTimeoutMS)}, {"max-message-bytes", ownCap(p.MaxMessageBytes)}, {"max-attachment-bytes", ownCap(p.MaxAttachmentBytes)},
-		{"max-attachments-total-bytes", ownCap(p.MaxAttachmentsTotalBytes)},
-		{"max-attachments", ownCap(int64(p.MaxAttachments))}, {"max-bytes-per-day", quota(p.MaxBytesPerDay)}, {"", ""},
-		{"status", p.Status}, {"active", strconv.FormatBool(p.Active)}, {"paused", pausedText(p)},
+	settings(false)
+	for _, r := range [][2]string{
+		{"", ""}, {"status", p.Status}, {"active", strconv.FormatBool(p.Active)}, {"paused", pausedText(p)},
 		{"created", moment(&p.CreatedAt)}, {"last sync", moment(p.LastSyncAt)}, {"last attempt", moment(p.LastAttemptAt)},
 		{"last success", moment(p.LastSuccessAt)}, {"next attempt", nextAttempt(p)},
 		{"failures in a row", strconv.Itoa(p.ConsecutiveFailures)}, {"login failures in a row", strconv.Itoa(p.AuthFailures)},
-		{"last error", cmp.Or(strings.TrimPrefix(p.ErrorCode+": "+provider.OneLine(p.Error), ": "), "none")},
+		{"last error", cmp.Or(lastError(p), "none")},
 		{"published", strconv.FormatInt(p.Published, 10)}, {"duplicates", strconv.FormatInt(p.Duplicates, 10)},
 		{"quarantined", strconv.FormatInt(p.Quarantined, 10)},
+	} {
+		row(r[0], r[1])
 	}
-	for _, row := range append(rows, p.oauthRows()...) {
-		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
+	if p.AuthType == db.AuthOAuth2 {
+		row("", "")
+		settings(true)
+		row("authorised", moment(p.AuthorisedAt))
+		row("token expires", moment(p.TokenExpiresAt))
 	}
 	return w.Flush()
 }
 
-// oauthRows are what a mailbox with tokens has beside.
-func (p providerView) oauthRows() [][2]string {
-	if p.Auth != db.AuthOAuth2 {
-		return nil
-	}
-	return [][2]string{
-		{"", ""}, {"oauth-preset", p.OAuthPreset}, {"oauth-flow", p.OAuthFlow}, {"oauth-client-id", cmp.Or(p.OAuthClientID, "none")},
-		{"oauth-tenant", cmp.Or(p.OAuthTenant, "the preset's")}, {"oauth-scopes", cmp.Or(p.OAuthScopes, "the preset's")},
-		{"oauth-authorize-url", cmp.Or(p.OAuthAuthorizeURL, "the preset's")}, {"oauth-token-url", cmp.Or(p.OAuthTokenURL, "the preset's")},
-		{"oauth-device-url", cmp.Or(p.OAuthDeviceURL, "the preset's")},
-		{"oauth-client-secret-expires", cmp.Or(p.OAuthSecretExpires, "not known")},
-		{"authorised", moment(p.AuthorisedAt)}, {"token expires", moment(p.TokenExpiresAt)},
-	}
+// lastError is why the last pass failed, in one line.
+func lastError(p *db.Provider) string {
+	return strings.TrimPrefix(p.LastErrorCode+": "+provider.OneLine(cmp.Or(p.LastError, p.ErrorMessage)), ": ")
 }
 
 // authority names the certificates of a PEM.
 func authority(caPEM string) string {
-	if caPEM == "" {
-		return "the system's"
-	}
 	var names []string
 	for rest := []byte(caPEM); ; {
 		var block *pem.Block
@@ -233,35 +155,14 @@ func authority(caPEM string) string {
 	}
 }
 
-func ownTime(ms int) string {
-	if ms == 0 {
-		return "the run's"
-	}
-	return (time.Duration(ms) * time.Millisecond).String()
-}
-
-func ownCap(n int64) string {
-	if n == 0 {
-		return "the run's"
-	}
-	return strconv.FormatInt(n, 10)
-}
-
-func quota(n int64) string {
-	if n == 0 {
-		return "no quota"
-	}
-	return strconv.FormatInt(n, 10)
-}
-
-func pausedText(p providerView) string {
+func pausedText(p *db.Provider) string {
 	if p.PausedAt == nil {
 		return "no"
 	}
 	return fmt.Sprintf("since %s (%s)", moment(p.PausedAt), cmp.Or(p.PauseReason, "no reason given"))
 }
 
-func nextAttempt(p providerView) string {
+func nextAttempt(p *db.Provider) string {
 	if p.NextAttemptAt == nil {
 		return "with the next run"
 	}

@@ -102,7 +102,7 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 	problems = append(problems, f.watch.check(f), f.report.check(f))
 	problems = append(problems, f.publish.check()...)
 	problems = append(problems, atLeast("max-in-flight-bytes", f.options.MaxInFlightBytes, 1))
-	problems = append(append(problems, f.timeouts.check()...), zeroOr("pass-timeout", f.timeouts.Pass, db.MinTimeout))
+	problems = append(append(problems, f.timeouts.check()...), zeroOr("pass-timeout", f.timeouts.Pass, provider.MinTimeout))
 	if f.shard != "" {
 		index, count, ok := strings.Cut(f.shard, "/")
 		i, errI := strconv.Atoi(index)

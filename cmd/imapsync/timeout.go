@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/pflag"
 
-	"imapsync/db"
+	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
 
@@ -20,8 +20,8 @@ func (t *timeoutFlags) add(fs *pflag.FlagSet) {
 // check is what is wrong with the flags.
 func (t *timeoutFlags) check() []error {
 	return []error{
-		zeroOr("connect-timeout", t.Connect, db.MinTimeout),
-		zeroOr("command-timeout", t.Command, db.MinTimeout),
-		zeroOr("literal-timeout", t.Literal, db.MinTimeout),
+		zeroOr("connect-timeout", t.Connect, provider.MinTimeout),
+		zeroOr("command-timeout", t.Command, provider.MinTimeout),
+		zeroOr("literal-timeout", t.Literal, provider.MinTimeout),
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"imapsync/db"
@@ -61,36 +60,24 @@ func inputOf(g web.Given) provider.CredentialInput {
 
 // apply takes settings as the command line does. Flags that name files are not
 // among them: the files would be the server's.
-func (w *webActor) apply(ctx context.Context, p *db.Provider, values map[string][]string, g web.Given, adding bool) []db.Problem {
-	var f providerFlags
-	f.add(&cobra.Command{})
+func (w *webActor) apply(ctx context.Context, p *db.Provider, values map[string][]string, g web.Given, adding bool) []provider.Problem {
+	given := provider.Values{}
 	for name, list := range values {
-		if f.flags.Lookup(name) == nil || strings.HasSuffix(name, "-file") {
-			continue
-		}
-		for _, value := range list {
-			if err := f.flags.Set(name, value); err != nil {
-				f.wrong(name, "%q cannot be taken", value)
-			}
-		}
 		// What is left blank in a new form is as if it was not given.
-		f.typed[name] = !adding || slices.ContainsFunc(list, func(s string) bool { return s != "" })
+		if !adding || slices.ContainsFunc(list, func(s string) bool { return s != "" }) {
+			given[name] = list
+		}
 	}
-	f.apply(p, f.onCommandLine)
-	f.nameDefaults(p, f.onCommandLine)
+	problems := provider.Apply(p, given, adding)
 	if p.AuthType == db.AuthOAuth2 {
 		if adding {
-			f.needSecrets(p, !g.ServiceAccount.IsZero(), !g.ClientSecret.IsZero())
+			problems = append(problems, provider.MissingSecrets(p, !g.ServiceAccount.IsZero(), !g.ClientSecret.IsZero())...)
 		}
-		if !g.ServiceAccount.IsZero() {
-			if err := oauth.CheckServiceAccount(g.ServiceAccount); err != nil {
-				f.wrong("oauth-service-account-file", "%s", err)
-			}
-		}
+		problems = append(problems, provider.CheckAccount(inputOf(g))...)
 	} else if needed, err := w.NeedsPassword(ctx, p); adding && g.Password.IsZero() && err == nil && needed { // else the test finds out
-		f.wrong("password-file", "missing: give the password of the mailbox")
+		problems = append(problems, provider.Wrong(provider.Password, "missing: give the password of the mailbox"))
 	}
-	return f.all(p)
+	return provider.Problems(p, problems)
 }
 
 func (w *webActor) add(ctx context.Context, p *db.Provider, g web.Given, test bool, by string) error {
