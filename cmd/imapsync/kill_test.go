@@ -126,11 +126,11 @@ func (p *process) wait() (code int, output string) {
 	select {
 	case err := <-p.done:
 		p.done <- err
-	case <-time.After(60 * time.Second):
+	case <-time.After(2 * patience):
 		p.cmd.Process.Kill()
 		err := <-p.done
 		p.done <- err
-		p.g.t.Fatalf("imapsync %v: still there after a minute:\n%s", p.cmd.Args[1:], p.output.String())
+		p.g.t.Fatalf("imapsync %v: still there after %s:\n%s", p.cmd.Args[1:], 2*patience, p.output.String())
 	}
 	return p.cmd.ProcessState.ExitCode(), p.output.String()
 }
@@ -177,7 +177,7 @@ func (g *ground) onStream() map[string]uint64 {
 // awaitEvents waits until so many events are on the stream.
 func (g *ground) awaitEvents(n uint64) {
 	g.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		if stream := g.stream(); stream != nil {
 			for ; time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 				info, err := stream.Info(g.t.Context())
@@ -188,7 +188,7 @@ func (g *ground) awaitEvents(n uint64) {
 			}
 		}
 		if time.Now().After(deadline) {
-			g.t.Fatalf("fewer than %d events on the stream after 20 s", n)
+			g.t.Fatalf("fewer than %d events on the stream after %s", n, patience)
 		}
 	}
 }
@@ -351,7 +351,7 @@ func TestFailure06_StoppedRunIsTakenOver(t *testing.T) {
 				WHERE l.locktype = 'advisory' AND a.application_name = 'stopped' AND a.datname = current_database()`)
 			g.must(err)
 			g.deliver("support", "INBOX", 7, "")
-			for deadline := time.Now().Add(10 * time.Second); strings.Contains(g.run(exitOK, "run", "--drain"), "provider_busy"); {
+			for deadline := time.Now().Add(patience); strings.Contains(g.run(exitOK, "run", "--drain"), "provider_busy"); {
 				if time.Now().After(deadline) {
 					t.Fatal("the lock of the stopped run is never free")
 				}
@@ -562,9 +562,9 @@ func TestFailure04_SilentServer(t *testing.T) {
 			g.must(g.dovecot.Deliver("silent", "INBOX", fmt.Appendf(nil,
 				"From: a@example.org\nMessage-ID: <s@example.org>\nSubject: silent\n\nBody of mail 00.\n")))
 			started := time.Now()
-			p := g.start("run", "--connect-timeout", "1s", "--command-timeout", "1s", "--literal-timeout", "1s", "-o", "json")
+			p := g.start("run", "--connect-timeout", "4s", "--command-timeout", "4s", "--literal-timeout", "4s", "-o", "json")
 			code, output := p.wait()
-			if took := time.Since(started); code != exitOK || took > 15*time.Second {
+			if took := time.Since(started); code != exitOK || took > time.Minute {
 				t.Errorf("exit %d after %s, want 0 soon\n%s", code, took, output)
 			}
 			if !silent.Load() {
@@ -586,12 +586,12 @@ func TestFailure04_BrokerGoneInMidRun(t *testing.T) {
 	ns := devenv.TestNATSServer(t)
 	g := newGround(t, devenv.TestPostgres(t, migrateAll), ns.URL())
 	g.thousand()
-	p := g.start("run", "--publish-timeout", "2s")
+	p := g.start("run", "--publish-timeout", "5s")
 	g.awaitEvents(150)
 	g.must(ns.Stop())
 	stopped := time.Now()
 	code, output := p.wait()
-	if took := time.Since(stopped); code != exitUnavailable || took > 20*time.Second {
+	if took := time.Since(stopped); code != exitUnavailable || took > time.Minute {
 		t.Errorf("exit %d after %s, want %d within seconds\n%s", code, took, exitUnavailable, output)
 	}
 	if !strings.Contains(output, "check --nats-url (NATS_URL), now "+ns.URL()) || strings.Contains(output, "goroutine ") {
@@ -620,16 +620,16 @@ func TestFailure04_TermWhileTheServerIsSilent(t *testing.T) {
 	p := g.start("run")
 	select {
 	case <-silent:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the run fetches nothing")
 	}
 	started := time.Now()
 	p.signal(syscall.SIGTERM)
 	code, output := p.wait()
-	if took := time.Since(started); took > 10500*time.Millisecond || code != exitTempfail {
-		t.Errorf("exit %d after %s, want %d within 10 s\n%s", code, took, exitTempfail, output)
+	if took := time.Since(started); took > 20*time.Second || code != exitTempfail {
+		t.Errorf("exit %d after %s, want %d after 10 s at most, long before the command times out\n%s", code, took, exitTempfail, output)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var locks int
 	g.must(g.pool.QueryRowContext(ctx, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&locks))

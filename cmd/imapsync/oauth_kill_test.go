@@ -42,7 +42,7 @@ func TestFailure03_KilledBetweenRefreshAndUse(t *testing.T) {
 		before := version()
 		silent.Store(true)
 		p := g.start("run", "--provider", "ann")
-		for end := time.Now().Add(20 * time.Second); version() == before; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(patience); version() == before; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("no token was stored")
 			}

@@ -73,7 +73,7 @@ func (s *script) signIn(args []string) error {
 	if len(args) < 2 || args[1] != "imapsync" {
 		return errors.New("usage: signs-in CODE imapsync provider auth …")
 	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "imapsync", args[2:]...)
 	cmd.Dir = s.Getenv("WORK")

@@ -56,7 +56,7 @@ func ask(ctx context.Context, t *testing.T, terminal *os.File) (password <-chan 
 		passwords <- v
 		errs <- err
 	}()
-	for end := time.Now().Add(10 * time.Second); echoes(t, terminal); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); echoes(t, terminal); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the terminal still echoes")
 		}

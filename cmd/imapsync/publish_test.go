@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -122,7 +121,7 @@ func (g *ground) bySubject() map[string]event.EmailData {
 	nc, err := nats.Connect(g.natsURL)
 	g.must(err)
 	defer nc.Close()
-	ctx, cancel := context.WithTimeout(g.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
 	defer cancel()
 	sub, err := event.Subscribe(ctx, nc, event.SubscribeOptions{})
 	g.must(err)

@@ -60,6 +60,7 @@ func quickEnds() {
 //	postgres-empty                 another DATABASE_URL, without a schema
 //	nats-stop, nats-start
 //	sql QUERY                      rows to stdout, columns parted by tabs
+//	until QUERY                    wait until its one value is true
 //	secret TEXT…                   what must never be printed
 //
 // After ok and exits the output must not hold a secret: the key, a password of
@@ -79,6 +80,7 @@ func TestScript(t *testing.T) {
 			"nats-start":      command(func(s *script, _ []string) error { return s.nats.Start(context.Background()) }),
 			"postgres-empty":  command((*script).postgresEmpty),
 			"sql":             command((*script).sql),
+			"until":           command((*script).until),
 			"secret":          command((*script).keep),
 			"oauth":           command((*script).startOAuth),
 			"oauth-set":       command((*script).setOAuth),
@@ -266,6 +268,25 @@ func (s *script) postgresEmpty([]string) error {
 	s.keepPassword(databaseURL)
 	s.Setenv("DATABASE_URL", databaseURL)
 	return nil
+}
+
+func (s *script) until(args []string) error {
+	conn, err := sql.Open("postgres", s.Getenv("DATABASE_URL"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var yes bool
+		err := conn.QueryRowContext(s.t.Context(), args[0]).Scan(&yes)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil || yes {
+			return err
+		}
+	}
+	return fmt.Errorf("not within %s: %s", patience, args[0])
 }
 
 func (s *script) sql(args []string) error {

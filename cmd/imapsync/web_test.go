@@ -263,7 +263,7 @@ func TestWebSyncKeepsToTheRunsLimits(t *testing.T) {
 		t.Fatalf("%d: %s", status, body)
 	}
 	var runs []db.Run
-	for deadline := time.Now().Add(20 * time.Second); len(runs) == 0 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); len(runs) == 0 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if runs, err = s.store.ListRuns(t.Context(), db.RunFilter{Limit: 1}); err != nil {
 			t.Fatal(err)
 		}
