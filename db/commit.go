@@ -2,148 +2,161 @@ package db
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
-// columns are the rows of a step as the statements below are given them.
-type columns struct {
-	uids, seqs, sizes, attempts          bigints
-	keys, ids, prints, outcomes, reasons texts
+// Commit is one step of a folder: what became of some messages, and the cursor
+// that says so.
+type Commit struct {
+	State    *FolderState
+	Messages []Message
+	Failures []Failure // messages among them that go to the quarantine
+	Retried  []uint32  // UIDs that came out of the quarantine by this step
+	Bytes    int64     // downloaded
+	At       time.Time
 }
 
-func columnsOf(messages []Message) columns {
-	n := len(messages)
-	c := columns{
-		uids: make(bigints, n), seqs: make(bigints, n), sizes: make(bigints, n), attempts: make(bigints, n),
-		keys: make(texts, n), ids: make(texts, n), prints: make(texts, n), outcomes: make(texts, n), reasons: make(texts, n),
+// Commit writes ledger rows, cursor and counters in one transaction behind the
+// fence. A message given as published whose event key is in the ledger already
+// is counted as a duplicate. It returns ErrFenced, and has written nothing,
+// when another run has taken over.
+func (s *Store) Commit(ctx context.Context, fence Fence, c Commit) (Counts, error) {
+	var counts Counts
+	err := s.inTx(ctx, func(tx *sqlx.Tx) (err error) {
+		if err = fence.hold(ctx, tx); err != nil {
+			return err
+		}
+		if counts, err = writeMessages(ctx, tx, fence, c); err != nil {
+			return err
+		}
+		if err = writeQuarantine(ctx, tx, fence, c); err != nil {
+			return err
+		}
+		if err = writeFolder(ctx, tx, fence, c.State); err != nil {
+			return err
+		}
+		if err = addCounters(ctx, tx, fence, counts, c); err != nil {
+			return err
+		}
+		return mirrorCursor(ctx, tx, fence, c)
+	})
+	if err != nil {
+		return Counts{}, fmt.Errorf("commit: %w", err)
 	}
-	seen := make(map[string]bool, n)
+	return counts, nil
+}
+
+// writeMessages writes the ledger rows of a step and counts what they say. Most
+// are in nobody's way; a second statement is for those that are.
+func writeMessages(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) (Counts, error) {
+	var counts Counts
+	messages := c.Messages
+	for _, statement := range []string{insertAbsent, insertPresent} {
+		if len(messages) == 0 {
+			break
+		}
+		var written []Message
+		if err := tx.SelectContext(ctx, &written, statement, rowsOf(fence, c, messages)...); err != nil {
+			return counts, fmt.Errorf("write ledger: %w", err)
+		}
+		done := make(map[uint32]bool, len(written))
+		for _, m := range written {
+			done[m.UID] = true
+			counts.Add(m.Outcome)
+		}
+		messages = slices.DeleteFunc(slices.Clone(messages), func(m Message) bool { return done[m.UID] })
+	}
+	return counts, nil
+}
+
+// insertAbsent writes the rows that are in nobody's way. It asks the indexes by
+// inserting: a query would ask the planner, who has every row read the
+// provider's whole ledger as long as the statistics are older than the table.
+const insertAbsent = `
+	INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, processed_at, uid, event_key, message_id,
+		fingerprint, outcome, reason, stream_seq, size, attempts)
+	SELECT $1, $2, $3, $4, $5, uid, nullif(event_key, ''), nullif(message_id, ''),
+		nullif(fingerprint, ''), outcome, nullif(reason, ''), nullif(stream_seq, 0), size, attempts
+	FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[],
+		$13::bigint[], $14::bigint[])
+		AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts)
+	ON CONFLICT DO NOTHING
+	RETURNING uid, outcome`
+
+// insertPresent writes the others: UIDs that have a row, and messages that are
+// published under another UID.
+const insertPresent = `
+	INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, processed_at, uid, event_key, message_id,
+		fingerprint, outcome, reason, stream_seq, size, attempts)
+	SELECT $1, $2, $3, $4, $5, m.uid, nullif(m.event_key, ''), nullif(m.message_id, ''), nullif(m.fingerprint, ''),
+		CASE WHEN m.outcome = 'published' AND d.uid IS NOT NULL THEN 'duplicate' ELSE m.outcome END,
+		nullif(m.reason, ''), nullif(m.stream_seq, 0), m.size, m.attempts
+	FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[],
+		$13::bigint[], $14::bigint[])
+		AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts)
+	LEFT JOIN imap_messages d ON d.tenant = $1 AND d.provider_id = $2 AND d.outcome = 'published'
+		AND d.event_key = ANY($7::text[]) AND d.event_key = m.event_key
+		AND (d.folder, d.uid_validity, d.uid) <> ($3, $4, m.uid)
+	ON CONFLICT (tenant, provider_id, folder, uid_validity, uid) DO UPDATE SET
+		processed_at = EXCLUDED.processed_at, event_key = EXCLUDED.event_key, message_id = EXCLUDED.message_id,
+		fingerprint = EXCLUDED.fingerprint, outcome = EXCLUDED.outcome, reason = EXCLUDED.reason,
+		stream_seq = EXCLUDED.stream_seq, size = EXCLUDED.size, attempts = EXCLUDED.attempts
+	RETURNING uid, outcome`
+
+// rowsOf gives messages as the parameters of insertAbsent and insertPresent: the
+// folder's, then a list for each column.
+func rowsOf(fence Fence, c Commit, messages []Message) []any {
+	n := len(messages)
+	uids, seqs, sizes, attempts := make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n)
+	keys, ids, fingerprints := make(pq.StringArray, n), make(pq.StringArray, n), make(pq.StringArray, n)
+	outcomes, reasons := make(pq.StringArray, n), make(pq.StringArray, n)
+	published := make(map[string]bool, n)
 	for i, m := range messages {
-		if m.Outcome == Published && seen[m.EventKey] {
+		if m.Outcome == Published && published[m.EventKey] {
 			m.Outcome = Duplicate // two copies in one step
 		}
-		seen[m.EventKey] = seen[m.EventKey] || m.Outcome == Published
-		c.uids[i], c.sizes[i], c.attempts[i] = int64(m.UID), m.Size, int64(max(m.Attempts, 1))
-		c.seqs[i] = int64(m.StreamSeq)
-		c.keys[i], c.ids[i], c.prints[i] = m.EventKey, Clean(m.MessageID), m.Fingerprint
-		c.outcomes[i], c.reasons[i] = string(m.Outcome), Clean(m.Reason)
+		published[m.EventKey] = published[m.EventKey] || m.Outcome == Published
+		uids[i], seqs[i], sizes[i], attempts[i] = int64(m.UID), int64(m.StreamSeq), m.Size, int64(max(m.Attempts, 1))
+		keys[i], ids[i], fingerprints[i] = m.EventKey, Clean(m.MessageID), m.Fingerprint
+		outcomes[i], reasons[i] = string(m.Outcome), Clean(m.Reason)
 	}
-	return c
+	return []any{fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, c.At,
+		uids, keys, ids, fingerprints, outcomes, reasons, seqs, sizes, attempts}
 }
 
-// without leaves out the rows whose UIDs are done.
-func (c columns) without(done map[int64]bool) columns {
-	kept := 0
-	for i, uid := range c.uids {
-		if !done[uid] {
-			c.uids[kept], c.seqs[kept], c.sizes[kept], c.attempts[kept] = uid, c.seqs[i], c.sizes[i], c.attempts[i]
-			c.keys[kept], c.ids[kept], c.prints[kept] = c.keys[i], c.ids[i], c.prints[i]
-			c.outcomes[kept], c.reasons[kept] = c.outcomes[i], c.reasons[i]
-			kept++
-		}
-	}
-	return columns{
-		uids: c.uids[:kept], seqs: c.seqs[:kept], sizes: c.sizes[:kept], attempts: c.attempts[:kept],
-		keys: c.keys[:kept], ids: c.ids[:kept], prints: c.prints[:kept], outcomes: c.outcomes[:kept], reasons: c.reasons[:kept],
-	}
-}
-
-// args are the parameters of the statements. A column in which nothing is out of
-// the ordinary is sent empty: unnest fills it up with NULL.
-func (c columns) args(fence Fence, step Commit) []any {
-	return []any{
-		fence.Tenant, fence.ProviderID, step.State.Folder, step.State.UIDValidity, step.At, c.uids, c.keys, c.ids,
-		unless(c.prints, ""), unless(c.outcomes, string(Published)), unless(c.reasons, ""), c.seqs, c.sizes, unless(c.attempts, 1),
-	}
-}
-
-// unless gives an empty list instead of one that repeats a value.
-func unless[L ~[]E, E comparable](list L, usual E) L {
-	if slices.ContainsFunc(list, func(e E) bool { return e != usual }) {
-		return list
+func addCounters(ctx context.Context, tx *sqlx.Tx, fence Fence, n Counts, c Commit) error {
+	_, err := tx.ExecContext(ctx, `
+		UPDATE imap_sync_state SET published = published + $3, duplicates = duplicates + $4, skipped = skipped + $5,
+			expunged = expunged + $6, quarantined = quarantined + $7, bytes_fetched = bytes_fetched + $8,
+			bytes_today = CASE WHEN bytes_day = $9::date THEN bytes_today ELSE 0 END + $8, bytes_day = $9::date
+		WHERE tenant = $1 AND provider_id = $2`,
+		fence.Tenant, fence.ProviderID, n.Published, n.Duplicates, n.Skipped, n.Expunged, n.Quarantined,
+		c.Bytes, c.At.UTC().Format(time.DateOnly))
+	if err != nil {
+		return fmt.Errorf("add counters: %w", err)
 	}
 	return nil
 }
 
-// insertNew writes rows that are in nobody's way; isConflict tells when one is.
-func insertNew(ctx context.Context, tx *sqlx.Tx, fence Fence, step Commit) ([]Outcome, error) {
-	c := columnsOf(step.Messages)
-	if _, err := tx.ExecContext(ctx, insertRows, c.args(fence, step)...); err != nil {
-		return nil, fmt.Errorf("write ledger: %w", err)
+// mirrorCursor keeps the display columns of the shared tables up to date.
+func mirrorCursor(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) error {
+	_, err := tx.ExecContext(ctx, `
+		WITH provider AS (
+			UPDATE email_providers SET last_sync_at = $3 WHERE tenant = $1 AND id = $2
+		)
+		UPDATE imap_email_provider_config SET uid_validity = $4, last_uid = $5, last_seen_at = $3, last_sync_at = $3,
+			folder_state = coalesce(folder_state, '{}') || jsonb_build_object($6::text,
+				jsonb_build_object('uid_validity', $4::text, 'last_uid', $5::bigint, 'last_seen_at', $7::text))
+		WHERE tenant = $1 AND email_provider_id = $2`,
+		fence.Tenant, fence.ProviderID, c.At, fmt.Sprint(c.State.UIDValidity), c.State.LastUID, c.State.Folder,
+		c.At.UTC().Format(time.RFC3339))
+	if err != nil {
+		return fmt.Errorf("mirror cursor: %w", err)
 	}
-	list := make([]Outcome, len(c.outcomes))
-	for i, o := range c.outcomes {
-		list[i] = Outcome(o)
-	}
-	return list, nil
+	return nil
 }
-
-// isConflict reports whether a row with the same unique key was there already.
-func isConflict(err error) bool {
-	pe, ok := errors.AsType[*pq.Error](err)
-	return ok && pe.Code == "23505" // of which table it is, Citus does not say
-}
-
-// insertAny writes rows of which some may be there.
-func insertAny(ctx context.Context, tx *sqlx.Tx, fence Fence, step Commit) ([]Outcome, error) {
-	c := columnsOf(step.Messages)
-	list := make([]Outcome, 0, len(c.uids))
-	done := make(map[int64]bool, len(c.uids))
-	for _, statement := range []string{insertAbsent, insertPresent} {
-		if c = c.without(done); len(c.uids) == 0 {
-			break
-		}
-		var rows []Message
-		if err := tx.SelectContext(ctx, &rows, statement, c.args(fence, step)...); err != nil {
-			return nil, fmt.Errorf("write ledger: %w", err)
-		}
-		for _, row := range rows {
-			done[int64(row.UID)] = true
-			list = append(list, row.Outcome)
-		}
-	}
-	return list, nil
-}
-
-const (
-	insertRows = insertInto + `coalesce(m.outcome, 'published')` + givenRows
-
-	// insertAbsent writes the rows that are in nobody's way. It asks the indexes by
-	// inserting: a query would ask the planner, who has every row read the
-	// provider's whole ledger as long as the statistics are older than the table.
-	insertAbsent = insertRows + `
-		ON CONFLICT DO NOTHING
-		RETURNING uid, outcome`
-
-	// insertPresent writes the others: UIDs that have a row, and messages that are
-	// published under another UID.
-	insertPresent = insertInto + `CASE
-			WHEN coalesce(m.outcome, 'published') <> 'published' THEN m.outcome
-			WHEN EXISTS (
-				SELECT FROM imap_messages d
-				WHERE d.tenant = $1::uuid AND d.provider_id = $2::uuid AND d.event_key = m.event_key
-					AND d.outcome = 'published'
-					AND (d.folder, d.uid_validity, d.uid) <> ($3, $4::bigint, m.uid))
-			THEN 'duplicate' ELSE 'published' END` + givenRows + `
-		ON CONFLICT (tenant, provider_id, folder, uid_validity, uid) DO UPDATE SET event_key = EXCLUDED.event_key,
-			message_id = EXCLUDED.message_id, fingerprint = EXCLUDED.fingerprint, outcome = EXCLUDED.outcome,
-			reason = EXCLUDED.reason, stream_seq = EXCLUDED.stream_seq, size = EXCLUDED.size,
-			attempts = EXCLUDED.attempts, processed_at = EXCLUDED.processed_at
-		RETURNING uid, outcome`
-
-	insertInto = `
-		INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, uid, event_key, message_id, fingerprint,
-			reason, stream_seq, size, attempts, processed_at, outcome)
-		SELECT $1::uuid, $2::uuid, $3, $4::bigint, m.uid, nullif(m.event_key, ''), nullif(m.message_id, ''),
-			nullif(m.fingerprint, ''), nullif(m.reason, ''), nullif(m.stream_seq, 0), m.size, coalesce(m.attempts, 1),
-			$5::timestamptz, `
-	givenRows = `
-		FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[],
-			$13::bigint[], $14::bigint[])
-			AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts)`
-)

@@ -104,10 +104,7 @@ func openPool(dsn string, opts Options) (*sql.DB, error) {
 		return nil, fmt.Errorf("%w: %s", ErrConfig, "the settings contradict each other")
 	}
 	connector.Dialer(dialer{timeout: opts.ConnectTimeout, silence: opts.IOTimeout})
-	if opts.LockURL != "" { // there is a pooler; that there is none otherwise, OpenLocks makes sure
-		return sql.OpenDB(connector), nil
-	}
-	return sql.OpenDB(preparing{connector}), nil
+	return sql.OpenDB(connector), nil
 }
 
 // Servers are the addresses that a URL leads to, without its credentials; ""

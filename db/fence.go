@@ -12,10 +12,10 @@ import (
 // run has raised run_epoch. The lock keeps runs apart, the fence keeps a run
 // that lost its lock without noticing from doing harm.
 type Fence struct {
-	Tenant     string
-	ProviderID string
-	RunID      string
-	Epoch      int64
+	Tenant     string `db:"tenant"`
+	ProviderID string `db:"provider_id"`
+	RunID      string `db:"run_id"`
+	Epoch      int64  `db:"run_epoch"`
 }
 
 func (s *Store) bumpEpoch(ctx context.Context, tenant, providerID, runID string, now time.Time) (Fence, error) {
@@ -33,7 +33,9 @@ func (s *Store) bumpEpoch(ctx context.Context, tenant, providerID, runID string,
 // ErrFenced. A plain SELECT would lose the race with a run that takes over.
 func (f Fence) hold(ctx context.Context, tx *sqlx.Tx) error {
 	var epochs []int64
-	err := tx.SelectContext(ctx, &epochs, holdFence, f.Tenant, f.ProviderID, f.Epoch)
+	err := tx.SelectContext(ctx, &epochs, `
+		SELECT run_epoch FROM imap_sync_state
+		WHERE tenant = $1 AND provider_id = $2 AND run_epoch = $3 FOR UPDATE`, f.Tenant, f.ProviderID, f.Epoch)
 	if err != nil {
 		return fmt.Errorf("hold fence: %w", err)
 	}
@@ -42,7 +44,3 @@ func (f Fence) hold(ctx context.Context, tx *sqlx.Tx) error {
 	}
 	return nil
 }
-
-const holdFence = `
-		SELECT run_epoch FROM imap_sync_state
-		WHERE tenant = $1 AND provider_id = $2 AND run_epoch = $3 FOR UPDATE`

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 // Outcome is what became of a message. There is no other way to be final.
@@ -76,103 +76,36 @@ func (c Counts) Total() int {
 	return c.Published + c.Duplicates + c.Skipped + c.Expunged + c.Quarantined
 }
 
-// Commit is one step of a folder: what became of some messages, and the cursor
-// that says so.
-type Commit struct {
-	State    *FolderState
-	Messages []Message
-	Failures []Failure // messages among them that go to the quarantine
-	Retried  []uint32  // UIDs that came out of the quarantine by this step
-	Again    bool      // some of the messages may have rows
-	Bytes    int64     // downloaded
-	At       time.Time
+// Known is a message of the provider that has been published.
+type Known struct {
+	EventKey  string `db:"event_key"`
+	MessageID string `db:"message_id"`
 }
 
-// Commit writes ledger rows, cursor and counters in one transaction behind the
-// fence. A message given as published whose event key is in the ledger already
-// is counted as a duplicate. It returns ErrFenced, and has written nothing,
-// when another run has taken over.
-func (s *Store) Commit(ctx context.Context, fence Fence, c Commit) (Counts, error) {
-	if !c.Again {
-		// To be ready for rows that are there costs half as much again.
-		counts, err := s.commit(ctx, fence, c, insertNew)
-		if !isConflict(err) {
-			return counts, err
-		}
-	}
-	return s.commit(ctx, fence, c, insertAny)
-}
-
-func (s *Store) commit(ctx context.Context, fence Fence, c Commit,
-	insert func(context.Context, *sqlx.Tx, Fence, Commit) ([]Outcome, error),
-) (Counts, error) {
-	var counts Counts
-	err := s.inTx(ctx, func(tx *sqlx.Tx) error {
-		if err := fence.hold(ctx, tx); err != nil {
-			return err
-		}
-		var outcomes []Outcome
-		if len(c.Messages) > 0 {
-			var err error
-			if outcomes, err = insert(ctx, tx, fence, c); err != nil {
-				return err
-			}
-		}
-		for _, o := range outcomes {
-			counts.Add(o)
-		}
-		if err := writeQuarantine(ctx, tx, fence, c); err != nil {
-			return err
-		}
-		if err := writeFolder(ctx, tx, fence, c.State); err != nil {
-			return err
-		}
-		if err := addCounters(ctx, tx, fence, counts, c); err != nil {
-			return err
-		}
-		return mirror(ctx, tx, fence, c)
-	})
+// KnownMessages lists the published messages that have one of the event keys
+// or one of the Message-IDs, one for each: a key that is known is a duplicate, a
+// Message-ID under another key means that the sender reuses it.
+func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, messageIDs []string) ([]Known, error) {
+	var list []Known
+	err := s.pool.SelectContext(ctx, &list, knownMessages, ref.Tenant, ref.ID, pq.StringArray(keys), pq.StringArray(messageIDs))
 	if err != nil {
-		return Counts{}, fmt.Errorf("commit: %w", err)
+		return nil, fmt.Errorf("read ledger: %w", wrap(err))
 	}
-	return counts, nil
+	return list, nil
 }
 
-func addCounters(ctx context.Context, tx *sqlx.Tx, fence Fence, n Counts, c Commit) error {
-	_, err := tx.ExecContext(ctx, addCounts,
-		fence.Tenant, fence.ProviderID, n.Published, n.Duplicates, n.Skipped, n.Expunged, n.Quarantined,
-		c.Bytes, c.At.UTC().Format(time.DateOnly))
-	if err != nil {
-		return fmt.Errorf("add counters: %w", err)
-	}
-	return nil
-}
-
-const addCounts = `
-		UPDATE imap_sync_state SET published = published + $3, duplicates = duplicates + $4, skipped = skipped + $5,
-			expunged = expunged + $6, quarantined = quarantined + $7, bytes_fetched = bytes_fetched + $8,
-			bytes_today = CASE WHEN bytes_day = $9::date THEN bytes_today ELSE 0 END + $8, bytes_day = $9::date
-		WHERE tenant = $1 AND provider_id = $2`
-
-// mirror keeps the display columns of the shared tables up to date.
-func mirror(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) error {
-	_, err := tx.ExecContext(ctx, mirrorCursor,
-		fence.Tenant, fence.ProviderID, c.At, fmt.Sprint(c.State.UIDValidity), c.State.LastUID, c.State.Folder,
-		c.At.UTC().Format(time.RFC3339))
-	if err != nil {
-		return fmt.Errorf("mirror cursor: %w", err)
-	}
-	return nil
-}
-
-const mirrorCursor = `
-		WITH provider AS (
-			UPDATE email_providers SET last_sync_at = $3 WHERE tenant = $1 AND id = $2
-		)
-		UPDATE imap_email_provider_config SET uid_validity = $4, last_uid = $5, last_seen_at = $3, last_sync_at = $3,
-			folder_state = coalesce(folder_state, '{}') || jsonb_build_object($6::text,
-				jsonb_build_object('uid_validity', $4::text, 'last_uid', $5::bigint, 'last_seen_at', $7::text))
-		WHERE tenant = $1 AND email_provider_id = $2`
+// knownMessages compares sets: where the statistics know too little of a new
+// provider, the planner takes an index by the provider alone, and that
+// provider's rows are read once and not once for each key.
+const knownMessages = `
+	WITH found AS MATERIALIZED (
+		SELECT event_key, message_id FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'
+			AND (event_key = ANY($3::text[]) OR message_id = ANY($4::text[]))
+	)
+	SELECT event_key, coalesce(message_id, '') AS message_id FROM found WHERE event_key = ANY($3::text[])
+	UNION ALL
+	SELECT min(event_key), message_id FROM found WHERE message_id = ANY($4::text[]) GROUP BY message_id`
 
 // Handled is one UID that the ledger knows, and when it was handled.
 type Handled struct {

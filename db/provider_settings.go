@@ -4,10 +4,12 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 // TLSMode says how a connection to the mail server is secured.
@@ -292,7 +294,7 @@ func writeRest(ctx context.Context, tx *sqlx.Tx, p *Provider, secrets []Secret, 
 
 // orMailboxExists names the one unique key that a person's settings can meet.
 func orMailboxExists(err error, p *Provider) error {
-	if isConflict(err) {
+	if pe, ok := errors.AsType[*pq.Error](err); ok && pe.Code == "23505" { // of which table it is, Citus does not say
 		return mailboxExists(p)
 	}
 	return err

@@ -28,7 +28,6 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 			return err
 		}
 		step.Messages = append(step.Messages, row)
-		step.Again = step.Again || m.again || m.retry || m.attempts > 0
 		switch {
 		case row.Outcome == db.Quarantined:
 			step.Failures = append(step.Failures, f.quarantine(ctx, m, now))
