@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"imapsync/internal/fault"
 )
 
 // keepAlive is how often the lock connection is asked whether it still lives.
@@ -57,7 +59,7 @@ func (s *Store) OpenLocks(ctx context.Context) (*Locks, error) {
 			return nil, fmt.Errorf("look for a pooler: %w", err)
 		}
 		if pooled {
-			return nil, fmt.Errorf("%w: set LOCK_DATABASE_URL (or --lock-database-url) to a direct connection to Postgres", ErrPooler)
+			return nil, fault.New(fault.Config, "pooler", ErrPooler)
 		}
 	}
 	l := &Locks{store: s, url: url}

@@ -13,6 +13,7 @@ import (
 	"github.com/pressly/goose/v3/database"
 	"github.com/pressly/goose/v3/lock"
 
+	"imapsync/internal/fault"
 	"imapsync/migrations"
 )
 
@@ -112,7 +113,7 @@ func (s *Store) SchemaVersion(ctx context.Context) (have, want int64, err error)
 	return have, want, wrap(err)
 }
 
-// CheckSchema returns ErrSchema with the fix in its text unless the database
+// CheckSchema returns an error of ErrSchema unless the database
 // has exactly the schema of this binary.
 func (s *Store) CheckSchema(ctx context.Context) error {
 	have, want, err := s.SchemaVersion(ctx)
@@ -120,9 +121,9 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("read schema version: %w", err)
 	case have < want:
-		return fmt.Errorf("%w: the database is at version %d, this binary needs %d: run `imapsync migrate`", ErrSchema, have, want)
+		return fault.Newf(fault.Config, "schema", "%w: the database is at version %d, this binary needs %d", ErrSchema, have, want).With("reason", "old")
 	case have > want:
-		return fmt.Errorf("%w: the database is at version %d, this binary knows %d: use a newer imapsync", ErrSchema, have, want)
+		return fault.Newf(fault.Config, "schema", "%w: the database is at version %d, this binary knows %d", ErrSchema, have, want).With("reason", "new")
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ type FolderStatus struct {
 	Backlog      int64      `db:"backlog"`       // messages seen and not handled
 	BacklogSince *time.Time `db:"backlog_since"` // since when there are any
 	LastSearchAt *time.Time `db:"last_search_at"`
+	ResyncCount  int        `db:"resync_count"` // changes of UIDVALIDITY in a row
 	PausedReason string     `db:"paused_reason"`
 	LastError    string     `db:"last_error"`
 	Retrying     int64      `db:"retrying"` // in quarantine, to be tried again
@@ -47,7 +48,7 @@ func (s *Store) FolderStatuses(ctx context.Context, tenant, providerID string) (
 	var list []FolderStatus
 	err := s.pool.SelectContext(ctx, &list, `
 		SELECT f.tenant, f.provider_id, f.folder, f.uid_validity, f.settled_uid, f.last_uid, f.backlog, f.backlog_since,
-			f.last_search_at, coalesce(f.paused_reason, '') AS paused_reason, coalesce(f.last_error, '') AS last_error,
+			f.last_search_at, f.resync_count, coalesce(f.paused_reason, '') AS paused_reason, coalesce(f.last_error, '') AS last_error,
 			coalesce(q.retrying, 0) AS retrying, q.retrying_from, coalesce(q.dead, 0) AS dead
 		FROM imap_folder_state f
 		LEFT JOIN (

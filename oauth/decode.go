@@ -97,12 +97,11 @@ func (c Claims) String() string {
 var exchange = [...]string{"https://outlook.office365.com", "https://outlook.office.com", "00000002-0000-0ff1-ce00-000000000000"}
 
 // Problem tells what would keep a preset's mail server from taking the token
-// for a user, and what to do about it; both are empty when nothing is known. id
-// is the provider's, for commands.
-func (c Claims) Problem(preset, user, id string, now time.Time) (what, fix string) {
-	set, auth := "imapsync provider set "+id, "imapsync provider auth "+id
+// for a user: a word for the reason (clock, audience, app_role, scope, user) and
+// a sentence. Both are empty when nothing is known.
+func (c Claims) Problem(preset, user string, now time.Time) (reason, what string) {
 	if !c.Expiry.IsZero() && !now.Before(c.Expiry) {
-		return "it has ended", "check this machine's clock: " + now.UTC().Format(time.RFC3339)
+		return "clock", "it has ended"
 	}
 	if preset != "microsoft" {
 		return "", ""
@@ -113,17 +112,13 @@ func (c Claims) Problem(preset, user, id string, now time.Time) (what, fix strin
 	application := len(c.Roles) > 0 && len(c.Scopes) == 0
 	switch {
 	case !forExchange:
-		return fmt.Sprintf("it is for %q, not for Exchange Online", strings.Join(c.Audience, " ")),
-			set + " --oauth-scopes 'https://outlook.office.com/IMAP.AccessAsUser.All offline_access' && " + auth + " # an app by itself: 'https://outlook.office365.com/.default', and nobody signs in"
+		return "audience", fmt.Sprintf("it is for %q, not for Exchange Online", strings.Join(c.Audience, " "))
 	case application && !slices.Contains(c.Roles, "IMAP.AccessAsApp"):
-		return "the app may not read mail by IMAP",
-			"grant the app the application permission IMAP.AccessAsApp of Office 365 Exchange Online, with admin consent"
+		return "app_role", "the app may not read mail by IMAP"
 	case !application && !slices.Contains(c.Scopes, "IMAP.AccessAsUser.All"):
-		return "nobody has granted IMAP.AccessAsUser.All",
-			set + " --oauth-scopes 'https://outlook.office.com/IMAP.AccessAsUser.All offline_access' && " + auth + " # add the permission to the app first"
+		return "scope", "nobody has granted IMAP.AccessAsUser.All"
 	case !application && c.User != "" && !strings.EqualFold(c.User, user):
-		return fmt.Sprintf("%s has signed in, and --username is %s", c.User, user),
-			auth + " # as the user of --username; or: " + set + " --username USERNAME (a shared mailbox is named by --mailbox)"
+		return "user", fmt.Sprintf("%s has signed in, and the username is %s", c.User, user)
 	}
 	return "", ""
 }

@@ -21,26 +21,19 @@ type Forecast struct {
 	EndsAt     *time.Time `json:"endsAt,omitempty"`
 	Rule       string     `json:"rule"` // where that is known from
 	Warn       bool       `json:"warn"` // less than two weeks are left, or none
-	Fix        string     `json:"fix,omitempty"`
 }
 
 // Forecasts tells of each credential when it will die by the rules known here.
-// EndsAt is nil where there is no rule. Name is the provider's, for the fix.
-func Forecasts(f Facts, name string, now time.Time) []Forecast {
+// EndsAt is nil where there is no rule.
+func Forecasts(f Facts, now time.Time) []Forecast {
 	var list []Forecast
-	add := func(credential string, end *time.Time, rule, fix string) {
-		fc := Forecast{Credential: credential, EndsAt: end, Rule: rule}
-		if end != nil && end.Sub(now) < Ahead {
-			fc.Warn, fc.Fix = true, fix
-		}
-		list = append(list, fc)
+	add := func(credential string, end *time.Time, rule string) {
+		list = append(list, Forecast{Credential: credential, EndsAt: end, Rule: rule, Warn: end != nil && end.Sub(now) < Ahead})
 	}
 	if f.Flow.NeedsPerson() && f.AuthorisedAt == nil && f.RefreshedAt == nil {
-		return append(list, Forecast{Credential: "refresh_token", Rule: ErrNotAuthorised.Error(), Warn: true,
-			Fix: "imapsync provider auth " + name})
+		return append(list, Forecast{Credential: "refresh_token", Rule: ErrNotAuthorised.Error(), Warn: true})
 	}
 	if f.Flow.NeedsPerson() {
-		fix := "imapsync provider auth " + name
 		ps := presets[f.Preset]
 		used := f.RefreshedAt
 		if used == nil || f.AuthorisedAt != nil && f.AuthorisedAt.After(*used) {
@@ -48,20 +41,19 @@ func Forecasts(f Facts, name string, now time.Time) []Forecast {
 		}
 		switch {
 		case f.RefreshExpiry != nil:
-			add("refresh_token", f.RefreshExpiry, "the authorization server said so", fix)
+			add("refresh_token", f.RefreshExpiry, "the authorization server said so")
 		case ps.sliding > 0:
 			rule := ps.slidingRule
 			if ps.testing != "" {
 				rule += "; " + ps.testing
 			}
-			add("refresh_token", new(used.Add(ps.sliding)), rule, fix)
+			add("refresh_token", new(used.Add(ps.sliding)), rule)
 		default:
-			add("refresh_token", nil, "the authorization server does not say", fix)
+			add("refresh_token", nil, "the authorization server does not say")
 		}
 	}
 	if f.SecretExpiry != nil {
-		add("client_secret", f.SecretExpiry, "given by --oauth-client-secret-expires",
-			"make a new client secret, then: imapsync provider set "+name+" --oauth-client-secret-file FILE --oauth-client-secret-expires DATE")
+		add("client_secret", f.SecretExpiry, "as it was entered")
 	}
 	return list
 }

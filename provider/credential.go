@@ -224,5 +224,5 @@ func Forecasts(p *db.Provider, now time.Time) []oauth.Forecast {
 	return oauth.Forecasts(oauth.Facts{
 		Preset: p.OAuthPreset, Flow: oauth.Flow(p.OAuthFlow), AuthorisedAt: p.AuthorisedAt, RefreshedAt: p.RefreshedAt,
 		RefreshExpiry: p.RefreshExpiresAt, SecretExpiry: p.SecretExpiresAt,
-	}, p.ID, now)
+	}, now)
 }

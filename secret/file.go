@@ -21,12 +21,11 @@ var (
 	ErrMalformed = errors.New("malformed")
 )
 
-// FileError says which file could not be used, why, and what to run.
+// FileError says which file could not be used, and why.
 type FileError struct {
 	Path string
-	Line int    // line of a key file, 0 when the file as a whole is meant
-	Err  error  // never carries what the file holds
-	Fix  string // what to do, "" when the reason says it all
+	Line int   // line of a key file, 0 when the file as a whole is meant
+	Err  error // never carries what the file holds
 }
 
 func (e *FileError) Error() string {
@@ -37,9 +36,6 @@ func (e *FileError) Error() string {
 	}
 	b.WriteString(": ")
 	b.WriteString(e.Err.Error())
-	if e.Fix != "" {
-		b.WriteString(": " + e.Fix)
-	}
 	return b.String()
 }
 
@@ -93,9 +89,7 @@ func readPrivate(path string) ([]byte, error) {
 		return nil, &FileError{Path: path, Err: errors.New("is a directory, not a file")}
 	}
 	if mode := info.Mode().Perm(); mode&0o027 != 0 {
-		return nil, &FileError{Path: path,
-			Err: fmt.Errorf("mode %04o: %w", mode, ErrMode),
-			Fix: "run: chmod 600 " + shellQuote(path)}
+		return nil, &FileError{Path: path, Err: fmt.Errorf("mode %04o: %w", mode, ErrMode)}
 	}
 	return readBounded(f, path)
 }
@@ -117,19 +111,4 @@ func reason(err error) error {
 		return p.Err
 	}
 	return err
-}
-
-// shellQuote quotes a path for a command that a person will paste.
-func shellQuote(s string) string {
-	safe := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+=:,@", r)
-	}
-	if s != "" && !strings.HasPrefix(s, "-") && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
-		return s
-	}
-	quoted := "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-	if strings.HasPrefix(s, "-") {
-		return "./" + quoted
-	}
-	return quoted
 }

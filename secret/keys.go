@@ -127,7 +127,7 @@ func AddKey(path string, line Value) error {
 	}
 	after := append([]byte(line.Reveal()+"\n"), before...)
 	if len(after) > maxFileBytes {
-		return &FileError{Path: path, Err: ErrTooLarge, Fix: "take old keys out of it"}
+		return &FileError{Path: path, Err: fmt.Errorf("%w: take old keys out of it", ErrTooLarge)}
 	}
 	if _, err := ParseKeys(after, path); err != nil {
 		return err

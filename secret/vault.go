@@ -126,7 +126,7 @@ func vaultClient(caFile string) (*http.Client, error) {
 		}
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("VAULT_CACERT: %w", &FileError{Path: caFile, Err: ErrMalformed, Fix: "it holds no PEM certificate"})
+			return nil, fmt.Errorf("VAULT_CACERT: %w", &FileError{Path: caFile, Err: fmt.Errorf("%w: it holds no PEM certificate", ErrMalformed)})
 		}
 	}
 	return &http.Client{
@@ -220,7 +220,7 @@ func (v *Vault) login(ctx context.Context) (Value, error) {
 		// Kubernetes makes it readable by all in the pod: no mode to check.
 		f, err := os.Open(path)
 		if err != nil {
-			return Value{}, &FileError{Path: path, Err: reason(err), Fix: "IMAPSYNC_VAULT_JWT_FILE names the service account's token"}
+			return Value{}, &FileError{Path: path, Err: fmt.Errorf("%w: IMAPSYNC_VAULT_JWT_FILE names the service account's token", reason(err))}
 		}
 		defer f.Close()
 		jwt, err := Read(f, path)
@@ -307,7 +307,7 @@ func (v *Vault) call(ctx context.Context, method, path string, token Value, body
 	case len(data) > maxVaultBytes:
 		return 0, fmt.Errorf("%w: vault answers with more than %d bytes", ErrSettings, maxVaultBytes)
 	case res.StatusCode == http.StatusServiceUnavailable:
-		return res.StatusCode, fmt.Errorf("%w: vault is sealed or has no leader: `vault status`", ErrUnavailable)
+		return res.StatusCode, fmt.Errorf("%w: vault is sealed or has no leader", ErrUnavailable)
 	case res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= 500:
 		return res.StatusCode, fmt.Errorf("%w: vault answers %s", ErrUnavailable, res.Status)
 	case res.StatusCode >= 300:

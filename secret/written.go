@@ -50,7 +50,7 @@ func (w written) get(tenant, name string, now Value) (Value, error) {
 	}
 	var f writtenFile
 	if json.Unmarshal(data, &f) != nil || f.Value == "" {
-		return Value{}, &FileError{Path: path, Err: ErrMalformed, Fix: "remove it; what it held must be given anew"}
+		return Value{}, &FileError{Path: path, Err: fmt.Errorf("%w: remove it; what it held must be given again", ErrMalformed)}
 	}
 	if !now.IsZero() && f.Replaces != hashOf(now) {
 		return Value{}, ErrAbsent
@@ -65,7 +65,7 @@ func (w written) put(tenant, name string, from, value Value) error {
 	}
 	path := w.path(tenant, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return &FileError{Path: filepath.Dir(path), Err: reason(err), Fix: "IMAPSYNC_SECRET_WRITE_DIR must be a directory that can be written"}
+		return &FileError{Path: filepath.Dir(path), Err: fmt.Errorf("%w: IMAPSYNC_SECRET_WRITE_DIR must be a directory that can be written", reason(err))}
 	}
 	data, err := json.Marshal(writtenFile{value.Reveal(), hashOf(from)})
 	if err != nil {

@@ -30,14 +30,12 @@ const (
 	StepWrong StepState = "wrong" // it does not work
 )
 
-// Step is one thing that was looked at. Text is a line for a person, Fix the
-// command or the setting that mends it; for an error whose fix the caller knows
-// by Err, Class and Code, it is empty.
+// Step is one thing that was looked at. Text is a line for a person; Err, Class
+// and Code say what else there is to say about a step that is not ok.
 type Step struct {
 	Name  string        `json:"name"` // dns, connect, tls, credential, token, login, folder, fetch, …
 	State StepState     `json:"state"`
 	Text  string        `json:"text"`
-	Fix   string        `json:"fix,omitempty"`
 	Class fault.Class   `json:"class,omitempty"`
 	Code  string        `json:"code,omitempty"`
 	Took  time.Duration `json:"-"`
@@ -88,6 +86,11 @@ func (d *diagnosis) fine(name, format string, args ...any) {
 	d.step(Step{Name: name, State: StepOK, Text: fmt.Sprintf(format, args...)})
 }
 
+// warn reports what works and will not always do so.
+func (d *diagnosis) warn(name, code, text string) {
+	d.step(Step{Name: name, State: StepWarn, Code: code, Text: text})
+}
+
 func (d *diagnosis) wrong(name string, err error) {
 	class, code := Classify(err)
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
@@ -119,8 +122,7 @@ func (d *diagnosis) reach(ctx context.Context) bool {
 	}
 	tc, encrypted := secured.(*tls.Conn)
 	if !encrypted {
-		d.step(Step{Name: "tls", State: StepWarn, Text: "none: the password and all mail travel unencrypted",
-			Fix: "imapsync provider set " + d.p.ID + " --tls implicit --port 993"})
+		d.warn("tls", "plaintext", "none: the password and all mail travel unencrypted")
 		return true
 	}
 	d.step(certificateStep(tc.ConnectionState(), d.opts.Now))
@@ -147,7 +149,7 @@ func certificateStep(state tls.ConnectionState, now time.Time) Step {
 		first.NotAfter.UTC().Format(time.DateOnly), int(left.Hours()/24), strings.Join(names, " < "))}
 	if left < certificateWarning {
 		s.State, s.Code = StepWarn, "tls_expires"
-		s.Fix = "the certificate of " + subjectName(first) + " must be renewed on the server, or no mail will be read from then on"
+		s.Err = fault.New(fault.Config, s.Code, errors.New(s.Text)).With("certificate", subjectName(first))
 	}
 	return s
 }
@@ -203,8 +205,7 @@ func (d *diagnosis) use(ctx context.Context) {
 			continue
 		}
 		if data.UIDValidity == 0 {
-			d.step(Step{Name: "folder", State: StepWarn, Text: fmt.Sprintf("folder %q: the server gives no UIDVALIDITY: it is not read until it does", status.Name),
-				Fix: "imapsync provider set " + d.p.ID + " --folder FOLDER # others, or ask whoever runs the server"})
+			d.warn("folder", "uidvalidity_unknown", fmt.Sprintf("folder %q: the server gives no UIDVALIDITY: it is not read until it does", status.Name))
 			continue
 		}
 		d.fine("folder", "%q: %d messages", status.Name, data.NumMessages)
@@ -222,7 +223,7 @@ func (d *diagnosis) use(ctx context.Context) {
 }
 
 // errNoHeader says that a server has a message and does not give it.
-var errNoHeader = errors.New("the server says OK and gives no header: passes will set such messages aside, see `imapsync quarantine list`")
+var errNoHeader = errors.New("the server says OK and gives no header: passes will set such messages aside")
 
 // header reads the header of the newest message, with PEEK.
 func (d *diagnosis) header(s *imapsession.Session, folder string, uidNext uint32) error {
@@ -256,9 +257,10 @@ func tokenStep(p *db.Provider, token secret.Value, opts DiagnoseOptions) Step {
 		return Step{Name: "token", State: StepOK, Text: "got one; it cannot be read by anybody but the server"}
 	}
 	s := Step{Name: "token", State: StepOK, Text: claims.String()}
-	if what, fix := claims.Problem(p.OAuthPreset, p.Username, p.ID, opts.Now); what != "" {
-		s.State, s.Code, s.Fix = StepWrong, "token_claims", fix
+	if reason, what := claims.Problem(p.OAuthPreset, p.Username, opts.Now); reason != "" {
 		s.Text += ": " + what
+		s.State, s.Code = StepWrong, "token_claims"
+		s.Err = fault.New(fault.Config, s.Code, errors.New(s.Text)).With("reason", reason).With("now", opts.Now.UTC().Format(time.RFC3339))
 	}
 	return s
 }

@@ -116,7 +116,7 @@ func TestCertificateStep(t *testing.T) {
 		cert, err := x509.ParseCertificate(block.Bytes)
 		must(t, err)
 		s := certificateStep(tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: []*x509.Certificate{cert}}, now)
-		if s.State != want || (s.Fix == "") != (want == StepOK) || !strings.Contains(s.Text, "mail.example.org") {
+		if s.State != want || (s.Code == "tls_expires") != (want == StepWarn) || !strings.Contains(s.Text, "mail.example.org") {
 			t.Errorf("%d days left: %+v, want %s", days, s, want)
 		}
 	}

@@ -20,6 +20,7 @@ var sentinels = fault.Table{
 	{Sentinel: db.ErrFenced, Class: fault.Transient, Code: "fenced"},
 	{Sentinel: errLockLost, Class: fault.Transient, Code: "lock_lost"},
 	{Sentinel: db.ErrUnreachable, Class: fault.Transient, Code: "postgres"},
+	{Sentinel: db.ErrConfig, Class: fault.Config, Code: "database_url"},
 	{Sentinel: event.ErrUnreachable, Class: fault.Transient, Code: "nats"},
 	{Sentinel: event.ErrTimeout, Class: fault.Transient, Code: "nats"},
 	{Sentinel: publish.ErrStreamFull, Class: fault.Transient, Code: "stream_full"},
@@ -32,6 +33,8 @@ var sentinels = fault.Table{
 	{Sentinel: db.ErrNotFound, Class: fault.Config, Code: "secret"},
 	{Sentinel: secret.ErrUnknownKey, Class: fault.Config, Code: "secret"},
 	{Sentinel: secret.ErrNotAuthentic, Class: fault.Config, Code: "secret"},
+	{Sentinel: secret.ErrEnvelope, Class: fault.Config, Code: "secret"},
+	{Sentinel: secret.ErrMode, Class: fault.Config, Code: "secret"},
 }
 
 // Classify gives the class and the code of any error of a pass.

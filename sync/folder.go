@@ -3,7 +3,6 @@ package sync
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -119,7 +118,7 @@ func (f *folderPass) load(ctx context.Context) error {
 	}
 	f.cursor = &cursor{FolderState: *st}
 	if f.cursor.PausedReason != "" {
-		return folderPaused(f.cursor.PausedReason)
+		return PausedFolder(&f.cursor.FolderState)
 	}
 	reason, err := f.numberedAnew()
 	if err != nil {
@@ -143,10 +142,6 @@ func (f *folderPass) store(ctx context.Context, c *cursor) error {
 
 // keepState has the pass know the folder as it was left.
 func (f *folderPass) keepState() { f.states[f.status.Name] = &f.cursor.FolderState }
-
-func folderPaused(reason string) error {
-	return config("folder_paused", fmt.Errorf("paused: %s", reason))
-}
 
 // startUID is where a folder that was never read begins, as the provider's start
 // says: what is up to there is left alone.

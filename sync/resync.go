@@ -71,8 +71,7 @@ func (f *folderPass) renumbered(ctx context.Context, reason string) error {
 	last := slices.Max(append(uids, 0))
 	next := f.cursor.renumbered(f.status.UIDValidity, last, since, reason)
 	if next.ResyncCount >= maxRenumbered {
-		next = next.paused(fmt.Sprintf("the server numbered the folder anew %d times in a row (%s); when it is mended: `imapsync provider resync %s --folder %q`",
-			next.ResyncCount, reason, f.provider.ID, f.status.Name))
+		next = next.paused(fmt.Sprintf("UIDVALIDITY changed %d times in a row (%s)", next.ResyncCount, reason))
 	}
 	audit := db.Audit{
 		Tenant: f.provider.Tenant, At: time.Now().UTC(), Actor: "imapsync", Action: "folder_renumbered", ProviderID: f.provider.ID,
@@ -85,7 +84,7 @@ func (f *folderPass) renumbered(ctx context.Context, reason string) error {
 	f.log.Warn("folder_renumbered", "reason", reason, "since", since, "times", next.ResyncCount)
 	f.cursor = next
 	if next.PausedReason != "" {
-		return folderPaused(next.PausedReason)
+		return PausedFolder(&next.FolderState)
 	}
 	return nil
 }
@@ -149,12 +148,11 @@ func (f *folderPass) reconcileRenumbered(ctx context.Context, uids []uint32) ([]
 	if err != nil || len(unknown) <= maxUnknown || f.cursor.ResyncReason == db.ResyncAccepted {
 		return unknown, err
 	}
-	reason := fmt.Sprintf("%s, and %d messages are unknown, more than %d; to publish them: `imapsync provider resync %s --folder %q --accept`",
-		f.cursor.ResyncReason, len(unknown), maxUnknown, f.provider.ID, f.status.Name)
+	reason := fmt.Sprintf("%s, and %d messages are unknown, more than %d", f.cursor.ResyncReason, len(unknown), maxUnknown)
 	if err := f.store(ctx, f.cursor.paused(reason)); err != nil {
 		return nil, err
 	}
-	return nil, folderPaused(reason)
+	return nil, PausedFolder(&f.cursor.FolderState)
 }
 
 // knownByHeader fetches headers and returns the event keys of those messages

@@ -96,8 +96,8 @@ func TestFailure07_ManyUnknownAskAPerson(t *testing.T) {
 	states, err := h.store.FolderStates(t.Context(), results[0].Ref)
 	must(t, err)
 	st := states["Work"]
-	if !strings.Contains(st.PausedReason, "provider resync") {
-		t.Fatalf("paused with %q, want the command to go on", st.PausedReason)
+	if about := About(PausedFolder(st)); !strings.Contains(st.PausedReason, "messages are unknown") || !slices.Contains(about.Facts, "unknown") || about.Params["folder"] != "Work" {
+		t.Fatalf("paused with %q, %+v: want what is needed for the command to go on", st.PausedReason, about)
 	}
 	if _, results = h.run(p); results[0].Counts.Total() != 0 {
 		t.Errorf("a paused folder was read: %+v", results[0])

@@ -407,7 +407,7 @@ func TestReadToken(t *testing.T) {
 		t.Errorf("%v, %v", token.Reveal() == testToken, err)
 	}
 	for _, tt := range []struct{ path, want string }{
-		{write("open", testToken, 0o644), "run: chmod 600"},
+		{write("open", testToken, 0o644), "others may read or change it"},
 		{write("short", "geheim-geheim", 0o600), "20 characters or more"},
 		{write("two-lines", testToken+"\nzwei\n", 0o600), "without blanks"},
 		{write("empty", "\n", 0o600), "empty"},

@@ -59,7 +59,7 @@ func TestListenRefuses(t *testing.T) {
 		{"no port", ListenOptions{Address: "127.0.0.1"}, "as in 127.0.0.1:8025"},
 		{"certificate alone", ListenOptions{Address: everywhere, TLSCert: cert}, "give both"},
 		{"key alone", ListenOptions{Address: everywhere, TLSKey: key}, "give both"},
-		{"key that all read", ListenOptions{Address: everywhere, TLSCert: cert, TLSKey: readable}, "run: chmod 600"},
+		{"key that all read", ListenOptions{Address: everywhere, TLSCert: cert, TLSKey: readable}, "others may read or change it"},
 		{"key of another", ListenOptions{Address: everywhere, TLSCert: cert, TLSKey: cert}, "--tls-key"},
 		{"no certificate", ListenOptions{Address: everywhere, TLSCert: "/nowhere", TLSKey: key}, "--tls-cert: open /nowhere"},
 		{"proxy without URL", ListenOptions{Address: everywhere, BehindProxy: true}, "give --public-url"},

@@ -26,8 +26,7 @@ func ReadToken(path string) (secret.Value, error) {
 	}
 	if text := token.Reveal(); len(text) < minToken || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return secret.Value{}, &secret.FileError{Path: path,
-			Err: fmt.Errorf("a token is %d characters or more, without blanks", minToken),
-			Fix: "make one with `openssl rand -hex 32`"}
+			Err: fmt.Errorf("a token is %d characters or more, without blanks: make one with `openssl rand -hex 32`", minToken)}
 	}
 	return token, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/oauth"
 )
 
@@ -18,7 +19,7 @@ func functions() template.FuncMap {
 	return template.FuncMap{
 		"ago": func(t *time.Time) string { return ago(t, time.Now()) }, "moment": moment, "size": byteSize,
 		"state": stateWord, "words": inWords, "server": serverOf, "plural": plural, "took": took,
-		"forecast": func(f oauth.Forecast) string { return forecastText(f, time.Now()) },
+		"forecast": func(f forecast) string { return forecastText(f.Forecast, time.Now()) },
 		"path":     path, "len64": func(n int) int64 { return int64(n) }, "verbs": verbsOf,
 	}
 }
@@ -185,15 +186,26 @@ type card struct {
 	*db.Overview
 
 	Chart     chart
-	Forecasts []oauth.Forecast
+	Forecasts []forecast
 	Reason    string // of an error
 	Fix       string // what to do about it
 }
 
+// forecast is when a credential will die, and what to do before.
+type forecast struct {
+	oauth.Forecast
+
+	Fix string
+}
+
 func (s *Server) card(o *db.Overview, now time.Time) card {
-	c := card{Overview: o, Chart: dayChart(o), Forecasts: s.do.Forecasts(o.Provider, now)}
-	for i := range c.Forecasts {
-		c.Forecasts[i].Fix = inWords(c.Forecasts[i].Fix)
+	c := card{Overview: o, Chart: dayChart(o)}
+	for _, f := range s.do.Forecasts(o.Provider, now) {
+		one := forecast{Forecast: f}
+		if f.Warn {
+			one.Fix = sayAbout(o.Provider, fault.About{Code: f.Credential})
+		}
+		c.Forecasts = append(c.Forecasts, one)
 	}
 	if o.LastError != "" {
 		c.Reason = inWords(o.LastError)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/publish"
 	"imapsync/secret"
 )
@@ -150,14 +151,11 @@ func (a *app) box() *secret.Box { return secret.NewLazyBox(a.keyRing) }
 
 func (a *app) keyRing() (*secret.KeyRing, error) {
 	if a.secretKeyFile == "" {
-		return nil, configError("no key for stored credentials: make one with `imapsync secret keygen --out imapsync.key` and set IMAPSYNC_SECRET_KEY_FILE to its path")
+		return nil, &exitError{exitConfig, fault.Newf(fault.Config, "secret", "no key for stored credentials").With("reason", "no_key")}
 	}
 	ring, err := secret.ReadKeyFile(a.secretKeyFile)
-	if fe, ok := errors.AsType[*secret.FileError](err); ok && fe.Fix == "" {
-		return nil, configError("IMAPSYNC_SECRET_KEY_FILE: %w: make a key with `imapsync secret keygen --out %s`", err, a.secretKeyFile)
-	}
 	if err != nil {
-		return nil, configError("IMAPSYNC_SECRET_KEY_FILE: %w", err)
+		return nil, &exitError{exitConfig, fault.Newf(fault.Config, "secret", "IMAPSYNC_SECRET_KEY_FILE: %w", err).With("reason", "key_file")}
 	}
 	return ring, nil
 }

@@ -84,7 +84,7 @@ func (a *app) backfill(ctx context.Context, store *db.Store, p *db.Provider, b m
 		return provider.Busy(p)
 	}
 	if res.Err != nil {
-		return mailError(res.Err)
+		return mailError(p, res.Err)
 	}
 	if !b.DryRun && output != "json" {
 		a.printf("%s\n", provider.CountsText(res.Counts))

@@ -48,9 +48,9 @@ func spans(text string) (list []string) {
 	return list
 }
 
-// words splits a line of shell as far as documents need it; what parts two
+// shellWords splits a line of shell as far as documents need it; what parts two
 // commands is a word of its own.
-func words(line string) []string {
+func shellWords(line string) []string {
 	var list []string
 	for _, m := range regexp.MustCompile(`'[^']*'|"[^"]*"|#.*|\$\(|&&|\|\||[|;()]|[^\s|;()'"]+`).FindAllString(line, -1) {
 		if strings.HasPrefix(m, "#") {
@@ -65,7 +65,7 @@ func words(line string) []string {
 func commandsIn(line string) (list [][]string) {
 	var args []string
 	inside := false
-	for _, word := range append(words(line), ";") {
+	for _, word := range append(shellWords(line), ";") {
 		switch {
 		case slices.Contains([]string{"&&", "||", "|", ";", "(", ")", "$("}, word), inside && (word[0] == '<' || word[0] == '>'):
 			if inside {

@@ -52,7 +52,8 @@ type doctorStep struct {
 	ProviderID string `json:"providerId,omitempty"`
 	Provider   string `json:"provider,omitempty"`
 	mailsync.Step
-	DurationMS int64 `json:"durationMs"`
+	Fix        string `json:"fix,omitempty"`
+	DurationMS int64  `json:"durationMs"`
 }
 
 // doctor is one examination under way.
@@ -100,20 +101,21 @@ func (d *doctor) examine(ctx context.Context, args []string, tenant string) erro
 func (d *doctor) providers(ctx context.Context, store *db.Store, args []string, tenant string) ([]*db.Provider, error) {
 	list, err := findProviders(ctx, store, args, tenant)
 	if err == nil && len(list) == 0 {
-		d.add(nil, mailsync.Step{Name: "provider", State: mailsync.StepWarn, Text: "there is no mailbox yet", Fix: "imapsync provider add --help"})
+		d.warn("provider", "there is no mailbox yet", "imapsync provider add --help")
 	}
 	return list, err
 }
 
-// add keeps a step, and prints it.
-func (d *doctor) add(p *db.Provider, s mailsync.Step) {
+// add keeps a step, and prints it. A step of a mailbox that has no fix yet gets
+// the one of its code.
+func (d *doctor) add(p *db.Provider, s mailsync.Step, fix string) {
 	now := time.Now()
 	s.Took, d.began = cmp.Or(s.Took, now.Sub(d.began)), now
-	step := doctorStep{Step: s, DurationMS: s.Took.Milliseconds()}
+	step := doctorStep{Step: s, Fix: fix, DurationMS: s.Took.Milliseconds()}
 	step.Text = provider.OneLine(s.Text)
 	if p != nil {
 		step.Tenant, step.ProviderID, step.Provider = p.Tenant, p.ID, p.Name
-		step.Fix = remedy(p, s)
+		step.Fix = cmp.Or(fix, remedy(p, s))
 	}
 	if s.State == mailsync.StepWrong {
 		d.wrong++
@@ -135,22 +137,24 @@ func (d *doctor) add(p *db.Provider, s mailsync.Step) {
 // stepFix is what to do about a step of a mailbox that may not be stored yet:
 // settings, where remedy has commands.
 func stepFix(p *db.Provider, s mailsync.Step) string {
-	if s.Fix == "" && s.State != mailsync.StepOK {
-		return checkFix(p, s.Class, s.Code)
+	if s.State == mailsync.StepOK {
+		return ""
 	}
-	return s.Fix
+	about := aboutError(s.Err, "test")
+	about.Class, about.Code = s.Class, s.Code
+	return words.Find(aboutProvider(p, about)).Say
 }
 
 func (d *doctor) fine(name, format string, args ...any) {
-	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepOK, Text: fmt.Sprintf(format, args...)})
+	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepOK, Text: fmt.Sprintf(format, args...)}, "")
 }
 
 func (d *doctor) warn(name, text, fix string) {
-	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepWarn, Text: text, Fix: fix})
+	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepWarn, Text: text}, fix)
 }
 
 func (d *doctor) bad(name, text, fix string) {
-	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepWrong, Text: text, Fix: fix})
+	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepWrong, Text: text}, fix)
 }
 
 // postgres returns the store, nil when it cannot be used and the error says why.
@@ -348,19 +352,20 @@ func (d *doctor) nats(ctx context.Context) error {
 func (d *doctor) mailbox(ctx context.Context, store *db.Store, chain *secret.Chain, p *db.Provider) {
 	if chain != nil {
 		d.app.service(store).Diagnose(ctx, p, func(s provider.Step) {
+			fix := ""
 			if errors.Is(s.Err, secret.ErrAbsent) && chain.CanPut() != nil {
-				s.Fix = "put it into a place that this line names" // no command can
+				fix = "put it into a place that this line names" // no command can
 			}
-			d.add(p, s)
+			d.add(p, s, fix)
 		})
 	}
-	for _, f := range provider.Forecasts(p, time.Now()) {
+	for _, f := range wordedForecasts(p, time.Now()) {
 		if f.Warn {
-			d.add(p, mailsync.Step{Name: "forecast", State: mailsync.StepWarn, Text: forecastText(f), Fix: f.Fix})
+			d.add(p, mailsync.Step{Name: "forecast", State: mailsync.StepWarn, Text: forecastText(f.Forecast)}, f.Fix)
 		}
 	}
 	for _, s := range standing(ctx, store, p, time.Now()) {
-		d.add(p, s)
+		d.add(p, s.Step, s.Fix)
 	}
 }
 
@@ -373,14 +378,14 @@ func forecastText(f oauth.Forecast) string {
 }
 
 // standing is what the database says of a provider: paused, behind, failing.
-func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Time) []mailsync.Step {
-	var steps []mailsync.Step
+func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Time) []doctorStep {
+	var steps []doctorStep
 	switch {
 	case !p.Active || !p.AutoProcess:
-		steps = append(steps, mailsync.Step{Name: "state", State: mailsync.StepWarn, Text: "it is switched off: no run reads it", Fix: "switch it on where it was switched off (is_active, auto_process_emails)"})
+		steps = append(steps, stepOf("state", mailsync.StepWarn, "it is switched off: no run reads it", "switch it on where it was switched off (is_active, auto_process_emails)"))
 	case p.PausedAt != nil:
-		s := mailsync.Step{Name: "state", State: mailsync.StepWarn, Fix: "imapsync provider resume " + p.ID,
-			Text: "paused since " + p.PausedAt.UTC().Format(time.RFC3339) + " (" + p.PauseReason + "); mail waits on the server"}
+		s := stepOf("state", mailsync.StepWarn, "paused since "+p.PausedAt.UTC().Format(time.RFC3339)+" ("+p.PauseReason+"); mail waits on the server",
+			"imapsync provider resume "+p.ID)
 		if p.PauseReason == db.PauseAuthFailure {
 			s.State = mailsync.StepWrong
 			s.Fix = "imapsync provider set " + p.ID + " --password-prompt && imapsync provider resume " + p.ID
@@ -396,28 +401,25 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 			text += "; next attempt " + p.NextAttemptAt.UTC().Format(time.RFC3339)
 			fix += " # does not wait"
 		}
-		steps = append(steps, mailsync.Step{Name: "state", State: mailsync.StepWarn, Text: text, Fix: fix})
+		steps = append(steps, stepOf("state", mailsync.StepWarn, text, fix))
 	case p.LastSuccessAt == nil:
-		steps = append(steps, mailsync.Step{Name: "state", State: mailsync.StepOK, Text: "not read yet"})
+		steps = append(steps, stepOf("state", mailsync.StepOK, "not read yet", ""))
 	default:
-		steps = append(steps, mailsync.Step{Name: "state", State: mailsync.StepOK, Text: "last read " + p.LastSuccessAt.UTC().Format(time.RFC3339)})
+		steps = append(steps, stepOf("state", mailsync.StepOK, "last read "+p.LastSuccessAt.UTC().Format(time.RFC3339), ""))
 	}
 	states, err := store.FolderStates(ctx, ref(p))
 	if err != nil {
-		return append(steps, mailsync.Step{Name: "backlog", State: mailsync.StepWrong, Text: err.Error(), Fix: "imapsync doctor " + p.ID + " # again, once DATABASE_URL can be read"})
+		return append(steps, stepOf("backlog", mailsync.StepWrong, err.Error(), "imapsync doctor "+p.ID+" # again, once DATABASE_URL can be read"))
 	}
 	var backlog int64
 	for _, st := range states {
 		backlog += st.Backlog
 		if st.PausedReason != "" {
-			fix := "imapsync provider resync " + p.ID + " --folder " + shellQuote(st.Folder)
-			if strings.Contains(st.PausedReason, "--accept") {
-				fix += " --accept"
-			}
-			steps = append(steps, mailsync.Step{Name: "folder", State: mailsync.StepWrong, Text: fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), Fix: fix})
+			fix := words.Find(aboutProvider(p, aboutError(mailsync.PausedFolder(st)))).Do
+			steps = append(steps, stepOf("folder", mailsync.StepWrong, fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), fix))
 		}
 	}
-	s := mailsync.Step{Name: "backlog", State: mailsync.StepOK, Text: strconv.FormatInt(backlog, 10) + " mails wait, " + strconv.Itoa(p.MaxEmailsPerSync) + " a pass"}
+	s := stepOf("backlog", mailsync.StepOK, strconv.FormatInt(backlog, 10)+" mails wait, "+strconv.Itoa(p.MaxEmailsPerSync)+" a pass", "")
 	if backlog > 10*int64(p.MaxEmailsPerSync) {
 		s.State, s.Fix = mailsync.StepWarn, "imapsync run --provider "+p.ID+" --drain # or more a pass: imapsync provider set "+p.ID+" --max-emails-per-sync N"
 	}
@@ -428,4 +430,8 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 		}
 	}
 	return append(steps, s)
+}
+
+func stepOf(name string, state mailsync.StepState, text, fix string) doctorStep {
+	return doctorStep{Step: mailsync.Step{Name: name, State: state, Text: text}, Fix: fix}
 }

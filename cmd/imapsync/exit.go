@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"imapsync/db"
 	"imapsync/event"
@@ -88,34 +87,4 @@ func exitCode(err error) int {
 		return exitTempfail
 	}
 	return exitBug
-}
-
-// message is what a person is told: one line for each thing that is wrong. What
-// is about Postgres or NATS names the setting and where it leads.
-func (a *app) message(err error) string {
-	text := strings.TrimSpace(err.Error())
-	switch {
-	case text == "" || a.databaseURL == "":
-	case errors.Is(err, db.ErrUnreachable), errors.Is(err, db.ErrConfig):
-		text += ": check --database-url (DATABASE_URL)" + at(db.Servers(a.databaseURL))
-		if a.lockDatabaseURL != "" {
-			text += " and --lock-database-url (LOCK_DATABASE_URL)" + at(db.Servers(a.lockDatabaseURL))
-		}
-		return text
-	}
-	if text != "" && (errors.Is(err, event.ErrUnreachable) || errors.Is(err, event.ErrTimeout) || errors.Is(err, event.ErrConfig)) {
-		servers, _ := publish.Servers(a.natsURL) // unreadable: the error says so
-		text += ": check --nats-url (NATS_URL)" + at(servers)
-		if a.natsCreds != "" {
-			text += " and --nats-creds (NATS_CREDS), now " + a.natsCreds
-		}
-	}
-	return text
-}
-
-func at(servers string) string {
-	if servers == "" {
-		return ""
-	}
-	return ", now " + servers
 }

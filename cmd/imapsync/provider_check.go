@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -24,16 +23,11 @@ import (
 func checkError(failed *provider.TestError) error {
 	if !failed.Reached {
 		if errors.Is(failed, secret.ErrAbsent) {
-			return &exitError{exitConfig, &fault.Error{Class: fault.Config, Code: "secret",
-				Err: fmt.Errorf("%w: put it there, or store it: `imapsync provider set %s --password-prompt`", failed, failed.Provider.ID)}}
+			return &exitError{exitConfig, inWords(failed.Provider, failed, "test")}
 		}
-		return failed.Err
+		return inWords(failed.Provider, failed.Err)
 	}
 	class, code := mailsync.Classify(failed)
-	line := failed.Error()
-	if fix := checkFix(failed.Provider, class, code); fix != "" && !strings.HasSuffix(line, fix) { // servers say "try again later" too
-		line += ": " + fix
-	}
 	exit := exitTempfail
 	switch class {
 	case fault.Config, fault.Auth:
@@ -42,7 +36,7 @@ func checkError(failed *provider.TestError) error {
 		exit = exitBug
 	case fault.Transient, fault.Message:
 	}
-	return &exitError{exit, &fault.Error{Class: class, Code: code, Err: errors.New(line)}}
+	return &exitError{exit, &fault.Error{Class: class, Code: code, Err: inWords(failed.Provider, failed, "test")}}
 }
 
 // testedError is checkError for an error that may be of something else.
@@ -51,31 +45,6 @@ func testedError(err error) error {
 		return checkError(failed)
 	}
 	return err
-}
-
-// checkFix is what to do about it, where the error does not say so itself.
-func checkFix(p *db.Provider, class fault.Class, code string) string {
-	switch {
-	case code == "invalid_grant" && provider.NeedsPerson(p), code == "not_authorised", code == "tls":
-		return "" // the error says it
-	case code == "invalid_client":
-		return "check --oauth-client-id, and give the client secret anew with --oauth-client-secret-file"
-	case class == fault.Auth && p.AuthType == db.AuthOAuth2:
-		return "check --mailbox and --username, and that whoever signed in may open this mailbox by IMAP"
-	case class == fault.Auth:
-		return "check --username and the password; some servers want an app password, or IMAP switched on in the account"
-	case code == "connect" || code == "dns":
-		return "check --host, --port and the network in between"
-	case code == "greeting":
-		return "check --port and --tls: 993 is for implicit, 143 for starttls"
-	case code == "folder_missing":
-		return "choose others with --folder"
-	case code == "timeout":
-		return "try again, or give it more time with --connect-timeout and --command-timeout"
-	case class == fault.Transient:
-		return "try again later"
-	}
-	return ""
 }
 
 // withMore adds to an error what it means for the command.

@@ -138,7 +138,7 @@ func (a *app) printProvider(p *db.Provider) error {
 
 // lastError is why the last pass failed, in one line.
 func lastError(p *db.Provider) string {
-	return strings.TrimPrefix(p.LastErrorCode+": "+provider.OneLine(cmp.Or(p.LastError, p.ErrorMessage)), ": ")
+	return strings.TrimPrefix(p.LastErrorCode+": "+provider.OneLine(cmp.Or(storedError(p), p.ErrorMessage)), ": ")
 }
 
 // authority names the certificates of a PEM.

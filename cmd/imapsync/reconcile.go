@@ -61,7 +61,7 @@ func (a *app) reconcile(ctx context.Context, store *db.Store, p *db.Provider, ti
 		a.printf("%d missing\n", missing)
 	}
 	if err != nil {
-		return mailError(err)
+		return mailError(p, err)
 	}
 	if missing > 0 {
 		return &exitError{exitFailed, fmt.Errorf("%d messages are missing: `imapsync backfill %s --since DATE` publishes them", missing, shellQuote(p.Name))}
@@ -70,14 +70,14 @@ func (a *app) reconcile(ctx context.Context, store *db.Store, p *db.Provider, ti
 }
 
 // mailError gives an error about one mailbox its exit code.
-func mailError(err error) error {
+func mailError(p *db.Provider, err error) error {
 	if _, ok := errors.AsType[*exitError](err); ok || exitCode(err) != exitBug {
 		return err
 	}
 	switch class, _ := mailsync.Classify(err); class {
 	case fault.Auth, fault.Config:
-		return &exitError{exitConfig, err}
+		return &exitError{exitConfig, inWords(p, err)}
 	default:
-		return &exitError{exitTempfail, err}
+		return &exitError{exitTempfail, inWords(p, err)}
 	}
 }

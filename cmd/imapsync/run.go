@@ -226,7 +226,7 @@ func resultError(res mailsync.Result) error {
 	case res.Deferred != "":
 		return nil
 	}
-	return res.Err
+	return inWords(res.Provider, res.Err)
 }
 
 // runError decides how the run as a whole ended.

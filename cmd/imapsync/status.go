@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
-	"imapsync/oauth"
 	"imapsync/provider"
+	mailsync "imapsync/sync"
 )
 
 // providerStatus is one provider as `status -o json` shows it.
@@ -38,7 +38,9 @@ type providerStatus struct {
 	Quarantined         int64          `json:"quarantined"`
 	Folders             []folderStatus `json:"folders"`
 
-	Credentials []oauth.Forecast `json:"credentials,omitempty"` // when they will die
+	Credentials []forecast `json:"credentials,omitempty"` // when they will die
+
+	words string // Error in the words of the command line
 }
 
 type folderStatus struct {
@@ -53,6 +55,8 @@ type folderStatus struct {
 	OldestAt     *time.Time `json:"oldestUndeliveredAt,omitempty"` // when it was first seen, or earlier
 	Paused       bool       `json:"paused"`
 	Error        string     `json:"error,omitempty"`
+
+	words string // Error in the words of the command line
 }
 
 func newStatus(a *app) *cobra.Command {
@@ -98,13 +102,18 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 	for i := range folders {
 		f := &folders[i]
 		ref := db.Ref{Tenant: f.Tenant, ID: f.ProviderID}
+		told := cmp.Or(f.PausedReason, f.LastError)
 		if p := byID[ref]; p != nil {
 			f.Searched(p)
+			if f.PausedReason != "" {
+				paused := mailsync.PausedFolder(&db.FolderState{Folder: f.Folder, ResyncCount: f.ResyncCount, PausedReason: f.PausedReason})
+				told = withWords(told, words.Find(aboutProvider(p, aboutError(paused))).Say)
+			}
 		}
 		byRef[ref] = append(byRef[ref], folderStatus{
 			Name: f.Folder, UIDValidity: f.UIDValidity, SettledUID: f.SettledUID, LastUID: f.LastUID, Backlog: f.Backlog,
 			Retrying: f.Retrying, Dead: f.Dead, LastSearchAt: f.LastSearchAt, OldestAt: f.Oldest(),
-			Paused: f.PausedReason != "", Error: cmp.Or(f.PausedReason, f.LastError),
+			Paused: f.PausedReason != "", Error: cmp.Or(f.PausedReason, f.LastError), words: told,
 		})
 	}
 	list := []providerStatus{}
@@ -115,7 +124,7 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 			LastAttemptAt: p.LastAttemptAt, NextAttemptAt: p.NextAttemptAt, ConsecutiveFailures: p.ConsecutiveFailures,
 			ErrorCode: p.LastErrorCode, Error: p.LastError, Published: p.Published, Duplicates: p.Duplicates,
 			Quarantined: p.Quarantined, Folders: byRef[db.Ref{Tenant: p.Tenant, ID: p.ID}],
-			Credentials: provider.Forecasts(p, time.Now()),
+			Credentials: wordedForecasts(p, time.Now()), words: storedError(p),
 		}
 		if s.Folders == nil {
 			s.Folders = []folderStatus{}
@@ -152,7 +161,7 @@ func (a *app) printStatus(list []providerStatus) error {
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", paint(bold, s.Name), paint(s.colour(), s.state()), ago(s.LastSuccessAt, now),
-			age(oldest, now), s.next(now), s.Published, quarantined, backlog, provider.OneLine(s.Error))
+			age(oldest, now), s.next(now), s.Published, quarantined, backlog, provider.OneLine(s.words))
 		for _, c := range s.Credentials {
 			if c.Warn {
 				fmt.Fprintf(w, "%s\n", paint(yellow, "  "+credentialWarning(c, now)))
@@ -166,7 +175,7 @@ func (a *app) printStatus(list []providerStatus) error {
 				colour = red
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t\t\t%d\t%d\t%s\n", paint(plain, "  "+f.Name), paint(colour, state), ago(f.LastSearchAt, now),
-				age(f.OldestAt, now), f.Retrying+f.Dead, f.Backlog, provider.OneLine(f.Error))
+				age(f.OldestAt, now), f.Retrying+f.Dead, f.Backlog, provider.OneLine(f.words))
 		}
 	}
 	if len(list) == 0 {
@@ -225,7 +234,7 @@ func (s providerStatus) next(now time.Time) string {
 }
 
 // credentialWarning is one line about a credential that is about to die.
-func credentialWarning(c oauth.Forecast, now time.Time) string {
+func credentialWarning(c forecast, now time.Time) string {
 	what := strings.ReplaceAll(c.Credential, "_", " ")
 	switch {
 	case c.EndsAt == nil:

@@ -87,7 +87,7 @@ func (a *app) verify(ctx context.Context, store *db.Store, list []*db.Provider, 
 	for _, p := range list {
 		rep, err := verifyOne(work, j, p, v.since, v.republish)
 		if err != nil {
-			failed = append(failed, err)
+			failed = append(failed, inWords(p, err))
 		}
 		if rep == nil {
 			continue
@@ -108,7 +108,7 @@ func (a *app) verify(ctx context.Context, store *db.Store, list []*db.Provider, 
 		}
 	}
 	if err := errors.Join(failed...); err != nil {
-		return mailError(err)
+		return mailError(nil, err)
 	}
 	if lost > 0 {
 		return &exitError{exitFailed, fmt.Errorf("%d messages are not on the stream", lost)}

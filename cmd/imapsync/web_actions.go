@@ -183,11 +183,11 @@ func (w *webActor) finishLogin(ctx context.Context, p *db.Provider, login *oauth
 // fixOf is what to do about the last error of p. Its class is known by the
 // login failures that were counted; else its code says enough.
 func fixOf(p *db.Provider) string {
-	var class fault.Class
+	about := fault.About{Code: p.LastErrorCode, Facts: []string{"test"}}
 	if p.AuthFailures > 0 {
-		class = fault.Auth
+		about.Class = fault.Auth
 	}
-	return checkFix(p, class, p.LastErrorCode)
+	return words.Find(aboutProvider(p, about)).Say
 }
 
 func (w *webActor) raw(ctx context.Context, q *db.Quarantine) ([]byte, error) {

@@ -3,55 +3,37 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
 	"imapsync/db"
 	"imapsync/internal/fault"
+	"imapsync/internal/fault/faulttest"
 	"imapsync/oauth"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
 
-// codesOf are the codes that a package's errors are made with, by their class.
-func codesOf(t *testing.T, pattern string, made *regexp.Regexp) map[string]fault.Class {
-	t.Helper()
-	codes := map[string]fault.Class{}
-	paths, err := filepath.Glob(pattern)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range made.FindAllStringSubmatch(string(text), -1) {
-			codes[m[2]] = map[string]fault.Class{"config": fault.Config, "Config": fault.Config, "wrong": fault.Config,
-				"auth": fault.Auth, "Auth": fault.Auth, "transient": fault.Transient, "Transient": fault.Transient}[m[1]]
+// Every code that an error is made with has words of its own.
+func TestEveryCodeHasWords(t *testing.T) {
+	for code := range faulttest.Codes(t) {
+		if !words.Names(code) {
+			t.Errorf("%s: no row of words.go names it", code)
 		}
 	}
-	return codes
 }
 
 // Whatever is wrong with a mailbox has something to do about it: a command that
 // exists, for this mailbox, or who can mend it. No flag stands without its command.
 func TestRemedies(t *testing.T) {
-	made := regexp.MustCompile(`\b(config|transient|Config|Auth|Transient)(?:\(|, (?:Code: )?)"([a-z_]+)"`)
-	codes := codesOf(t, "../../sync/*.go", made)
-	maps.Copy(codes, codesOf(t, "../../internal/imapsession/*.go", made))
-	maps.Copy(codes, codesOf(t, "../../oauth/*.go", regexp.MustCompile(`\b(wrong)\("([a-z_]+)"`)))
+	codes := faulttest.Codes(t)
 	if len(codes) < 45 {
 		t.Fatalf("only %d codes", len(codes))
 	}
 	for _, code := range []string{"invalid_client", "invalid_grant", "authenticationfailed", "token_refused", "panic", "of_no_error"} {
 		codes[code] = fault.Auth
 	}
-	codes["panic"], codes["of_no_error"], codes["folder_missing"] = fault.Bug, fault.Config, fault.Config
+	codes["panic"], codes["of_no_error"] = fault.Bug, fault.Config
 	var steps []mailsync.Step
 	for code, class := range codes {
 		for _, name := range []string{"login", "token"} {
@@ -59,8 +41,9 @@ func TestRemedies(t *testing.T) {
 		}
 	}
 	for _, err := range []error{secret.ErrAbsent, secret.ErrUnknownKey, secret.ErrEnvelope, secret.ErrUnavailable, secret.ErrSettings,
-		&secret.FileError{Path: "x", Fix: "run: chmod 600 x"}} {
-		steps = append(steps, mailsync.Step{Name: "credential", State: mailsync.StepWrong, Class: fault.Config, Code: "secret", Err: fmt.Errorf("credential: %w", err)})
+		&secret.FileError{Path: "x", Err: secret.ErrMode}} {
+		class, code := mailsync.Classify(err)
+		steps = append(steps, mailsync.Step{Name: "credential", State: mailsync.StepWrong, Class: class, Code: code, Err: fmt.Errorf("credential: %w", err)})
 	}
 	said := map[string]bool{}
 	for _, p := range []*db.Provider{
@@ -76,7 +59,7 @@ func TestRemedies(t *testing.T) {
 			switch {
 			case fix == "":
 				t.Errorf("%s %s: nothing to do about it", s.Name, s.Code)
-			case strings.HasPrefix(fix, "let whoever runs imap.example.org "):
+			case strings.HasPrefix(fix, "ask the administrator of imap.example.org "):
 			case strings.Contains(command, "imapsync doctor") || strings.Contains(command, "imapsync provider") || strings.Contains(command, "imapsync quarantine"):
 				if !strings.Contains(command, " "+p.ID) {
 					t.Errorf("%s %s: %s: it does not name the mailbox", s.Name, s.Code, fix)
@@ -99,7 +82,10 @@ func TestRemedies(t *testing.T) {
 
 // A new key opens nothing that an old one has sealed.
 func TestKeyRemedy(t *testing.T) {
-	missing := errors.New("no key")
+	missing := fault.Newf(fault.Config, "secret", "no key").With("reason", "no_key")
+	file := func(path string, err error) error {
+		return fault.New(fault.Config, "secret", &secret.FileError{Path: path, Err: err}).With("reason", "key_file")
+	}
 	for _, tt := range []struct {
 		err    error
 		sealed bool
@@ -107,11 +93,22 @@ func TestKeyRemedy(t *testing.T) {
 	}{
 		{missing, true, "export IMAPSYNC_SECRET_KEY_FILE=FILE # the key file that stored credentials were sealed with"},
 		{missing, false, "imapsync secret keygen --out imapsync.key && export IMAPSYNC_SECRET_KEY_FILE=$PWD/imapsync.key"},
-		{&secret.FileError{Path: "a b"}, false, "imapsync secret keygen --out 'a b'"},
-		{&secret.FileError{Path: "k", Fix: "run: chmod 600 k"}, true, "chmod 600 k"},
+		{file("a b", secret.ErrEmpty), false, "imapsync secret keygen --out 'a b'"},
+		{file("k", secret.ErrMode), true, "chmod 600 k"},
+		{file("-rf", secret.ErrMode), false, "chmod 600 ./-rf"},
 	} {
 		if got := keyRemedy(fmt.Errorf("x: %w", tt.err), tt.sealed); got != tt.want {
 			t.Errorf("%v, sealed %v: %q, want %q", tt.err, tt.sealed, got, tt.want)
+		}
+	}
+}
+
+func TestShellQuote(t *testing.T) {
+	for path, want := range map[string]string{
+		"/etc/imapsync/key": "/etc/imapsync/key", "a b": "'a b'", "it's": `'it'\''s'`, "$(x)": "'$(x)'",
+	} {
+		if got := shellQuote(path); got != want {
+			t.Errorf("shellQuote(%q) = %s, want %s", path, got, want)
 		}
 	}
 }

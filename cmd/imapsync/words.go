@@ -1,0 +1,331 @@
+package main
+
+import (
+	"errors"
+	"maps"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"imapsync/db"
+	"imapsync/internal/fault"
+	"imapsync/oauth"
+	"imapsync/provider"
+	"imapsync/publish"
+	mailsync "imapsync/sync"
+)
+
+// words are what the command line says about errors. Say ends a one-line error;
+// Do is a line of `doctor`, to be pasted, in which capitals stand for what only
+// a person knows, or who can mend what no command can. A mailbox is named by its
+// id, which needs no quotes and is nobody else's in another tenant. The fact
+// "test" holds where a connection is tested, and not for a run, which tries again
+// by itself.
+var words = fault.Words{
+	// Finding the server.
+	{Codes: "host_not_found", Say: "check --host", Do: "{set} --host HOST"},
+	{Codes: "dns", When: "test", Say: checkNetwork, Do: "{doctor} # once this machine can look up {host}: see /etc/resolv.conf"},
+	{Codes: "connect", When: "test", Say: checkNetwork, Do: "{set} --host HOST --port PORT # or open the way from this machine to {address}"},
+	{Codes: "timeout", When: "test", Say: "try again, or give it more time with --connect-timeout and --command-timeout", Do: moreTime},
+	{Codes: "pass_timeout", When: "test", Say: later, Do: moreTime},
+
+	// Securing the connection.
+	{Codes: "tls_host", When: "no_names", Do: "{set} --tls-server-name NAME # as the certificate has it; or --host HOST"},
+	{Codes: "tls_host", Say: "check --host or set --tls-server-name", Do: "{set} --tls-server-name NAME # as the certificate has it; or --host HOST"},
+	{Codes: "ca_file", Do: "{set} --ca-file FILE"},
+	{Codes: "tls_self_signed", Say: "give it with --ca-file if you trust it", Do: "{set} --ca-file FILE"},
+	{Codes: "tls_unknown_ca", Say: "give its CA with --ca-file, or let the server send its whole chain", Do: "{set} --ca-file FILE"},
+	{Codes: "tls_not_yet_valid", Say: "check both clocks", Do: "timedatectl # this machine's clock; if it is right, ask the administrator of {host} to set that of the server"},
+	{Codes: "tls_expired tls_certificate", Do: "ask the administrator of {host} to renew the certificate"},
+	{Codes: "tls_expires", Do: "the certificate of {certificate} must be renewed on the server, or no mail will be read from then on"},
+	{Codes: "tls_version tls_handshake", Do: "ask the administrator of {host} to bring the server up to date"},
+	{Codes: "tls_not_spoken", Say: "use --tls starttls, or port 993", Do: "{set} --tls starttls --port {port} # or --tls implicit --port 993"},
+	{Codes: "starttls_tls", Say: "use --tls implicit", Do: "{set} --tls implicit --port {port}"},
+	{Codes: "starttls_timeout", Say: "if the server speaks TLS from the start on this port, use --tls implicit", Do: "{set} --tls implicit --port {port}"},
+	{Codes: "starttls_missing starttls_refused", Say: "use --tls implicit; plaintext is never a fallback", Do: implicitTLS},
+	{Codes: "privacy_required", Say: "use --tls implicit or starttls", Do: implicitTLS},
+	{Codes: "starttls_preauth plaintext", Do: implicitTLS},
+	{Codes: "starttls_injected", Do: implicitTLS + " # and find out who stands between this machine and {host}"},
+	{Codes: "tls", Say: later + ", or " + checkPort, Do: otherTLS},
+	{Codes: "greeting", When: "test", Say: checkPort, Do: otherTLS},
+	{Codes: "tls_timeout starttls", When: "test", Say: later, Do: otherTLS},
+
+	// Logging in.
+	{Codes: "login_disabled", When: "eager", Say: "use --eager-login=false", Do: "{set} --eager-login=false"},
+	{Codes: "login_disabled", When: "plaintext", Say: otherLogin, Do: implicitTLS},
+	{Codes: "login_disabled", Say: otherLogin, Do: "{set} --auth oauth2 --oauth-preset PRESET --oauth-client-id ID --oauth-client-secret-file FILE"},
+	{Codes: "no_oauth", Say: "use --auth password, or check --host and --tls", Do: "{set} --auth password --password-prompt"},
+	{Codes: "preauth", Do: "{set} --host HOST --port PORT # this one lets in whoever comes"},
+	{Codes: "invalid_grant", When: "person", Say: "sign in: {auth}", Do: "{auth}"},
+	{Codes: "not_authorised", Say: "sign in: {auth}", Do: "{auth}"},
+	{Codes: "invalid_client", When: "test", Say: "check --oauth-client-id, and give the client secret anew with --oauth-client-secret-file",
+		Do: "{set} --oauth-client-id ID --oauth-client-secret-file FILE"},
+	{Codes: "service_account", Do: "{set} --oauth-service-account-file FILE"},
+	{Codes: "authenticationfailed authorizationfailed expired login_refused token_refused", Class: fault.Auth, When: "test password",
+		Say: "check --username and the password; some servers want an app password, or IMAP switched on in the account",
+		Do:  "{set} --password-prompt # or --username NAME; some servers want an app password, or IMAP switched on in the account"},
+	{Class: fault.Auth, When: "test person", Say: checkUser, Do: "{auth} # as somebody who may open {mailbox} by IMAP; or: {set} --username NAME"},
+	{Class: fault.Auth, When: "test oauth2", Say: checkUser, Do: "{set} --username NAME # and let the app open that mailbox by IMAP"},
+	{Codes: "state consent answer device no_refresh_token token_type settings", Class: fault.Config, When: "token", Do: tokenSettings},
+	{Class: fault.Config, When: "token", Do: tokenSettings}, // by a code of the server's own
+	{Codes: "token_claims", When: "clock", Do: "check this machine's clock: {now}"},
+	{Codes: "token_claims", When: "audience", Do: exchangeScopes + " # an app by itself: 'https://outlook.office365.com/.default', and nobody signs in"},
+	{Codes: "token_claims", When: "app_role", Do: "grant the app the application permission IMAP.AccessAsApp of Office 365 Exchange Online, with admin consent"},
+	{Codes: "token_claims", When: "scope", Do: exchangeScopes + " # add the permission to the app first"},
+	{Codes: "token_claims", When: "user", Do: "{auth} # as the user of --username; or: {set} --username USERNAME (a shared mailbox is named by --mailbox)"},
+	{Codes: "refresh_token", Do: "{auth}"},
+	{Codes: "client_secret", Do: "make a new client secret, then: {set} --oauth-client-secret-file FILE --oauth-client-secret-expires DATE"},
+
+	// What a mailbox logs in with.
+	{Codes: "secret", When: "absent test", Say: "put it there, or store it: `{set} --password-prompt`", Do: "{renew} # or put it where it was looked for"},
+	{Codes: "secret", When: "absent", Do: "{renew} # or put it where it was looked for"},
+	{Codes: "secret", When: "unknown_key", Do: "{renew} # or put the old key back into the key file, below the first line"},
+	{Codes: "secret", When: "unreadable", Do: "{renew}"},
+	{Codes: "secret", When: "settings", Do: "{doctor} # again, with the settings that it names put right"},
+	{Codes: "secret key", When: "mode", Say: "run: chmod 600 {path}", Do: "chmod 600 {path}"},
+	{Codes: "secret key", When: "no_key sealed", Say: newKey, Do: oldKey},
+	{Codes: "secret key", When: "no_key", Say: newKey, Do: "imapsync secret keygen --out imapsync.key && export IMAPSYNC_SECRET_KEY_FILE=$PWD/imapsync.key"},
+	{Codes: "secret key", When: "key_file sealed", Say: newKeyFile, Do: oldKey},
+	{Codes: "secret key", When: "key_file", Say: newKeyFile, Do: "imapsync secret keygen --out {path}"},
+	{Codes: "secret key", Do: oldKey},
+	{Codes: "secret_unavailable", When: "test", Say: later, Do: "{doctor} # again, later"},
+	{Codes: "vault", When: "unavailable", Do: "vault status -address={vault}"},
+	{Codes: "vault", Do: "vault token lookup -address={vault} # or what IMAPSYNC_VAULT_AUTH logs in with"},
+
+	// Reading it.
+	{Codes: "folder_missing", When: "test", Say: "choose others with --folder", Do: otherFolders},
+	{Codes: "no_permission", When: "test", Do: otherFolders},
+	{Codes: "folder_paused", When: "unknown", Say: "to publish them: `{resync} --accept`", Do: "{resync} --accept"},
+	{Codes: "folder_paused", When: "renumbered", Say: "when it is mended: `{resync}`", Do: "{resync}"},
+	{Codes: "folder_paused", Do: "{doctor}"},
+	{Codes: "uidvalidity_unknown", When: "test", Say: later, Do: "{set} --folder FOLDER # others, or ask the administrator of {host}"},
+	{Codes: "start", Do: "{set} --start recent"},
+	{Codes: "no_header", When: "test", Say: later, Do: "imapsync quarantine list --provider {id}"},
+
+	// The database and the broker.
+	{Codes: "postgres database_url", When: "asked", Say: "check --database-url (DATABASE_URL){database}{locks}"},
+	{Codes: "schema", When: "old", Say: "run `imapsync migrate`"},
+	{Codes: "schema", When: "new", Say: "use a newer imapsync"},
+	{Codes: "pooler", Say: "set LOCK_DATABASE_URL (or --lock-database-url) to a direct connection to Postgres",
+		Do: "set LOCK_DATABASE_URL to a direct connection to Postgres"},
+	{Codes: "nats", When: "asked", Say: checkNATS},
+	{Codes: "stream", When: "asked nats_url", Say: checkNATS},
+	{Codes: "postgres nats stream stream_full", When: "test", Say: later, Do: "{doctor} # again, later"},
+
+	// All others.
+	{Codes: "bye busy cancelled capability connection contactadmin fenced idle_stalled inuse limit lock_lost over_limit overquota protocol refused " +
+		"serverbug throttled token_endpoint token_race token_throttled token_unavailable uidvalidity_changed unavailable",
+		When: "test", Say: later, Do: "{doctor} # again, later"},
+	{Class: fault.Transient, When: "test", Say: later, Do: "{doctor} # again, later"}, // by a code of the server's own
+	{Codes: "panic", Do: report},
+	{Class: fault.Bug, Do: report},
+	{When: "test", Do: "imapsync provider show {id} # what is set, to compare with what the administrator of {host} says"},
+}
+
+// What several rows have in common.
+const (
+	later          = "try again later"
+	checkNetwork   = "check --host, --port and the network in between"
+	checkPort      = "check --port and --tls: 993 is for implicit, 143 for starttls"
+	checkUser      = "check --mailbox and --username, and that whoever signed in may open this mailbox by IMAP"
+	checkNATS      = "check --nats-url (NATS_URL){nats}"
+	moreTime       = "{set} --connect-timeout 1m --command-timeout 2m # or later again: {doctor}"
+	implicitTLS    = "{set} --tls implicit --port 993"
+	otherTLS       = implicitTLS + " # or --tls starttls --port 143; when it is so already, later again: {doctor}"
+	otherLogin     = "use --tls implicit or starttls, or --auth oauth2"
+	otherFolders   = "imapsync provider folders {id} && {set} --folder FOLDER # all that are to be read, each with --folder"
+	tokenSettings  = "{set} --oauth-scopes SCOPES --oauth-tenant TENANT --oauth-token-url URL # those of them that the server names"
+	exchangeScopes = "{set} --oauth-scopes 'https://outlook.office.com/IMAP.AccessAsUser.All offline_access' && {auth}"
+	newKey         = "make one with `imapsync secret keygen --out imapsync.key` and set IMAPSYNC_SECRET_KEY_FILE to its path"
+	newKeyFile     = "make a key with `imapsync secret keygen --out {path}`"
+	report         = "imapsync version # to be reported, with this line"
+	oldKey         = "export IMAPSYNC_SECRET_KEY_FILE=FILE # the key file that stored credentials were sealed with"
+)
+
+// aboutProvider is what the words for an error of a mailbox are found by.
+func aboutProvider(p *db.Provider, about fault.About) fault.About {
+	set := "imapsync provider set " + p.ID
+	renew := set + " --password-prompt"
+	switch flow := oauth.Flow(p.OAuthFlow); {
+	case p.AuthType != db.AuthOAuth2:
+		about.Facts = append(about.Facts, "password")
+	case flow.NeedsPerson():
+		about.Facts = append(about.Facts, "oauth2", "person")
+		renew = "imapsync provider auth " + p.ID
+	case flow == oauth.ServiceAccount:
+		about.Facts = append(about.Facts, "oauth2")
+		renew = set + " --oauth-service-account-file FILE"
+	default:
+		about.Facts = append(about.Facts, "oauth2")
+		renew = set + " --oauth-client-secret-file FILE"
+	}
+	if p.EagerLogin {
+		about.Facts = append(about.Facts, "eager")
+	}
+	if p.TLS == db.TLSNone {
+		about.Facts = append(about.Facts, "plaintext")
+	}
+	if about.Params == nil {
+		about.Params = map[string]string{}
+	}
+	maps.Copy(about.Params, map[string]string{
+		"id": p.ID, "host": p.Host, "port": strconv.Itoa(p.Port), "address": net.JoinHostPort(p.Host, strconv.Itoa(p.Port)), "mailbox": p.Mailbox,
+		"set": set, "renew": renew, "auth": "imapsync provider auth " + p.ID, "doctor": "imapsync doctor " + p.ID,
+		"resync": "imapsync provider resync " + p.ID + " --folder " + about.Params["folder"],
+	})
+	return about
+}
+
+// aboutError is mailsync.About with what a person will paste in quotes.
+func aboutError(err error, facts ...string) fault.About {
+	about := mailsync.About(err)
+	about.Facts = append(about.Facts, facts...)
+	for _, name := range []string{"path", "folder"} {
+		if value, ok := about.Params[name]; ok {
+			about.Params[name] = shellQuote(value)
+		}
+	}
+	if path := about.Params["path"]; strings.HasPrefix(path, "-") {
+		about.Params["path"] = "./" + path // no flag
+	}
+	return about
+}
+
+// remedy is what to do about a step of a stored mailbox that is not ok.
+func remedy(p *db.Provider, s mailsync.Step) string {
+	if s.State == mailsync.StepOK {
+		return ""
+	}
+	about := aboutError(s.Err)
+	about.Class, about.Code = s.Class, s.Code
+	about.Facts = append(about.Facts, "test", "sealed", s.Name)
+	return words.Find(aboutProvider(p, about)).Do
+}
+
+// keyRemedy is what to do when there is no key to open stored credentials with;
+// sealed says that there are some, which a new key does not open.
+func keyRemedy(err error, sealed bool) string {
+	about := aboutError(err)
+	about.Code = "key"
+	if sealed {
+		about.Facts = append(about.Facts, "sealed")
+	}
+	return words.Find(about).Do
+}
+
+// vaultRemedy is what to do when Vault gives nothing.
+func vaultRemedy(address string, err error) string {
+	about := aboutError(err)
+	about.Code, about.Params["vault"] = "vault", shellQuote(address)
+	return words.Find(about).Do
+}
+
+// worded is an error in the words of the command line.
+type worded struct {
+	err  error
+	text string
+}
+
+func (e *worded) Error() string { return e.text }
+func (e *worded) Unwrap() error { return e.err }
+
+// inWords is an error of a mailbox in the words of the command line.
+func inWords(p *db.Provider, err error, facts ...string) error {
+	if _, done := errors.AsType[*worded](err); done || err == nil || p == nil {
+		return err
+	}
+	return &worded{err, told(err, func(err error) string { return words.Find(aboutProvider(p, aboutError(err, facts...))).Say })}
+}
+
+// inWordsOf is a result with its error in the words of the command line.
+func inWordsOf(res mailsync.Result) mailsync.Result {
+	res.Err = inWords(res.Provider, res.Err)
+	return res
+}
+
+// storedError is a mailbox's last error in the words of the command line.
+func storedError(p *db.Provider) string {
+	return withWords(p.LastError, words.Find(aboutProvider(p, fault.About{Code: p.LastErrorCode})).Say)
+}
+
+// forecast is when a credential will die, and what to do before.
+type forecast struct {
+	oauth.Forecast
+	Fix string `json:"fix,omitempty"`
+}
+
+// wordedForecasts are the forecasts for the credentials of a mailbox in the
+// words of the command line.
+func wordedForecasts(p *db.Provider, now time.Time) []forecast {
+	var list []forecast
+	for _, f := range provider.Forecasts(p, now) {
+		one := forecast{Forecast: f}
+		if f.Warn {
+			one.Fix = words.Find(aboutProvider(p, fault.About{Code: f.Credential})).Do
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+// message is what a person is told: one line for each thing that is wrong. What
+// is about Postgres or NATS names the setting and where it leads.
+func (a *app) message(err error) string {
+	if _, done := errors.AsType[*worded](err); done {
+		return strings.TrimSpace(err.Error())
+	}
+	return told(err, func(err error) string {
+		about := aboutError(err, "asked")
+		about.Params["database"], about.Params["locks"], about.Params["nats"] = at(db.Servers(a.databaseURL)), "", ""
+		if a.lockDatabaseURL != "" {
+			about.Params["locks"] = " and --lock-database-url (LOCK_DATABASE_URL)" + at(db.Servers(a.lockDatabaseURL))
+		}
+		servers, _ := publish.Servers(a.natsURL) // unreadable: the error says so
+		about.Params["nats"] = at(servers)
+		if a.natsCreds != "" {
+			about.Params["nats"] += " and --nats-creds (NATS_CREDS), now " + a.natsCreds
+		}
+		say := words.Find(about).Say
+		if strings.Contains(say, "{") {
+			return "" // it is about a mailbox, of which nothing is known here
+		}
+		return say
+	})
+}
+
+func at(servers string) string {
+	if servers == "" {
+		return ""
+	}
+	return ", now " + servers
+}
+
+// told is the text of an error with what say has to say about it; of several
+// that were joined, about each.
+func told(err error, say func(error) string) string {
+	text := strings.TrimSpace(err.Error())
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		several, ok := inner.(interface{ Unwrap() []error })
+		if !ok {
+			continue
+		}
+		if lines := strings.Split(inner.Error(), "\n"); len(lines) == len(several.Unwrap()) && len(lines) > 1 && strings.Contains(text, inner.Error()) {
+			for i, one := range several.Unwrap() {
+				lines[i] = told(one, say)
+			}
+			return strings.Replace(text, inner.Error(), strings.Join(lines, "\n"), 1)
+		}
+		break
+	}
+	return withWords(text, say(err))
+}
+
+// withWords ends a text with words that it does not end with already: servers
+// say "try again later" too.
+func withWords(text, say string) string {
+	if text == "" || say == "" || strings.HasSuffix(text, say) {
+		return text
+	}
+	return text + ": " + say
+}

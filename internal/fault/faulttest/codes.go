@@ -1,0 +1,151 @@
+// Package faulttest finds the codes of errors in the source, for the tests of
+// the tables of words.
+package faulttest
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"imapsync/internal/fault"
+)
+
+// Packages are those that make errors for the faces to word: all below cmd and
+// web that know a database, a broker or a server. They are paths from the root
+// of the module.
+func Packages(t testing.TB) []string {
+	t.Helper()
+	var found []string
+	for _, dir := range []string{"db", "event", "internal/imapsession", "internal/imapwire", "internal/netrule", "oauth", "parse", "parse/tnef",
+		"provider", "publish", "secret", "sync"} {
+		if _, err := os.Stat(filepath.Join(root(t), dir)); err == nil {
+			found = append(found, dir)
+		}
+	}
+	if len(found) < 6 {
+		t.Fatalf("only %v: the list of packages is out of date", found)
+	}
+	return found
+}
+
+// Files parses the files of a package that ship.
+func Files(t testing.TB, dir string) (*token.FileSet, []*ast.File) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(root(t), dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := token.NewFileSet()
+	var files []*ast.File
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(set, path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+	}
+	return set, files
+}
+
+// root is the root of the module.
+func root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	for ; err == nil; dir = filepath.Dir(dir) {
+		if _, statErr := os.Stat(filepath.Join(dir, "go.mod")); statErr == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	t.Fatal("no go.mod above the test")
+	return ""
+}
+
+// classes are the names that stand beside a code in the source; what a function
+// makes errors with gives the class too.
+var classes = map[string]fault.Class{
+	"Transient": fault.Transient, "Auth": fault.Auth, "Config": fault.Config, "Message": fault.Message, "Bug": fault.Bug,
+	"Unavailable": fault.Transient, "Refused": fault.Auth, "Wrong": fault.Config,
+	"transient": fault.Transient, "auth": fault.Auth, "config": fault.Config, "wrong": fault.Config,
+}
+
+var code = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+
+// Codes are the codes that errors are made with, by their class: each literal
+// that stands behind a class, is the first argument of a function called after
+// one, or is given to something called Code.
+func Codes(t testing.TB) map[string]fault.Class {
+	t.Helper()
+	codes := map[string]fault.Class{}
+	found := func(class fault.Class, e ast.Expr) {
+		lit, ok := e.(*ast.BasicLit)
+		if !ok || lit.Kind != token.STRING {
+			return
+		}
+		if text, err := strconv.Unquote(lit.Value); err == nil && code.MatchString(text) && codes[text] == "" {
+			codes[text] = class
+		}
+	}
+	row := func(list []ast.Expr) {
+		for i := range len(list) - 1 {
+			if class, ok := classes[nameOf(list[i])]; ok {
+				found(class, list[i+1])
+			}
+		}
+	}
+	for _, dir := range Packages(t) {
+		_, files := Files(t, dir)
+		for _, file := range files {
+			ast.Inspect(file, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.CallExpr:
+					row(n.Args)
+					if class, ok := classes[nameOf(n.Fun)]; ok && len(n.Args) > 1 {
+						if _, method := n.Fun.(*ast.Ident); method {
+							found(class, n.Args[0])
+						}
+					}
+				case *ast.CompositeLit:
+					row(n.Elts)
+				case *ast.ReturnStmt:
+					row(n.Results)
+				case *ast.AssignStmt:
+					row(n.Rhs)
+					for i := range min(len(n.Lhs), len(n.Rhs)) {
+						if nameOf(n.Lhs[i]) == "Code" {
+							found(fault.Transient, n.Rhs[i])
+						}
+					}
+				case *ast.KeyValueExpr:
+					if nameOf(n.Key) == "Code" {
+						found(fault.Transient, n.Value)
+					}
+				}
+				return true
+			})
+		}
+	}
+	return codes
+}
+
+// nameOf is the last name of an identifier or a selector.
+func nameOf(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return e.Sel.Name
+	}
+	return ""
+}
