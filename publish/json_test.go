@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -87,41 +86,6 @@ func TestMarshalAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-// TestJSONLenIsThatOfEncodingJSON has each byte at each place of a word and its
-// neighbours.
-func TestJSONLenIsThatOfEncodingJSON(t *testing.T) {
-	hold := func(s string) {
-		t.Helper()
-		want, err := standard(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := jsonLen(s) + 2; n < len(want) || n > len(want) && utf8.ValidString(s) {
-			t.Errorf("the length of %q is %d, want %d", s, n, len(want))
-		}
-	}
-	for c := range 256 {
-		for before := range 18 {
-			for _, after := range []int{0, 1, 9} {
-				hold(strings.Repeat("a", before) + string([]byte{byte(c)}) + strings.Repeat("b", after))
-				hold(strings.Repeat("a", before) + "\u2028" + string([]byte{byte(c)}) + strings.Repeat("\"", after))
-			}
-		}
-	}
-	for first := utf8.RuneSelf; first < 256; first++ {
-		for second := range 256 {
-			for _, after := range []string{"", "a", "\x80", "\xbf\x80"} {
-				hold(string([]byte{byte(first), byte(second)}) + after)
-			}
-		}
-	}
-	for _, a := range oddStrings {
-		for _, b := range oddStrings {
-			hold(a + b)
-		}
-	}
 }
 
 // smallMail is the mail of most mailboxes: 5 KB in text and HTML, with a dozen

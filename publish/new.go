@@ -45,6 +45,8 @@ type Mail struct {
 	// broker's window of message ids, which would take it for a duplicate. That
 	// the stream has no such subject still decides.
 	Lost bool `json:"-"`
+
+	json []byte // of the event, until it is sealed; nil when it is not at hand
 }
 
 // New returns the event of one mail. It is pure: the blobs it names are put by
@@ -82,8 +84,9 @@ func New(m *parse.Message, d Delivery, lim Limits) *Mail {
 	if d.KeepRaw {
 		data.keepRaw(d, lim)
 	}
-	fit(ev, d, lim)
-	return &Mail{Event: ev}
+	mail := &Mail{Event: ev}
+	mail.fit(d, lim)
+	return mail
 }
 
 // EmailDataFrom returns the emailData of a mail that came from no server: the
@@ -153,6 +156,35 @@ func emailDataOf(m *parse.Message, files []file, d Delivery) event.EmailData {
 	return made
 }
 
+// texts visits every single text of the mail, with what it may be long.
+func (data *emailData) texts(visit func(s *string, most length)) {
+	visit(&data.From.Name, nameLength)
+	for _, id := range []*string{&data.ThreadID, &data.InReplyTo, &data.Recipient} {
+		visit(id, idLength)
+	}
+	for _, token := range []*string{&data.Importance, &data.Sensitivity, &data.AutoSubmitted, &data.Security} {
+		visit(token, tokenLength)
+	}
+	if data.IMAP != nil {
+		visit(&data.IMAP.Folder, folderLength)
+	}
+	if b := data.Bounce; b != nil {
+		visit(&b.FinalRecipient, idLength)
+		visit(&b.OriginalMessageID, idLength)
+		visit(&b.Action, tokenLength)
+		visit(&b.Status, tokenLength)
+		visit(&b.Diagnostic, noteLength)
+	}
+	if c := data.Calendar; c != nil {
+		visit(&c.Method, tokenLength)
+		visit(&c.UID, idLength)
+	}
+	if r := data.Reply; r != nil {
+		visit(&r.Strategy, tokenLength)
+		visit(&r.Confidence, tokenLength)
+	}
+}
+
 // keepRaw names the raw mail as a blob, or says why there is none.
 func (data *emailData) keepRaw(d Delivery, lim Limits) {
 	switch {
@@ -195,7 +227,7 @@ func (data *emailData) hasDefect(prefix string) bool {
 }
 
 func emailID(m *parse.Message, k string) string {
-	if m.MessageID == "" || len(m.MessageID) > maxIDBytes {
+	if m.MessageID == "" || len(m.MessageID) > idLength.bytes {
 		return "imap-hash-" + k
 	}
 	return m.MessageID

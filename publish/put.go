@@ -240,7 +240,7 @@ func blobsOf(ev *event.Event, m *parse.Message, raw []byte) ([]put, error) {
 		if a.Blob == nil {
 			continue
 		}
-		i := slices.IndexFunc(sources, func(s parse.Attachment) bool { return clipped(s.ID, maxIDBytes) == a.ID })
+		i := slices.IndexFunc(sources, func(s parse.Attachment) bool { return clipped(s.ID, idLength.bytes) == a.ID })
 		if i < 0 {
 			return nil, fmt.Errorf("%w: the message has no attachment %q", event.ErrBlob, a.ID)
 		}

@@ -23,7 +23,7 @@ type Sealed struct {
 // Size is the length of the JSON in bytes.
 func (s *Sealed) Size() int { return len(s.msg.Data) }
 
-// Seal writes an event's JSON, which must not be changed any more. Whoever has
+// Seal writes an event's JSON; the event must not be changed any more. Whoever has
 // made it in a goroutine of many seals it there, while it is at hand. Errors
 // wrap ErrConfig.
 func Seal(m *Mail) (*Sealed, error) {
@@ -42,9 +42,13 @@ func message(m *Mail) (*nats.Msg, error) {
 			return nil, fmt.Errorf("%w: the %s %.128q cannot stand in a subject", event.ErrConfig, part.name, part.token)
 		}
 	}
-	data, err := marshal(m.Event)
-	if err != nil {
-		return nil, err
+	data := m.json
+	m.json = nil // it may be long, and is wanted once
+	if data == nil {
+		var err error
+		if data, err = marshal(m.Event); err != nil {
+			return nil, err
+		}
 	}
 	// The message id is the whole of what the subject says: the broker's
 	// window looks at ids across all subjects, and a mail sent to two

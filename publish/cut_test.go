@@ -2,8 +2,11 @@ package publish
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"imapsync/event"
 	"imapsync/parse"
@@ -173,7 +176,7 @@ func TestManyRecipientsStayWhenTheBrokerTakesThem(t *testing.T) {
 
 func TestCutReferencesKeepsRootAndNewest(t *testing.T) {
 	data := emailData{References: []string{"root", "a", "b", "c", "d"}}
-	data.cutReferences(3*fieldOverhead + len("root") + 2)
+	data.cutReferences(len(`"root","c","d",`))
 	if got := strings.Join(data.References, " "); got != "root c d" {
 		t.Errorf("references %q, want root c d", got)
 	}
@@ -193,6 +196,53 @@ func TestClip(t *testing.T) {
 			t.Errorf("clipHTML(%q) = %q, want %q", in, got, want)
 		}
 	}
+}
+
+// TestClipJSONIsTheLongest: no rune more would have fitted.
+func TestClipJSONIsTheLongest(t *testing.T) {
+	for _, a := range oddStrings {
+		for _, b := range oddStrings {
+			s := a + b + a
+			for room := range jsonLen(s, 1000) + 2 {
+				got := clipJSON(s, room)
+				if n := jsonLen(got, 1000); n > room || !strings.HasPrefix(s, got) {
+					t.Errorf("%q in %d bytes is %q, of %d", s, room, got, n)
+				}
+				if rest := s[len(got):]; rest != "" && utf8.ValidString(s) { // of bad UTF-8 it may be less
+					_, width := utf8.DecodeRuneInString(rest)
+					if more := s[:len(got)+width]; jsonLen(more, 1000) <= room {
+						t.Errorf("%q in %d bytes is %q, not %q", s, room, got, more)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestEveryTextIsBounded: no text of the mail is forgotten, one that a later
+// version adds neither.
+func TestEveryTextIsBounded(t *testing.T) {
+	data := (*emailData)(&fullEvent().Payload.EmailData)
+	bounded := map[*string]bool{&data.ID: true, &data.From.Email: true, &data.Subject: true, &data.Body.Text: true, &data.Body.HTML: true, &data.Reply.Text: true}
+	for _, ours := range []*string{&data.Provider, &data.ProviderID, &data.Tenant, &data.InboundDefaultsID} {
+		bounded[ours] = true // not the mail's
+	}
+	data.texts(func(s *string, _ length) { bounded[s] = true })
+	var walk func(at string, v reflect.Value)
+	walk = func(at string, v reflect.Value) {
+		switch {
+		case v.Type() == reflect.TypeFor[*event.Blob](), v.Type() == reflect.TypeFor[*event.RawMIME](), v.Type() == reflect.TypeFor[time.Time]():
+		case v.Kind() == reflect.Pointer:
+			walk(at, v.Elem())
+		case v.Kind() == reflect.Struct:
+			for field, value := range v.Fields() {
+				walk(at+"."+field.Name, value)
+			}
+		case v.Kind() == reflect.String && !bounded[v.Addr().Interface().(*string)]:
+			t.Errorf("%s may be of any length", at)
+		}
+	}
+	walk("emailData", reflect.ValueOf(data).Elem())
 }
 
 func BenchmarkNew(b *testing.B) {
