@@ -142,7 +142,7 @@ func TestFailure06_LockConnectionCut(t *testing.T) {
 	_, p := h.mailbox(300)
 	h.once(func() {
 		h.cutLocks()
-		time.Sleep(7 * time.Second) // longer than from one sign of life to the next
+		time.Sleep(12 * time.Second) // much longer than from one sign of life to the next
 	})
 	_, results, err := h.tryRun(p)
 	if _, code := Classify(results[0].Err); err != nil || code != "lock_lost" {

@@ -58,7 +58,7 @@ type trial struct {
 const (
 	trialDeadline = 1500 * time.Millisecond
 	patient       = 15 * time.Second
-	trialPass     = 90 * time.Second
+	trialPass     = 3 * time.Minute
 	goodbye       = 2 * time.Second // the longest that a logout takes
 )
 
