@@ -6,37 +6,9 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"github.com/lib/pq"
 )
-
-// Watchable is a provider that a watching process may take.
-type Watchable struct {
-	Ref
-	ChangedAt     time.Time  `db:"changed_at"` // of its settings
-	NextAttemptAt *time.Time `db:"next_attempt_at"`
-}
-
-// ProvidersWatchable lists the providers that are active and not paused, due or
-// not.
-func (s *Store) ProvidersWatchable(ctx context.Context, f DueFilter) ([]Watchable, error) {
-	var list []Watchable
-	err := s.pool.SelectContext(ctx, &list, `
-		SELECT p.tenant, p.id, greatest(c.updated_at, o.updated_at) AS changed_at, s.next_attempt_at
-		FROM email_providers p
-		JOIN imap_email_provider_config c ON c.tenant = p.tenant AND c.email_provider_id = p.id
-		LEFT JOIN imap_provider_options o ON o.tenant = p.tenant AND o.provider_id = p.id
-		LEFT JOIN imap_sync_state s ON s.tenant = p.tenant AND s.provider_id = p.id
-		WHERE p.provider_type = 'imap' AND p.is_active AND c.auto_process_emails AND p.inbound_paused_at IS NULL
-			AND ($1 = '' OR p.tenant::text = $1)
-			AND ($3 <= 1 OR ('x' || substr(md5(p.id::text), 1, 8))::bit(32)::bigint % $3 = $2)
-		ORDER BY p.tenant, p.id`, f.Tenant, f.ShardIndex, max(f.ShardCount, 1))
-	if err != nil {
-		return nil, fmt.Errorf("providers to watch: %w", wrap(err))
-	}
-	return list, nil
-}
 
 // TryWatch takes the watch locks of those providers that no process watches.
 // It keeps watching processes apart and is held for as long as one watches; the

@@ -66,3 +66,26 @@ func (s *Store) FolderStatuses(ctx context.Context, tenant, providerID string) (
 	}
 	return list, nil
 }
+
+// HostFailures is how many providers of a host failed lately, and how.
+type HostFailures struct {
+	Host      string `db:"host"`
+	ErrorCode string `db:"last_error_code"`
+	Providers int    `db:"providers"`
+}
+
+// HostFailures counts the providers whose last pass since a time failed, by
+// host and error code.
+func (s *Store) HostFailures(ctx context.Context, since time.Time) ([]HostFailures, error) {
+	var list []HostFailures
+	err := s.pool.SelectContext(ctx, &list, `
+		SELECT lower(c.host) AS host, s.last_error_code, count(*) AS providers
+		FROM imap_sync_state s
+		JOIN imap_email_provider_config c ON c.tenant = s.tenant AND c.email_provider_id = s.provider_id
+		WHERE s.last_error_code IS NOT NULL AND s.last_attempt_at >= $1
+		GROUP BY 1, 2`, since)
+	if err != nil {
+		return nil, fmt.Errorf("host failures: %w", wrap(err))
+	}
+	return list, nil
+}

@@ -48,7 +48,7 @@ func (f *folderPass) withinQuota(messages []*message) []*message {
 	if quota == 0 {
 		return messages
 	}
-	left := quota - f.provider.BytesToday - f.bytes.Load()
+	left := quota - f.provider.BytesToday(f.started) - f.bytes.Load()
 	for i, m := range messages {
 		if left <= 0 {
 			return messages[:i]

@@ -228,7 +228,7 @@ func (ps *pass) survey(ctx context.Context) (found []imapsession.FolderStatus, f
 // quotaUsed reports whether the provider has had its bytes of the day.
 func (ps *pass) quotaUsed() bool {
 	quota := ps.provider.MaxBytesPerDay
-	return quota > 0 && ps.provider.BytesToday+ps.bytes.Load() >= quota
+	return quota > 0 && ps.provider.BytesToday(ps.started)+ps.bytes.Load() >= quota
 }
 
 // maxMessageBytes is the provider's own limit, else that of the run.

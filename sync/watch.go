@@ -156,7 +156,7 @@ func (w *watcher) round(ctx context.Context) {
 		case a.stalled(2 * w.opts.Interval):
 			r.Log.Warn("idle_stalled", "tenant", ref.Tenant, "provider_id", ref.ID)
 			a.fail(errStalled)
-		case p.ChangedAt.After(a.changed):
+		case !p.ChangedAt.Equal(a.changed):
 			a.changed = p.ChangedAt
 			a.tell()
 		}

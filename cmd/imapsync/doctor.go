@@ -424,8 +424,9 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 		s.State, s.Fix = mailsync.StepWarn, "imapsync run --provider "+p.ID+" --drain # or more a pass: imapsync provider set "+p.ID+" --max-emails-per-sync N"
 	}
 	if p.MaxBytesPerDay > 0 {
-		s.Text += fmt.Sprintf("; %s of %s today", provider.ByteSize(p.BytesToday), provider.ByteSize(p.MaxBytesPerDay))
-		if p.BytesToday >= p.MaxBytesPerDay {
+		today := p.BytesToday(time.Now())
+		s.Text += fmt.Sprintf("; %s of %s today", provider.ByteSize(today), provider.ByteSize(p.MaxBytesPerDay))
+		if today >= p.MaxBytesPerDay {
 			s.State, s.Fix = mailsync.StepWarn, "imapsync provider set "+p.ID+" --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"
 		}
 	}
