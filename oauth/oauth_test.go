@@ -155,7 +155,12 @@ func TestSignInByDevice(t *testing.T) {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	o.Set(func(s *devenv.OAuthSettings) { s.User = "u" })
-	time.AfterFunc(1500*time.Millisecond, o.TypeDeviceCodes)
+	go func() { // once it was asked in vain
+		for o.Asked("urn:ietf:params:oauth:grant-type:device_code") == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		o.TypeDeviceCodes()
+	}()
 	tokens, err := d.Wait(t.Context())
 	if err != nil || tokens.Refresh.IsZero() {
 		t.Fatalf("device: %v", err)

@@ -150,7 +150,7 @@ func (h *house) ok(p *db.Provider) Result {
 // events reads the whole stream.
 func (h *house) events() []*event.Event {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
 	js, err := jetstream.New(h.nc)
 	must(h.t, err)

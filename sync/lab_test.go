@@ -240,7 +240,7 @@ func (tr *trial) state(folder string) db.FolderState {
 // onStream counts a provider's events by subject.
 func (tr *trial) onStream(p *db.Provider) map[string]int {
 	tr.t.Helper()
-	ctx, cancel := context.WithTimeout(tr.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(tr.t.Context(), patience)
 	defer cancel()
 	js, err := jetstream.New(tr.nc)
 	must(tr.t, err)

@@ -186,12 +186,12 @@ func (d *Dovecot) choosePorts() (err error) {
 }
 
 // Start starts the server again, on its ports and its mail, and waits until it
-// greets; at most 30 s.
+// greets, within patience.
 func (d *Dovecot) Start(ctx context.Context) error {
 	if d.proc.running() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	self := account{uid: os.Getuid()}
 	proc, err := d.scratch.spawn(self, syscall.SIGTERM, d.logFile(), d.bin, "-F", "-c", d.scratch.file("dovecot.conf"))

@@ -139,16 +139,22 @@ func TestDovecotPorts(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer client.Close()
-			began := time.Now()
-			for _, creds := range [][2]string{{"anna@example.org", "wrong"}, {"nobody@example.org", "right"}} {
-				err := client.Login(creds[0], creds[1]).Wait()
-				refused, ok := errors.AsType[*imap.Error](err)
-				if !ok || refused.Code != imap.ResponseCodeAuthenticationFailed {
-					t.Errorf("login %v: %v, want AUTHENTICATIONFAILED", creds, err)
+			quickest := time.Hour // of several: the machine may be busy
+			for range 5 {
+				began := time.Now()
+				for _, creds := range [][2]string{{"anna@example.org", "wrong"}, {"nobody@example.org", "right"}} {
+					err := client.Login(creds[0], creds[1]).Wait()
+					refused, ok := errors.AsType[*imap.Error](err)
+					if !ok || refused.Code != imap.ResponseCodeAuthenticationFailed {
+						t.Errorf("login %v: %v, want AUTHENTICATIONFAILED", creds, err)
+					}
+				}
+				if quickest = min(quickest, time.Since(began)); quickest < 3*time.Second {
+					break
 				}
 			}
-			if took := time.Since(began); took > 3*time.Second {
-				t.Errorf("two refusals took %v: are they delayed?", took)
+			if quickest > 3*time.Second {
+				t.Errorf("two refusals took %v: are they delayed?", quickest)
 			}
 			if err := client.Login("anna@example.org", "right").Wait(); err != nil {
 				t.Error(err)

@@ -68,7 +68,7 @@ func StartNATS(ctx context.Context, opts ...NATSOption) (_ *NATS, err error) {
 	return nil, errors.Join(err, n.Close())
 }
 
-// Start starts the server again, on its port and its data; at most 10 s.
+// Start starts the server again, on its port and its data, within patience.
 func (n *NATS) Start(ctx context.Context) error {
 	if n.scratch == nil {
 		return errGiven
@@ -76,7 +76,7 @@ func (n *NATS) Start(ctx context.Context) error {
 	if n.server != nil {
 		return nil
 	}
-	limit := 10 * time.Second
+	limit := patience
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(deadline))
 	}

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // PgBouncer is a connection pooler in transaction mode: each transaction of a
@@ -97,7 +96,7 @@ ignore_startup_parameters = extra_float_digits
 	if b.proc, err = b.scratch.spawn(as, syscall.SIGTERM, log, bin, b.scratch.file("pgbouncer.ini")); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return b.proc.awaitReady(ctx.Done(), log, func() error {
 		conn, err := sql.Open("postgres", b.URL())

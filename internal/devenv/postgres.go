@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/lib/pq"
 )
@@ -171,7 +170,7 @@ func (p *Postgres) initdb(ctx context.Context) error {
 }
 
 // Start starts the server again, on its port and its data, and waits until it
-// answers; at most 30 s.
+// answers, within patience.
 func (p *Postgres) Start(ctx context.Context) error {
 	if p.scratch == nil {
 		return errGiven
@@ -179,7 +178,7 @@ func (p *Postgres) Start(ctx context.Context) error {
 	if p.proc.running() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	argv := []string{filepath.Join(p.bin, "postgres"), "-D", p.scratch.file("data"), "-p", p.url.Port()}
 	for _, setting := range p.settings {

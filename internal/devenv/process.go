@@ -15,6 +15,10 @@ import (
 	"time"
 )
 
+// patience bounds what a server does in a moment on a machine that is alone: its
+// start, its end, the death of its children.
+const patience = time.Minute
+
 // scratch is the directory of one server, and the guard that removes it, and
 // ends the server, when this process is gone.
 type scratch struct {
@@ -187,8 +191,8 @@ func (p *process) stop(sig syscall.Signal) error {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(10 * time.Second):
-		return errors.Join(fmt.Errorf("stop %s: still there 10 s after %v", p.name, sig), p.kill())
+	case <-time.After(patience):
+		return errors.Join(fmt.Errorf("stop %s: still there %s after %v", p.name, patience, sig), p.kill())
 	}
 	if awaitEnd(children, time.Second) {
 		return nil
@@ -220,8 +224,8 @@ func (p *process) killAll(pids []int) error {
 			return fmt.Errorf("kill a child of %s: %w", p.name, err)
 		}
 	}
-	if !awaitEnd(pids, 5*time.Second) {
-		return fmt.Errorf("kill %s: a child is still there after 5 s", p.name)
+	if !awaitEnd(pids, patience) {
+		return fmt.Errorf("kill %s: a child is still there after %s", p.name, patience)
 	}
 	return nil
 }

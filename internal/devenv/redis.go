@@ -50,7 +50,7 @@ func StartRedis(ctx context.Context) (_ *Redis, err error) {
 	return r, nil
 }
 
-// Start starts the server again, on its port and its data; at most 10 s.
+// Start starts the server again, on its port and its data, within patience.
 func (r *Redis) Start(ctx context.Context) (err error) {
 	if r.proc.running() {
 		return nil
@@ -62,7 +62,7 @@ func (r *Redis) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return r.proc.awaitReady(ctx.Done(), log, func() error {
 		dialer := net.Dialer{Timeout: time.Second}

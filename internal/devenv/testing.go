@@ -14,14 +14,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 // startTimeout bounds the start of one server in a test.
-const startTimeout = time.Minute
+const startTimeout = 2 * patience
 
 // shared is what the tests of one process have in common: the server whose
 // start would otherwise be paid by every test. The guard ends it with the

@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds each thing that is waited for.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // browser is one page of a headless Chromium.
 type browser struct {
@@ -80,7 +80,7 @@ func openBrowser(t *testing.T) *browser {
 // fails ends the test with what the page shows.
 func (b *browser) fails(what string, err error) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Second)
 	defer cancel()
 	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`location + "\n" + document.body.innerText`)) // for the message alone
 	b.t.Fatalf("%s: %v\nat %s", what, err, text)
