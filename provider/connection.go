@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -163,4 +164,33 @@ func (s *Service) diagnose(ctx context.Context, c *credentials, p *db.Provider, 
 			return credential, "password, from " + where, err
 		},
 	}, report)
+}
+
+// About is what a face finds its words for an error of p by. Facts are how it
+// logs in, and parameters where.
+func About(p *db.Provider, err error) fault.About { return AboutProvider(p, mailsync.About(err)) }
+
+// AboutProvider adds to about what is known of p.
+func AboutProvider(p *db.Provider, about fault.About) fault.About {
+	switch {
+	case p.AuthType != db.AuthOAuth2:
+		about.Facts = append(about.Facts, "password")
+	case NeedsPerson(p):
+		about.Facts = append(about.Facts, "oauth2", "person")
+	default:
+		about.Facts = append(about.Facts, "oauth2")
+	}
+	if p.EagerLogin {
+		about.Facts = append(about.Facts, "eager")
+	}
+	if p.TLS == db.TLSNone {
+		about.Facts = append(about.Facts, "plaintext")
+	}
+	if about.Params == nil {
+		about.Params = map[string]string{}
+	}
+	maps.Copy(about.Params, map[string]string{
+		"id": p.ID, "host": p.Host, "port": strconv.Itoa(p.Port), "address": net.JoinHostPort(p.Host, strconv.Itoa(p.Port)), "mailbox": p.Mailbox,
+	})
+	return about
 }

@@ -211,6 +211,15 @@ func (s *Service) NeedsPassword(ctx context.Context, p *db.Provider) (bool, erro
 	return err != nil, nil
 }
 
+// MissingCredentials insists on what a new mailbox cannot do without and that is
+// neither given nor there. Where that cannot be known, a test finds out.
+func (s *Service) MissingCredentials(ctx context.Context, p *db.Provider, in CredentialInput) []Problem {
+	if needed, err := s.NeedsPassword(ctx, p); err == nil && needed && in.Password.IsZero() {
+		return []Problem{Wrong(Password, "missing: give the password of the mailbox")}
+	}
+	return MissingSecrets(p, !in.ServiceAccount.IsZero(), !in.ClientSecret.IsZero())
+}
+
 // NeedsPerson reports whether somebody has to sign in before p can be read.
 func NeedsPerson(p *db.Provider) bool {
 	return p.AuthType == db.AuthOAuth2 && oauth.Flow(p.OAuthFlow).NeedsPerson()

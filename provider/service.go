@@ -201,6 +201,19 @@ func (s *Service) Remove(ctx context.Context, p *db.Provider, by string) error {
 	return s.Store.RemoveProvider(ctx, ref(p), audit(p, by, "provider_removed", detail))
 }
 
+// Day is what mail servers know of time.
+const Day = 24 * time.Hour
+
+// ParseSince reads when something begins. Of what is still to come nothing can be
+// found: that would look as if nothing were wrong.
+func ParseSince(value string, now time.Time) (time.Time, error) {
+	t, err := mailsync.ParseSince(value, now)
+	if err == nil && t.After(now.Add(Day)) { // a day that has begun somewhere
+		err = fmt.Errorf("%s is still to come", value)
+	}
+	return t, err
+}
+
 // NeverReadError says that a folder has no cursor that could be set back.
 type NeverReadError struct{ Folder string }
 

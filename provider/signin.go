@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"imapsync/db"
@@ -48,7 +49,7 @@ func (s *Service) FinishSignIn(ctx context.Context, p *db.Provider, login *oauth
 	}
 	tokens, err := login.Finish(ctx, answer)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", p.Name, err)
 	}
 	return c.keepTokens(ctx, p, tokens, by)
 }

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"context"
 	"crypto/rand"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/oauth"
+	"imapsync/provider"
 )
 
 // logins are sign-ins with OAuth2 under way, by the number in the cookie of the
@@ -77,15 +80,16 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if p.OAuthFlow == db.FlowDevice {
-		s.task(w, r, taskDevice, s.do.DeviceLogin)
+		s.task(w, r, taskDevice, s.deviceLogin)
 		return
 	}
 	page := connectPage{chrome: chrome{Title: "Connect " + p.Name, Who: who(r)}, Provider: p, Redirect: s.originOf(r), Back: path(p, "")}
-	begun, err := s.do.BeginLogin(r.Context(), p, page.Redirect)
+	signIn, err := s.mailboxes.SignIn(r.Context(), p)
 	if err != nil {
-		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = inWords(err.Error()) })
+		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = say(p, err, "") })
 		return
 	}
+	begun := signIn.Begin(page.Redirect)
 	now := time.Now()
 	number := s.logins.keep(login{begun, ref(p), who(r), now.Add(loginLife)}, now)
 	http.SetCookie(w, loginCookieOf(number, int(loginLife/time.Second), strings.HasPrefix(page.Redirect, "https:")))
@@ -133,12 +137,31 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page.Provider, page.Back = p, path(p, "")
-	if err := s.do.FinishLogin(r.Context(), p, begun.Login, s.originOf(r)+"/?"+r.URL.RawQuery, begun.by.Name); err != nil {
+	if err := s.mailboxes.FinishSignIn(r.Context(), p, begun.Login, s.originOf(r)+"/?"+r.URL.RawQuery, begun.by.Name); err != nil {
 		s.log.Warn("login_failed", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "error", err.Error())
-		answer(http.StatusUnprocessableEntity, inWords(err.Error()))
+		answer(http.StatusUnprocessableEntity, say(p, err, ""))
 		return
 	}
 	// A page of ours asks for the next one, so the session's cookie comes along.
 	page.Refresh = "1;url=" + path(p, "?done=connected")
 	answer(http.StatusOK, "")
+}
+
+// deviceLogin has somebody sign in on another device: it reports what to open
+// and type there, and waits for it.
+func (s *Server) deviceLogin(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error) {
+	signIn, err := s.mailboxes.SignIn(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	device, err := signIn.BeginDevice(ctx)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", p.Name, err)
+	}
+	report(provider.Progress{Text: "Open " + device.URL + " on any device and type " + device.UserCode})
+	tokens, err := device.Wait(ctx)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", p.Name, err)
+	}
+	return "signed in; what was granted is stored", signIn.Keep(ctx, tokens, by)
 }

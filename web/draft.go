@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"sync"
 	"time"
+
+	"imapsync/provider"
 )
 
 // drafts keep the credentials of forms that came back with an error, so that
@@ -15,7 +17,7 @@ type drafts struct {
 }
 
 type draft struct {
-	given Given
+	given provider.CredentialInput
 	by    Principal
 	ends  time.Time
 }
@@ -26,7 +28,7 @@ const (
 )
 
 // keep returns the number that take knows the credentials by; none for none.
-func (d *drafts) keep(by Principal, g Given, now time.Time) string {
+func (d *drafts) keep(by Principal, g provider.CredentialInput, now time.Time) string {
 	if !g.Any() {
 		return ""
 	}
@@ -51,7 +53,7 @@ func (d *drafts) keep(by Principal, g Given, now time.Time) string {
 }
 
 // fill puts what was typed before where nothing is typed now.
-func (d *drafts) fill(number string, by Principal, g *Given, now time.Time) {
+func (d *drafts) fill(number string, by Principal, g *provider.CredentialInput, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	one, ok := d.kept[number]

@@ -31,7 +31,7 @@ type formPage struct {
 	Kept     map[string]bool // credentials typed before, by field
 	Stored   bool            // credentials may be stored: blank keeps them
 	Folders  folderChoice
-	Steps    []Step
+	Steps    []step
 	Tested   bool // Steps are of a test
 	Passed   bool
 	Found    []preset // of a look-up
@@ -41,37 +41,20 @@ type formPage struct {
 
 // folderChoice are the folders to read: of a list of the server's, and others.
 type folderChoice struct {
-	Listed []Folder
+	Listed []provider.Folder
 	Others string // one a line
 	Errors []string
 	Label  string
 }
 
-// settings are the fields of the form that are settings of the same name.
-func settings() []string {
-	return []string{"name", "mailbox", "host", "port", "tls", "tls-server-name", "auth", "username", "max-emails-per-sync", "defaults-id"}
-}
-
-// oauthSettings go with OAuth2 only.
-func oauthSettings() []string {
-	return []string{"oauth-preset", "oauth-flow", "oauth-client-id", "oauth-client-secret-expires", "oauth-tenant", "oauth-scopes",
-		"oauth-authorize-url", "oauth-token-url", "oauth-device-url"}
-}
-
 // valuesOf are the settings of p as the form has them.
 func valuesOf(p *db.Provider) map[string]string {
-	v := map[string]string{
-		"tenant": p.Tenant, "name": p.Name, "mailbox": p.Mailbox, "host": p.Host, "port": strconv.Itoa(p.Port), "tls": string(p.TLS),
-		"ca-file": p.CAPEM, "tls-server-name": p.TLSServerName, "auth": p.AuthType, "username": p.Username,
-		"max-emails-per-sync": strconv.Itoa(p.MaxEmailsPerSync), "start": p.Start, "defaults-id": p.DefaultsID,
-		"oauth-preset": p.OAuthPreset, "oauth-flow": p.OAuthFlow, "oauth-client-id": p.OAuthClientID, "oauth-tenant": p.OAuthTenant,
-		"oauth-scopes": p.OAuthScopes, "oauth-authorize-url": p.OAuthAuthorize, "oauth-token-url": p.OAuthToken, "oauth-device-url": p.OAuthDevice,
+	v := map[string]string{"tenant": p.Tenant}
+	for _, t := range provider.Settings() {
+		v[t.Name] = t.Text(&p.Settings)
 	}
 	if since, ok := strings.CutPrefix(p.Start, "since:"); ok {
 		v["start"], v["start-since"] = "since", since
-	}
-	if p.SecretExpiresAt != nil {
-		v["oauth-client-secret-expires"] = p.SecretExpiresAt.Format(time.DateOnly)
 	}
 	return v
 }
@@ -85,7 +68,7 @@ func newPage(who Principal, p *db.Provider, adding bool) *formPage {
 	}
 	if adding {
 		page.Title, page.ID, page.Name, page.Action = "Add an IMAP mailbox", "", "", "/providers/new"
-		page.Values["port"], page.Values["max-emails-per-sync"] = "", strconv.Itoa(p.MaxEmailsPerSync)
+		page.Values["port"] = ""
 	}
 	for _, k := range known() {
 		if !slices.Contains(page.Presets, k.Name) {
@@ -120,15 +103,15 @@ func (p *formPage) Secret(name string) secretField {
 }
 
 // problem puts what is wrong beside its field, and on top what has none.
-func (p *formPage) problem(list []provider.Problem) {
+func (p *formPage) problem(list ...provider.Problem) {
 	var elsewhere []string
 	for _, one := range list {
-		name := fieldOf(one)
-		if slices.Contains(fieldless(), name) {
-			elsewhere = append(elsewhere, inWords("--"+name+": "+one.Message(labelled)))
+		message := one.Message(called)
+		if t := provider.Find(one.Setting); t != nil && !t.Form {
+			elsewhere = append(elsewhere, called(one.Setting)+": "+message)
 			continue
 		}
-		p.Problems[name] = append(p.Problems[name], inWords(one.Message(labelled)))
+		p.Problems[one.Setting] = append(p.Problems[one.Setting], message)
 	}
 	p.Folders.Errors = p.Problems["folder"]
 	if len(elsewhere) > 0 {
@@ -138,8 +121,11 @@ func (p *formPage) problem(list []provider.Problem) {
 
 // Summary counts what is wrong, for the top of the form.
 func (p *formPage) Summary() (list []field) {
-	for _, name := range append(append([]string{"tenant"}, settings()...), append(oauthSettings(), "password", "oauth-client-secret",
-		"oauth-service-account", "ca-file", "folder", "start")...) {
+	names := []string{"tenant"}
+	for _, t := range provider.Settings() {
+		names = append(names, t.Name)
+	}
+	for _, name := range append(names, provider.Password, provider.ClientSecret, provider.ServiceAccount) {
 		if f := p.Field(name); len(f.Errors) > 0 {
 			list = append(list, f)
 		}
@@ -152,7 +138,7 @@ func (p *formPage) Summary() (list []field) {
 type filled struct {
 	page  *formPage
 	p     *db.Provider
-	given Given
+	given provider.CredentialInput
 	ok    bool // nothing is wrong with the settings
 }
 
@@ -164,17 +150,31 @@ func (s *Server) fill(r *http.Request, base *db.Provider, adding bool) filled {
 	f := filled{page: page, p: &is}
 	text := func(name string) string { return strings.TrimSpace(r.PostForm.Get(name)) }
 
-	values := map[string][]string{}
-	names := settings()
-	if text("auth") == db.AuthOAuth2 {
-		names = append(names, oauthSettings()...)
+	given := provider.Values{}
+	for _, t := range provider.Settings() {
+		if !t.Form {
+			continue
+		}
+		page.Values[t.Name] = text(t.Name)
+		values := []string{page.Values[t.Name]}
+		switch {
+		case t.Kind == provider.List:
+			values = page.Folders.read(r)
+		case t.Kind == provider.PEM:
+			values[0] = strings.ReplaceAll(values[0], "\r\n", "\n")
+			page.Values[t.Name] = values[0]
+		case t.Kind == provider.Bool:
+			values[0] = strconv.FormatBool(values[0] != "")
+		case t.Name == "start" && values[0] == "since":
+			values[0] = "since:" + text("start-since")
+		}
+		// What is left blank in a new form is as if it was not given.
+		blank := strings.Join(values, "") == ""
+		if (!t.OAuth || text("auth") == db.AuthOAuth2) && !(adding && blank) {
+			given[t.Name] = values
+		}
 	}
-	for _, name := range names {
-		values[name] = []string{text(name)}
-	}
-	for _, name := range append(append(settings(), oauthSettings()...), "start", "start-since", "preset") {
-		page.Values[name] = text(name)
-	}
+	page.Values["start-since"], page.Values["preset"] = text("start-since"), text("preset")
 	if adding && me.Tenant == "" {
 		is.Tenant = text("tenant")
 		if id, err := uuid.Parse(is.Tenant); err == nil {
@@ -182,27 +182,22 @@ func (s *Server) fill(r *http.Request, base *db.Provider, adding bool) filled {
 		}
 		page.Values["tenant"], page.Tenant = is.Tenant, is.Tenant
 	}
-	is.CAPEM = strings.ReplaceAll(text("ca-file"), "\r\n", "\n")
-	page.Values["ca-file"] = is.CAPEM
-	is.Active = text("active") != ""
-	page.Active, page.Test = is.Active, text("test") != ""
-	start := text("start")
-	if start == "since" {
-		start = "since:" + text("start-since")
-	}
-	values["start"] = []string{start}
-	values["folder"] = page.Folders.read(r)
-
-	f.given = Given{Password: secret.New(r.PostForm.Get("password")), ClientSecret: secret.New(text("oauth-client-secret")),
+	page.Test = text("test") != ""
+	f.given = provider.CredentialInput{Password: secret.New(r.PostForm.Get("password")), ClientSecret: secret.New(text("oauth-client-secret")),
 		ServiceAccount: secret.New(text("oauth-service-account"))}
 	s.drafts.fill(r.PostForm.Get("draft"), me, &f.given, now)
-	if is.AuthType = text("auth"); is.AuthType == db.AuthOAuth2 {
+	problems := provider.Apply(&is, given, adding)
+	page.Active = is.Active
+	if is.AuthType == db.AuthOAuth2 {
 		f.given.Password = secret.Value{}
 	} else {
 		f.given.ClientSecret, f.given.ServiceAccount = secret.Value{}, secret.Value{}
 	}
-	problems := s.do.Apply(r.Context(), &is, values, f.given, adding)
-	page.problem(problems)
+	if adding {
+		problems = append(problems, s.mailboxes.MissingCredentials(r.Context(), &is, f.given)...)
+	}
+	problems = provider.Problems(&is, append(problems, provider.CheckAccount(f.given)...))
+	page.problem(problems...)
 	f.ok = len(problems) == 0
 	return f
 }
@@ -224,7 +219,8 @@ func (c *folderChoice) read(r *http.Request) []string {
 	c.Others = strings.ReplaceAll(r.PostForm.Get("folders"), "\r\n", "\n")
 	c.Listed = nil
 	for i, name := range r.PostForm["listed"] {
-		f := Folder{Name: name, Messages: -1, Read: slices.Contains(ticked, name)}
+		f := provider.Folder{Configured: slices.Contains(ticked, name)}
+		f.Name, f.Messages = name, -1
 		if counts := r.PostForm["listed-messages"]; i < len(counts) {
 			if n, err := strconv.ParseInt(counts[i], 10, 64); err == nil {
 				f.Messages = n
@@ -249,15 +245,15 @@ func (c *folderChoice) read(r *http.Request) []string {
 
 // list offers the folders of the server to choose from: names are those that
 // the settings name, of which some may be patterns or not be there.
-func (c *folderChoice) list(folders []Folder, names []string) {
+func (c *folderChoice) list(folders []provider.Folder, names []string) {
 	c.Listed = nil
 	var others []string
 	for _, f := range folders {
-		f.Read = slices.Contains(names, f.Name) || len(names) == 0 && f.Read
+		f.Configured = slices.Contains(names, f.Name) || len(names) == 0 && f.Configured
 		c.Listed = append(c.Listed, f)
 	}
 	for _, name := range names {
-		if !slices.ContainsFunc(folders, func(f Folder) bool { return f.Name == name }) {
+		if !slices.ContainsFunc(folders, func(f provider.Folder) bool { return f.Name == name }) {
 			others = append(others, name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
+	"imapsync/internal/fault/faulttest"
 	"imapsync/provider"
 	"imapsync/secret"
 )
@@ -56,23 +59,49 @@ func TestPresetsFor(t *testing.T) {
 }
 
 // The page speaks of its labels and buttons where the commands have flags.
-func TestInWords(t *testing.T) {
-	for message, want := range map[string]string{
-		"check --host, --port and the network":                     "check “Server”, “Port” and the network",
-		"h:993: refused: choose others with --folder":              "h:993: refused: choose others with “Folders”",
-		"imapsync provider auth 'a b'":                             "“Connect with OAuth”",
-		"nobody: run `imapsync provider auth desk` first":          "nobody: run “Connect with OAuth” first",
-		"is paused (manual) since x: `imapsync provider resume 1`": "is paused (manual) since x: “Resume”",
-		"nothing was stored: --no-test stores it anyway":           "nothing was stored: “Test the connection first” switched off stores it anyway",
-		"--unknown stays": "--unknown stays",
-		"more time with --connect-timeout, or --since":                                  "more time with `imapsync provider set … --connect-timeout`, or “Go through again since”",
-		"store it: `imapsync provider set 00000000-0000-4000-8000-1 --password-prompt`": "store it: “Edit”",
+func TestSay(t *testing.T) {
+	password, tokens := &db.Provider{}, &db.Provider{}
+	password.AuthType, password.Host, password.Port = db.AuthPassword, "h", 993
+	tokens.AuthType, tokens.OAuthFlow, tokens.Host, tokens.Port = db.AuthOAuth2, db.FlowCode, "h", 993
+	paused := &db.Provider{}
+	paused.Name, paused.ID, paused.PauseReason, paused.PausedAt = "n", "1", "manual", new(time.Unix(0, 0))
+	fails := func(class fault.Class, code string) error { return fault.New(class, code, errors.New("it failed")) }
+	tested := func(p *db.Provider, err error) error {
+		return &provider.TestError{Provider: p, Reached: true, Err: err}
+	}
+	for _, tt := range []struct {
+		p            *db.Provider
+		err          error
+		undone, want string
+	}{
+		{password, tested(password, fails(fault.Transient, "connect")), "", "h:993: it failed: check “Server”, “Port” and the network in between"},
+		{password, tested(password, fails(fault.Config, "folder_missing")), "nothing was stored", "h:993: it failed: choose others under “Folders”; nothing was stored"},
+		{tokens, tested(tokens, fails(fault.Auth, "invalid_grant")), "", "h:993: it failed: “Connect with OAuth”"},
+		{tokens, fails(fault.Config, "not_authorised"), "", "it failed: “Connect with OAuth”"},
+		{tokens, tested(tokens, fails(fault.Auth, "x")), "", "h:993: it failed: check “Mailbox” and “Username”, and that whoever signed in may open this mailbox by IMAP"},
+		{paused, &provider.PausedError{Provider: paused}, "", "provider n (1) is paused (manual) since 1970-01-01T00:00:00Z: “Resume”"},
+		{password, tested(password, fails(fault.Transient, "timeout")), "",
+			"h:993: it failed: try again, or give it more time with `imapsync provider set … --connect-timeout` and `imapsync provider set … --command-timeout`"},
+		{password, &provider.TestError{Provider: password, Err: secret.ErrAbsent}, "x", secret.ErrAbsent.Error() + ": put it there, or store it: “Edit”; x"},
+		{password, errors.New("anything else"), "x", "anything else"},
 	} {
-		if got := inWords(message); got != want {
-			t.Errorf("%q\n got %q\nwant %q", message, got, want)
+		if got := say(tt.p, tt.err, tt.undone); got != tt.want {
+			t.Errorf("%v\n got %q\nwant %q", tt.err, got, tt.want)
 		}
 	}
 }
+
+// Every code that an error is made with has a row of its own, if only one that
+// says that there is nothing to add.
+func TestEveryCodeHasWords(t *testing.T) {
+	for code := range faulttest.Codes(t) {
+		if !words.Names(code) {
+			t.Errorf("%s: no row of words.go names it", code)
+		}
+	}
+}
+
+var flagName = regexp.MustCompile(`--[a-z][a-z-]+`)
 
 // Every problem that db or the command may name has a place on the form.
 func TestEveryProblemHasItsField(t *testing.T) {
@@ -82,7 +111,7 @@ func TestEveryProblemHasItsField(t *testing.T) {
 		MaxMessageBytes: -1, MaxBytesPerDay: -1, MaxAttachment: -1, MaxAttachments: -1, MaxAttachmentN: -1}}
 	problems := provider.Validate(p)
 	page := newPage(Principal{}, p, true)
-	page.problem(problems)
+	page.problem(problems...)
 	if len(problems) < 25 {
 		t.Errorf("only %d problems", len(problems))
 	}
@@ -93,9 +122,15 @@ func TestEveryProblemHasItsField(t *testing.T) {
 			t.Errorf("beside %s stands a flag: %s", f.Name, text)
 		}
 	}
-	for _, name := range fieldless() {
-		if !strings.Contains(page.Alert, "`imapsync provider set … --"+name+"`: ") {
-			t.Errorf("%s has neither a field nor a word on top: %s", name, page.Alert)
+	for _, setting := range provider.Settings() {
+		if setting.Form {
+			if labels()[setting.Name] == "" && setting.Kind != provider.Bool {
+				t.Errorf("%s has no label", setting.Name)
+			}
+			continue
+		}
+		if !strings.Contains(page.Alert, "`imapsync provider set … --"+setting.Name+"`: ") {
+			t.Errorf("%s has neither a field nor a word on top: %s", setting.Name, page.Alert)
 		}
 		shown++
 	}
@@ -108,9 +143,9 @@ func TestDrafts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &drafts{kept: map[string]draft{}}
 		ann, bob := Principal{Name: "ann"}, Principal{Name: "bob"}
-		number := d.keep(ann, Given{Password: secret.New("p"), ClientSecret: secret.New("c")}, time.Now())
+		number := d.keep(ann, provider.CredentialInput{Password: secret.New("p"), ClientSecret: secret.New("c")}, time.Now())
 		get := func(number string, by Principal, typed string) string {
-			g := Given{Password: secret.New(typed)}
+			g := provider.CredentialInput{Password: secret.New(typed)}
 			d.fill(number, by, &g, time.Now())
 			return g.Password.Reveal() + "/" + g.ClientSecret.Reveal()
 		}
@@ -126,7 +161,7 @@ func TestDrafts(t *testing.T) {
 				t.Errorf("%+v: %q", tt, got)
 			}
 		}
-		if d.keep(ann, Given{}, time.Now()) != "" {
+		if d.keep(ann, provider.CredentialInput{}, time.Now()) != "" {
 			t.Error("nothing was kept as something")
 		}
 		time.Sleep(draftLife + time.Second)
@@ -134,7 +169,7 @@ func TestDrafts(t *testing.T) {
 			t.Errorf("after its time: %q", got)
 		}
 		for range maxDrafts + 10 {
-			d.keep(ann, Given{Password: secret.New("p")}, time.Now())
+			d.keep(ann, provider.CredentialInput{Password: secret.New("p")}, time.Now())
 		}
 		if len(d.kept) != maxDrafts {
 			t.Errorf("%d drafts are kept", len(d.kept))
@@ -146,8 +181,8 @@ func TestTasks(t *testing.T) {
 	tasks := &tasks{ctx: t.Context(), known: map[taskKey]*taskView{}}
 	one := db.Ref{Tenant: ours, ID: "1"}
 	goOn := make(chan struct{})
-	wait := func(_ context.Context, report func(Progress)) (string, error) {
-		report(Progress{Done: 1, Total: 2, Text: "half"})
+	wait := func(_ context.Context, report func(provider.Progress)) (string, error) {
+		report(provider.Progress{Done: 1, Total: 2, Text: "half"})
 		<-goOn
 		return "done", nil
 	}
@@ -170,7 +205,7 @@ func TestTasks(t *testing.T) {
 	}
 	close(goOn)
 	tasks.wg.Wait()
-	fails := func(context.Context, func(Progress)) (string, error) { return "", errors.New("check --host") }
+	fails := func(context.Context, func(provider.Progress)) (string, error) { return "", errors.New("it failed") }
 	if err := tasks.begin(db.Ref{Tenant: ours, ID: "2"}, taskSync, fails); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +217,7 @@ func TestTasks(t *testing.T) {
 		}
 		views[i].Began, views[i].Ended = time.Time{}, time.Time{}
 	}
-	want := []taskView{{Kind: taskSync, Done: 1, Total: 2, Lines: []taskLine{{Text: "half"}}, Outcome: "done"}, {Kind: taskSync, Err: "check “Server”"}}
+	want := []taskView{{Kind: taskSync, Done: 1, Total: 2, Lines: []taskLine{{Text: "half"}}, Outcome: "done"}, {Kind: taskSync, Err: "it failed"}}
 	if diff := cmp.Diff(want, views); diff != "" {
 		t.Errorf("tasks (-want +got):\n%s", diff)
 	}

@@ -2,12 +2,15 @@ package web
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"imapsync/db"
+	"imapsync/provider"
 )
 
 // How much of a provider's history its page shows.
@@ -27,7 +30,7 @@ type providerPage struct {
 	Quarantine []db.Quarantine
 	Audit      []db.Audit
 	Tasks      []taskView
-	Steps      []Step // of a test, without a script
+	Steps      []step // of a test, without a script
 	Tested     bool
 	Passed     bool
 	Person     bool // somebody has to sign in
@@ -42,7 +45,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) {
 
 // showWith shows a provider's page, with something more on it.
 func (s *Server) showWith(w http.ResponseWriter, r *http.Request, status int, p *db.Provider, more func(page *providerPage)) {
-	page := &providerPage{chrome: chrome{Title: p.Name, Who: who(r)}, Tasks: s.tasks.of(ref(p)), Person: s.do.NeedsPerson(p), Since: "7d"}
+	page := &providerPage{chrome: chrome{Title: p.Name, Who: who(r)}, Tasks: s.tasks.of(ref(p)), Person: provider.NeedsPerson(p), Since: "7d"}
 	if err := s.fillProvider(r.Context(), page, p); err != nil {
 		s.fail(w, r, err)
 		return
@@ -91,38 +94,61 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request, what string, do fun
 		return
 	}
 	if err := do(r.Context(), p, who(r).Name); err != nil {
-		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = inWords(err.Error()) })
+		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) {
+			page.Alert = say(p, err, "still as it was: “Test the connection first” switched off resumes it anyway")
+		})
 		return
 	}
 	done(w, r, path(p, ""), what)
 }
 
-func (s *Server) pause(w http.ResponseWriter, r *http.Request) { s.act(w, r, "paused", s.do.Pause) }
+func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
+	s.act(w, r, "paused", s.mailboxes.Pause)
+}
 
 func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 	s.act(w, r, "resumed", func(ctx context.Context, p *db.Provider, by string) error {
-		return s.do.Resume(ctx, p, r.PostForm.Get("no-test") == "", by)
+		return s.mailboxes.Resume(ctx, p, r.PostForm.Get("no-test") == "", by)
 	})
 }
 
 // task begins something that goes on by itself; the page shows where it stands.
-func (s *Server) task(w http.ResponseWriter, r *http.Request, kind string, do func(ctx context.Context, p *db.Provider, by string, report func(Progress)) (string, error)) {
+func (s *Server) task(w http.ResponseWriter, r *http.Request, kind string, do func(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error)) {
 	s.act(w, r, "", func(_ context.Context, p *db.Provider, by string) error {
-		return s.tasks.begin(ref(p), kind, func(ctx context.Context, report func(Progress)) (string, error) { return do(ctx, p, by, report) })
+		return s.tasks.begin(ref(p), kind, func(ctx context.Context, report func(provider.Progress)) (string, error) {
+			outcome, err := do(ctx, p, by, report)
+			if err != nil {
+				err = errors.New(say(p, err, ""))
+			}
+			return outcome, err
+		})
 	})
 }
 
-func (s *Server) sync(w http.ResponseWriter, r *http.Request) { s.task(w, r, taskSync, s.do.Sync) }
+func (s *Server) sync(w http.ResponseWriter, r *http.Request) {
+	s.task(w, r, taskSync, func(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error) {
+		res, err := s.mailboxes.Sync(ctx, p, by, report)
+		if res.Provider == nil {
+			return "", err
+		}
+		return strings.ReplaceAll(provider.ResultText(res), "\n", ";"), err
+	})
+}
 
 func (s *Server) reconcile(w http.ResponseWriter, r *http.Request) {
-	s.task(w, r, taskReconcile, func(ctx context.Context, p *db.Provider, _ string, report func(Progress)) (string, error) {
-		return s.do.Reconcile(ctx, p, report)
+	s.task(w, r, taskReconcile, func(ctx context.Context, p *db.Provider, _ string, report func(provider.Progress)) (string, error) {
+		missing, err := s.mailboxes.Reconcile(ctx, p, report)
+		return strconv.Itoa(missing) + " missing", err
 	})
 }
 
 func (s *Server) resync(w http.ResponseWriter, r *http.Request) {
 	s.act(w, r, "resynced", func(ctx context.Context, p *db.Provider, by string) error {
-		_, err := s.do.Resync(ctx, p, strings.TrimSpace(r.PostForm.Get("since")), by)
+		since, err := provider.ParseSince(strings.TrimSpace(r.PostForm.Get("since")), time.Now())
+		if err != nil {
+			return fmt.Errorf("%s: %w", called("since"), err)
+		}
+		_, err = s.mailboxes.Resync(ctx, p, nil, since.Truncate(provider.Day), false, by)
 		return err
 	})
 }
@@ -142,12 +168,12 @@ func (s *Server) test(w http.ResponseWriter, r *http.Request) {
 	}
 	if wantsSteps(r) {
 		st := s.stream(w)
-		_, passed := s.do.Test(r.Context(), p, Given{}, false, st.step)
+		passed := s.mailboxes.Diagnose(r.Context(), p, func(s provider.Step) { st.step(p, s) })
 		st.send("end", "test-end", passed)
 		return
 	}
-	var steps []Step
-	_, passed := s.do.Test(r.Context(), p, Given{}, false, func(step Step) { steps = append(steps, wordStep(step)) })
+	var steps []step
+	passed := s.mailboxes.Diagnose(r.Context(), p, func(s provider.Step) { steps = append(steps, worded(p, s)) })
 	s.showWith(w, r, http.StatusOK, p, func(page *providerPage) { page.Steps, page.Tested, page.Passed = steps, true, passed })
 }
 
@@ -176,7 +202,7 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request) {
 		s.render(w, r, http.StatusUnprocessableEntity, "remove.html", page)
 		return
 	}
-	if err := s.do.Remove(r.Context(), p, who(r).Name); err != nil {
+	if err := s.mailboxes.Remove(r.Context(), p, who(r).Name); err != nil {
 		s.fail(w, r, err)
 		return
 	}

@@ -1,20 +1,38 @@
 package web
 
 import (
+	"cmp"
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"unicode/utf8"
 
 	"imapsync/db"
+	"imapsync/parse"
+	"imapsync/provider"
 )
+
+// mail is a parsed mail, for people to look at.
+type mail struct {
+	From, To, Cc, Subject, Date string
+	Text, HTML                  string
+	Attachments                 []attachment
+	Defects                     []string
+}
+
+// attachment is a file of a mail.
+type attachment struct {
+	Name, Type string
+	Size       int64 // bytes
+}
 
 type quarantinePage struct {
 	chrome
 
 	Provider *db.Provider
 	Message  *db.Quarantine
-	Mail     *Mail // nil when it cannot be read
+	Mail     *mail // nil when it cannot be read
 	MailErr  string
 	Cut      bool // the text is longer
 }
@@ -47,7 +65,12 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) (*db.Provider, 
 func (s *Server) raw(r *http.Request, q *db.Quarantine) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), shortly)
 	defer cancel()
-	return s.do.Raw(ctx, q)
+	mail, err := s.openRaw(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	defer mail.Close()
+	return io.ReadAll(mail)
 }
 
 func (s *Server) quarantined(w http.ResponseWriter, r *http.Request) {
@@ -58,9 +81,9 @@ func (s *Server) quarantined(w http.ResponseWriter, r *http.Request) {
 	page := quarantinePage{chrome: chrome{Title: "Quarantined message", Who: who(r)}, Provider: p, Message: q}
 	raw, err := s.raw(r, q)
 	if err != nil {
-		page.MailErr = inWords(err.Error())
+		page.MailErr = say(p, err, "")
 	} else {
-		page.Mail = new(s.do.Read(raw))
+		page.Mail = new(readMail(raw))
 		if len(page.Mail.Text) > maxPreview {
 			page.Mail.Text, page.Cut = cut(page.Mail.Text, maxPreview), true
 		}
@@ -100,7 +123,7 @@ func (s *Server) quarantinedHTML(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-DNS-Prefetch-Control", "off")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write([]byte(s.do.Read(raw).HTML)) // likewise
+	_, _ = w.Write([]byte(parse.Parse(raw, parse.Limits{}).HTML)) // likewise
 }
 
 // quarantinedRaw is the mail as it came, to be saved.
@@ -111,7 +134,7 @@ func (s *Server) quarantinedRaw(w http.ResponseWriter, r *http.Request) {
 	}
 	raw, err := s.raw(r, q)
 	if err != nil {
-		s.showWith(w, r, http.StatusBadGateway, p, func(page *providerPage) { page.Alert = inWords(err.Error()) })
+		s.showWith(w, r, http.StatusBadGateway, p, func(page *providerPage) { page.Alert = say(p, err, "") })
 		return
 	}
 	h := w.Header()
@@ -132,9 +155,41 @@ func (s *Server) setQuarantine(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, db.ErrNotFound)
 		return
 	}
-	if err := s.do.SetQuarantine(r.Context(), q, state, who(r).Name); err != nil {
-		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = inWords(strings.TrimSpace(err.Error())) })
+	if err := s.mailboxes.SetQuarantine(r.Context(), q, state, who(r).Name); err != nil {
+		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = say(p, err, "") })
 		return
 	}
 	done(w, r, path(p, ""), verb)
+}
+
+// readMail parses a mail for people to look at.
+func readMail(raw []byte) mail {
+	m := parse.Parse(raw, parse.Limits{})
+	view := mail{
+		From: cmp.Or(m.FromLiteral, addressText(m.From)), To: addressesText(m.To), Cc: addressesText(m.Cc),
+		Subject: m.Subject, Date: m.DateHeader, Text: m.Text, HTML: m.HTML,
+	}
+	for _, at := range m.Attachments {
+		size, _ := io.Copy(io.Discard, at.Open()) // it never fails
+		view.Attachments = append(view.Attachments, attachment{Name: at.Name, Type: at.ContentType, Size: size})
+	}
+	for _, d := range m.Defects {
+		view.Defects = append(view.Defects, d.Code+": "+provider.OneLine(d.Detail))
+	}
+	return view
+}
+
+func addressText(a parse.Address) string {
+	if a.Name == "" {
+		return a.Email
+	}
+	return a.Name + " <" + a.Email + ">"
+}
+
+func addressesText(list []parse.Address) string {
+	var texts []string
+	for _, a := range list {
+		texts = append(texts, addressText(a))
+	}
+	return strings.Join(texts, ", ")
 }

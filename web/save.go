@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"imapsync/db"
 	"imapsync/provider"
 )
@@ -16,7 +18,8 @@ func (s *Server) blank(r *http.Request) (*db.Provider, error) {
 	if tenant == "" {
 		tenant = db.DefaultTenant
 	}
-	return s.do.NewProvider(tenant)
+	id, err := uuid.NewRandom()
+	return provider.Fresh(tenant, id), err
 }
 
 func (s *Server) newForm(w http.ResponseWriter, r *http.Request) {
@@ -68,8 +71,8 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if err := s.do.Add(r.Context(), f.p, f.given, f.page.Test, who(r).Name); err != nil {
-		s.refused(w, r, f, err)
+	if _, err := s.mailboxes.Add(r.Context(), f.p, f.given, f.page.Test, who(r).Name); err != nil {
+		s.refused(w, r, f, err, "nothing was stored: “Test the connection first” switched off stores it anyway")
 		return
 	}
 	s.drafts.forget(r.PostForm.Get("draft"))
@@ -81,35 +84,33 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	err := s.do.Change(r.Context(), was, f.p, f.given, f.page.Test, who(r).Name)
-	if errors.Is(err, ErrUnchanged) {
+	_, err := s.mailboxes.Change(r.Context(), was, f.p, f.given, f.page.Test, who(r).Name)
+	if errors.Is(err, provider.ErrUnchanged) {
 		done(w, r, path(f.p, ""), "unchanged")
 		return
 	}
 	if err != nil {
-		s.refused(w, r, f, err)
+		s.refused(w, r, f, err, "nothing was changed: “Test the connection first” switched off stores it anyway")
 		return
 	}
 	s.drafts.forget(r.PostForm.Get("draft"))
 	done(w, r, path(f.p, ""), "changed")
 }
 
-// ErrUnchanged is what Actions.Change returns when there was nothing to change.
-var ErrUnchanged = errors.New("nothing to change")
-
-// refused shows the form again with why it was not saved.
-func (s *Server) refused(w http.ResponseWriter, r *http.Request, f filled, err error) {
+// refused shows the form again with why it was not saved: that the connection
+// did not pass its test, it says with what is undone.
+func (s *Server) refused(w http.ResponseWriter, r *http.Request, f filled, err error, undone string) {
 	taken, nameTaken := errors.AsType[*db.NameTakenError](err)
 	switch {
 	case nameTaken:
-		f.page.problem([]provider.Problem{provider.Wrong("name", "%s: choose another", taken)})
+		f.page.problem(provider.Wrong("name", "%s: choose another", taken))
 	case errors.Is(err, db.ErrExists):
-		f.page.problem([]provider.Problem{provider.Wrong("mailbox", "this tenant has that mailbox already: change it where it is")})
+		f.page.problem(provider.Wrong("mailbox", "this tenant has that mailbox already: change it where it is"))
 	case errors.Is(err, db.ErrUnreachable):
 		s.fail(w, r, err)
 		return
 	default:
-		f.page.Alert = inWords(err.Error())
+		f.page.Alert = say(f.p, err, undone)
 	}
 	s.again(w, r, http.StatusUnprocessableEntity, f)
 }
@@ -124,7 +125,7 @@ func (s *Server) testForm(w http.ResponseWriter, r *http.Request, adding bool) {
 	if !ok {
 		return
 	}
-	if adding && s.do.NeedsPerson(f.p) {
+	if adding && provider.NeedsPerson(f.p) {
 		f.page.Alert = "Save it first: then somebody signs in with “Connect with OAuth”, and the connection is tested."
 		s.again(w, r, http.StatusUnprocessableEntity, f)
 		return
@@ -132,7 +133,7 @@ func (s *Server) testForm(w http.ResponseWriter, r *http.Request, adding bool) {
 	names := f.p.Folders
 	if wantsSteps(r) {
 		st := s.stream(w)
-		folders, passed := s.do.Test(r.Context(), f.p, f.given, adding, st.step)
+		folders, passed := s.mailboxes.Test(r.Context(), f.p, f.given, adding, func(s provider.Step) { st.step(f.p, s) })
 		if folders != nil {
 			f.page.Folders.list(folders, names)
 			st.send("folders", "folders", f.page.Folders)
@@ -141,17 +142,12 @@ func (s *Server) testForm(w http.ResponseWriter, r *http.Request, adding bool) {
 		return
 	}
 	f.page.Tested = true
-	folders, passed := s.do.Test(r.Context(), f.p, f.given, adding, func(step Step) { f.page.Steps = append(f.page.Steps, wordStep(step)) })
+	folders, passed := s.mailboxes.Test(r.Context(), f.p, f.given, adding, func(s provider.Step) { f.page.Steps = append(f.page.Steps, worded(f.p, s)) })
 	f.page.Passed = passed
 	if folders != nil {
 		f.page.Folders.list(folders, names)
 	}
 	s.again(w, r, http.StatusOK, f)
-}
-
-func wordStep(step Step) Step {
-	step.Text, step.Fix = inWords(step.Text), inWords(step.Fix)
-	return step
 }
 
 // stepsType is the type of an answer that comes step by step, a JSON object a
@@ -171,7 +167,9 @@ func (s *Server) stream(w http.ResponseWriter) stepStream {
 	return stepStream{s, w}
 }
 
-func (st stepStream) step(step Step) { st.send("step", "step", wordStep(step)) }
+func (st stepStream) step(p *db.Provider, s provider.Step) {
+	st.send("step", "step", worded(p, s))
+}
 
 func (st stepStream) send(kind, template string, data any) {
 	var html strings.Builder

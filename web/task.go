@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"imapsync/db"
+	"imapsync/provider"
 )
 
 // The kinds of tasks.
@@ -65,7 +66,7 @@ var (
 )
 
 // begin starts a task.
-func (t *tasks) begin(ref db.Ref, kind string, do func(ctx context.Context, report func(Progress)) (string, error)) error {
+func (t *tasks) begin(ref db.Ref, kind string, do func(ctx context.Context, report func(provider.Progress)) (string, error)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := taskKey{ref, kind}
@@ -80,13 +81,13 @@ func (t *tasks) begin(ref db.Ref, kind string, do func(ctx context.Context, repo
 	t.known[key] = view
 	t.running++
 	t.wg.Go(func() {
-		outcome, err := do(t.ctx, func(p Progress) { t.report(view, p) })
+		outcome, err := do(t.ctx, func(p provider.Progress) { t.report(view, p) })
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.running--
 		view.Ended, view.Outcome = time.Now(), outcome
 		if err != nil {
-			view.Err = inWords(err.Error())
+			view.Err = err.Error()
 		}
 	})
 	return nil
@@ -102,7 +103,7 @@ func (t *tasks) prune(ref db.Ref) {
 	}
 }
 
-func (t *tasks) report(view *taskView, p Progress) {
+func (t *tasks) report(view *taskView, p provider.Progress) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	view.Done, view.Total = p.Done, max(p.Total, p.Done)

@@ -12,13 +12,14 @@ import (
 	"imapsync/db"
 	"imapsync/internal/fault"
 	"imapsync/oauth"
+	"imapsync/provider"
 )
 
 // functions are what the templates call.
 func functions() template.FuncMap {
 	return template.FuncMap{
 		"ago": func(t *time.Time) string { return ago(t, time.Now()) }, "moment": moment, "size": byteSize,
-		"state": stateWord, "words": inWords, "server": serverOf, "plural": plural, "took": took,
+		"state": stateWord, "server": serverOf, "plural": plural, "took": took,
 		"forecast": func(f forecast) string { return forecastText(f.Forecast, time.Now()) },
 		"path":     path, "len64": func(n int) int64 { return int64(n) }, "verbs": verbsOf,
 	}
@@ -93,9 +94,9 @@ func forecastText(f oauth.Forecast, now time.Time) string {
 	switch {
 	case f.EndsAt == nil:
 		if f.Warn {
-			return what + ": " + inWords(f.Rule)
+			return what + ": " + f.Rule
 		}
-		return what + ": no end is known, " + inWords(f.Rule)
+		return what + ": no end is known, " + f.Rule
 	case f.EndsAt.Before(now):
 		return fmt.Sprintf("%s ended on %s", what, f.EndsAt.UTC().Format(time.DateOnly))
 	}
@@ -200,23 +201,23 @@ type forecast struct {
 
 func (s *Server) card(o *db.Overview, now time.Time) card {
 	c := card{Overview: o, Chart: dayChart(o)}
-	for _, f := range s.do.Forecasts(o.Provider, now) {
+	for _, f := range provider.Forecasts(o.Provider, now) {
 		one := forecast{Forecast: f}
 		if f.Warn {
-			one.Fix = sayAbout(o.Provider, fault.About{Code: f.Credential})
+			one.Fix = sayAbout(fault.About{Code: f.Credential})
 		}
 		c.Forecasts = append(c.Forecasts, one)
 	}
 	if o.LastError != "" {
-		c.Reason = inWords(o.LastError)
+		c.Reason = o.LastError
 	}
 	switch o.State {
 	case db.StatePaused:
 		c.Reason, c.Fix = "", "Mail waits on the server. “Resume” goes on."
 		if o.PauseReason == db.PauseAuthFailure {
-			c.Reason = inWords(o.LastError)
+			c.Reason = o.LastError
 			c.Fix = "The login was refused three times. Give the new password under “Edit”, then “Resume”."
-			if s.do.NeedsPerson(o.Provider) {
+			if provider.NeedsPerson(o.Provider) {
 				c.Fix = "The login was refused three times. “Connect with OAuth” again, then “Resume”."
 			}
 		}
@@ -229,9 +230,9 @@ func (s *Server) card(o *db.Overview, now time.Time) card {
 		}
 		c.Fix += "."
 	case db.StateError:
-		c.Fix = cmp.Or(inWords(s.do.Fix(o.Provider)), "“Test connection” on its page says more, step by step.")
+		c.Fix = cmp.Or(sayLast(o.Provider), "“Test connection” on its page says more, step by step.")
 	case db.StateNew:
-		if s.do.NeedsPerson(o.Provider) && o.AuthorisedAt == nil {
+		if provider.NeedsPerson(o.Provider) && o.AuthorisedAt == nil {
 			c.Fix = "Somebody has to sign in: “Connect with OAuth”."
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"embed"
 	"errors"
 	"html/template"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -25,6 +26,7 @@ import (
 	"github.com/google/uuid"
 
 	"imapsync/db"
+	"imapsync/provider"
 )
 
 //go:embed templates/*.html
@@ -35,9 +37,8 @@ var assetFiles embed.FS
 
 // Options are what a server needs.
 type Options struct {
-	Store   *db.Store
-	Actions Actions
-	Log     *slog.Logger
+	Mailboxes *provider.Service
+	Log       *slog.Logger
 	// Origin is what browsers call the server by, such as https://mail.example.com.
 	// When it is empty, it is what each request says.
 	Origin string
@@ -45,11 +46,12 @@ type Options struct {
 
 // Server serves the pages. It is safe for concurrent use.
 type Server struct {
-	store  *db.Store
-	do     Actions
-	log    *slog.Logger
-	origin string
-	lookup lookupSRV
+	mailboxes *provider.Service
+	store     *db.Store
+	log       *slog.Logger
+	origin    string
+	lookup    lookupSRV
+	openRaw   func(ctx context.Context, q *db.Quarantine) (io.ReadCloser, error)
 
 	templates *template.Template
 	assets    fs.FS
@@ -61,7 +63,8 @@ type Server struct {
 // New makes a server. Tasks that it begins end with ctx.
 func New(ctx context.Context, opts Options) (*Server, error) {
 	s := &Server{
-		store: opts.Store, do: opts.Actions, log: opts.Log, origin: strings.TrimSuffix(opts.Origin, "/"), lookup: net.DefaultResolver.LookupSRV,
+		mailboxes: opts.Mailboxes, store: opts.Mailboxes.Store, log: opts.Log, origin: strings.TrimSuffix(opts.Origin, "/"),
+		lookup: net.DefaultResolver.LookupSRV, openRaw: opts.Mailboxes.OpenRaw,
 		tasks: &tasks{ctx: ctx, known: map[taskKey]*taskView{}}, drafts: &drafts{kept: map[string]draft{}}, logins: &logins{pending: map[string]login{}},
 	}
 	var err error

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,14 +18,13 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/devenv"
-	"imapsync/oauth"
+	"imapsync/provider"
 )
 
 const ours, theirs = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
 
-// site is a server of the pages for one principal, on a database of its own.
-// Its actions are those that need no more than the database; any other is nil,
-// so that a test in which it is called fails.
+// site is a server of the pages for one principal, on a database of its own and
+// without a broker.
 type site struct {
 	*Server
 
@@ -46,10 +46,8 @@ func openSite(t testing.TB, me Principal) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	server, err := New(t.Context(), Options{Store: store, Log: slog.New(slog.DiscardHandler), Actions: Actions{
-		Forecasts: func(*db.Provider, time.Time) []oauth.Forecast { return nil }, Fix: func(*db.Provider) string { return "" },
-		NeedsPerson: func(*db.Provider) bool { return false },
-	}})
+	mailboxes := provider.New(provider.Options{Store: store, Log: slog.New(slog.DiscardHandler), LookupEnv: os.LookupEnv})
+	server, err := New(t.Context(), Options{Mailboxes: mailboxes, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,11 +185,30 @@ func TestTenantScope(t *testing.T) {
 // What a mail, a server or a person wrote is in no page as it is.
 func TestNothingRuns(t *testing.T) {
 	s := openSite(t, Principal{Name: `<script>who</script>`})
-	s.do.Fix = func(*db.Provider) string { return `<script>fix</script>` }
-	s.do.Raw = func(context.Context, *db.Quarantine) ([]byte, error) { return nil, nil }
-	s.do.Read = func([]byte) Mail {
-		return Mail{From: `<script>from</script>`, To: `"><script>to</script>`, Subject: `<script>subject</script>`, Text: `</pre><script>text</script>`,
-			HTML: `<script>html</script>`, Defects: []string{`<script>defect</script>`}, Attachments: []Attachment{{Name: `<script>file</script>`, Type: `<script>`}}}
+	raw := strings.ReplaceAll(`From: "<script>from</script>" <a@example.com>
+To: "\"><script>to</script>" <b@example.com>
+Subject: <script>subject</script>
+Mime-Version: 1.0
+Content-Type: multipart/mixed; boundary="b"
+
+--b
+Content-Type: text/plain
+
+</pre><script>text</script>
+--b
+Content-Type: text/html
+
+<script>html</script>
+--b
+Content-Type: application/x-script; name="<script>file</script>"
+Content-Disposition: attachment; filename="<script>file</script>"
+Content-Transfer-Encoding: <script>defect</script>
+
+x
+--b--
+`, "\n", "\r\n")
+	s.openRaw = func(context.Context, *db.Quarantine) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(raw)), nil
 	}
 	p := s.provider(ours, `<script>name</script>`)
 	message := s.quarantineOne(p, `<script>folder</script>`, `<script>subject</script>`, `"><script>sender</script>`, `<script>error</script>`)

@@ -1,34 +1,150 @@
 package web
 
 import (
+	"errors"
 	"regexp"
-	"slices"
+	"strings"
 
 	"imapsync/db"
 	"imapsync/internal/fault"
+	"imapsync/provider"
 )
 
 // words are what the pages say about errors. Say ends the error's own sentence,
-// or stands below it; [name] stands for the label of a setting.
+// or stands below it; [name] stands for the label of a setting. The fact "test"
+// holds where a connection is tested, and for the last error of a mailbox.
 var words = fault.Words{
-	{Codes: "refresh_token", Say: "“Connect with OAuth”"},
-	{Codes: "client_secret", Say: "Make a new client secret, then enter [oauth-client-secret] and [oauth-client-secret-expires] under “Edit”"},
+	// Finding the server.
+	{Codes: "host_not_found", Say: "check [host]"},
+	{Codes: "dns connect", When: "test", Say: "check [host], [port] and the network in between"},
+	{Codes: "timeout", When: "test", Say: "try again, or give it more time with [connect-timeout] and [command-timeout]"},
+
+	// Securing the connection.
+	{Codes: "tls_host", When: "no_names"},
+	{Codes: "tls_host", Say: "check [host] or set [tls-server-name]"},
+	{Codes: "tls_self_signed", Say: "give it under [ca] if you trust it"},
+	{Codes: "tls_unknown_ca", Say: "give its authority under [ca], or let the server send its whole chain"},
+	{Codes: "tls_not_yet_valid", Say: "check both clocks"},
+	{Codes: "tls_expires", Say: "the certificate must be renewed on the server, or no mail will be read from then on"},
+	{Codes: "tls_not_spoken", Say: "use [tls] STARTTLS, or port 993"},
+	{Codes: "starttls_tls", Say: "use [tls] TLS"},
+	{Codes: "starttls_timeout", Say: "if the server speaks TLS from the start on this port, use [tls] TLS"},
+	{Codes: "starttls_missing starttls_refused", Say: "use [tls] TLS; plaintext is never a fallback"},
+	{Codes: "privacy_required", Say: "use [tls] TLS or STARTTLS"},
+	{Codes: "tls", Say: "try again later, or " + checkPort},
+	{Codes: "greeting", When: "test", Say: checkPort},
+	{Codes: "ca_file tls_expired tls_certificate tls_version tls_handshake starttls_preauth starttls_injected plaintext preauth"},
+
+	// Logging in.
+	{Codes: "login_disabled", When: "eager", Say: "switch [eager-login] off"},
+	{Codes: "login_disabled", Say: "use [tls] TLS or STARTTLS, or [auth] OAuth2"},
+	{Codes: "no_oauth", Say: "use [auth] Password, or check [host] and [tls]"},
+	{Codes: "invalid_grant", When: "person", Say: connect},
+	{Codes: "not_authorised refresh_token", Say: connect},
+	{Codes: "invalid_client", When: "test", Say: "check [oauth-client-id], and give [oauth-client-secret] anew"},
+	{Codes: "client_secret", Say: "make a new client secret, then enter [oauth-client-secret] and [oauth-client-secret-expires] under “Edit”"},
+	{Codes: "token_claims", When: "clock", Say: "check the clock of this machine"},
+	{Codes: "token_claims", When: "audience", Say: "set [oauth-scopes] to those of Exchange Online"},
+	{Codes: "token_claims", When: "app_role", Say: "grant the app the application permission IMAP.AccessAsApp of Office 365 Exchange Online, with admin consent"},
+	{Codes: "token_claims", When: "scope", Say: "add the permission to the app, then to [oauth-scopes]"},
+	{Codes: "token_claims", When: "user", Say: "“Connect with OAuth” as the user of [username]; a shared mailbox is named under [mailbox]"},
+	{Codes: "service_account state consent answer device no_refresh_token token_type settings"},
+	{Codes: "authenticationfailed authorizationfailed expired login_refused token_refused", When: "test oauth2", Say: checkUser},
+	{Class: fault.Auth, When: "test oauth2", Say: checkUser},
+	{Class: fault.Auth, When: "test",
+		Say: "check [username] and the password; some servers want an app password, or IMAP switched on in the account"},
+
+	// What a mailbox logs in with.
+	{Codes: "secret", When: "absent", Say: "put it there, or store it: “Edit”"},
+	{Codes: "secret key vault"},
+
+	// Reading it.
+	{Codes: "folder_missing", When: "test", Say: "choose others under [folder]"},
+	{Codes: "busy", Say: "try again when it has ended"},
+	{Codes: "folder_paused", Say: "go through its folders again, from a day on"},
+	{Codes: "no_permission start"},
+
+	// All others.
+	{Codes: "schema pooler panic database_url"},
+	{Codes: "postgres nats stream stream_full pass_timeout tls_timeout starttls secret_unavailable uidvalidity_unknown no_header bye cancelled capability connection " +
+		"contactadmin fenced idle_stalled inuse limit lock_lost over_limit overquota protocol refused serverbug throttled token_endpoint token_race " +
+		"token_throttled token_unavailable uidvalidity_changed unavailable", When: "test", Say: later},
+	{Class: fault.Transient, When: "test", Say: later},
 }
+
+// What several rows have in common.
+const (
+	later     = "try again later"
+	connect   = "“Connect with OAuth”"
+	checkPort = "check [port] and [tls]: 993 is for TLS, 143 for STARTTLS"
+	checkUser = "check [mailbox] and [username], and that whoever signed in may open this mailbox by IMAP"
+)
 
 var settingName = regexp.MustCompile(`\[[a-z-]+\]`)
 
-// sayAbout is what the pages say about an error of p, with the labels of the
-// form. A setting that has no field gets its command.
-func sayAbout(p *db.Provider, about fault.About) string {
-	names := labels()
-	return settingName.ReplaceAllStringFunc(words.Find(about).Say, func(name string) string {
-		name = name[1 : len(name)-1]
-		if label, ok := names[name]; ok {
-			return "“" + label + "”"
-		}
-		if slices.Contains(fieldless(), name) {
-			return "`imapsync provider set … --" + name + "`"
-		}
-		return name
-	})
+// sayAbout is what the pages say about an error, with the labels of the form.
+func sayAbout(about fault.About) string {
+	return settingName.ReplaceAllStringFunc(words.Find(about).Say,
+		func(name string) string { return called(name[1 : len(name)-1]) })
+}
+
+// say is an error in the words of the pages. Of a connection that did not pass
+// its test it ends with what is undone.
+func say(p *db.Provider, err error, undone string) string {
+	text := strings.TrimSpace(err.Error())
+	failed, isTest := errors.AsType[*provider.TestError](err)
+	paused, isPaused := errors.AsType[*provider.PausedError](err)
+	_, renumbered := errors.AsType[*provider.RenumberedError](err)
+	switch {
+	case isPaused:
+		return withWords(paused.Error(), "“Resume”")
+	case renumbered:
+		return withWords(text, "the mail itself can be saved if it was kept")
+	}
+	about := provider.About(p, err)
+	if isTest && failed.Reached {
+		about.Facts = append(about.Facts, "test")
+	}
+	if text = withWords(text, sayAbout(about)); isTest && undone != "" {
+		text += "; " + undone
+	}
+	return text
+}
+
+// sayLast is what to do about the last error of p. Its class is known by the
+// login failures that were counted; else its code says enough.
+func sayLast(p *db.Provider) string {
+	about := provider.AboutProvider(p, fault.About{Code: p.LastErrorCode, Facts: []string{"test"}})
+	if p.AuthFailures > 0 {
+		about.Class = fault.Auth
+	}
+	return sayAbout(about)
+}
+
+// step is one of a test, with what to do about it.
+type step struct {
+	provider.Step
+
+	Fix string
+}
+
+func worded(p *db.Provider, s provider.Step) step {
+	one := step{Step: s}
+	one.Text = provider.OneLine(s.Text)
+	if s.State != "ok" {
+		about := provider.About(p, s.Err)
+		about.Class, about.Code = s.Class, s.Code
+		about.Facts = append(about.Facts, "test")
+		one.Fix = sayAbout(about)
+	}
+	return one
+}
+
+// withWords ends a text with words that it does not end with already: servers
+// say "try again later" too.
+func withWords(text, say string) string {
+	if say == "" || strings.HasSuffix(text, say) {
+		return text
+	}
+	return text + ": " + say
 }

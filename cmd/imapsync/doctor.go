@@ -134,17 +134,6 @@ func (d *doctor) add(p *db.Provider, s mailsync.Step, fix string) {
 	}
 }
 
-// stepFix is what to do about a step of a mailbox that may not be stored yet:
-// settings, where remedy has commands.
-func stepFix(p *db.Provider, s mailsync.Step) string {
-	if s.State == mailsync.StepOK {
-		return ""
-	}
-	about := aboutError(s.Err, "test")
-	about.Class, about.Code = s.Class, s.Code
-	return words.Find(aboutProvider(p, about)).Say
-}
-
 func (d *doctor) fine(name, format string, args ...any) {
 	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepOK, Text: fmt.Sprintf(format, args...)}, "")
 }

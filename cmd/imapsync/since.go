@@ -4,19 +4,15 @@ import (
 	"fmt"
 	"time"
 
-	mailsync "imapsync/sync"
+	"imapsync/provider"
 )
 
 // sinceForms is what --since takes, everywhere.
 const sinceForms = "2026-01-31, or 30d or 48h ago"
 
-// sinceTime reads --since, or another flag that takes the same. Of what is still
-// to come nothing can be found: that would look as if nothing were wrong.
+// sinceTime reads --since, or another flag that takes the same.
 func sinceTime(flag, value string, now time.Time) (time.Time, error) {
-	t, err := mailsync.ParseSince(value, now)
-	if err == nil && t.After(now.Add(day)) { // a day that has begun somewhere
-		err = fmt.Errorf("%s is still to come", value)
-	}
+	t, err := provider.ParseSince(value, now)
 	if err != nil {
 		return t, fmt.Errorf("--%s: %w", flag, err)
 	}

@@ -5,7 +5,10 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"imapsync/db"
+	"imapsync/provider"
 	"imapsync/web"
 )
 
@@ -31,7 +34,11 @@ func (a *app) web(ctx context.Context, f *signinFlags) error {
 		return err
 	}
 	defer store.Close()
-	server, err := web.New(ctx, web.Options{Store: store, Actions: a.webActions(store), Log: a.log, Origin: f.listen.PublicURL})
+	mailboxes, err := a.mailboxes(store)
+	if err != nil {
+		return err
+	}
+	server, err := web.New(ctx, web.Options{Mailboxes: mailboxes, Log: a.log, Origin: f.listen.PublicURL})
 	if err != nil {
 		return err
 	}
@@ -46,4 +53,20 @@ func (a *app) web(ctx context.Context, f *signinFlags) error {
 	err = a.serveWeb(ctx, l, server.Handler(gate.Handler))
 	server.Wait() // a pass ends its chunk and commits; that has a bound
 	return err
+}
+
+// mailboxes is the service with the limits that the environment gives runs, for
+// passes that the page makes.
+func (a *app) mailboxes(store *db.Store) (*provider.Service, error) {
+	f := &runFlags{}
+	fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	f.add(fs)
+	if err := fromEnvironment(fs); err != nil {
+		return nil, err
+	}
+	f.options.MaxMessageBytes, f.options.Timeouts = f.publish.message, f.timeouts.Timeouts
+	s := a.service(store)
+	s.Pass, s.Publish = f.options, f.publish.options()
+	boundMemory(f.options.MaxInFlightBytes)
+	return s, nil
 }

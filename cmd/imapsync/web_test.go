@@ -53,7 +53,11 @@ func openSettingsPage(t *testing.T) *settingsPage {
 	}
 	t.Cleanup(func() { s.store.Close() })
 	ctx, end := context.WithCancel(context.WithoutCancel(t.Context()))
-	server, err := web.New(ctx, web.Options{Store: s.store, Actions: a.webActions(s.store), Log: a.log})
+	mailboxes, err := a.mailboxes(s.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := web.New(ctx, web.Options{Mailboxes: mailboxes, Log: a.log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +133,7 @@ func TestWebForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrong := url.Values{"tenant": {"x"}, "name": {"N"}, "mailbox": {"x"}, "host": {"https://mail"}, "port": {"0"}, "tls": {"ssl"}, "ca-file": {"/etc/passwd"},
+	wrong := url.Values{"tenant": {"x"}, "name": {"N"}, "mailbox": {"x"}, "host": {"https://mail"}, "port": {"0"}, "tls": {"ssl"}, "ca": {"/etc/passwd"},
 		"auth": {"password"}, "username": {"a\x01b"}, "password": {wrongPassword}, "folders": {"A\nA"}, "max-emails-per-sync": {"0"}, "start": {"since"},
 		"start-since": {"x"}, "defaults-id": {"x"}, "password-file": {"/etc/passwd"}, "oauth-client-secret-file": {"/etc/passwd"}}
 	status, _, body := s.send("POST", "/providers/new", wrong)
@@ -137,7 +141,7 @@ func TestWebForm(t *testing.T) {
 		t.Fatalf("status %d", status)
 	}
 	for field, want := range map[string]string{"tenant": "is not a UUID", "mailbox": "is not an address", "host": "is a URL: give the host name alone",
-		"port": "0 is not between 1 and 65535", "ca-file": "no certificate in PEM form", "username": "control character", "folder": "is given twice",
+		"port": "0 is not between 1 and 65535", "ca": "no certificate in PEM form", "username": "control character", "folder": "is given twice",
 		"max-emails-per-sync": "0 is not between", "start": "use recent, all, none", "defaults-id": "is not a UUID"} {
 		if text := beside(body, field); !strings.Contains(text, want) {
 			t.Errorf("beside %s: %q, want %q", field, text, want)
@@ -157,7 +161,7 @@ func TestWebForm(t *testing.T) {
 	}
 
 	right := url.Values{"tenant": {db.DefaultTenant}, "mailbox": {"ann@example.com"}, "host": {dovecot.Host}, "port": {strconv.Itoa(dovecot.TLSPort)}, "tls": {"implicit"},
-		"ca-file": {string(ca)}, "auth": {"password"}, "username": {"ann"}, "password": {wrongPassword}, "folder": {"Work"}, "max-emails-per-sync": {"7"},
+		"ca": {string(ca)}, "auth": {"password"}, "username": {"ann"}, "password": {wrongPassword}, "folder": {"Work"}, "max-emails-per-sync": {"7"},
 		"start": {"all"}, "test": {"1"}, "active": {"1"}}
 	status, _, body = s.send("POST", "/providers/new", right)
 	if status != http.StatusUnprocessableEntity || !strings.Contains(body, "check “Username” and the password") || !strings.Contains(body, "nothing was stored") {
@@ -253,7 +257,7 @@ func TestWebSyncKeepsToTheRunsLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, at, body := s.send("POST", "/providers/new", url.Values{"tenant": {db.DefaultTenant}, "mailbox": {"ann@example.com"}, "host": {dovecot.Host},
-		"port": {strconv.Itoa(dovecot.TLSPort)}, "tls": {"implicit"}, "ca-file": {string(ca)}, "auth": {"password"}, "username": {"ann"}, "password": {"pw"},
+		"port": {strconv.Itoa(dovecot.TLSPort)}, "tls": {"implicit"}, "ca": {string(ca)}, "auth": {"password"}, "username": {"ann"}, "password": {"pw"},
 		"max-emails-per-sync": {"7"}, "start": {"all"}, "active": {"1"}})
 	if status != http.StatusSeeOther {
 		t.Fatalf("%d: %s", status, body)

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"maps"
-	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -145,33 +143,19 @@ const (
 
 // aboutProvider is what the words for an error of a mailbox are found by.
 func aboutProvider(p *db.Provider, about fault.About) fault.About {
-	set := "imapsync provider set " + p.ID
+	about = provider.AboutProvider(p, about)
+	set, auth := "imapsync provider set "+p.ID, "imapsync provider auth "+p.ID
 	renew := set + " --password-prompt"
-	switch flow := oauth.Flow(p.OAuthFlow); {
-	case p.AuthType != db.AuthOAuth2:
-		about.Facts = append(about.Facts, "password")
-	case flow.NeedsPerson():
-		about.Facts = append(about.Facts, "oauth2", "person")
-		renew = "imapsync provider auth " + p.ID
-	case flow == oauth.ServiceAccount:
-		about.Facts = append(about.Facts, "oauth2")
+	switch {
+	case provider.NeedsPerson(p):
+		renew = auth
+	case p.AuthType == db.AuthOAuth2 && p.OAuthFlow == db.FlowServiceAccount:
 		renew = set + " --oauth-service-account-file FILE"
-	default:
-		about.Facts = append(about.Facts, "oauth2")
+	case p.AuthType == db.AuthOAuth2:
 		renew = set + " --oauth-client-secret-file FILE"
 	}
-	if p.EagerLogin {
-		about.Facts = append(about.Facts, "eager")
-	}
-	if p.TLS == db.TLSNone {
-		about.Facts = append(about.Facts, "plaintext")
-	}
-	if about.Params == nil {
-		about.Params = map[string]string{}
-	}
 	maps.Copy(about.Params, map[string]string{
-		"id": p.ID, "host": p.Host, "port": strconv.Itoa(p.Port), "address": net.JoinHostPort(p.Host, strconv.Itoa(p.Port)), "mailbox": p.Mailbox,
-		"set": set, "renew": renew, "auth": "imapsync provider auth " + p.ID, "doctor": "imapsync doctor " + p.ID,
+		"set": set, "renew": renew, "auth": auth, "doctor": "imapsync doctor " + p.ID,
 		"resync": "imapsync provider resync " + p.ID + " --folder " + about.Params["folder"],
 	})
 	return about

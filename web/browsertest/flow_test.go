@@ -64,7 +64,7 @@ func (p *place) addsMailbox(b *browser) {
 	}
 	wrong := map[string]string{
 		"name": uuid.NewString(), "mailbox": "no address", "host": "imap.example.com:993", "port": "99999", "tls-server-name": "a b",
-		"ca-file": "no certificate", "max-emails-per-sync": "many", "defaults-id": "7", "tenant": "nobody", "folders": "INBOX\nINBOX", "start-since": "soon",
+		"ca": "no certificate", "max-emails-per-sync": "many", "defaults-id": "7", "tenant": "nobody", "folders": "INBOX\nINBOX", "start-since": "soon",
 	}
 	for name, value := range wrong {
 		b.fill(name, value)
@@ -74,7 +74,7 @@ func (p *place) addsMailbox(b *browser) {
 	b.click("Save")
 	for field, want := range map[string]string{
 		"name": "taken for an id", "mailbox": "not an address", "host": "holds a port: give \"imap.example.com\", and the port by “Port”", "port": "not between 1 and 65535",
-		"tls-server-name": "neither a host name", "ca-file": "no certificate in PEM", "max-emails-per-sync": "not a number", "defaults-id": "not a UUID",
+		"tls-server-name": "neither a host name", "ca": "no certificate in PEM", "max-emails-per-sync": "not a number", "defaults-id": "not a UUID",
 		"tenant": "not a UUID", "folder": "given twice", "start": "use recent, all, none",
 	} {
 		b.sees("#"+field+"-error", want)
@@ -117,7 +117,7 @@ func (p *place) addsMailbox(b *browser) {
 	p.need(err)
 	for name, value := range map[string]string{
 		"name": "Support desk", "mailbox": mailbox, "host": p.dovecot.Host, "port": strconv.Itoa(p.dovecot.TLSPort), "tls": "implicit",
-		"ca-file": string(ca), "tls-server-name": "", "username": "support", "password": "wrong-" + password, "max-emails-per-sync": "50",
+		"ca": string(ca), "tls-server-name": "", "username": "support", "password": "wrong-" + password, "max-emails-per-sync": "50",
 		"defaults-id": "", "tenant": "00000000-0000-4000-8000-000000000001", "folders": "", "start": "all",
 	} {
 		b.fill(name, value)
@@ -251,7 +251,7 @@ func (p *place) connects(b *browser) {
 	b.open(p.url + "/providers/new")
 	b.choose("auth", "oauth2", true)
 	for name, value := range map[string]string{
-		"name": "Sales", "mailbox": "sales@example.com", "host": p.tokens.Host, "port": strconv.Itoa(p.tokens.TLSPort), "ca-file": string(ca),
+		"name": "Sales", "mailbox": "sales@example.com", "host": p.tokens.Host, "port": strconv.Itoa(p.tokens.TLSPort), "ca": string(ca),
 		"username": "sales", "oauth-preset": "custom", "oauth-client-id": p.oauth.ClientID, "oauth-client-secret": p.oauth.ClientSecret,
 		"oauth-authorize-url": p.oauth.URL + "/authorize", "oauth-token-url": p.oauth.URL + "/token", "oauth-scopes": "imap",
 		"tenant": "00000000-0000-4000-8000-000000000001",
