@@ -19,7 +19,7 @@ func TestParseConforms(t *testing.T) {
 		t.Fatal(err)
 	}
 	var mails []string
-	for _, root := range []string{"../demo/mails", "../../parse/testdata"} {
+	for _, root := range []string{"../../internal/demo/mails", "../../parse/testdata"} {
 		err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 			if strings.HasSuffix(path, ".eml") {
 				mails = append(mails, path)

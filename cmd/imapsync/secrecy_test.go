@@ -229,7 +229,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 	s.fails("", "provider", "resume", "echo")
 	s.must("", "provider", "resync", "ann")
 	s.must("", "run", "--provider", "ann")
-	s.must("", "parse", "../demo/mails/broken.eml")
+	s.must("", "parse", "../../internal/demo/mails/broken.eml")
 	s.must("", "secret", "keygen", "--add", keyFile)
 	ring, err := os.ReadFile(keyFile)
 	if err != nil {
