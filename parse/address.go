@@ -264,18 +264,7 @@ func quoted(v []byte) (text []byte, n int) {
 		case '\\':
 			i++
 		case '"':
-			text = v[1:i]
-			if bytes.IndexByte(text, '\\') >= 0 {
-				plain := make([]byte, 0, len(text))
-				for j := 0; j < len(text); j++ {
-					if text[j] == '\\' && j+1 < len(text) {
-						j++
-					}
-					plain = append(plain, text[j])
-				}
-				text = plain
-			}
-			return text, i + 1
+			return []byte(unescape(string(v[1:i]))), i + 1
 		}
 	}
 	return nil, 0

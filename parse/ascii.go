@@ -1,11 +1,14 @@
 package parse
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // isPrintable reports ASCII without control characters: what is clean as it is.
-func isPrintable(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c >= 0x7f {
+func isPrintable[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f {
 			return false
 		}
 	}
@@ -29,24 +32,9 @@ func isASCII(b []byte) bool {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
-}
-
-// equalFold compares ASCII without regard to case; want is lower case.
+// equalFold compares with an ASCII word without regard to case.
 func equalFold(b []byte, want string) bool {
-	if len(b) != len(want) {
-		return false
-	}
-	for i := range b {
-		if lower(b[i]) != want[i] {
-			return false
-		}
-	}
-	return true
+	return len(b) == len(want) && bytes.EqualFold(b, []byte(want))
 }
 
 // hasPrefixFold is strings.HasPrefix for a lower-case ASCII prefix.

@@ -96,7 +96,7 @@ func (c *content) appendBody(dst []byte, p *part, lim Limits, ds *defects) []byt
 	dst = cleanText(dst, text)
 	if len(raw) > left || len(dst) > most {
 		ds.add("text_too_long", "text beyond the limit is left out")
-		dst = cut(dst, most)
+		dst = shorten(dst, most)
 	}
 	return dst
 }

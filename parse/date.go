@@ -138,34 +138,21 @@ func (d *dateParts) number(tok string) {
 
 // joined reads 01-Jan-2003, 2003-01-31, 01-31-2003 and 31/01/2003.
 func (d *dateParts) joined(f []string) {
-	if m := monthOf(f[1]); m > 0 {
-		a, err1 := strconv.Atoi(f[0])
-		b, err2 := strconv.Atoi(f[2])
-		if err1 != nil || err2 != nil {
-			return
-		}
-		if len(f[0]) == 4 {
-			d.year, d.yearDigits, d.month, d.day = a, 4, m, b
-		} else {
-			d.day, d.month, d.year, d.yearDigits = a, m, b, len(f[2])
-		}
-		return
-	}
-	var n [3]int
-	for i := range f {
-		v, err := strconv.Atoi(f[i])
-		if err != nil || v < 0 {
-			return
-		}
-		n[i] = v
+	first, err1 := strconv.Atoi(f[0])
+	last, err2 := strconv.Atoi(f[2])
+	middle, err := monthOf(f[1]), error(nil)
+	named := middle > 0
+	if !named {
+		middle, err = strconv.Atoi(f[1])
 	}
 	switch {
+	case err1 != nil || err2 != nil || err != nil:
 	case len(f[0]) == 4:
-		d.year, d.yearDigits, d.month, d.day = n[0], 4, n[1], n[2]
-	case n[0] > 12:
-		d.day, d.month, d.year, d.yearDigits = n[0], n[1], n[2], len(f[2])
+		d.year, d.yearDigits, d.month, d.day = first, 4, middle, last
+	case named || first > 12:
+		d.day, d.month, d.year, d.yearDigits = first, middle, last, len(f[2])
 	default:
-		d.month, d.day, d.year, d.yearDigits = n[0], n[1], n[2], len(f[2])
+		d.month, d.day, d.year, d.yearDigits = first, middle, last, len(f[2])
 	}
 }
 

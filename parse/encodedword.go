@@ -54,33 +54,6 @@ func decodeWords(v []byte, hint string) string {
 	return strings.TrimSpace(cleanString(out.String()))
 }
 
-// isPlain reports a value that holds printable ASCII, blanks and line ends
-// alone, and no encoded word.
-func isPlain(v []byte) bool {
-	for i, c := range v {
-		if c < ' ' && c != '\t' && c != '\r' && c != '\n' || c >= 0x7f || c == '?' && i > 0 && v[i-1] == '=' {
-			return false
-		}
-	}
-	return true
-}
-
-// writePlain writes a plain value as one line.
-func writePlain(w *strings.Builder, v []byte) {
-	for {
-		i := bytes.IndexAny(v, "\t\r\n")
-		if i < 0 {
-			w.Write(v)
-			return
-		}
-		w.Write(v[:i])
-		if v[i] == '\t' {
-			w.WriteByte(' ')
-		}
-		v = v[i+1:]
-	}
-}
-
 // rawString is a value without encoded words.
 func rawString(v []byte, hint string) string {
 	v = unfold(v)

@@ -1,10 +1,9 @@
 package parse
 
 import (
-	"bytes"
+	"cmp"
 	"math"
 	"strings"
-	"time"
 )
 
 // readEnvelope fills the fields of m that stand in the mail's own header.
@@ -30,8 +29,8 @@ func readEnvelope(m *Message, root *part, hint string, lim Limits, ds *defects) 
 		m.InReplyTo = ids[0]
 	}
 	var refs []string
-	for _, v := range h.all("references") {
-		refs = append(refs, messageIDs(decodeWords(v, ""), math.MaxInt)...)
+	for i := range h.named("references") {
+		refs = append(refs, messageIDs(decodeWords(h[i].value, ""), math.MaxInt)...)
 	}
 	m.References = dedupe(refs)
 	if len(m.References) > 0 {
@@ -71,66 +70,28 @@ func readEnvelope(m *Message, root *part, hint string, lim Limits, ds *defects) 
 	m.To, m.Cc, m.Bcc, m.ReplyTo = list("to"), list("cc"), list("bcc"), list("reply-to")
 }
 
-// headerList decodes every field. Those that are clean as they stand, as most
-// are, are copied in one piece.
+// headerList decodes every field.
 func headerList(h fields, hint string) []Header {
-	size := 0
-	for i := range h {
-		size += len(h[i].name) + len(h[i].value)
-	}
-	var plain strings.Builder
-	plain.Grow(size)
-	rest := func(from int) string { return plain.String()[from:] }
 	list := make([]Header, len(h))
-	for i := range h {
-		start := plain.Len()
-		if isPrintable(h[i].name) {
-			plain.Write(h[i].name)
-			list[i].Name = rest(start)
-		} else {
-			list[i].Name = cleanString(string(h[i].name))
-		}
-		start = plain.Len()
-		if v := bytes.TrimSpace(h[i].value); isPlain(v) {
-			writePlain(&plain, v)
-			list[i].Value = rest(start)
-		} else {
-			list[i].Value = decodeWords(v, hint)
-		}
+	for i, f := range h {
+		list[i] = Header{Name: cleanString(string(f.name)), Value: decodeWords(f.value, hint)}
 	}
 	return list
 }
 
 // addresses reads all fields of one name as one list.
 func addresses(h fields, name, hint string, lim Limits, ds *defects) (out []Address, literal string) {
-	for i := range h {
-		if len(h[i].name) != len(name) || !equalFold(h[i].name, name) {
-			continue
-		}
+	for i := range h.named(name) {
 		a, l, invalid := addressList(h[i].value, hint, lim.Addresses-len(out))
 		if invalid && name != "from" {
 			ds.add("address_invalid", name+": "+decodeWords(h[i].value[:min(len(h[i].value), 200)], hint))
 		}
-		if literal == "" {
-			literal = l
-		}
-		if out == nil {
-			out = a
-		} else {
-			out = append(out, a...)
-		}
+		literal = cmp.Or(literal, l)
+		out = append(out, a...)
 		if len(out) >= lim.Addresses {
 			ds.add("too_many_addresses", name)
 			break
 		}
 	}
 	return out, literal
-}
-
-// utc is t in UTC, or the zero time.
-func utc(t time.Time) time.Time {
-	if t.IsZero() {
-		return time.Time{}
-	}
-	return t.UTC()
 }

@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"iter"
 	"strconv"
 )
 
@@ -16,35 +17,31 @@ type fields []field
 // maxFields is how many fields of one header are kept.
 const maxFields = 2000
 
-// get returns the first field of that (lower-case) name that is not empty.
+// named yields the places of the fields of that name that are not empty.
+func (f fields) named(name string) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := range f {
+			if equalFold(f[i].name, name) && len(bytes.TrimSpace(f[i].value)) > 0 && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// index returns where the first field of that name stands, or -1.
+func (f fields) index(name string) int {
+	for i := range f.named(name) {
+		return i
+	}
+	return -1
+}
+
+// get returns the value of the first field of that name, or nil.
 func (f fields) get(name string) []byte {
 	if i := f.index(name); i >= 0 {
 		return bytes.TrimSpace(f[i].value)
 	}
 	return nil
-}
-
-// index returns where the field of get stands, or -1.
-func (f fields) index(name string) int {
-	for i := range f {
-		if len(f[i].name) == len(name) && equalFold(f[i].name, name) && len(bytes.TrimSpace(f[i].value)) > 0 {
-			return i
-		}
-	}
-	return -1
-}
-
-// all returns every field of that (lower-case) name that is not empty.
-func (f fields) all(name string) [][]byte {
-	var out [][]byte
-	for i := range f {
-		if len(f[i].name) == len(name) && equalFold(f[i].name, name) {
-			if v := bytes.TrimSpace(f[i].value); len(v) > 0 {
-				out = append(out, v)
-			}
-		}
-	}
-	return out
 }
 
 // splitHeader reads the header block at the start of b and returns its fields

@@ -116,14 +116,8 @@ func (w *htmlWriter) start(z *html.Tokenizer, closed bool) {
 		w.line(1)
 		w.text([]byte("---"))
 		w.line(1)
-	case atom.P, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Dl:
-		w.line(2)
-	case atom.Div, atom.Section, atom.Article, atom.Header, atom.Footer, atom.Address, atom.Center, atom.Form,
-		atom.Fieldset, atom.Table, atom.Dt, atom.Dd, atom.Figure, atom.Main, atom.Aside, atom.Nav, atom.Body, atom.Caption:
+	case atom.Body:
 		w.line(1)
-	case atom.Tr:
-		w.line(1)
-		w.cell = false
 	case atom.Td, atom.Th:
 		w.cell = w.filled && w.owed == 0
 	case atom.Pre:
@@ -152,6 +146,19 @@ func (w *htmlWriter) start(z *html.Tokenizer, closed bool) {
 		if alt = strings.TrimSpace(alt); alt != "" {
 			w.text([]byte("[" + alt + "]"))
 		}
+	default:
+		w.block(tag)
+	}
+}
+
+// block ends the line where a block begins or ends.
+func (w *htmlWriter) block(tag atom.Atom) {
+	switch tag {
+	case atom.P, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Dl:
+		w.line(2)
+	case atom.Div, atom.Section, atom.Article, atom.Header, atom.Footer, atom.Address, atom.Center, atom.Form, atom.Fieldset,
+		atom.Table, atom.Tr, atom.Caption, atom.Dt, atom.Dd, atom.Figure, atom.Main, atom.Aside, atom.Nav:
+		w.line(1)
 	}
 }
 
@@ -163,10 +170,7 @@ func (w *htmlWriter) end(tag atom.Atom) {
 		return
 	}
 	switch tag {
-	case atom.P, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Dl:
-		w.line(2)
-	case atom.Div, atom.Section, atom.Article, atom.Header, atom.Footer, atom.Address, atom.Center, atom.Form, atom.Li,
-		atom.Fieldset, atom.Table, atom.Tr, atom.Dt, atom.Dd, atom.Figure, atom.Main, atom.Aside, atom.Nav, atom.Caption:
+	case atom.Li:
 		w.line(1)
 	case atom.Pre:
 		w.pre = max(0, w.pre-1)
@@ -183,6 +187,8 @@ func (w *htmlWriter) end(tag atom.Atom) {
 		}
 	case atom.A:
 		w.endLink()
+	default:
+		w.block(tag)
 	}
 }
 

@@ -22,7 +22,7 @@ func parseParams(v []byte) []param {
 	if len(v) == 0 {
 		return nil
 	}
-	pieces := make([]piece, 0, bytes.Count(v, []byte("*"))+min(maxParams, bytes.Count(v, []byte(";"))+1))
+	var pieces []piece
 	plain := 0
 	for len(v) > 0 {
 		v = bytes.TrimLeft(v, " \t;")
@@ -34,7 +34,7 @@ func parseParams(v []byte) []param {
 			v = v[eq+1:]
 			continue
 		}
-		name := paramName(bytes.TrimSpace(v[:eq]))
+		name := strings.ToLower(string(bytes.TrimSpace(v[:eq])))
 		var value []byte
 		value, v = paramValue(v[eq+1:])
 		p := piece{name: name, n: -1, value: value}
@@ -44,12 +44,8 @@ func parseParams(v []byte) []param {
 				p.encoded = true
 				rest = strings.TrimSuffix(rest, "*")
 			}
-			if rest != "" {
-				if n, err := strconv.Atoi(rest); err == nil && n >= 0 {
-					p.n = n
-				}
-			} else if p.encoded {
-				p.n = -1
+			if n, err := strconv.Atoi(rest); err == nil && n >= 0 {
+				p.n = n
 			}
 		}
 		if p.n < 0 {
@@ -60,17 +56,6 @@ func parseParams(v []byte) []param {
 		}
 	}
 	return joinPieces(pieces)
-}
-
-// paramName returns a name in lower case; the usual ones are no memory of
-// their own.
-func paramName(v []byte) string {
-	for _, name := range []string{"boundary", "charset", "name", "filename", "format"} {
-		if equalFold(v, name) {
-			return name
-		}
-	}
-	return strings.ToLower(string(v))
 }
 
 // paramValue reads one value and returns what follows it.
@@ -114,20 +99,19 @@ func joinPieces(pieces []piece) []param {
 		return []param{{pieces[0].name, decodeWords(pieces[0].value, "")}}
 	}
 	type group struct {
-		plain []byte
-		have  bool
-		ext   *piece
-		segs  map[int]*piece
+		name       string
+		plain, ext *piece
+		segs       map[int]*piece
 	}
-	groups := make(map[string]*group, 2)
-	order := make([]string, 0, 4)
+	groups := map[string]*group{}
+	var order []*group
 	for i := range pieces {
 		p := &pieces[i]
 		g := groups[p.name]
 		if g == nil {
-			g = &group{}
+			g = &group{name: p.name}
 			groups[p.name] = g
-			order = append(order, p.name)
+			order = append(order, g)
 		}
 		switch {
 		case p.n >= 0:
@@ -141,21 +125,20 @@ func joinPieces(pieces []piece) []param {
 			if g.ext == nil {
 				g.ext = p
 			}
-		case !g.have:
-			g.plain, g.have = p.value, true
+		case g.plain == nil:
+			g.plain = p
 		}
 	}
 	out := make([]param, 0, len(order))
-	for _, name := range order {
-		g := groups[name]
+	for _, g := range order {
 		switch {
 		case g.segs != nil:
-			out = append(out, param{name, joinSegments(g.segs)})
+			out = append(out, param{g.name, joinSegments(g.segs)})
 		case g.ext != nil:
 			cs, text := splitExtended(g.ext.value)
-			out = append(out, param{name, cleanString(decodeCharset(percentDecode(nil, text), cs))})
+			out = append(out, param{g.name, cleanString(decodeCharset(percentDecode(nil, text), cs))})
 		default:
-			out = append(out, param{name, decodeWords(g.plain, "")})
+			out = append(out, param{g.name, decodeWords(g.plain.value, "")})
 		}
 	}
 	return out

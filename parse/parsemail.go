@@ -3,6 +3,7 @@ package parse
 import (
 	"bufio"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/mail"
@@ -45,7 +46,7 @@ func throughParsemail(m *Message, c *content, ds *defects) {
 		m.InReplyTo = email.InReplyTo[0]
 	}
 	m.References = email.References
-	m.Date = utc(email.Date)
+	m.Date = email.Date.UTC()
 	m.Text, m.HTML = email.TextBody, email.HTMLBody
 	if len(c.text) > 0 {
 		m.HTML = string(c.html)
@@ -188,27 +189,27 @@ func checkDialect(m *Message, c *content, email parsemail.Email) error {
 	}
 	switch {
 	case email.Subject != m.Subject:
-		return fmt.Errorf("subject")
+		return errors.New("subject")
 	case email.MessageID != m.MessageID:
-		return fmt.Errorf("message id")
+		return errors.New("message id")
 	case !slices.Equal(email.InReplyTo, reply) || !slices.Equal(email.References, m.References):
-		return fmt.Errorf("references")
+		return errors.New("references")
 	case !email.Date.Equal(m.Date):
-		return fmt.Errorf("date")
+		return errors.New("date")
 	case !sameAddresses(email.From, from):
-		return fmt.Errorf("from")
+		return errors.New("from")
 	case !sameAddresses(email.To, m.To):
-		return fmt.Errorf("to")
+		return errors.New("to")
 	case !sameAddresses(email.Cc, m.Cc):
-		return fmt.Errorf("cc")
+		return errors.New("cc")
 	case !sameAddresses(email.Bcc, m.Bcc):
-		return fmt.Errorf("bcc")
+		return errors.New("bcc")
 	case !sameAddresses(email.ReplyTo, m.ReplyTo):
-		return fmt.Errorf("reply-to")
+		return errors.New("reply-to")
 	case email.TextBody != string(c.text):
-		return fmt.Errorf("text")
+		return errors.New("text")
 	case len(c.text) == 0 && email.HTMLBody != string(c.html):
-		return fmt.Errorf("html")
+		return errors.New("html")
 	}
 	return nil
 }

@@ -186,21 +186,7 @@ func attribution(lines []string, i int) (end int, ok bool) {
 }
 
 // trimRule takes off what mail programs draw around a line.
-func trimRule(s string) string {
-	return trimBytes(s, func(c byte) bool { return c == '-' || c == '*' || c == '_' || c == ' ' })
-}
-
-// trimBytes is strings.Trim without a set of characters to be made of a string:
-// it is called for every line there is.
-func trimBytes(s string, off func(c byte) bool) string {
-	for s != "" && off(s[0]) {
-		s = s[1:]
-	}
-	for s != "" && off(s[len(s)-1]) {
-		s = s[:len(s)-1]
-	}
-	return s
-}
+func trimRule(s string) string { return strings.Trim(s, "-*_ ") }
 
 func endsAttribution(s string) bool {
 	return strings.HasSuffix(s, ":") || strings.HasSuffix(s, "：") || strings.HasSuffix(s, "wrote")
@@ -213,7 +199,7 @@ func beginsAttribution(s string) bool {
 		return true
 	}
 	word, _, _ := strings.Cut(s, " ")
-	return has(attributionStarts, trimBytes(word, func(c byte) bool { return c == ',' || c == '.' || c == ':' }))
+	return has(attributionStarts, strings.Trim(word, ",.:"))
 }
 
 func saysWrote(s string) bool {
@@ -246,44 +232,27 @@ func isReplyAbove(t string) bool {
 // isHeaderBlock reports the header that Outlook puts before what is answered:
 // a From line, and at least two of Sent, To, Cc and Subject in the lines after.
 func isHeaderBlock(lines []string, i int) bool {
-	if headerLabel(lines[i]) != labelFrom {
+	if !has(fromLabels, fieldLabel(lines[i])) {
 		return false
 	}
 	seen := 0
 	for _, l := range lines[i+1 : min(len(lines), i+9)] {
-		if headerLabel(l) == labelOther {
+		if has(otherLabels, fieldLabel(l)) {
 			seen++
 		}
 	}
 	return seen >= 2
 }
 
-type labelKind int
-
-const (
-	labelNone labelKind = iota
-	labelFrom
-	labelOther
-)
-
-func headerLabel(line string) labelKind {
+// fieldLabel is the word before the colon of a line, or "".
+func fieldLabel(line string) string {
 	line = strings.TrimLeft(line, " \t*")
 	head := line[:min(len(line), 60)]
 	i := strings.IndexByte(head, ':')
 	if wide := strings.Index(head, "："); wide >= 0 && (i < 0 || wide < i) {
 		i = wide
 	}
-	if i <= 0 {
-		return labelNone
-	}
-	word := strings.Trim(line[:i], " \t*\u00a0")
-	if has(fromLabels, word) {
-		return labelFrom
-	}
-	if has(otherLabels, word) {
-		return labelOther
-	}
-	return labelNone
+	return strings.Trim(line[:max(i, 0)], " \t*\u00a0")
 }
 
 func saysInline(lines []string) bool {

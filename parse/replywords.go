@@ -13,21 +13,8 @@ func wordSet(words ...string) map[string]bool {
 	return set
 }
 
-// has looks a word of any case up in a set. Nearly every line has its first
-// word looked up, so what is ASCII costs no memory.
-func has(set map[string]bool, word string) bool {
-	var buf [32]byte
-	if len(word) > len(buf) {
-		return set[strings.ToLower(word)]
-	}
-	for i := range len(word) {
-		if word[i] >= 0x80 {
-			return set[strings.ToLower(word)]
-		}
-		buf[i] = lower(word[i])
-	}
-	return set[string(buf[:len(word)])]
-}
+// has looks a word of any case up in a set.
+func has(set map[string]bool, word string) bool { return set[strings.ToLower(word)] }
 
 // attributionStarts are the words an attribution begins with.
 var attributionStarts = wordSet(

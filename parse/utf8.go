@@ -2,50 +2,25 @@ package parse
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf8"
 )
 
 // cleanString returns s as valid UTF-8 without control characters: the form of
 // everything that is one line (names, subjects, ids).
 func cleanString(s string) string {
-	if isClean(s) {
+	if isPrintable(s) {
 		return s
 	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		c := s[i]
+	return strings.Map(func(r rune) rune {
 		switch {
-		case c == '\t' || c == '\n':
-			b = append(b, ' ')
-		case c < ' ' || c == 0x7f:
-		case c < utf8.RuneSelf:
-			b = append(b, c)
-		default:
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r >= 0xa0 { // RuneError stands for invalid bytes
-				b = utf8.AppendRune(b, r)
-			}
-			i += n - 1
+		case r == '\t' || r == '\n':
+			return ' '
+		case r < ' ' || r >= 0x7f && r < 0xa0:
+			return -1
 		}
-	}
-	return string(b)
-}
-
-// isClean reports what cleanString leaves as it is.
-func isClean(s string) bool {
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c < ' ' || c == 0x7f:
-			return false
-		case c >= utf8.RuneSelf:
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r < 0xa0 || r == utf8.RuneError && n == 1 {
-				return false
-			}
-			i += n - 1
-		}
-	}
-	return true
+		return r // RuneError stands for invalid bytes
+	}, s)
 }
 
 // cleanText appends src to dst as valid UTF-8 with LF line ends and without
@@ -85,23 +60,13 @@ func cleanText(dst, src []byte) []byte {
 }
 
 // shorten cuts s to at most n bytes, at a character.
-func shorten(s string, n int) string {
+func shorten[T string | []byte](s T, n int) T {
 	if len(s) <= n {
 		return s
 	}
+	n = max(n, 0)
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
 	}
 	return s[:n]
-}
-
-// cut is shorten for bytes.
-func cut(b []byte, n int) []byte {
-	if len(b) <= n {
-		return b
-	}
-	for n > 0 && !utf8.RuneStart(b[n]) {
-		n--
-	}
-	return b[:max(0, n)]
 }

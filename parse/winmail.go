@@ -76,8 +76,8 @@ func (c *content) takeWinmailText(w tnef.Message, lim Limits, ds *defects) bool 
 	c.hasText = len(w.Text) > 0
 	if len(c.text)+len(c.html) > lim.TextBytes {
 		ds.add("text_too_long", "text beyond the limit is left out")
-		c.text = cut(c.text, lim.TextBytes)
-		c.html = cut(c.html, lim.TextBytes-len(c.text))
+		c.text = shorten(c.text, lim.TextBytes)
+		c.html = shorten(c.html, lim.TextBytes-len(c.text))
 	}
 	return true
 }

@@ -213,12 +213,18 @@ func (r *rtfReader) control() {
 	r.word(word, num, has)
 }
 
+// rtfWords are the control words that stand for text.
+var rtfWords = map[string]string{
+	"par": "\n", "line": "\n", "row": "\n", "tab": "\t", "cell": "\t",
+	"lquote": "‘", "rquote": "’", "ldblquote": "“", "rdblquote": "”", "bullet": "•", "endash": "–", "emdash": "—",
+}
+
 func (r *rtfReader) word(word string, num int, has bool) {
+	if text, ok := rtfWords[word]; ok {
+		r.text(text)
+		return
+	}
 	switch word {
-	case "par", "line", "row":
-		r.text("\n")
-	case "tab", "cell":
-		r.text("\t")
 	case "u":
 		r.flush()
 		if num < 0 {
@@ -240,20 +246,6 @@ func (r *rtfReader) word(word string, num int, has bool) {
 	case "fonttbl", "colortbl", "stylesheet", "info", "pict", "object", "header", "footer", "generator":
 		r.flush()
 		r.s.skip = true
-	case "lquote":
-		r.text("‘")
-	case "rquote":
-		r.text("’")
-	case "ldblquote":
-		r.text("“")
-	case "rdblquote":
-		r.text("”")
-	case "bullet":
-		r.text("•")
-	case "endash":
-		r.text("–")
-	case "emdash":
-		r.text("—")
 	}
 }
 
