@@ -37,7 +37,7 @@ func validAddress(v []byte) (string, bool) {
 		return "", false
 	}
 	if !isDotAtom(local) {
-		local = quoteLocal(local)
+		local = quoteString(local)
 	}
 	if local == s[:at] && domain == s[at+1:] {
 		return s, true
@@ -84,9 +84,10 @@ func unescape(s string) string {
 	return b.String()
 }
 
-func quoteLocal(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
-}
+var quoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+// quoteString makes s a quoted string (RFC 5322 section 3.2.4).
+func quoteString(s string) string { return `"` + quoting.Replace(s) + `"` }
 
 // unquoteLocal gives an address as net/mail does: the local part bare.
 func unquoteLocal(email string) string {

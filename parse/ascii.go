@@ -3,6 +3,7 @@ package parse
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 )
 
 // isPrintable reports ASCII without control characters: what is clean as it is.
@@ -42,14 +43,7 @@ func hasPrefixFold(b []byte, want string) bool {
 	return len(b) >= len(want) && equalFold(b[:len(want)], want)
 }
 
-func isDigits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return s != ""
-}
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 func unhex(c byte) byte {
 	switch {

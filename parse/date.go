@@ -16,8 +16,6 @@ var zones = map[string]int{
 	"MSK": 3, "MSD": 4, "JST": 9, "KST": 9, "HKT": 8, "SGT": 8, "AEST": 10, "AEDT": 11, "NZST": 12, "NZDT": 13,
 }
 
-var months = []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
-
 // parseDate reads a Date header as mail really writes it: obsolete zones,
 // two-digit years, no seconds, a wrong weekday, comments, ISO 8601, numeric
 // dates. ok is false when no day can be read.
@@ -226,11 +224,9 @@ func monthOf(s string) int {
 	if len(s) < 3 {
 		return 0
 	}
-	p := strings.ToLower(s[:3])
-	for i, m := range months {
-		if p == m {
-			return i + 1
-		}
+	i := strings.Index("janfebmaraprmayjunjulaugsepoctnovdec", strings.ToLower(s[:3]))
+	if i%3 != 0 {
+		return 0
 	}
-	return 0
+	return i/3 + 1
 }

@@ -50,14 +50,14 @@ func (w *walker) part(p *part, pos int) hit {
 	p.typ = contentType(p, w.ds)
 	p.disp = parseDisposition(p.head.get("content-disposition"))
 
-	if p.isMultipart() && !w.full {
-		if len(w.stack) >= w.lim.Nesting {
-			w.ds.add("nesting_too_deep", "parts beyond "+strconv.Itoa(w.lim.Nesting)+" levels are one part")
-		} else if b := w.boundary(p, pos); len(b) > 0 {
+	switch {
+	case !p.isMultipart() || w.full:
+	case len(w.stack) >= w.lim.Nesting:
+		w.ds.add("nesting_too_deep", "parts beyond "+strconv.Itoa(w.lim.Nesting)+" levels are one part")
+	default:
+		if b := w.boundary(p, pos); len(b) > 0 {
 			return w.multipart(p, b, pos)
 		}
-	}
-	if p.isMultipart() && !w.full && len(w.stack) < w.lim.Nesting {
 		// No boundary to be found: what stands there is one part, with a header
 		// of its own or as plain text.
 		if beginsWithHeader(w.raw[pos:]) && w.parts < w.lim.Parts {

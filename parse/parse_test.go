@@ -89,8 +89,8 @@ func TestMisreadFallsBack(t *testing.T) {
 // TestDialectInDialect holds that a text which is itself a normalised mail
 // stays a text, be it all there is or beside another.
 func TestDialectInDialect(t *testing.T) {
-	d := writeDialect(&Message{Subject: "s", From: Address{Email: "a@example.com"}}, &content{text: []byte("x")})
-	mail, err := io.ReadAll(&d)
+	dialect := writeDialect(&Message{Subject: "s", From: Address{Email: "a@example.com"}}, &content{text: []byte("x")})
+	mail, err := io.ReadAll(dialect)
 	if err != nil {
 		t.Fatal(err)
 	}

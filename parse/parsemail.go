@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -30,8 +31,7 @@ import (
 // in; when it differs, the walker's reading stands, with a defect.
 func throughParsemail(m *Message, c *content, ds *defects) {
 	m.Attachments = c.files
-	d := writeDialect(m, c)
-	email, err := readDialect(&d)
+	email, err := readDialect(writeDialect(m, c))
 	if err == nil {
 		err = checkDialect(m, c, email)
 	}
@@ -57,9 +57,9 @@ func throughParsemail(m *Message, c *content, ds *defects) {
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }} //nolint:gochecknoglobals // a cache, not state
 
 // readDialect keeps a panic of parsemail from taking the mail with it.
-func readDialect(d *dialect) (email parsemail.Email, err error) {
+func readDialect(mail io.Reader) (email parsemail.Email, err error) {
 	r := readers.Get().(*bufio.Reader)
-	r.Reset(d)
+	r.Reset(mail)
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
@@ -71,47 +71,27 @@ func readDialect(d *dialect) (email parsemail.Email, err error) {
 	return parsemail.Parse(r)
 }
 
-// dialect is a normalised mail: the text is not copied to be handed over.
-type dialect struct {
-	buf  []byte // the header
-	text []byte
-	end  string
-}
-
-// Read reads the header, the text and the line end after it.
-func (d *dialect) Read(p []byte) (n int, err error) {
-	if n = copy(p, d.buf); n > 0 {
-		d.buf = d.buf[n:]
-	}
-	if k := copy(p[n:], d.text); k > 0 {
-		d.text = d.text[k:]
-		n += k
-	}
-	if k := copy(p[n:], d.end); k > 0 {
-		d.end = d.end[k:]
-		n += k
-	}
-	if n == 0 && len(p) > 0 {
-		return 0, io.EOF
-	}
-	return n, nil
-}
+// dialect is the header of a normalised mail.
+type dialect []byte
 
 func (d *dialect) add(s ...string) {
 	for _, s := range s {
-		d.buf = append(d.buf, s...)
+		*d = append(*d, s...)
 	}
 }
 
-func writeDialect(m *Message, c *content) dialect {
-	d := dialect{buf: make([]byte, 0, 512), text: c.text, end: "\n"} // parsemail takes one line end off
+// writeDialect is the normalised mail. The text is not copied to be handed over.
+func writeDialect(m *Message, c *content) io.Reader {
+	d := make(dialect, 0, 512)
 	d.header(m)
-	if len(c.text) == 0 && len(c.html) > 0 {
+	text := c.text
+	if len(text) == 0 && len(c.html) > 0 {
 		d.add("Content-Type: text/html\r\n")
-		d.text = c.html
+		text = c.html
 	}
 	d.add("\r\n") // text/plain
-	return d
+	// parsemail takes one line end off.
+	return io.MultiReader(bytes.NewReader(d), bytes.NewReader(text), strings.NewReader("\n"))
 }
 
 func (d *dialect) header(m *Message) {
@@ -161,14 +141,7 @@ func (d *dialect) addresses(name string, list []Address) {
 			d.add(", ")
 		}
 		if a.Name != "" {
-			d.buf = append(d.buf, '"')
-			for j := range len(a.Name) {
-				if c := a.Name[j]; c == '"' || c == '\\' {
-					d.buf = append(d.buf, '\\')
-				}
-				d.buf = append(d.buf, a.Name[j])
-			}
-			d.buf = append(d.buf, `" `...)
+			d.add(quoteString(a.Name), " ")
 		}
 		d.add("<", a.Email, ">")
 	}

@@ -66,10 +66,7 @@ func newDecoder(e encoding, body []byte) io.Reader {
 }
 
 func (d *decoder) fill() bool {
-	for len(d.out) == 0 {
-		if len(d.src) == 0 {
-			return false
-		}
+	for len(d.out) == 0 && len(d.src) > 0 {
 		n := min(len(d.src), chunk)
 		if d.buf == nil {
 			d.buf = make([]byte, 0, n+16)
@@ -79,7 +76,7 @@ func (d *decoder) fill() bool {
 		d.src = d.src[used:]
 		d.out = d.buf
 	}
-	return true
+	return len(d.out) > 0
 }
 
 func (d *decoder) Read(p []byte) (int, error) {
