@@ -151,7 +151,7 @@ func (s *Service) Diagnose(ctx context.Context, p *db.Provider, report func(Step
 
 func (s *Service) diagnose(ctx context.Context, c *credentials, p *db.Provider, report func(Step)) bool {
 	return mailsync.Diagnose(ctx, p, mailsync.DiagnoseOptions{
-		Version: s.Version, Now: time.Now(),
+		Version: s.Version,
 		Credential: func(ctx context.Context) (mailsync.Credential, string, error) {
 			credential, err := c.of(ctx, p, db.Fence{})
 			if err != nil || p.AuthType == db.AuthOAuth2 {

@@ -159,7 +159,7 @@ func TestFailure07_QuarantineIsNotForgotten(t *testing.T) {
 	h.ok(p)
 	box.MarkSeen(uid)
 	box.Renumber()
-	h.runner.parse = nil
+	h.runner.parse = parse.Parse
 	for range 3 {
 		h.run(p)
 	}
@@ -199,7 +199,7 @@ func TestFailure01_RetriesOfAFolderThatIsGoneStarveNoOther(t *testing.T) {
 	s.Mailbox("INBOX").Append(string(mail(99, "POISON")))
 	h.ok(p)
 	s.RemoveMailbox("Archive")
-	h.runner.parse = nil
+	h.runner.parse = parse.Parse
 	must(t, h.due())
 	h.until(p, 2, 1)
 }

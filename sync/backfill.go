@@ -1,10 +1,8 @@
 package sync
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -37,18 +35,26 @@ type BackfillCount struct {
 // the server received the mail on, by its own calendar (RFC 3501 SINCE, BEFORE).
 func (r *Runner) Backfill(ctx context.Context, p *db.Provider, b Backfill) Result {
 	r.init()
-	return r.locked(ctx, p, false, func(ps *pass, ctx context.Context) error { return ps.backfill(ctx, b) })
+	ps, ctx, res := r.lock(ctx, p)
+	if ps == nil {
+		return res
+	}
+	defer ps.unlock()
+	err := recovered(func() error {
+		if err := ps.loadStates(ctx); err != nil {
+			return err
+		}
+		if err := ps.connect(ctx, false); err != nil {
+			return err
+		}
+		defer func() { ps.session.Close() }()
+		return ps.backfill(ctx, b)
+	})
+	return ps.result(ctx, err)
 }
 
+// backfill goes through the folders.
 func (ps *pass) backfill(ctx context.Context, b Backfill) error {
-	var err error
-	if ps.states, err = ps.runner.Store.FolderStates(ctx, ps.ref); err != nil {
-		return err
-	}
-	if err := ps.connect(ctx, false); err != nil {
-		return err
-	}
-	defer func() { ps.session.Close() }()
 	filter := ps.provider.Folders
 	if len(b.Folders) > 0 {
 		filter = b.Folders
@@ -64,7 +70,7 @@ func (ps *pass) backfill(ctx context.Context, b Backfill) error {
 		}
 		ps.folders++
 		if err := ps.backfillFolder(ctx, status, b); err != nil {
-			if ctx.Err() != nil || systemic(err) || errors.Is(err, db.ErrFenced) || !ps.session.Alive() {
+			if ps.endsPass(ctx, err) || !ps.session.Alive() {
 				return err
 			}
 			errs = append(errs, ps.folderFailed(status.Name, err))
@@ -95,7 +101,7 @@ func (ps *pass) backfillFolder(ctx context.Context, status imapsession.FolderSta
 		return handled
 	})
 	if !b.DryRun {
-		if left, err = f.recognise(ctx, left); err != nil {
+		if left, err = f.settleKnown(ctx, left); err != nil {
 			return err
 		}
 	}
@@ -106,11 +112,12 @@ func (ps *pass) backfillFolder(ctx context.Context, status imapsession.FolderSta
 		return nil
 	}
 	marked := f.cursor.InFlight
-	if err := f.handleSuspects(ctx, left); err != nil {
-		return errors.Join(err, f.clearInFlight(ctx))
+	err = f.handleCrashed(ctx, left)
+	if err == nil {
+		left = slices.DeleteFunc(left, func(uid uint32) bool { return slices.Contains(marked, int64(uid)) })
+		err = f.handleSlowly(ctx, left, b.Rate)
 	}
-	left = slices.DeleteFunc(left, func(uid uint32) bool { return slices.Contains(marked, int64(uid)) })
-	return f.handleSlowly(ctx, left, b.Rate)
+	return errors.Join(err, f.clearInFlight(ctx))
 }
 
 // handleSlowly handles messages that the cursor has passed, at most rate a second.
@@ -123,75 +130,16 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 		if f.runner.stopping() {
 			break
 		}
-		began := time.Now()
+		began := f.runner.now()
 		if err := f.handleGroup(ctx, newMessages(batch)); err != nil {
-			return errors.Join(err, f.clearInFlight(ctx))
+			return err
 		}
 		if rate > 0 {
-			select {
-			case <-time.After(time.Until(began.Add(time.Duration(len(batch)) * time.Second / time.Duration(rate)))):
-			case <-f.runner.Stop:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
+			f.runner.waitUntil(ctx, began.Add(time.Duration(len(batch))*time.Second/time.Duration(rate)))
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 	}
-	return f.clearInFlight(ctx)
-}
-
-// Republish reads messages again that the stream has lost and publishes them
-// under the same identity, under the provider's lock. It returns how many were
-// found on the server; the others are gone there too.
-func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.Message) (int, Result) {
-	r.init()
-	found := 0
-	res := r.locked(ctx, p, false, func(ps *pass, ctx context.Context) error {
-		var err error
-		found, err = ps.republish(ctx, lost)
-		return err
-	})
-	return found, res
-}
-
-func (ps *pass) republish(ctx context.Context, lost []db.Message) (int, error) {
-	var err error
-	if ps.states, err = ps.runner.Store.FolderStates(ctx, ps.ref); err != nil {
-		return 0, err
-	}
-	if err := ps.connect(ctx, false); err != nil {
-		return 0, err
-	}
-	defer func() { ps.session.Close() }()
-	byFolder := map[string][]db.Message{}
-	for _, m := range lost {
-		byFolder[m.Folder] = append(byFolder[m.Folder], m)
-	}
-	found := 0
-	for folder, list := range byFolder {
-		f, _, err := ps.open(ctx, imapsession.FolderStatus{Name: folder}, 0)
-		if err != nil {
-			return found, fmt.Errorf("folder %q: %w", folder, err)
-		}
-		slices.SortFunc(list, func(a, b db.Message) int { return cmp.Compare(a.UID, b.UID) })
-		var messages []*message
-		for _, m := range list {
-			if m.UIDValidity == f.cursor.UIDValidity {
-				messages = append(messages, &message{Listed: imapsession.Listed{UID: m.UID}, again: true})
-			}
-		}
-		before := f.found
-		for batch := range slices.Chunk(messages, batchUIDs) {
-			if err = f.handleGroup(ctx, batch); err != nil || f.runner.stopping() {
-				break
-			}
-		}
-		found += f.found - before
-		if err != nil {
-			return found, errors.Join(fmt.Errorf("folder %q: %w", folder, err), f.clearInFlight(ctx))
-		}
-		if err := f.clearInFlight(ctx); err != nil {
-			return found, err
-		}
-	}
-	return found, nil
+	return nil
 }

@@ -15,12 +15,15 @@ type machineClock struct{}
 func (machineClock) Now() time.Time                         { return time.Now() }
 func (machineClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
-func (r *Runner) clock() Clock {
-	if r.Clock == nil {
+// orMachine is c, or the machine's clock when it is nil.
+func orMachine(c Clock) Clock {
+	if c == nil {
 		return machineClock{}
 	}
-	return r.Clock
+	return c
 }
+
+func (r *Runner) clock() Clock { return orMachine(r.Clock) }
 
 // now is the time in UTC, as everything is stored.
 func (r *Runner) now() time.Time { return r.clock().Now().UTC() }

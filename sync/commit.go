@@ -1,26 +1,19 @@
 package sync
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"slices"
 	"time"
 
 	"imapsync/db"
-	"imapsync/internal/imapsession"
 	"imapsync/publish"
 )
 
 // commit waits until the broker has acknowledged every event of a chunk, and
 // then records what became of its messages together with the cursor.
 func (f *folderPass) commit(ctx context.Context, c *chunk) error {
-	now := time.Now().UTC()
+	now := f.runner.now()
 	step := db.Commit{Bytes: c.bytes, At: now}
 	for _, m := range c.messages {
 		row, err := f.outcome(ctx, m, now)
@@ -59,7 +52,7 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 
 // outcome waits for a message's acknowledgement and gives its ledger row.
 func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db.Message, error) {
-	row := db.Message{UID: m.UID, EventKey: m.brief.key, MessageID: m.brief.messageID, Size: m.Size, Attempts: m.attempts + 1, ProcessedAt: now}
+	row := db.Message{UID: m.UID, EventKey: m.summary.key, MessageID: m.summary.messageID, Size: m.Size, Attempts: m.attempts + 1, ProcessedAt: now}
 	if m.ack != nil {
 		res, err := m.ack.Wait(ctx)
 		switch {
@@ -84,97 +77,4 @@ func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db
 	}
 	f.log.Debug("message", "uid", m.UID, "outcome", row.Outcome, "event_key", row.EventKey, "stream_seq", row.StreamSeq)
 	return row, nil
-}
-
-// maxAttempts is how often a message is tried before it waits for a person.
-const maxAttempts = 5
-
-// quarantine describes a failed message and when it is tried again.
-func (f *folderPass) quarantine(ctx context.Context, m *message, now time.Time) db.Failure {
-	q := db.Failure{
-		UID: m.UID, State: db.QuarantineRetry, Stage: m.failure.stage, ErrorCode: m.failure.code,
-		Error: m.failure.err.Error(), Attempts: m.attempts + 1, Size: m.Size,
-	}
-	if q.Attempts >= maxAttempts {
-		q.State, q.RawBlobKey = db.QuarantineDead, f.keepRaw(ctx, m)
-	} else {
-		next := now.Add(time.Minute << (2 * (q.Attempts - 1)))
-		q.NextAttemptAt = &next
-	}
-	q.MessageID, q.Subject, q.Sender, q.EventKey = m.brief.messageID, m.brief.subject, m.brief.sender, m.brief.key
-	f.log.Warn("message_quarantined", "uid", m.UID, "stage", q.Stage, "code", q.ErrorCode, "error", q.Error,
-		"attempts", q.Attempts, "state", q.State)
-	return q
-}
-
-// keepRaw stores the mail of a message that is given up, so that it outlives
-// the mailbox. It returns the key of the blob, empty when there is none: the
-// message still stands on the server then.
-func (f *folderPass) keepRaw(ctx context.Context, m *message) string {
-	if len(m.raw) == 0 || m.headerOnly {
-		return ""
-	}
-	sum := sha256.Sum256(m.raw)
-	key := publish.BlobKey(f.provider.Tenant, f.provider.ID, hex.EncodeToString(sum[:]))
-	blobs, err := f.runner.Publisher.Blobs(ctx)
-	if err == nil {
-		_, err = blobs.Put(ctx, key, int64(len(m.raw)), func() io.Reader { return bytes.NewReader(m.raw) })
-	}
-	if err != nil {
-		f.log.Warn("raw_not_kept", "uid", m.UID, "error", err.Error())
-		return ""
-	}
-	return key
-}
-
-// suspects are the messages that must be handled apart: those from the
-// quarantine whose next attempt is due, and those that were in flight when the
-// last pass was killed. Of many the next pass to be killed leaves few, and those
-// go alone. One that was alone then, twice, has had its attempt.
-func (f *folderPass) suspects(ctx context.Context, uids []uint32) (groups [][]*message, err error) {
-	killed := map[uint32]int{}
-	for _, uid := range f.cursor.InFlight {
-		killed[uint32(uid)]++
-	}
-	var alone []*message
-	for _, q := range f.retries[f.status.Name] {
-		if q.UIDValidity == f.cursor.UIDValidity {
-			alone = append(alone, &message{Listed: imapsession.Listed{UID: q.UID, Size: q.Size}, attempts: q.Attempts, retry: true,
-				released: q.State == db.QuarantineReleased, killed: killed[q.UID]})
-			delete(killed, q.UID)
-		}
-	}
-	was := slices.DeleteFunc(slices.Sorted(maps.Keys(killed)), func(uid uint32) bool { return !slices.Contains(uids, uid) })
-	if len(was) > bisectWays {
-		for group := range slices.Chunk(was, (len(was)+bisectWays-1)/bisectWays) {
-			groups = append(groups, newMessages(group))
-		}
-		was = nil
-	}
-	for _, uid := range was {
-		alone = append(alone, &message{Listed: imapsession.Listed{UID: uid}, killed: killed[uid]})
-	}
-	for _, m := range alone {
-		if m.killed < 2 && !(m.retry && m.killed > 0) {
-			groups = append(groups, []*message{m})
-			continue
-		}
-		m.attempts = max(m.attempts, m.killed-1)
-		m.fail("crash", "killed", errors.New("the pass was killed while it handled this message alone"))
-		if err := f.commit(ctx, &chunk{messages: []*message{m}}); err != nil {
-			return nil, err
-		}
-	}
-	return groups, nil
-}
-
-func containsStub(raw []byte) bool { return bytes.Contains(raw, []byte(exchangeStub)) }
-
-func (r *Runner) progress(ps *pass, left int) {
-	if r.OnProgress == nil {
-		return
-	}
-	r.report.Lock()
-	defer r.report.Unlock()
-	r.OnProgress(Progress{Provider: ps.provider, Done: ps.counts.Total(), Left: left, Bytes: ps.bytes.Load(), Elapsed: time.Since(ps.started)})
 }

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -56,6 +57,18 @@ type SessionOptions struct {
 
 	dialer *imapsession.Dialer // nil: nothing is remembered of the server
 }
+
+// sessionOptions are those of a provider's passes, but for the credential.
+func (r *Runner) sessionOptions(p *db.Provider) SessionOptions {
+	return SessionOptions{Timeouts: r.Options.Timeouts, MaxMessageBytes: r.maxMessageBytes(p), dialer: &r.dialer}
+}
+
+// maxMessageBytes is the provider's own limit, else that of the run.
+func (r *Runner) maxMessageBytes(p *db.Provider) int64 {
+	return cmp.Or(p.MaxMessageBytes, r.Options.MaxMessageBytes)
+}
+
+func (ps *pass) maxMessageBytes() int64 { return ps.runner.maxMessageBytes(ps.provider) }
 
 // accountOf is a provider as a session knows it.
 func accountOf(p *db.Provider, opts SessionOptions) imapsession.Account {

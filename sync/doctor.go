@@ -48,7 +48,7 @@ type DiagnoseOptions struct {
 	Credential func(ctx context.Context) (c Credential, where string, err error)
 	Timeouts   Timeouts
 	Version    string
-	Now        time.Time
+	Clock      Clock // nil: the machine's
 }
 
 // certificateWarning is how long before its end a certificate is warned of.
@@ -59,7 +59,8 @@ const certificateWarning = 14 * 24 * time.Hour
 // which are all looked at. On the mail server nothing is changed. It reports
 // whether nothing was wrong.
 func Diagnose(ctx context.Context, p *db.Provider, opts DiagnoseOptions, report func(Step)) bool {
-	d := &diagnosis{p: p, opts: opts, report: report, ok: true, began: time.Now()}
+	opts.Clock = orMachine(opts.Clock)
+	d := &diagnosis{p: p, opts: opts, report: report, ok: true, began: opts.Clock.Now()}
 	if d.reach(ctx) {
 		d.use(ctx)
 	}
@@ -76,7 +77,7 @@ type diagnosis struct {
 }
 
 func (d *diagnosis) step(s Step) {
-	now := time.Now()
+	now := d.opts.Clock.Now()
 	s.Took, d.began = now.Sub(d.began), now
 	d.ok = d.ok && s.State != StepWrong
 	d.report(s)
@@ -114,7 +115,7 @@ func (d *diagnosis) reach(ctx context.Context) bool {
 		return false
 	}
 	defer conn.Close()
-	d.fine("connect", "%s answers in %d ms", conn.RemoteAddr(), time.Since(d.began).Milliseconds())
+	d.fine("connect", "%s answers in %d ms", conn.RemoteAddr(), d.opts.Clock.Now().Sub(d.began).Milliseconds())
 	secured, err := imapsession.Secure(ctx, conn, to)
 	if err != nil {
 		d.wrong("tls", err)
@@ -125,7 +126,7 @@ func (d *diagnosis) reach(ctx context.Context) bool {
 		d.warn("tls", "plaintext", "none: the password and all mail travel unencrypted")
 		return true
 	}
-	d.step(certificateStep(tc.ConnectionState(), d.opts.Now))
+	d.step(certificateStep(tc.ConnectionState(), d.opts.Clock.Now()))
 	return true
 }
 
@@ -257,10 +258,10 @@ func tokenStep(p *db.Provider, token secret.Value, opts DiagnoseOptions) Step {
 		return Step{Name: "token", State: StepOK, Text: "got one; it cannot be read by anybody but the server"}
 	}
 	s := Step{Name: "token", State: StepOK, Text: claims.String()}
-	if reason, what := claims.Problem(p.OAuthPreset, p.Username, opts.Now); reason != "" {
+	if reason, what := claims.Problem(p.OAuthPreset, p.Username, opts.Clock.Now()); reason != "" {
 		s.Text += ": " + what
 		s.State, s.Code = StepWrong, "token_claims"
-		s.Err = fault.New(fault.Config, s.Code, errors.New(s.Text)).With("reason", reason).With("now", opts.Now.UTC().Format(time.RFC3339))
+		s.Err = fault.New(fault.Config, s.Code, errors.New(s.Text)).With("reason", reason).With("now", opts.Clock.Now().UTC().Format(time.RFC3339))
 	}
 	return s
 }

@@ -19,7 +19,7 @@ import (
 func diagnose(t *testing.T, p *db.Provider, opts DiagnoseOptions) (steps map[string]Step, order string, ok bool) {
 	t.Helper()
 	steps = map[string]Step{}
-	opts.Timeouts, opts.Now = Timeouts{Connect: time.Second, Command: time.Second, Literal: time.Second}, time.Now()
+	opts.Timeouts = Timeouts{Connect: time.Second, Command: time.Second, Literal: time.Second}
 	ok = Diagnose(t.Context(), p, opts, func(s Step) {
 		steps[s.Name] = s
 		order += s.Name + " "

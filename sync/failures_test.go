@@ -55,7 +55,7 @@ func TestFailure01_PanicInOneMessageHarmsNoOther(t *testing.T) {
 
 	// Released, it goes out by its headers; mended and tried again, as a whole.
 	must(t, h.store.SetQuarantineState(t.Context(), &list2[0], db.QuarantineRetry, db.Audit{Tenant: p.Tenant, At: time.Now()}))
-	h.runner.parse = nil
+	h.runner.parse = parse.Parse
 	if res := h.ok(p); res.Counts.Published != 1 {
 		t.Errorf("replayed: %+v, want 1 published", res.Counts)
 	}

@@ -1,7 +1,6 @@
 package sync
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
-	"imapsync/db"
 	"imapsync/internal/fault"
 	"imapsync/internal/imapsession"
 )
@@ -17,15 +15,15 @@ import (
 // handle takes UIDs through fetch, parse, publish and commit. Messages that
 // something is wrong with go apart, so that they harm nothing but themselves.
 func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
-	if err := f.handleSuspects(ctx, uids); err != nil {
+	if err := f.handleCrashed(ctx, uids); err != nil {
 		return err
 	}
 	for left := f.cursor.wanted(uids); len(left) > 0; {
-		if f.runner.stopping() || f.quotaUsed() {
+		if f.mustEnd() {
 			return nil
 		}
 		err := f.handleAll(ctx, left)
-		if err != nil && (f.connectionDied(ctx, err) || f.refused(ctx, err)) {
+		if err != nil && f.atFault(ctx, err) {
 			err = f.bisect(ctx, newMessages(f.cursor.marked()), err)
 		}
 		if err != nil {
@@ -39,39 +37,20 @@ func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
 	return nil
 }
 
-// handleSuspects handles first, and apart, what may have killed the last pass.
-func (f *folderPass) handleSuspects(ctx context.Context, uids []uint32) error {
-	suspects, err := f.suspects(ctx, uids)
-	if err != nil {
-		return err
-	}
-	for _, group := range suspects {
-		if f.runner.stopping() {
-			return nil
-		}
-		if err := f.handleGroup(ctx, group); err != nil {
-			return err
-		}
-	}
-	return nil
+// atFault reports whether err may be the doing of a message: the connection died
+// over it, or the server refuses to give it.
+func (f *folderPass) atFault(ctx context.Context, err error) bool {
+	return f.connectionDied(ctx, err) || f.refused(ctx, err)
 }
 
-func newMessages(uids []uint32) []*message {
-	messages := make([]*message, len(uids))
-	for i, uid := range uids {
-		messages[i] = &message{Listed: imapsession.Listed{UID: uid}}
-	}
-	return messages
-}
-
-// connectionDied reports whether err may be the doing of a message: the
-// session is gone, and neither the pass nor what all providers need has ended.
+// connectionDied reports whether the session is gone, and neither the pass nor
+// what all providers need has ended.
 func (f *folderPass) connectionDied(ctx context.Context, err error) bool {
-	return ctx.Err() == nil && !f.session.Alive() && !systemic(err) && !errors.Is(err, db.ErrFenced)
+	return !f.session.Alive() && !f.endsPass(ctx, err)
 }
 
-// refused reports whether err may be the doing of a message that the server
-// says NO to. Where it asks for patience, no message is at fault.
+// refused reports whether the server says NO to a message. Where it asks for
+// patience, no message is at fault.
 func (f *folderPass) refused(ctx context.Context, err error) bool {
 	no, ok := errors.AsType[*imap.Error](err)
 	if !ok || ctx.Err() != nil || !f.session.Alive() || backoffHint(err) > 0 {
@@ -105,10 +84,17 @@ func (f *folderPass) bisect(ctx context.Context, messages []*message, cause erro
 		}
 		messages = messages[1:]
 	}
-	if len(messages) == 0 {
-		return nil
-	}
-	for group := range slices.Chunk(messages, (len(messages)+bisectWays-1)/bisectWays) {
+	return f.handleGroups(ctx, groups(messages))
+}
+
+// groups parts messages into few groups.
+func groups(messages []*message) [][]*message {
+	return slices.Collect(slices.Chunk(messages, max(1, (len(messages)+bisectWays-1)/bisectWays)))
+}
+
+// handleGroups handles groups of messages one after the other.
+func (f *folderPass) handleGroups(ctx context.Context, list [][]*message) error {
+	for _, group := range list {
 		if f.runner.stopping() {
 			return nil
 		}
@@ -129,7 +115,7 @@ func (f *folderPass) handleGroup(ctx context.Context, messages []*message) error
 	if err == nil {
 		f.refusals = 0
 	}
-	if err == nil || !f.connectionDied(ctx, err) && !f.refused(ctx, err) {
+	if err == nil || !f.atFault(ctx, err) {
 		return err
 	}
 	return f.bisect(ctx, undone(messages), err)
@@ -140,7 +126,9 @@ func undone(messages []*message) []*message {
 	var left []*message
 	for _, m := range messages {
 		if !m.done {
-			left = append(left, &message{Listed: imapsession.Listed{UID: m.UID}, again: m.again})
+			again := newMessage(m.UID)
+			again.again = m.again
+			left = append(left, again)
 		}
 	}
 	return left
@@ -196,70 +184,4 @@ func (f *folderPass) reopen(ctx context.Context) error {
 		return transient("uidvalidity_changed", errors.New("UIDVALIDITY changed during the pass"))
 	}
 	return nil
-}
-
-// look asks for sizes and dates. What the server leaves out is looked for a
-// second time, by itself; what is gone then was expunged. Messages that were
-// looked at already are left alone.
-func (f *folderPass) look(messages []*message) error {
-	if !slices.ContainsFunc(messages, func(m *message) bool { return !m.looked }) {
-		return nil
-	}
-	uids := make([]uint32, len(messages))
-	for i, m := range messages {
-		uids[i] = m.UID
-	}
-	found, err := f.session.FetchSizes(uids)
-	if err != nil {
-		return err
-	}
-	var missing []*message
-	for _, m := range messages {
-		l, ok := found[m.UID]
-		if !ok {
-			if l, ok, err = f.secondLook(m.UID); err != nil {
-				return err
-			}
-		}
-		if !ok {
-			missing = append(missing, m)
-			continue
-		}
-		m.Listed = l
-		m.headerOnly = m.released || l.Size > f.maxMessageBytes()
-	}
-	if err := f.expunged(missing); err != nil {
-		return err
-	}
-	for _, m := range messages {
-		m.looked = true
-	}
-	return nil
-}
-
-// expunged searches once more for messages that the server did not give, and
-// parts those that are gone from those that it still lists.
-func (f *folderPass) expunged(missing []*message) error {
-	if len(missing) == 0 {
-		return nil
-	}
-	compare := func(a, b *message) int { return cmp.Compare(a.UID, b.UID) }
-	still, err := f.session.Search(slices.MinFunc(missing, compare).UID, slices.MaxFunc(missing, compare).UID, nil)
-	if err != nil {
-		return err
-	}
-	for _, m := range missing {
-		if slices.Contains(still, m.UID) {
-			m.fail("fetch", "not_returned", errors.New("the server lists the message and does not give it"))
-		} else {
-			m.expunged = true
-		}
-	}
-	return nil
-}
-
-func (f *folderPass) secondLook(uid uint32) (imapsession.Listed, bool, error) {
-	found, err := f.session.FetchSizes([]uint32{uid})
-	l, ok := found[uid]
-	return l, ok, err
 }

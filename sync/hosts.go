@@ -44,11 +44,15 @@ func (h *hosts) load(ctx context.Context, store *db.Store, now time.Time) error 
 	return nil
 }
 
-// failed counts the failure of a provider towards its host.
-func (h *hosts) failed(host, code string) {
+// met counts the failure of a pass towards the provider's host.
+func (h *hosts) met(res Result) {
+	if res.Err == nil {
+		return
+	}
+	_, code := Classify(res.Err)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.count(host, code, 1)
+	h.count(res.Provider.Host, code, 1)
 }
 
 // count adds up failures. The caller holds mu.

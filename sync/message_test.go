@@ -30,7 +30,7 @@ func TestWaitsSealed(t *testing.T) {
 	} {
 		m := &message{Listed: imapsession.Listed{UID: 1}, raw: []byte(c.mail)}
 		f.parse(m, false)
-		if m.failure != nil || !m.toPublish() || m.brief.key == "" || m.brief.messageID != "1@example.com" {
+		if m.failure != nil || !m.toPublish() || m.summary.key == "" || m.summary.messageID != "1@example.com" {
 			t.Errorf("%s: %+v", name, m)
 		}
 		if (m.sealed != nil) != c.sealed || (m.event != nil) != c.event || (m.parsed != nil) != c.event {

@@ -12,20 +12,11 @@ import (
 
 const (
 	// markedUIDs is how many UIDs are marked as being handled at once: after
-	// being killed they are the suspects.
+	// being killed they are handled apart.
 	markedUIDs = 1000
-	// flightMessages is how many bodies one FETCH asks for.
-	flightMessages = 500
 	// batchUIDs is how many messages are handled at once outside a pass.
 	batchUIDs = 500
 )
-
-// pipeline is the way of messages through a folder's pass.
-type pipeline struct {
-	windows iter.Seq[[]*message] // what to handle, in the order of the UIDs
-	marked  *semaphore.Weighted  // messages that may be fetched: they are marked, not committed
-	held    atomic.Int64         // bytes of the in-flight budget
-}
 
 // handleAll takes UIDs of any number through. Those that come next are marked
 // as being handled by the commits of those before them.
@@ -33,14 +24,14 @@ func (f *folderPass) handleAll(ctx context.Context, uids []uint32) error {
 	first := uids[:min(len(uids), markedUIDs)]
 	f.toMark = uids[len(first):]
 	defer func() { f.toMark = nil }()
-	windows := func(yield func([]*message) bool) {
-		for window := range slices.Chunk(uids, markedUIDs) {
-			if !yield(newMessages(window)) {
+	batches := func(yield func([]*message) bool) {
+		for batch := range slices.Chunk(uids, markedUIDs) {
+			if !yield(newMessages(batch)) {
 				return
 			}
 		}
 	}
-	return f.stages(ctx, windows, toInt64(first))
+	return f.takeThrough(ctx, batches, toInt64(first))
 }
 
 // handleBatch takes at most markedUIDs messages through.
@@ -51,7 +42,7 @@ func (f *folderPass) handleBatch(ctx context.Context, messages []*message) error
 			mark = append(mark, int64(m.UID))
 		}
 	}
-	return f.stages(ctx, slices.Values([][]*message{messages}), mark)
+	return f.takeThrough(ctx, slices.Values([][]*message{messages}), mark)
 }
 
 func toInt64(uids []uint32) []int64 {
@@ -62,78 +53,104 @@ func toInt64(uids []uint32) []int64 {
 	return list
 }
 
-// stages writes down which UIDs are about to be handled, so that being killed by
-// one of them counts, and then takes them through three stages that overlap:
-// the first fetches a chunk, the second parses and publishes the one before, the
-// third waits for the acknowledgements of the one before that and commits it.
-// The order of chunks is kept, so the cursor only moves over what is final.
-func (f *folderPass) stages(ctx context.Context, windows iter.Seq[[]*message], mark []int64) error {
+// pipeline is the way of messages through a folder's pass: three stages that
+// overlap, each with one goroutine. The order of chunks is kept, so the cursor
+// only moves over what is final.
+type pipeline struct {
+	*folderPass
+	room      *semaphore.Weighted // for messages that may be fetched: they are marked, and not committed yet
+	held      atomic.Int64        // bytes of the in-flight budget
+	fetched   chan *chunk
+	published chan *chunk
+}
+
+// takeThrough writes down which UIDs are about to be handled, so that being killed by
+// one of them counts, and then takes them through.
+func (f *folderPass) takeThrough(ctx context.Context, batches iter.Seq[[]*message], mark []int64) error {
 	if err := f.store(ctx, f.cursor.markInFlight(mark)); err != nil {
 		return err
 	}
-	p := &pipeline{windows: windows, marked: semaphore.NewWeighted(markedUIDs)}
+	p := &pipeline{folderPass: f, room: semaphore.NewWeighted(markedUIDs), fetched: make(chan *chunk), published: make(chan *chunk)}
 	defer func() { f.runner.inFlight.Release(p.held.Load()) }()
 	g, ctx := errgroup.WithContext(ctx)
-	fetched, published := make(chan *chunk), make(chan *chunk)
-	var fetchErr error // what was fetched before it is still handled
 	stage := func(work func() error) { g.Go(func() error { return recovered(work) }) }
+	var fetchErr error // what was fetched before it is still handled
 	stage(func() error {
-		defer close(fetched)
-		fetchErr = f.fetchWindows(ctx, p, fetched)
+		defer close(p.fetched)
+		fetchErr = p.fetchBatches(ctx, batches)
 		return nil
 	})
 	stage(func() error {
-		defer close(published)
-		for c := range fetched {
-			stopping := f.runner.stopping() // then what is only fetched is left for the next pass
-			if !stopping {
-				if err := f.prepare(ctx, c); err != nil {
-					return err
-				}
-			}
-			f.runner.inFlight.Release(c.weight)
-			p.held.Add(-c.weight)
-			if stopping {
-				p.marked.Release(int64(len(c.messages)))
-				continue
-			}
-			select {
-			case published <- c:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		return nil
+		defer close(p.published)
+		return p.prepareChunks(ctx)
 	})
-	stage(func() error {
-		for c := range published {
-			if err := f.commit(ctx, c); err != nil {
-				return err
-			}
-			p.marked.Release(int64(len(c.messages)))
-		}
-		return nil
-	})
+	stage(func() error { return p.commitChunks(ctx) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	return fetchErr
 }
 
-// fetchWindows looks at the messages of one window after the other and
-// downloads them.
-func (f *folderPass) fetchWindows(ctx context.Context, p *pipeline, out chan<- *chunk) error {
-	for messages := range p.windows {
-		if f.runner.stopping() || f.quotaUsed() {
+// fetchBatches is the first stage: it asks for the sizes of one batch after the
+// other, and downloads them.
+func (p *pipeline) fetchBatches(ctx context.Context, batches iter.Seq[[]*message]) error {
+	for messages := range batches {
+		if p.mustEnd() {
 			return nil
 		}
-		if err := f.look(messages); err != nil {
+		if err := p.askSizes(messages); err != nil {
 			return err
 		}
-		within := f.withinQuota(messages)
-		if err := f.fetchChunks(ctx, p, within, out); err != nil || len(within) < len(messages) {
+		within := p.withinQuota(messages)
+		if err := p.fetchWindows(ctx, within); err != nil || len(within) < len(messages) {
 			return err
 		}
 	}
 	return nil
+}
+
+// prepareChunks is the second stage: it parses what was fetched and publishes it.
+// Once the runner was asked to end, what is only fetched is left for the next
+// pass.
+func (p *pipeline) prepareChunks(ctx context.Context) error {
+	for c := range p.fetched {
+		stopping := p.runner.stopping()
+		if !stopping {
+			if err := p.prepare(ctx, c); err != nil {
+				return err
+			}
+		}
+		p.runner.inFlight.Release(c.weight)
+		p.held.Add(-c.weight)
+		if stopping {
+			p.room.Release(int64(len(c.messages)))
+			continue
+		}
+		if err := handOn(ctx, p.published, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commitChunks is the third stage: it waits for acknowledgements and moves the
+// cursor.
+func (p *pipeline) commitChunks(ctx context.Context) error {
+	for c := range p.published {
+		if err := p.commit(ctx, c); err != nil {
+			return err
+		}
+		p.room.Release(int64(len(c.messages)))
+	}
+	return nil
+}
+
+// handOn gives a chunk to the next stage.
+func handOn(ctx context.Context, to chan<- *chunk, c *chunk) error {
+	select {
+	case to <- c:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -4,13 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"imapsync/db"
 	"imapsync/internal/imapsession"
-	"imapsync/parse"
-	"imapsync/publish"
 )
 
 const (
@@ -20,8 +17,6 @@ const (
 	// maxUnknown is how many messages may turn up unknown after a change
 	// before a person is asked: a restored backup must not become tickets.
 	maxUnknown = 1000
-	// headerWindow is how many headers one FETCH asks for.
-	headerWindow = 100
 )
 
 // numberedAnew tells, if so, how the server has given the messages of the
@@ -43,12 +38,12 @@ func (f *folderPass) numberedAnew() (reason string, err error) {
 	return fmt.Sprintf("UIDNEXT went back to %d, below %d", next, f.cursor.SettledUID), nil
 }
 
-// renumbered begins a new cursor after the server has given the messages new
+// renumber begins a new cursor after the server has given the messages new
 // UIDs. What was published before is known by its event key, so the search
 // takes in more than what is surely new: all unread mail, and all that came
 // since two days before the last pass, whoever has read it meanwhile.
-func (f *folderPass) renumbered(ctx context.Context, reason string) error {
-	since := f.started.UTC()
+func (f *folderPass) renumber(ctx context.Context, reason string) error {
+	since := f.started
 	if f.cursor.LastSearchAt != nil {
 		since = *f.cursor.LastSearchAt
 	}
@@ -74,7 +69,7 @@ func (f *folderPass) renumbered(ctx context.Context, reason string) error {
 		next = next.paused(fmt.Sprintf("UIDVALIDITY changed %d times in a row (%s)", next.ResyncCount, reason))
 	}
 	audit := db.Audit{
-		Tenant: f.provider.Tenant, At: time.Now().UTC(), Actor: "imapsync", Action: "folder_renumbered", ProviderID: f.provider.ID,
+		Tenant: f.provider.Tenant, At: f.runner.now(), Actor: "imapsync", Action: "folder_renumbered", ProviderID: f.provider.ID,
 		Detail: db.Detail{"folder": f.status.Name, "reason": reason, "since": since.Format(time.DateOnly)},
 	}
 	sameValidity := f.cursor.UIDValidity == next.UIDValidity
@@ -89,62 +84,10 @@ func (f *folderPass) renumbered(ctx context.Context, reason string) error {
 	return nil
 }
 
-// startDay is the day from which the provider's mail is ours to publish.
-func (f *folderPass) startDay() time.Time {
-	switch since, ok := strings.CutPrefix(f.provider.Start, "since:"); {
-	case f.provider.Start == "all":
-		return time.Date(1970, 1, 2, 0, 0, 0, 0, time.UTC)
-	case ok:
-		if day, err := ParseSince(since, f.provider.CreatedAt); err == nil {
-			return day
-		}
-	}
-	return f.provider.CreatedAt.UTC().AddDate(0, 0, -2).Truncate(24 * time.Hour)
-}
-
-// recognise goes through messages by their headers alone and marks as duplicates what the ledger knows by its event
-// key, so that only what is unknown is downloaded. It returns the rest.
-func (f *folderPass) recognise(ctx context.Context, uids []uint32) ([]uint32, error) {
-	var unknown []uint32
-	for window := range slices.Chunk(uids, headerWindow) {
-		if f.runner.stopping() {
-			return nil, nil
-		}
-		known, err := f.knownByHeader(ctx, window)
-		if err != nil && (f.connectionDied(ctx, err) || f.refused(ctx, err)) {
-			// One header among them is at fault: the whole messages are asked
-			// for, and that one is found out.
-			f.log.Warn("batch_failed", "messages", len(window), "error", err.Error())
-			if !f.session.Alive() {
-				err = f.reopen(ctx)
-			} else {
-				err = nil
-			}
-		}
-		if err != nil {
-			return nil, err
-		}
-		c := &chunk{}
-		for _, uid := range window {
-			if key, ok := known[uid]; ok {
-				c.messages = append(c.messages, &message{Listed: imapsession.Listed{UID: uid}, known: true, brief: brief{key: key}})
-			} else {
-				unknown = append(unknown, uid)
-			}
-		}
-		if len(c.messages) > 0 {
-			if err := f.commit(ctx, c); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return unknown, nil
-}
-
-// reconcileRenumbered leaves of the UIDs of a renumbered folder those that are
+// leaveOutKnown leaves of the UIDs of a renumbered folder those that are
 // new. When there are too many, a person is asked first.
-func (f *folderPass) reconcileRenumbered(ctx context.Context, uids []uint32) ([]uint32, error) {
-	unknown, err := f.recognise(ctx, uids)
+func (f *folderPass) leaveOutKnown(ctx context.Context, uids []uint32) ([]uint32, error) {
+	unknown, err := f.settleKnown(ctx, uids)
 	if err != nil || len(unknown) <= maxUnknown || f.cursor.ResyncReason == db.ResyncAccepted {
 		return unknown, err
 	}
@@ -154,50 +97,3 @@ func (f *folderPass) reconcileRenumbered(ctx context.Context, uids []uint32) ([]
 	}
 	return nil, PausedFolder(&f.cursor.FolderState)
 }
-
-// knownByHeader fetches headers and returns the event keys of those messages
-// that have been published. One without Message-ID cannot be told by its
-// header.
-func (f *folderPass) knownByHeader(ctx context.Context, uids []uint32) (map[uint32]string, error) {
-	keys := map[uint32]string{}
-	err := f.session.FetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) {
-		if key, ok := f.headerKey(raw); ok {
-			keys[uid] = key
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	all := make([]string, 0, len(keys))
-	for _, key := range keys {
-		all = append(all, key)
-	}
-	found, err := f.runner.Store.KnownMessages(ctx, f.ref, all, nil)
-	if err != nil {
-		return nil, err
-	}
-	published := make(map[string]bool, len(found))
-	for _, k := range found {
-		published[k.EventKey] = true
-	}
-	for uid, key := range keys {
-		if !published[key] {
-			delete(keys, uid)
-		}
-	}
-	return keys, nil
-}
-
-// headerKey is the event key by a header. One that the parser panics on is
-// unknown: handled as a whole, it is that message's failure.
-func (f *folderPass) headerKey(raw []byte) (key string, ok bool) {
-	defer func() {
-		if recover() != nil {
-			key, ok = "", false
-		}
-	}()
-	return publish.HeaderKey(f.runner.parse(raw, parse.Limits{}))
-}
-
-// maxHeaderBytes bounds a header that is downloaded by itself.
-const maxHeaderBytes = 8 << 20

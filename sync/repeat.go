@@ -51,7 +51,7 @@ func (r *Runner) Repeat(ctx context.Context, interval time.Duration, refs []db.R
 	defer r.CloseSessions()
 	began := r.now()
 	total, err := r.Run(ctx, refs)
-	for err == nil && r.waitUntil(began.Add(interval)) {
+	for err == nil && r.waitUntil(ctx, began.Add(interval)) {
 		began = r.now()
 		if refs, err = next(ctx); err != nil {
 			break
@@ -64,10 +64,12 @@ func (r *Runner) Repeat(ctx context.Context, interval time.Duration, refs []db.R
 }
 
 // waitUntil waits for a time. It reports false when the runner is asked to end
-// before.
-func (r *Runner) waitUntil(t time.Time) bool {
+// before, or ctx ends.
+func (r *Runner) waitUntil(ctx context.Context, t time.Time) bool {
 	select {
 	case <-r.Stop:
+		return false
+	case <-ctx.Done():
 		return false
 	case <-r.clock().After(r.until(t)):
 		return true

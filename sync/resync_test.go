@@ -8,6 +8,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"imapsync/db"
 	"imapsync/internal/devenv"
@@ -102,7 +103,7 @@ func TestFailure07_ManyUnknownAskAPerson(t *testing.T) {
 	if _, results = h.run(p); results[0].Counts.Total() != 0 {
 		t.Errorf("a paused folder was read: %+v", results[0])
 	}
-	lock, ok, err := h.locks.TryLock(t.Context(), p.Tenant, p.ID, newRunID(), time.Now())
+	lock, ok, err := h.locks.TryLock(t.Context(), p.Tenant, p.ID, uuid.NewString(), time.Now())
 	must(t, err)
 	if !ok {
 		t.Fatal("lock refused")

@@ -1,13 +1,20 @@
 // Package sync reads new mail: one pass over every provider that is due.
 // Import it as mailsync.
 //
-// A pass is one straight line: run → provider → folder → fetch → parse →
-// publish → commit. Goroutines stand in few places: the bounded fan-out over
-// providers (Runner.Run) or one for each watched account (Runner.Watch), the
-// stages a chunk of messages goes through (folderPass.stages), the parsers and
-// blob writers of one chunk (folderPass.prepare), the reader of a LIST
-// (Session.startList), and the watch on the lock of a pass (whileHeld), whose
-// connection package db keeps alive.
+// Read it in the order in which a mail goes through it: run.go takes the
+// providers, pass.go one of them (lock, session, survey, serve, finish beside
+// it), folder.go one folder (search, renumber), and there pipeline.go the
+// messages: sizes, fetch, body; prepare, publish; commit, quarantine. handle.go
+// and crashed.go are what happens to messages that something is wrong with,
+// cursor.go is how far a folder has been read. backfill.go, republish.go and
+// reconcile.go are other work on the same steps, watch.go and watched.go runs
+// that do not end, doctor.go looks at a provider that does not work.
+//
+// Goroutines stand in few places: the bounded fan-out over providers
+// (Runner.Run) or one for each watched provider (Runner.Watch), the three stages
+// of the pipeline, the parsers and blob writers of one chunk (parseAll,
+// storeBlobs), the watch on the lock of a pass (whileHeld), and the end of a run
+// (Runner.StopWith).
 //
 // Invariants: the cursor moves in the transaction that records what became of
 // every UID it moves over, after the broker has acknowledged the events; flags
@@ -17,8 +24,6 @@ package sync
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -27,7 +32,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"imapsync/db"
-	"imapsync/internal/fault"
 	"imapsync/internal/imapsession"
 	"imapsync/parse"
 	"imapsync/publish"
@@ -80,12 +84,14 @@ type Runner struct {
 
 	// Stop asks for an orderly end: the chunk in hand is finished and
 	// committed, nothing new is begun.
-	Stop  <-chan struct{}
-	Clock Clock // nil: the machine's
+	Stop <-chan struct{}
+	// Clock is nil for that of the machine.
+	Clock Clock
 	// OnProgress and OnResult may be nil. They are called one at a time.
 	OnProgress func(Progress)
 	OnResult   func(Result)
 
+	once     sync.Once // init
 	report   sync.Mutex
 	inFlight *semaphore.Weighted
 	buffers  imapsession.Buffers
@@ -96,15 +102,6 @@ type Runner struct {
 	parse    func(raw []byte, lim parse.Limits) *parse.Message // parse.Parse, but for tests that have it fail
 }
 
-// Progress is where the pass over one provider stands.
-type Progress struct {
-	Provider *db.Provider
-	Done     int   // messages handled
-	Left     int   // messages known to wait, those of this pass included
-	Bytes    int64 // downloaded
-	Elapsed  time.Duration
-}
-
 // providerPage is how many providers' settings are loaded at a time.
 const providerPage = 200
 
@@ -112,27 +109,15 @@ const providerPage = 200
 // them need, Postgres or NATS; a provider's own failure is in its Result.
 func (r *Runner) Run(ctx context.Context, refs []db.Ref) (Summary, error) {
 	r.init()
-	if err := r.hosts.load(ctx, r.Store, time.Now()); err != nil {
-		return Summary{Providers: len(refs), Skipped: len(refs)}, err
+	summary := Summary{Providers: len(refs)}
+	if err := r.hosts.load(ctx, r.Store, r.now()); err != nil {
+		summary.Skipped = len(refs)
+		return summary, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var (
-		summary  = Summary{Providers: len(refs)}
-		slots    = make(chan struct{}, r.Options.Workers)
-		wg       sync.WaitGroup
-		finished = func(res Result) {
-			r.report.Lock()
-			defer r.report.Unlock()
-			summary.add(res)
-			if r.OnResult != nil {
-				r.OnResult(res)
-			}
-			if res.Err != nil && systemic(res.Err) {
-				cancel(res.Err)
-			}
-		}
-	)
+	slots := make(chan struct{}, r.Options.Workers)
+	var wg sync.WaitGroup
 	begun := 0
 pages:
 	for page := range slices.Chunk(refs, providerPage) {
@@ -143,21 +128,17 @@ pages:
 		}
 		begun += len(page) - len(providers) // removed meanwhile
 		for _, p := range providers {
-			select {
-			case <-r.Stop:
-				break pages
-			case <-ctx.Done():
-				break pages
-			case slots <- struct{}{}:
-			}
-			if ctx.Err() != nil || r.stopping() {
-				<-slots
+			if !r.takeSlot(ctx, slots) {
 				break pages
 			}
 			begun++
 			wg.Go(func() {
 				defer func() { <-slots }()
-				finished(r.provider(ctx, p))
+				res := r.Pass(ctx, p)
+				r.tell(&summary, res)
+				if res.Err != nil && systemic(res.Err) {
+					cancel(res.Err)
+				}
 			})
 		}
 	}
@@ -169,18 +150,48 @@ pages:
 	return summary, nil
 }
 
+// takeSlot waits until one more pass may begin. It reports false when nothing
+// new is begun any more.
+func (r *Runner) takeSlot(ctx context.Context, slots chan struct{}) bool {
+	select {
+	case <-r.Stop:
+		return false
+	case <-ctx.Done():
+		return false
+	case slots <- struct{}{}:
+	}
+	if ctx.Err() != nil || r.stopping() {
+		<-slots
+		return false
+	}
+	return true
+}
+
+// tell counts how a pass ended and tells whoever listens, one at a time.
+func (r *Runner) tell(summary *Summary, res Result) {
+	r.report.Lock()
+	defer r.report.Unlock()
+	summary.add(res)
+	if r.OnResult != nil {
+		r.OnResult(res)
+	}
+}
+
 // CloseSessions logs out of every connection kept between passes, all at once,
 // and waits no longer than a server has for its goodbye.
 func (r *Runner) CloseSessions() { r.sessions.Close() }
 
+// init fills in what was left out, once.
 func (r *Runner) init() {
-	r.Options = r.Options.withDefaults()
-	r.inFlight = semaphore.NewWeighted(r.Options.MaxInFlightBytes)
-	if r.parse == nil {
-		r.parse = parse.Parse
-	}
-	r.buffers.Max = r.Options.MaxInFlightBytes
-	r.dialer.Version, r.dialer.Buffers = r.Options.Version, &r.buffers
+	r.once.Do(func() {
+		r.Options = r.Options.withDefaults()
+		r.inFlight = semaphore.NewWeighted(r.Options.MaxInFlightBytes)
+		if r.parse == nil {
+			r.parse = parse.Parse
+		}
+		r.buffers.Max = r.Options.MaxInFlightBytes
+		r.dialer.Version, r.dialer.Buffers, r.dialer.Now = r.Options.Version, &r.buffers, r.clock().Now
+	})
 }
 
 func (r *Runner) stopping() bool {
@@ -190,109 +201,4 @@ func (r *Runner) stopping() bool {
 	default:
 		return false
 	}
-}
-
-// errLockLost ends a pass whose lock connection died.
-var errLockLost = errors.New("the lock connection died; another run may have the provider by now")
-
-// provider runs the pass over one provider under its lock.
-func (r *Runner) provider(ctx context.Context, p *db.Provider) Result {
-	if reason := r.hosts.closed(p); reason != "" {
-		r.Log.Info("provider_deferred", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "host", p.Host, "reason", reason)
-		return Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p, Deferred: reason}
-	}
-	timeouts := r.Options.Timeouts.of(p)
-	ctx, cancel := context.WithTimeoutCause(ctx, timeouts.Pass,
-		transient("pass_timeout", fmt.Errorf("the pass took longer than %s", timeouts.Pass)))
-	defer cancel()
-	res := r.locked(ctx, p, true, (*pass).run)
-	if res.Err != nil {
-		_, code := Classify(res.Err)
-		r.hosts.failed(p.Host, code)
-	}
-	return res
-}
-
-// locked takes the provider's lock and does work under it. record has its end
-// written to the provider's state, as that of a pass is.
-func (r *Runner) locked(ctx context.Context, p *db.Provider, record bool, work func(*pass, context.Context) error) Result {
-	started := time.Now()
-	res := Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p}
-	runID := newRunID()
-	lock, ok, err := r.Locks.TryLock(ctx, p.Tenant, p.ID, runID, started.UTC())
-	if err != nil {
-		res.Err = fmt.Errorf("provider %s: lock: %w", p, err)
-		return res
-	}
-	log := r.Log.With("tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "run_id", runID)
-	if !ok {
-		log.Info("provider_busy")
-		res.Busy = true
-		return res
-	}
-	defer lock.Unlock()
-	ctx, unwatch := whileHeld(ctx, lock)
-	defer unwatch()
-	ps := &pass{runner: r, provider: p, ref: res.Ref, fence: lock.Fence, served: map[string]bool{}, log: log, started: started, limits: r.eventLimits(p)}
-	err = recovered(func() error { return work(ps, ctx) })
-	res.Counts, res.Folders, res.Left, res.Bytes = ps.counts, ps.folders, ps.left, ps.bytes.Load()
-	res.Duration = time.Since(started)
-	if err != nil {
-		// A wait for the broker that the lost lock ended says nothing about it.
-		about := !errors.Is(err, errLockLost) && systemic(err)
-		if cause := context.Cause(ctx); cause != nil && !about && !errors.Is(err, db.ErrFenced) {
-			err = cause
-		}
-		if errors.Is(err, db.ErrFenced) {
-			log.Warn("fenced", "epoch", lock.Fence.Epoch)
-		}
-		res.Err = fmt.Errorf("provider %s: %w", p, err)
-		res.Partial = ps.partial
-	}
-	res.states, res.silent = ps.states, ps.served[imapsession.IdleFolder(p.Folders)]
-	if !record {
-		return res
-	}
-	if finishErr := ps.finish(ctx, &res); finishErr != nil && res.Err == nil {
-		res.Err = fmt.Errorf("provider %s: %w", p, finishErr)
-	}
-	return res
-}
-
-// recovered makes a panic the failure of one provider.
-func recovered(work func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fault.Newf(fault.Bug, "panic", "internal error: %v", v)
-		}
-	}()
-	return work()
-}
-
-// whileHeld derives a context that ends when the lock's connection dies.
-func whileHeld(ctx context.Context, lock *db.Lock) (context.Context, func()) {
-	ctx, lost := context.WithCancelCause(ctx)
-	go func() {
-		select {
-		case <-lock.Lost():
-			lost(errLockLost)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { lost(nil) }
-}
-
-// eventLimits are the publisher's, narrowed by the provider's own caps.
-func (r *Runner) eventLimits(p *db.Provider) publish.Limits {
-	lim := r.Publisher.Limits()
-	if p.MaxAttachment > 0 {
-		lim.AttachmentBytes = p.MaxAttachment
-	}
-	if p.MaxAttachments > 0 {
-		lim.AttachmentTotalBytes = p.MaxAttachments
-	}
-	if p.MaxAttachmentN > 0 {
-		lim.AttachmentCount = p.MaxAttachmentN
-	}
-	return lim
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"imapsync/db"
 	"imapsync/internal/devenv"
@@ -182,7 +183,7 @@ func TestBusyProviderIsSkipped(t *testing.T) {
 	other, err := h.store.OpenLocks(t.Context())
 	must(t, err)
 	defer other.Close()
-	if _, ok, err := other.TryLock(t.Context(), p.Tenant, p.ID, newRunID(), time.Now()); !ok || err != nil {
+	if _, ok, err := other.TryLock(t.Context(), p.Tenant, p.ID, uuid.NewString(), time.Now()); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	summary, results := h.run(p)

@@ -54,7 +54,7 @@ type WatchState struct {
 }
 
 // watcher is the supervisor: it alone starts and ends the goroutines of
-// accounts, one each.
+// providers, one each.
 type watcher struct {
 	runner  *Runner
 	opts    WatchOptions
@@ -63,8 +63,8 @@ type watcher struct {
 	wg      sync.WaitGroup
 	summary *Summary
 
-	mu       sync.Mutex
-	accounts map[db.Ref]*account
+	mu      sync.Mutex
+	watched map[db.Ref]*watched
 }
 
 // Watch passes over every provider whenever its server tells of new mail, and
@@ -79,20 +79,18 @@ func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) 
 	summary := Summary{}
 	w := &watcher{
 		runner: r, opts: opts, slots: make(chan struct{}, r.Options.Workers), hard: ctx,
-		summary: &summary, accounts: map[db.Ref]*account{},
+		summary: &summary, watched: map[db.Ref]*watched{},
 	}
 	defer r.CloseSessions()
 	for {
 		w.round(ctx)
-		timer := time.NewTimer(jitter(opts.Refresh))
 		select {
-		case <-timer.C:
+		case <-r.clock().After(jitter(opts.Refresh)):
 			continue
 		case <-r.Stop:
 		case <-ctx.Done():
 		}
-		timer.Stop()
-		w.wg.Wait() // every account has seen the same signal
+		w.wg.Wait() // all of them have seen the same signal
 		summary.Providers = summary.OK + summary.Partial + summary.Failed + summary.Busy + summary.Deferred
 		if ctx.Err() != nil {
 			return summary, context.Cause(ctx)
@@ -115,11 +113,11 @@ func (r *Runner) WatchState() WatchState {
 func (w *watcher) round(ctx context.Context) {
 	r := w.runner
 	state := r.WatchState()
-	state.TriedAt = time.Now()
+	state.TriedAt = r.now()
 	r.watching.Store(&state)
 	list, err := r.Store.ProvidersWatchable(ctx, w.opts.Filter)
 	if err == nil {
-		err = r.hosts.load(ctx, r.Store, time.Now())
+		err = r.hosts.load(ctx, r.Store, r.now())
 	}
 	if err != nil {
 		r.Log.Warn("watch_refresh_failed", "error", err.Error())
@@ -142,25 +140,25 @@ func (w *watcher) round(ctx context.Context) {
 	w.mu.Lock()
 	var missing []db.Ref
 	for ref := range due {
-		if w.accounts[ref] == nil {
+		if w.watched[ref] == nil {
 			missing = append(missing, ref)
 		}
 	}
-	room := w.opts.MaxAccounts - len(w.accounts)
+	room := w.opts.MaxAccounts - len(w.watched)
 	idling := 0
-	for ref, a := range w.accounts {
+	for ref, one := range w.watched {
 		p, wanted := due[ref]
 		switch {
 		case !wanted:
-			a.end()
-		case a.stalled(2 * w.opts.Interval):
+			one.end()
+		case one.stalled(2 * w.opts.Interval):
 			r.Log.Warn("idle_stalled", "tenant", ref.Tenant, "provider_id", ref.ID)
-			a.fail(errStalled)
-		case !p.ChangedAt.Equal(a.changed):
-			a.changed = p.ChangedAt
-			a.tell()
+			one.fail(errStalled)
+		case !p.ChangedAt.Equal(one.changed):
+			one.changed = p.ChangedAt
+			one.tell()
 		}
-		if a.idling.Load() {
+		if one.idling.Load() {
 			idling++
 		}
 	}
@@ -172,9 +170,9 @@ func (w *watcher) round(ctx context.Context) {
 		return
 	}
 	w.mu.Lock()
-	accounts := len(w.accounts)
+	accounts := len(w.watched)
 	w.mu.Unlock()
-	r.watching.Store(&WatchState{Accounts: accounts, Idling: idling, Elsewhere: elsewhere, RoundAt: time.Now(), TriedAt: state.TriedAt})
+	r.watching.Store(&WatchState{Accounts: accounts, Idling: idling, Elsewhere: elsewhere, RoundAt: r.now(), TriedAt: state.TriedAt})
 }
 
 var errStalled = transient("idle_stalled", errors.New("no search was completed for two timers"))
@@ -210,7 +208,7 @@ func (w *watcher) take(ctx context.Context, missing []db.Ref, room int, due map[
 		}
 		if len(missing) > 0 && len(locks) > 0 {
 			select {
-			case <-time.After(takePause):
+			case <-w.runner.clock().After(takePause):
 			case <-w.runner.Stop:
 				return elsewhere, nil
 			case <-ctx.Done():
@@ -224,64 +222,59 @@ func (w *watcher) take(ctx context.Context, missing []db.Ref, room int, due map[
 	return elsewhere, nil
 }
 
-// begin watches one account. Its first pass is a little late, so that not all
+// begin watches one provider. Its first pass is a little late, so that not all
 // begin at once, and not before the provider's next attempt is due.
 func (w *watcher) begin(p db.Watchable, lock *db.Lock) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	a := &account{
+	one := &watched{
 		watcher: w, ref: p.Ref, lock: lock, changed: p.ChangedAt,
 		told: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
-	first := rand.N(time.Second + time.Duration(len(w.accounts))*10*time.Millisecond)
+	first := rand.N(time.Second + time.Duration(len(w.watched))*10*time.Millisecond)
 	if p.NextAttemptAt != nil {
-		first = max(first, time.Until(*p.NextAttemptAt))
+		first = max(first, w.runner.until(*p.NextAttemptAt))
 	}
 	var ctx context.Context
-	ctx, a.fail = context.WithCancelCause(w.hard)
-	a.searched.Store(time.Now().UnixNano())
-	w.accounts[p.Ref] = a
+	ctx, one.fail = context.WithCancelCause(w.hard)
+	one.searched.Store(w.runner.now().UnixNano())
+	w.watched[p.Ref] = one
 	w.wg.Go(func() {
-		a.watch(ctx, first)
-		a.fail(nil)
-		w.runner.sessions.Drop(a.ref)
+		one.watch(ctx, first)
+		one.fail(nil)
+		w.runner.sessions.Drop(one.ref)
 		lock.Unlock()
 		w.mu.Lock()
-		delete(w.accounts, a.ref)
+		delete(w.watched, one.ref)
 		w.mu.Unlock()
 	})
 }
 
 // pass waits for a slot and runs the pass of a run. ok is false when there was
 // none: the provider is not to be watched any more, or the process ends.
-func (w *watcher) pass(ctx context.Context, a *account) (res Result, ok bool) {
+func (w *watcher) pass(ctx context.Context, one *watched) (res Result, ok bool) {
 	r := w.runner
 	select {
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()
-	case <-a.quit:
+	case <-one.quit:
 		return res, false
 	case <-r.Stop:
 		return res, false
-	case <-a.lock.Lost():
+	case <-one.lock.Lost():
 		return res, false
 	case <-ctx.Done():
 		return res, false
 	}
-	list, err := r.Store.Providers(ctx, []db.Ref{a.ref})
+	list, err := r.Store.Providers(ctx, []db.Ref{one.ref})
 	if err != nil {
-		return Result{Ref: a.ref, Err: err}, true
+		return Result{Ref: one.ref, Err: err}, true
 	}
 	if len(list) == 0 || !list[0].Active || !list[0].AutoProcess || list[0].PausedAt != nil {
 		return res, false
 	}
-	res = r.provider(ctx, list[0])
-	r.report.Lock()
-	defer r.report.Unlock()
-	w.summary.add(res)
-	if r.OnResult != nil {
-		r.OnResult(res)
-	}
+	res = r.Pass(ctx, list[0])
+	r.tell(w.summary, res)
 	return res, true
 }
 

@@ -11,9 +11,9 @@ import (
 	"imapsync/internal/imapsession"
 )
 
-// account is one provider that is being watched, by one goroutine, under its
+// watched is one provider that is being watched, by one goroutine, under its
 // watch lock.
-type account struct {
+type watched struct {
 	watcher *watcher
 	ref     db.Ref
 	lock    *db.Lock
@@ -26,23 +26,23 @@ type account struct {
 	searched atomic.Int64 // when a pass last succeeded, or the watch began; Unix time in ns
 	idling   atomic.Bool
 	refused  int       // times that IDLE failed in a row
-	polls    int       // times that this had the account polled, since IDLE last worked
+	polls    int       // times that this had the provider polled, since IDLE last worked
 	pollTill time.Time // until then IDLE is not tried
 }
 
-func (a *account) end() { a.ending.Do(func() { close(a.quit) }) }
+func (p *watched) end() { p.ending.Do(func() { close(p.quit) }) }
 
-func (a *account) tell() {
+func (p *watched) tell() {
 	select {
-	case a.told <- struct{}{}:
+	case p.told <- struct{}{}:
 	default:
 	}
 }
 
-// stalled reports whether the account sits in IDLE while no search was completed
+// stalled reports whether the provider sits in IDLE while no search was completed
 // for too long, whatever the connection looks like.
-func (a *account) stalled(patience time.Duration) bool {
-	return a.idling.Load() && time.Since(time.Unix(0, a.searched.Load())) > patience
+func (p *watched) stalled(patience time.Duration) bool {
+	return p.idling.Load() && p.watcher.runner.since(time.Unix(0, p.searched.Load())) > patience
 }
 
 // What may end a wait.
@@ -53,9 +53,10 @@ const (
 	unwoken               // so it is, and IDLE told of nothing
 	woken                 // the server told of mail
 	told                  // the settings changed
-	ended                 // the account is not to be watched any more
+	ended                 // the provider is not to be watched any more
 	lost                  // the connection broke, or refused to IDLE
 	missed                // mail came before IDLE began
+	noIdle                // IDLE failed
 )
 
 const (
@@ -63,7 +64,7 @@ const (
 	reconnectMax  = 5 * time.Minute // its cap
 	busyPause     = 10 * time.Second
 	deferPause    = time.Minute
-	maxIdleFailed = 3                // failures of IDLE before an account is polled
+	maxIdleFailed = 3                // failures of IDLE before a provider is polled
 	pollFor       = 10 * time.Minute // and for how long, doubled each time up to 16-fold
 	// Some servers offer IDLE and hang up on it. A connection that breaks later
 	// says nothing about IDLE.
@@ -71,76 +72,87 @@ const (
 )
 
 // watch passes over the provider when its server tells of new mail and on a
-// timer. It returns when the account is not to be watched any more.
-func (a *account) watch(ctx context.Context, wait time.Duration) {
+// timer. It returns when the provider is not to be watched any more.
+func (p *watched) watch(ctx context.Context, wait time.Duration) {
+	r := p.watcher.runner
 	failures := 0 // in a row, of Postgres or NATS
-	why := a.sleep(ctx, wait)
+	why := p.sleep(ctx, wait)
 	raced := false
 	for why != ended {
-		res, ok := a.watcher.pass(ctx, a)
+		res, ok := p.watcher.pass(ctx, p)
 		if !ok {
 			return
 		}
 		if res.Err == nil || res.Partial {
-			a.searched.Store(time.Now().UnixNano())
+			p.searched.Store(r.now().UnixNano())
 		}
-		a.judge(why, res)
+		p.countIdle(why, res)
 		switch {
 		case res.Busy:
-			why = a.sleep(ctx, jitter(busyPause))
+			why = p.sleep(ctx, jitter(busyPause))
 		case res.Deferred != "":
-			why = a.sleep(ctx, jitter(deferPause))
+			why = p.sleep(ctx, jitter(deferPause))
 		case res.Err != nil && !res.Partial:
 			failures++
 			wait := fullJitter(reconnectBase, reconnectMax, failures)
 			if res.NextAttemptAt != nil {
-				wait = time.Until(*res.NextAttemptAt)
+				wait = r.until(*res.NextAttemptAt)
 			}
-			why = a.sleep(ctx, wait)
+			why = p.sleep(ctx, wait)
 			continue
 		case res.Left > 0 && res.Counts.Total() > 0:
-			why = a.sleep(ctx, 0) // a backlog: go on
+			why = p.sleep(ctx, 0) // a backlog: go on
 		default:
-			why = a.rest(ctx, res, raced)
+			why = p.rest(ctx, res, raced)
 			raced = why == missed
 			if why == lost {
-				why = a.sleep(ctx, fullJitter(reconnectBase, reconnectMax, 1))
+				why = p.sleep(ctx, fullJitter(reconnectBase, reconnectMax, 1))
 			}
 		}
 		failures = 0
 	}
 }
 
-// judge counts an IDLE that did not tell of mail as failed: the timer found it.
-func (a *account) judge(why reason, res Result) {
+// countIdle counts an IDLE that did not tell of mail as failed: the timer found
+// it.
+func (p *watched) countIdle(why reason, res Result) {
 	switch {
 	case why == woken:
-		a.refused, a.polls = 0, 0
+		p.refused, p.polls = 0, 0
 	case why == unwoken && res.silent:
-		a.refuse()
+		p.idleFailed()
 	}
 }
 
-// refuse counts a failure of IDLE; after three the account is polled for a while.
-func (a *account) refuse() {
-	if a.refused++; a.refused >= maxIdleFailed {
-		a.pollTill = time.Now().Add(pollFor << min(a.polls, 4))
-		a.polls, a.refused = a.polls+1, 0
+// idleFailed counts a failure of IDLE; after three the provider is polled for a
+// while.
+func (p *watched) idleFailed() {
+	if p.refused++; p.refused >= maxIdleFailed {
+		p.pollTill = p.watcher.runner.now().Add(pollFor << min(p.polls, 4))
+		p.polls, p.refused = p.polls+1, 0
 	}
 }
 
 // sleep waits for a time, unless something else comes first.
-func (a *account) sleep(ctx context.Context, wait time.Duration) reason {
-	t := time.NewTimer(wait)
-	defer t.Stop()
+func (p *watched) sleep(ctx context.Context, wait time.Duration) reason {
+	return p.await(ctx, wait, nil, nil)
+}
+
+// await waits for a time, unless something else comes first: mail, or the end of
+// the connection.
+func (p *watched) await(ctx context.Context, wait time.Duration, arrived, closed <-chan struct{}) reason {
 	select {
-	case <-t.C:
+	case <-arrived:
+		return woken
+	case <-closed:
+		return lost
+	case <-p.watcher.runner.clock().After(wait):
 		return timer
-	case <-a.told:
+	case <-p.told:
 		return told
-	case <-a.quit:
-	case <-a.watcher.runner.Stop:
-	case <-a.lock.Lost():
+	case <-p.quit:
+	case <-p.watcher.runner.Stop:
+	case <-p.lock.Lost():
 	case <-ctx.Done():
 	}
 	return ended
@@ -148,65 +160,72 @@ func (a *account) sleep(ctx context.Context, wait time.Duration) reason {
 
 // rest waits for the next pass: in IDLE where the server offers it and keeps
 // its word, else for the shorter interval.
-func (a *account) rest(ctx context.Context, res Result, raced bool) reason {
-	w := a.watcher
+func (p *watched) rest(ctx context.Context, res Result, raced bool) reason {
+	w := p.watcher
 	sessions := &w.runner.sessions
-	s := sessions.Get(a.ref, accountOf(res.Provider, w.runner.sessionOptions(res.Provider)))
+	s := sessions.Get(p.ref, accountOf(res.Provider, w.runner.sessionOptions(res.Provider)))
 	if s == nil {
-		return a.sleep(ctx, jitter(w.opts.Poll))
+		return p.sleep(ctx, jitter(w.opts.Poll))
 	}
-	if !s.CanIdle() || time.Now().Before(a.pollTill) {
-		sessions.Put(a.ref, s)
-		return a.sleep(ctx, jitter(w.opts.Poll))
+	if !s.CanIdle() || w.runner.now().Before(p.pollTill) {
+		sessions.Put(p.ref, s)
+		return p.sleep(ctx, jitter(w.opts.Poll))
 	}
 	if err := s.Resume(ctx); err != nil {
 		s.Close()
 		return lost
 	}
-	log := w.runner.Log.With("tenant", a.ref.Tenant, "provider_id", a.ref.ID, "provider", res.Provider.Name)
+	why, sound := p.idle(ctx, s, res, raced)
+	if !sound {
+		s.Close()
+		if why == noIdle {
+			why = lost
+		}
+		return why
+	}
+	sessions.Put(p.ref, s)
+	if why == noIdle {
+		return p.sleep(ctx, jitter(w.opts.Poll))
+	}
+	return why
+}
+
+// idle waits in IDLE until the interval is over, unless something else comes
+// first. sound says that the connection may be used again.
+func (p *watched) idle(ctx context.Context, s *imapsession.Session, res Result, raced bool) (why reason, sound bool) {
+	r := p.watcher.runner
+	log := r.Log.With("tenant", p.ref.Tenant, "provider_id", p.ref.ID, "provider", res.Provider.Name)
 	folder := imapsession.IdleFolder(res.Provider.Folders)
 	var searched uint32
 	if st := res.states[folder]; st != nil && !raced {
 		searched = st.UIDNext // once: a server whose UIDNEXT lies would have us pass without end
 	}
-	began := time.Now()
-	for until := began.Add(jitter(w.opts.Interval)); ; {
+	began := r.now()
+	for until := began.Add(jitter(p.watcher.opts.Interval)); ; searched = 0 {
 		behind, err := s.Idle(folder, searched)
-		searched = 0
 		if behind {
-			sessions.Put(a.ref, s)
-			return missed
+			return missed, true
 		}
 		if err != nil {
 			log.Warn("idle_failed", "folder", folder, "error", err.Error())
-			a.refuse()
-			if !s.Alive() {
-				s.Close()
-				return lost
-			}
-			sessions.Put(a.ref, s)
-			return a.sleep(ctx, jitter(w.opts.Poll))
+			p.idleFailed()
+			return noIdle, s.Alive()
 		}
 		log.Debug("idle_start", "folder", folder)
-		a.idling.Store(true)
-		wait := time.Until(until)
-		why := a.idle(ctx, s, min(wait, imapsession.ReIdle))
-		a.idling.Store(false)
-		if why == lost || ctx.Err() != nil {
-			log.Info("disconnect", "host", res.Provider.Host, "error", errText(s.EndIdle()))
-			s.Close()
-			if why != ended && time.Since(began) < shortIdle {
-				a.refuse()
+		p.idling.Store(true)
+		wait := r.until(until)
+		why := p.await(ctx, min(wait, imapsession.ReIdle), s.Arrived(), s.Closed())
+		p.idling.Store(false)
+		err = s.EndIdle()
+		if broken := why == lost || ctx.Err() != nil; broken || err != nil {
+			log.Info("disconnect", "host", res.Provider.Host, "error", errText(err))
+			switch {
+			case broken && why != ended && r.since(began) < shortIdle:
+				p.idleFailed()
+			case !broken && why != ended:
+				why = lost
 			}
-			return why
-		}
-		if err := s.EndIdle(); err != nil {
-			log.Info("disconnect", "host", res.Provider.Host, "error", err.Error())
-			s.Close()
-			if why == ended {
-				return ended
-			}
-			return lost
+			return why, false
 		}
 		switch {
 		case why == timer && wait > imapsession.ReIdle:
@@ -214,32 +233,10 @@ func (a *account) rest(ctx context.Context, res Result, raced bool) reason {
 		case why == timer:
 			why = unwoken
 		case why == woken:
-			log.Debug("idle_wake", "folder", folder, "waited_ms", time.Since(began).Milliseconds())
+			log.Debug("idle_wake", "folder", folder, "waited_ms", r.since(began).Milliseconds())
 		}
-		sessions.Put(a.ref, s)
-		return why
+		return why, true
 	}
-}
-
-// idle waits in IDLE.
-func (a *account) idle(ctx context.Context, s *imapsession.Session, wait time.Duration) reason {
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-s.Arrived():
-		return woken
-	case <-s.Closed():
-		return lost
-	case <-t.C:
-		return timer
-	case <-a.told:
-		return told
-	case <-a.quit:
-	case <-a.watcher.runner.Stop:
-	case <-a.lock.Lost():
-	case <-ctx.Done():
-	}
-	return ended
 }
 
 // fullJitter is a random time up to base, doubled with every failure after the

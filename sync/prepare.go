@@ -1,0 +1,152 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"imapsync/db"
+	"imapsync/event"
+	"imapsync/parse"
+	"imapsync/publish"
+)
+
+// prepare parses a chunk, finds out what the ledger knows of it, stores its blobs
+// and publishes it in the order of its UIDs. The error is about the broker or the
+// database; a message that fails alone is marked.
+func (f *folderPass) prepare(ctx context.Context, c *chunk) error {
+	f.parseAll(c.messages)
+	if err := f.lookUp(ctx, c); err != nil {
+		return err
+	}
+	if err := f.storeBlobs(ctx, c); err != nil {
+		return err
+	}
+	for _, m := range c.messages {
+		if m.toPublish() {
+			if err := f.publish(ctx, m); err != nil {
+				return err
+			}
+		}
+		f.giveBack(m)
+	}
+	return nil
+}
+
+// parseAll makes the events of a chunk. A goroutine for each message would
+// begin with a small stack and grow it, every time.
+func (f *folderPass) parseAll(messages []*message) {
+	var taken atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(messages)) {
+		workers.Go(func() {
+			for i := int(taken.Add(1)) - 1; i < len(messages); i = int(taken.Add(1)) - 1 {
+				if m := messages[i]; m.raw != nil && m.failure == nil {
+					f.parse(m, false)
+				}
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// defectReleased marks an event that a person let out of the quarantine.
+const defectReleased = "released_from_quarantine"
+
+// sealedSpare is how many bytes longer than its mail an event may be and wait
+// sealed. The budget of bytes in flight counts mail; what JSON escapes may be
+// six times as long, and a reply stands in it twice.
+const sealedSpare = 8 << 10
+
+// parse makes the event of a message and seals it. What has no blobs needs
+// nothing else of what was made on the way. reused says that its Message-ID is
+// that of another mail. A panic in it is that message's failure.
+func (f *folderPass) parse(m *message, reused bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			m.fail("parse", "panic", fmt.Errorf("panic: %v", v))
+		}
+	}()
+	if m.parsed == nil {
+		m.parsed = f.runner.parse(m.raw, parse.Limits{})
+		m.summary.messageID, m.summary.subject = strings.Clone(m.parsed.MessageID), strings.Clone(m.parsed.Subject)
+		m.summary.sender = strings.Clone(m.parsed.From.Email)
+	}
+	m.event = publish.New(m.parsed, f.delivery(m, reused), f.limits)
+	m.event.Lost = m.again
+	m.summary.key = m.event.Key
+	sealed, err := publish.Seal(m.event)
+	switch {
+	case err != nil:
+		m.fail("publish", "seal", err)
+	case sealed.Size() > len(m.raw)+sealedSpare:
+		m.sealed = nil // until it is sent
+	default:
+		if m.sealed = sealed; !m.event.HasBlobs() {
+			m.parsed, m.event = nil, nil
+		}
+	}
+}
+
+// delivery is what an event says beside what stands in the mail.
+func (f *folderPass) delivery(m *message, reused bool) publish.Delivery {
+	d := publish.Delivery{
+		Tenant: f.provider.Tenant, ProviderID: f.provider.ID, InboundDefaultsID: f.provider.DefaultsID,
+		Folder: f.status.Name, UID: m.UID, UIDValidity: f.status.UIDValidity, InternalDate: m.InternalDate,
+		Size: m.Size, OccurredAt: f.runner.now(), Raw: m.raw, KeepRaw: len(m.parsed.Attachments) > 0,
+		MessageIDReused: reused,
+	}
+	if m.headerOnly {
+		d.KeepRaw = false
+		d.Skipped = []event.SkipReason{{Type: "raw_mime", Reason: event.SkipRawMIMEBytes, Size: m.Size, Cap: f.maxMessageBytes()}}
+	}
+	if m.released {
+		d.Skipped = nil
+		d.Defects = []event.Defect{{Code: defectReleased, Detail: "the body could not be handled; the message was released from quarantine by its headers"}}
+	}
+	return d
+}
+
+// lookUp finds out what the ledger knows of a chunk's messages: one under the
+// same key has been published, and the same Message-ID under another key is
+// the sender's doing and said in the event.
+func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
+	var keys, ids []string
+	for _, m := range c.messages {
+		if m.hasEvent() && m.failure == nil {
+			keys = append(keys, m.summary.key)
+			if m.summary.messageID != "" {
+				ids = append(ids, db.Clean(m.summary.messageID))
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	known, err := f.runner.Store.KnownMessages(ctx, f.ref, keys, ids)
+	if err != nil {
+		return err
+	}
+	byKey, byID := map[string]bool{}, map[string]string{}
+	for _, k := range known {
+		byKey[k.EventKey] = true
+		byID[k.MessageID] = k.EventKey
+	}
+	for _, m := range c.messages {
+		if !m.hasEvent() || m.failure != nil {
+			continue
+		}
+		key, id := m.summary.key, db.Clean(m.summary.messageID)
+		if m.known = byKey[key] && !m.again; m.known {
+			continue
+		}
+		if other := byID[id]; id != "" && other != "" && other != key {
+			f.parse(m, true)
+		}
+		byKey[key], byID[id] = true, key // the rest of the chunk
+	}
+	return nil
+}
