@@ -27,7 +27,7 @@ type account struct {
 // parseAccount reads the JSON key that Google's console hands out.
 func parseAccount(key secret.Value) (*account, error) {
 	if key.IsZero() {
-		return nil, errors.New("service account: the key is missing: give --oauth-service-account-file")
+		return nil, errors.New("service account: the key is missing")
 	}
 	var f struct {
 		Type         string `json:"type"`
