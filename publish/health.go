@@ -49,8 +49,7 @@ func CheckHealth(ctx context.Context, nc *nats.Conn) (Health, error) {
 	}
 	h.StoreUsed, h.StoreLimit = account.Store, account.Limits.MaxStore
 	if h.StoreLimit > 0 {
-		h.full(fmt.Sprintf("the account's storage (%d of %d bytes)", h.StoreUsed, h.StoreLimit), h.StoreUsed, h.StoreLimit,
-			"give the account more in nats-server.conf (max_file), or keep events for a shorter time")
+		h.full(fmt.Sprintf("the account's storage (%d of %d bytes)", h.StoreUsed, h.StoreLimit), h.StoreUsed, h.StoreLimit, "")
 	}
 	stream, err := openStream(ctx, js, event.StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -63,7 +62,7 @@ func CheckHealth(ctx context.Context, nc *nats.Conn) (Health, error) {
 	h.Stream, h.Messages, h.Bytes = true, ours.State.Msgs, ours.State.Bytes
 	h.Problems = append(h.Problems, StreamProblems(ours.Config)...)
 	if limit := ours.Config.MaxBytes; limit > 0 {
-		h.full(fmt.Sprintf("stream %s (%d of %d bytes)", event.StreamName, h.Bytes, limit), h.Bytes, limit, "nats stream edit "+event.StreamName+" --max-bytes …")
+		h.full(fmt.Sprintf("stream %s (%d of %d bytes)", event.StreamName, h.Bytes, limit), h.Bytes, limit, event.StreamName)
 	}
 	bucket, err := openStream(ctx, js, "OBJ_"+event.DefaultBucket)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -76,18 +75,24 @@ func CheckHealth(ctx context.Context, nc *nats.Conn) (Health, error) {
 	h.Bucket = true
 	h.Problems = append(h.Problems, BucketProblems(blobs.Config, ours.Config)...)
 	if limit := blobs.Config.MaxBytes; limit > 0 {
-		h.full(fmt.Sprintf("bucket %s (%d of %d bytes)", event.DefaultBucket, blobs.State.Bytes, limit), blobs.State.Bytes, limit,
-			"nats stream edit OBJ_"+event.DefaultBucket+" --max-bytes …")
+		h.full(fmt.Sprintf("bucket %s (%d of %d bytes)", event.DefaultBucket, blobs.State.Bytes, limit), blobs.State.Bytes, limit, "OBJ_"+event.DefaultBucket)
 	}
 	return h, nil
 }
 
-// full warns of what is nearly full.
-func (h *Health) full(what string, used uint64, limit int64, fix string) {
+// full warns of what is nearly full: a stream, or without one the account.
+func (h *Health) full(what string, used uint64, limit int64, stream string) {
+	p := Problem{Fix: "give the account more in nats-server.conf (max_file), or keep events for a shorter time"}
+	if stream != "" {
+		p = Problem{Code: "stream_limit", Stream: stream, Fix: "give it more room"}
+	}
 	switch share := float64(used) / float64(limit); {
 	case share >= 0.98:
-		h.Problems = append(h.Problems, Problem{Fatal: true, What: what + " is full", Fix: fix})
+		p.Fatal, p.What = true, what+" is full"
 	case share >= 0.8:
-		h.Problems = append(h.Problems, Problem{What: what + " is nearly full", Fix: fix})
+		p.What = what + " is nearly full"
+	default:
+		return
 	}
+	h.Problems = append(h.Problems, p)
 }

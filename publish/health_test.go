@@ -48,7 +48,7 @@ func TestCheckHealth(t *testing.T) {
 			}
 		}
 		h, err := CheckHealth(testContext(t), nc)
-		if err != nil || !strings.Contains(problems(h), "full: nats stream edit INBOUND_EMAIL --max-bytes") {
+		if err != nil || !strings.Contains(problems(h), "full: give it more room") || h.Problems[len(h.Problems)-1].Code != "stream_limit" || h.Problems[len(h.Problems)-1].Stream != event.StreamName {
 			t.Errorf("%+v, %v, %s", h, err, problems(h))
 		}
 	})

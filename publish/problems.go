@@ -3,6 +3,7 @@ package publish
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,51 +14,60 @@ import (
 // Problem is something about the stream or the bucket that is not as events
 // need it.
 type Problem struct {
-	Fatal bool // events cannot be published at all
-	What  string
-	Fix   string
+	Fatal  bool   // events cannot be published at all
+	Code   string // "" where Fix says all that is to be done
+	What   string
+	Fix    string
+	Stream string // the name of the stream, a bucket's too
+	Want   string // the value that the setting should have
 }
 
 func (p Problem) String() string { return p.What + ": " + p.Fix }
+
+// minMessage is the least size of messages, in bytes, with which events are
+// worth anything.
+const minMessage = 64 << 10
 
 // StreamProblems says what is wrong with a stream for our events; nothing for
 // one that EnsureStream made.
 func StreamProblems(cfg jetstream.StreamConfig) []Problem {
 	var ps []Problem
-	add := func(fatal bool, what, fix string) { ps = append(ps, Problem{fatal, what, fix}) }
+	add := func(fatal bool, code, what, fix, want string) {
+		ps = append(ps, Problem{fatal, code, what, fix, cfg.Name, want})
+	}
 	if !covered(cfg.Subjects) {
-		add(true, fmt.Sprintf("stream %s listens on %s, which does not take in %s", cfg.Name, strings.Join(cfg.Subjects, ", "), event.Subjects),
-			"nats stream edit "+cfg.Name+" --subjects '"+event.Subjects+"'")
+		add(true, "stream_subjects", fmt.Sprintf("stream %s listens on %s, which does not take in %s", cfg.Name, strings.Join(cfg.Subjects, ", "), event.Subjects),
+			"let it listen on "+event.Subjects, event.Subjects)
 	}
 	if cfg.NoAck {
-		add(true, "stream "+cfg.Name+" does not acknowledge", "make it again without --no-ack")
+		add(true, "stream_no_ack", "stream "+cfg.Name+" does not acknowledge", "make it again with acknowledgements", "")
 	}
 	if cfg.Mirror != nil {
-		add(true, "stream "+cfg.Name+" is a mirror and takes no messages", "publish to "+cfg.Mirror.Name)
+		add(true, "", "stream "+cfg.Name+" is a mirror and takes no messages", "publish to "+cfg.Mirror.Name, "")
 	}
 	if cfg.Sealed {
-		add(true, "stream "+cfg.Name+" is sealed", "make it again")
+		add(true, "", "stream "+cfg.Name+" is sealed", "make it again", "")
 	}
 	if cfg.SubjectTransform != nil {
-		add(true, "stream "+cfg.Name+" rewrites subjects, so it cannot refuse a second publish", "take the subject transform off")
+		add(true, "", "stream "+cfg.Name+" rewrites subjects, so it cannot refuse a second publish", "take the subject transform off", "")
 	}
 	switch cfg.Retention {
 	case jetstream.WorkQueuePolicy:
-		add(false, "stream "+cfg.Name+" is a work queue: it forgets an event once a consumer has it, and cannot refuse a second publish",
-			"make it again with --retention limits")
+		add(false, "stream_retention", "stream "+cfg.Name+" is a work queue: it forgets an event once a consumer has it, and cannot refuse a second publish",
+			"make it again with retention by limits", "limits")
 	case jetstream.InterestPolicy:
-		add(false, "stream "+cfg.Name+" keeps events by interest: without a consumer they are lost, and a second publish is not refused",
-			"make it again with --retention limits")
+		add(false, "stream_retention", "stream "+cfg.Name+" keeps events by interest: without a consumer they are lost, and a second publish is not refused",
+			"make it again with retention by limits", "limits")
 	}
 	if cfg.DiscardNewPerSubject {
-		add(false, "stream "+cfg.Name+" discards new messages per subject: a duplicate looks like a full stream",
-			"nats stream edit "+cfg.Name+" without --discard-per-subject")
+		add(false, "stream_discard", "stream "+cfg.Name+" discards new messages per subject: a duplicate looks like a full stream",
+			"switch discarding per subject off", "")
 	}
 	if cfg.Storage == jetstream.MemoryStorage {
-		add(false, "stream "+cfg.Name+" is in memory: a restart of nats-server loses it", "make it again with --storage file")
+		add(false, "stream_memory", "stream "+cfg.Name+" is in memory: a restart of nats-server loses it", "make it again in files", "file")
 	}
 	if cfg.MaxMsgSize > 0 && eventBytes(int64(cfg.MaxMsgSize)) < minEventBytes {
-		add(true, fmt.Sprintf("stream %s takes messages of %d bytes only", cfg.Name, cfg.MaxMsgSize), tooSmallFix("nats stream edit "+cfg.Name+" --max-msg-size"))
+		add(true, "stream_message_size", fmt.Sprintf("stream %s takes messages of %d bytes only", cfg.Name, cfg.MaxMsgSize), fmt.Sprintf("let it take messages of %d bytes or more", minMessage), strconv.Itoa(minMessage))
 	}
 	return ps
 }
@@ -73,18 +83,15 @@ func BucketProblems(bucket, ours jetstream.StreamConfig) []Problem {
 			age = 0 // for ever
 		}
 		ps = append(ps, Problem{
+			Code: "stream_age", Stream: bucket.Name, Want: age.String(),
 			What: fmt.Sprintf("bucket %s keeps blobs for %v, and stream %s events for longer or nearly as long (%v)", name, bucket.MaxAge, ours.Name, ours.MaxAge),
-			Fix:  fmt.Sprintf("nats stream edit %s --max-age %v", bucket.Name, age),
+			Fix:  fmt.Sprintf("let it keep them for %v", age),
 		})
 	}
 	if bucket.Storage == jetstream.MemoryStorage {
-		ps = append(ps, Problem{What: "bucket " + name + " is in memory: a restart of nats-server loses it", Fix: "make it again with --storage file"})
+		ps = append(ps, Problem{Code: "stream_memory", Stream: bucket.Name, Want: "file", What: "bucket " + name + " is in memory: a restart of nats-server loses it", Fix: "make it again in files"})
 	}
 	return ps
-}
-
-func tooSmallFix(option string) string {
-	return fmt.Sprintf("%s=65536 or more", option)
 }
 
 // covered reports whether every subject of ours is one of subjects.

@@ -101,7 +101,7 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 	p.limits = o.Limits
 	fits := eventBytes(nc.MaxPayload(), int64(cfg.MaxMsgSize))
 	if fits < minEventBytes {
-		return nil, fmt.Errorf("%w: the broker takes messages of %d bytes only: %s", event.ErrConfig, nc.MaxPayload(), tooSmallFix("set max_payload"))
+		return nil, fmt.Errorf("%w: the broker takes messages of %d bytes only: set max_payload=%d or more", event.ErrConfig, nc.MaxPayload(), minMessage)
 	}
 	if p.limits.EventBytes <= 0 || p.limits.EventBytes > fits {
 		p.limits.EventBytes = fits

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"imapsync/db"
@@ -108,7 +109,7 @@ func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*imapses
 		}
 		token, err := tokens.Token(ctx)
 		if err != nil {
-			return secret.Value{}, tokenError(p, err)
+			return secret.Value{}, fmt.Errorf("token: %w", err)
 		}
 		return token, nil
 	}
@@ -119,7 +120,7 @@ func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*imapses
 	}
 	switch renewed, renewErr := tokens.Renew(ctx); {
 	case renewErr != nil:
-		return nil, tokenError(p, renewErr)
+		return nil, fmt.Errorf("token: %w", renewErr)
 	case !renewed:
 		return nil, err
 	}

@@ -10,16 +10,6 @@ import (
 	"imapsync/secret"
 )
 
-// tokenError says what to do where a person has to.
-func tokenError(p *db.Provider, err error) error {
-	_, code := Classify(err)
-	byPerson := p.OAuthFlow == db.FlowCode || p.OAuthFlow == db.FlowDevice
-	if byPerson && (code == "invalid_grant" || code == "not_authorised") {
-		return fmt.Errorf("token: %w: sign in: imapsync provider auth %s", err, p.ID)
-	}
-	return fmt.Errorf("token: %w", err)
-}
-
 // oauthClass gives the class and the code of an error of package oauth.
 func oauthClass(e *oauth.Error) (fault.Class, string) {
 	switch e.Kind {

@@ -15,7 +15,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/fault"
-	"imapsync/internal/fault/faulttest"
+	"imapsync/internal/faulttest"
 	"imapsync/provider"
 	"imapsync/secret"
 )

@@ -14,6 +14,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/internal/fault"
 	"imapsync/oauth"
 	"imapsync/provider"
 	"imapsync/publish"
@@ -328,10 +329,11 @@ func (d *doctor) nats(ctx context.Context) error {
 		d.fine("stream", "%s holds %d events, %s", event.StreamName, h.Messages, provider.ByteSize(int64(h.Bytes)))
 	}
 	for _, problem := range h.Problems {
-		if problem.Fatal {
-			d.bad("stream", problem.What, problem.Fix)
+		about := fault.About{Code: problem.Code, Params: map[string]string{"stream": problem.Stream, "want": problem.Want}}
+		if fix := cmp.Or(words.Find(about).Do, problem.Fix); problem.Fatal {
+			d.bad("stream", problem.What, fix)
 		} else {
-			d.warn("stream", problem.What, problem.Fix)
+			d.warn("stream", problem.What, fix)
 		}
 	}
 	return nil

@@ -47,7 +47,8 @@ var words = fault.Words{
 	{Codes: "starttls_injected", Do: implicitTLS + " # and find out who stands between this machine and {host}"},
 	{Codes: "tls", Say: later + ", or " + checkPort, Do: otherTLS},
 	{Codes: "greeting", When: "test", Say: checkPort, Do: otherTLS},
-	{Codes: "tls_timeout starttls", When: "test", Say: later, Do: otherTLS},
+	{Codes: "tls_timeout", Say: checkPort, Do: otherTLS},
+	{Codes: "starttls", When: "test", Say: later, Do: otherTLS},
 
 	// Logging in.
 	{Codes: "login_disabled", When: "eager", Say: "use --eager-login=false", Do: "{set} --eager-login=false"},
@@ -59,7 +60,7 @@ var words = fault.Words{
 	{Codes: "not_authorised", Say: "sign in: {auth}", Do: "{auth}"},
 	{Codes: "invalid_client", When: "test", Say: "check --oauth-client-id, and give the client secret anew with --oauth-client-secret-file",
 		Do: "{set} --oauth-client-id ID --oauth-client-secret-file FILE"},
-	{Codes: "service_account", Do: "{set} --oauth-service-account-file FILE"},
+	{Codes: "service_account", Say: "give it with --oauth-service-account-file", Do: "{set} --oauth-service-account-file FILE"},
 	{Codes: "authenticationfailed authorizationfailed expired login_refused token_refused", Class: fault.Auth, When: "test password",
 		Say: "check --username and the password; some servers want an app password, or IMAP switched on in the account",
 		Do:  "{set} --password-prompt # or --username NAME; some servers want an app password, or IMAP switched on in the account"},
@@ -110,6 +111,14 @@ var words = fault.Words{
 	{Codes: "nats", When: "asked", Say: checkNATS},
 	{Codes: "stream", When: "asked nats_url", Say: checkNATS},
 	{Codes: "postgres nats stream stream_full", When: "test", Say: later, Do: "{doctor} # again, later"},
+	{Codes: "stream_subjects", Do: "nats stream edit {stream} --subjects '{want}'"},
+	{Codes: "stream_age", Do: "nats stream edit {stream} --max-age {want}"},
+	{Codes: "stream_limit", Do: "nats stream edit {stream} --max-bytes …"},
+	{Codes: "stream_message_size", Do: "nats stream edit {stream} --max-msg-size={want} or more"},
+	{Codes: "stream_discard", Do: "nats stream edit {stream} without --discard-per-subject"},
+	{Codes: "stream_no_ack", Do: "make it again without --no-ack"},
+	{Codes: "stream_retention", Do: "make it again with --retention {want}"},
+	{Codes: "stream_memory", Do: "make it again with --storage {want}"},
 
 	// All others.
 	{Codes: "bye busy cancelled capability connection contactadmin fenced idle_stalled inuse limit lock_lost over_limit overquota protocol refused " +

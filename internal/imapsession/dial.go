@@ -113,7 +113,7 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, a Account) (net.Conn
 		}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fault.Newf(fault.Transient, "tls_timeout",
-		"tls: %s did not agree on encryption within %s: %s", cfg.ServerName, patience, portHint))
+		"tls: %s did not agree on encryption within %s", cfg.ServerName, patience))
 	defer cancel()
 	tc := tls.Client(conn, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
@@ -125,7 +125,7 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, a Account) (net.Conn
 // startTLSWithin is startTLS with a bound.
 func startTLSWithin(ctx context.Context, conn net.Conn, patience time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fault.Newf(fault.Transient, "starttls_timeout",
-		"starttls: no answer within %s: if the server speaks TLS from the start on this port, use --tls implicit", patience))
+		"starttls: no answer within %s", patience))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()

@@ -153,7 +153,7 @@ func loginError(err error, last imapwire.Status) error {
 	case code == "AUTHENTICATIONFAILED", code == "AUTHORIZATIONFAILED", code == "EXPIRED":
 		return fault.New(fault.Auth, strings.ToLower(code), wrapped)
 	case code == "PRIVACYREQUIRED":
-		return fault.Newf(fault.Config, "privacy_required", "%w: use --tls implicit or starttls", wrapped)
+		return fault.New(fault.Config, "privacy_required", wrapped)
 	case code == "" && ie.Type == imap.StatusResponseTypeNo && !throttled(ie.Text):
 		return fault.New(fault.Auth, "login_refused", wrapped)
 	}
@@ -168,33 +168,29 @@ func loginError(err error, last imapwire.Status) error {
 func dialError(err error) error {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		if dns.IsNotFound {
-			return fault.Newf(fault.Config, "host_not_found", "connect: host %q is not in DNS: check --host", dns.Name)
+			return fault.Newf(fault.Config, "host_not_found", "connect: host %q is not in DNS", dns.Name)
 		}
 		return fault.Newf(fault.Transient, "dns", "connect: %w", err)
 	}
 	return fault.Newf(fault.Transient, "connect", "connect: %w", err)
 }
 
-// portHint is what to do when TLS and a port do not fit.
-const portHint = "check --port and --tls: 993 is for implicit, 143 for starttls"
-
-// tlsError names what is wrong with a certificate, or with the handshake, and
-// what to do about it.
+// tlsError names what is wrong with a certificate, or with the handshake.
 func tlsError(mode TLSMode, host string, err error, now time.Time) error {
 	if host == "" {
 		host = "the server"
 	}
 	if e, ok := errors.AsType[x509.HostnameError](err); ok {
 		if c := e.Certificate; c != nil && len(c.DNSNames)+len(c.IPAddresses) == 0 {
-			return fault.Newf(fault.Config, "tls_host", "tls: the certificate of %s names no host but in its outdated common name (%s): the server needs one with a subject alternative name",
-				host, c.Subject.CommonName)
+			return fault.Newf(fault.Config, "tls_host", "tls: the certificate of %s has no subject alternative name, only a common name (%s): the server needs another",
+				host, c.Subject.CommonName).With("reason", "no_names")
 		}
-		return fault.Newf(fault.Config, "tls_host", "tls: the certificate is for %s, not for %s: check --host or set --tls-server-name",
+		return fault.Newf(fault.Config, "tls_host", "tls: the certificate is for %s, not for %s",
 			CertNames(e.Certificate), host)
 	}
 	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
 		if e.Cert != nil && now.Before(e.Cert.NotBefore) {
-			return fault.Newf(fault.Config, "tls_not_yet_valid", "tls: the certificate of %s is not valid before %s: check both clocks",
+			return fault.Newf(fault.Config, "tls_not_yet_valid", "tls: the certificate of %s is not valid before %s",
 				host, e.Cert.NotBefore.UTC().Format(time.RFC3339))
 		}
 		expired := "in the past"
@@ -205,9 +201,9 @@ func tlsError(mode TLSMode, host string, err error, now time.Time) error {
 	}
 	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		if e.Cert != nil && e.Cert.Issuer.String() == e.Cert.Subject.String() {
-			return fault.Newf(fault.Config, "tls_self_signed", "tls: the certificate of %s is self-signed: give it with --ca-file if you trust it", host)
+			return fault.Newf(fault.Config, "tls_self_signed", "tls: the certificate of %s is self-signed", host)
 		}
-		return fault.Newf(fault.Config, "tls_unknown_ca", "tls: the certificate of %s is signed by an unknown authority (%s): give its CA with --ca-file, or let the server send its whole chain", host, IssuerName(e.Cert))
+		return fault.Newf(fault.Config, "tls_unknown_ca", "tls: the certificate of %s is signed by an unknown authority (%s)", host, IssuerName(e.Cert))
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fault.Newf(fault.Config, "tls_certificate", "tls: %w", err)
@@ -216,7 +212,7 @@ func tlsError(mode TLSMode, host string, err error, now time.Time) error {
 		if mode == TLSStartTLS {
 			return fault.Newf(fault.Config, "starttls_injected", "starttls: something else came where the handshake begins: somebody may be tampering with the connection; refused")
 		}
-		return fault.Newf(fault.Config, "tls_not_spoken", "tls: %s does not speak TLS on this port: use --tls starttls, or port 993", host)
+		return fault.Newf(fault.Config, "tls_not_spoken", "tls: %s does not speak TLS on this port", host)
 	}
 	// The standard library has no types for these two.
 	text := err.Error()
@@ -224,12 +220,12 @@ func tlsError(mode TLSMode, host string, err error, now time.Time) error {
 		return fault.Newf(fault.Config, "tls_version", "tls: %s speaks nothing newer than TLS 1.1, which is broken: the server must be brought up to date", host)
 	}
 	if strings.Contains(text, "tls: handshake failure") {
-		return fault.Newf(fault.Config, "tls_handshake", "tls: %s and we share no cipher: the server must be brought up to date", host)
+		return fault.Newf(fault.Config, "tls_handshake", "tls: no TLS cipher suite in common with %s: the server must be brought up to date", host)
 	}
 	if hungUp(err) {
 		err = fmt.Errorf("%s closed the connection in the handshake: %w", host, err)
 	}
-	return fault.Newf(fault.Transient, "tls", "tls: %w: try again later, or %s", err, portHint)
+	return fault.Newf(fault.Transient, "tls", "tls: %w", err)
 }
 
 // IssuerName is what a person calls the authority of a certificate, which may

@@ -41,12 +41,12 @@ func (s *Session) login(a Account, version, text string) error {
 	switch {
 	case eager != nil:
 		if _, refused := errors.AsType[*imap.Error](err); refused && caps.Has(imap.CapLoginDisabled) {
-			return fault.Newf(fault.Config, "login_disabled", "login: the server takes no LOGIN (%w): use --eager-login=false", err)
+			return fault.Newf(fault.Config, "login_disabled", "login: the server does not accept LOGIN (%w)", err)
 		}
 	case a.Token:
 		err = s.withToken(a, caps, text)
 	case caps.Has(imap.CapLoginDisabled) && !caps.Has(imap.AuthCap(sasl.Plain)):
-		return fault.Newf(fault.Config, "login_disabled", "login: the server offers neither LOGIN nor PLAIN here: use --tls implicit or starttls, or --auth oauth2")
+		return fault.Newf(fault.Config, "login_disabled", "login: the server offers neither LOGIN nor PLAIN here")
 	case caps.Has(imap.AuthCap(sasl.Plain)) && (caps.Has(imap.CapLoginDisabled) || !plainASCII(a.Username+text)):
 		// LOGIN has no charset; PLAIN is UTF-8 (RFC 4616).
 		err = s.client.Authenticate(sasl.NewPlainClient("", a.Username, text))
@@ -180,7 +180,7 @@ func (e emptyAnswers) Write(p []byte) (int, error) {
 func (s *Session) withToken(a Account, caps imap.CapSet, token string) error {
 	b := newBearer(caps, a, token)
 	if b == nil {
-		return fault.Newf(fault.Config, "no_oauth", "login: the server offers neither XOAUTH2 nor OAUTHBEARER here: use --auth password, or check --host and --tls")
+		return fault.Newf(fault.Config, "no_oauth", "login: the server offers neither XOAUTH2 nor OAUTHBEARER here")
 	}
 	err := s.client.Authenticate(b)
 	if err == nil {

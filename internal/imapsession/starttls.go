@@ -32,7 +32,7 @@ func startTLS(conn net.Conn) error {
 		return fault.Newf(fault.Config, "starttls_preauth", "starttls: the server skips the login on an unencrypted connection (PREAUTH): refused")
 	default:
 		if isTLSRecord(greeting) {
-			return fault.Newf(fault.Config, "starttls_tls", "starttls: the server speaks TLS from the start on this port: use --tls implicit")
+			return fault.Newf(fault.Config, "starttls_tls", "starttls: the server speaks TLS from the start on this port")
 		}
 		return fault.Newf(fault.Transient, "greeting", "greeting: not an IMAP server: %q", greeting)
 	}
@@ -50,9 +50,9 @@ func startTLS(conn net.Conn) error {
 		switch strings.ToUpper(firstWords(line, 2)) {
 		case "S1 OK":
 		case "S1 BAD":
-			return fault.Newf(fault.Config, "starttls_missing", "starttls: the server, or somebody on the way to it, does not offer it (%q): use --tls implicit; plaintext is never a fallback", line)
+			return fault.Newf(fault.Config, "starttls_missing", "starttls: the server, or somebody on the way to it, does not offer it (%q)", line)
 		default:
-			return fault.Newf(fault.Config, "starttls_refused", "starttls: the server refuses it (%q): use --tls implicit; plaintext is never a fallback", line)
+			return fault.Newf(fault.Config, "starttls_refused", "starttls: the server refuses it (%q)", line)
 		}
 		if r.Buffered() > 0 {
 			return fault.Newf(fault.Config, "starttls_injected", "starttls: bytes came before the handshake: somebody may be tampering with the connection; refused")

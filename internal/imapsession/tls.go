@@ -51,7 +51,7 @@ func tlsConfig(a Account) (*tls.Config, error) {
 	if a.CAPEM != "" {
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM([]byte(a.CAPEM)) {
-			return nil, fault.Newf(fault.Config, "ca_file", "tls: the CA given with --ca-file holds no PEM certificate")
+			return nil, fault.Newf(fault.Config, "ca_file", "tls: the CA of this mailbox holds no PEM certificate")
 		}
 	}
 	return cfg, nil

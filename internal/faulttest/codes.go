@@ -72,19 +72,27 @@ func root(t testing.TB) string {
 	return ""
 }
 
-// classes are the names that stand beside a code in the source; what a function
-// makes errors with gives the class too.
+// classes are the names that stand before a code in the source.
 var classes = map[string]fault.Class{
 	"Transient": fault.Transient, "Auth": fault.Auth, "Config": fault.Config, "Message": fault.Message, "Bug": fault.Bug,
 	"Unavailable": fault.Transient, "Refused": fault.Auth, "Wrong": fault.Config,
-	"transient": fault.Transient, "auth": fault.Auth, "config": fault.Config, "wrong": fault.Config,
+}
+
+// makers are the functions that are given a code, and as which argument.
+var makers = map[string]struct {
+	class  fault.Class
+	arg    int
+	method bool
+}{
+	"transient": {class: fault.Transient}, "config": {class: fault.Config}, "wrong": {class: fault.Config},
+	"warn": {fault.Config, 1, true}, "add": {fault.Config, 1, false}, // steps of a diagnosis, problems of a stream
 }
 
 var code = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 
 // Codes are the codes that errors are made with, by their class: each literal
-// that stands behind a class, is the first argument of a function called after
-// one, or is given to something called Code.
+// that stands behind a class, is given to one of makers or to something called
+// Code.
 func Codes(t testing.TB) map[string]fault.Class {
 	t.Helper()
 	codes := map[string]fault.Class{}
@@ -111,13 +119,25 @@ func Codes(t testing.TB) map[string]fault.Class {
 				switch n := n.(type) {
 				case *ast.CallExpr:
 					row(n.Args)
-					if class, ok := classes[nameOf(n.Fun)]; ok && len(n.Args) > 1 {
-						if _, method := n.Fun.(*ast.Ident); method {
-							found(class, n.Args[0])
-						}
+					_, method := n.Fun.(*ast.SelectorExpr)
+					if made, ok := makers[nameOf(n.Fun)]; ok && method == made.method && len(n.Args) > 1 {
+						found(made.class, n.Args[made.arg])
 					}
 				case *ast.CompositeLit:
 					row(n.Elts)
+					class := fault.Transient
+					for _, e := range n.Elts {
+						pair, keyed := e.(*ast.KeyValueExpr)
+						if !keyed {
+							continue
+						}
+						if named, ok := classes[nameOf(pair.Value)]; ok {
+							class = named
+						}
+						if nameOf(pair.Key) == "Code" {
+							found(class, pair.Value)
+						}
+					}
 				case *ast.ReturnStmt:
 					row(n.Results)
 				case *ast.AssignStmt:
@@ -126,10 +146,6 @@ func Codes(t testing.TB) map[string]fault.Class {
 						if nameOf(n.Lhs[i]) == "Code" {
 							found(fault.Transient, n.Rhs[i])
 						}
-					}
-				case *ast.KeyValueExpr:
-					if nameOf(n.Key) == "Code" {
-						found(fault.Transient, n.Value)
 					}
 				}
 				return true
