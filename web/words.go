@@ -65,7 +65,7 @@ var words = fault.Words{
 	{Codes: "no_permission start"},
 
 	// All others.
-	{Codes: "schema pooler panic database_url"},
+	{Codes: "schema pooler panic database_url stream_subjects stream_age stream_limit stream_message_size stream_discard stream_no_ack stream_retention stream_memory"},
 	{Codes: "postgres nats stream stream_full pass_timeout tls_timeout starttls secret_unavailable uidvalidity_unknown no_header bye cancelled capability connection " +
 		"contactadmin fenced idle_stalled inuse limit lock_lost over_limit overquota protocol refused serverbug throttled token_endpoint token_race " +
 		"token_throttled token_unavailable uidvalidity_changed unavailable", When: "test", Say: later},
