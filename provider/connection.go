@@ -19,9 +19,6 @@ import (
 	mailsync "imapsync/sync"
 )
 
-// Step is one step of a test of a connection. Its Fix is a face's.
-type Step = mailsync.Step
-
 // Folder is a folder on the server.
 type Folder struct {
 	imapsession.Folder
@@ -114,7 +111,7 @@ func (s *Service) checkWith(ctx context.Context, p *db.Provider, credential mail
 func (s *Service) Test(ctx context.Context, p *db.Provider, in CredentialInput, adding bool, report func(Step)) ([]Folder, bool) {
 	c, err := s.credentials(in)
 	if err != nil {
-		report(Step{Name: "credential", State: mailsync.StepWrong, Text: err.Error(), Err: err})
+		report(Step{Name: "credential", State: StepWrong, Text: err.Error(), Err: err})
 		return nil, false
 	}
 	ctx, cancel := testContext(ctx)
@@ -122,7 +119,7 @@ func (s *Service) Test(ctx context.Context, p *db.Provider, in CredentialInput, 
 	c.unkept = adding
 	loggedIn := false
 	ok := s.diagnose(ctx, c, p, func(step Step) {
-		loggedIn = loggedIn || step.Name == "login" && step.State == mailsync.StepOK
+		loggedIn = loggedIn || step.Name == "login" && step.State == StepOK
 		report(step)
 	})
 	if !loggedIn {
@@ -131,7 +128,7 @@ func (s *Service) Test(ctx context.Context, p *db.Provider, in CredentialInput, 
 	check, err := s.check(ctx, c, p)
 	if check == nil {
 		class, code := mailsync.Classify(err)
-		report(Step{Name: "folders", State: mailsync.StepWrong, Text: err.Error(), Class: class, Code: code, Err: err})
+		report(Step{Name: "folders", State: StepWrong, Text: err.Error(), Class: class, Code: code, Err: err})
 		return nil, false
 	}
 	return check.Folders, ok
@@ -141,7 +138,7 @@ func (s *Service) Test(ctx context.Context, p *db.Provider, in CredentialInput, 
 func (s *Service) Diagnose(ctx context.Context, p *db.Provider, report func(Step)) bool {
 	c, err := s.credentials(CredentialInput{})
 	if err != nil {
-		report(Step{Name: "credential", State: mailsync.StepWrong, Text: err.Error(), Err: err})
+		report(Step{Name: "credential", State: StepWrong, Text: err.Error(), Err: err})
 		return false
 	}
 	ctx, cancel := testContext(ctx)
@@ -150,7 +147,7 @@ func (s *Service) Diagnose(ctx context.Context, p *db.Provider, report func(Step
 }
 
 func (s *Service) diagnose(ctx context.Context, c *credentials, p *db.Provider, report func(Step)) bool {
-	return mailsync.Diagnose(ctx, p, mailsync.DiagnoseOptions{
+	return diagnose(ctx, p, diagnoseOptions{
 		Version: s.Version,
 		Credential: func(ctx context.Context) (mailsync.Credential, string, error) {
 			credential, err := c.of(ctx, p, db.Fence{})

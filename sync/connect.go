@@ -71,8 +71,8 @@ func (r *Runner) maxMessageBytes(p *db.Provider) int64 {
 
 func (ps *pass) maxMessageBytes() int64 { return ps.runner.maxMessageBytes(ps.provider) }
 
-// accountOf is a provider as a session knows it.
-func accountOf(p *db.Provider, opts SessionOptions) imapsession.Account {
+// AccountOf is a provider as a session knows it.
+func AccountOf(p *db.Provider, opts SessionOptions) imapsession.Account {
 	t := opts.Timeouts.of(p)
 	return imapsession.Account{
 		Host: p.Host, Port: p.Port, TLS: imapsession.TLSMode(p.TLS), CAPEM: p.CAPEM, TLSServerName: p.TLSServerName,
@@ -101,7 +101,7 @@ func Connect(ctx context.Context, p *db.Provider, opts SessionOptions) (*imapses
 	if dialer == nil {
 		dialer = &imapsession.Dialer{Version: opts.Version}
 	}
-	account, tokens := accountOf(p, opts), opts.Credential.Tokens
+	account, tokens := AccountOf(p, opts), opts.Credential.Tokens
 	account.Token = tokens != nil
 	account.Login = func(ctx context.Context) (secret.Value, error) {
 		if tokens == nil {

@@ -25,8 +25,8 @@ func oauthClass(e *oauth.Error) (fault.Class, string) {
 	return fault.Transient, e.Code
 }
 
-// credentialError classes what went wrong before anybody was spoken to.
-func credentialError(err error) error {
+// CredentialError classes what went wrong before anybody was spoken to.
+func CredentialError(err error) error {
 	if _, ok := errors.AsType[*oauth.Error](err); ok || errors.Is(err, db.ErrUnreachable) || errors.Is(err, db.ErrFenced) ||
 		errors.Is(err, secret.ErrUnavailable) {
 		return err

@@ -43,7 +43,7 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 	// A connection that died meanwhile is replaced, and so is one to where the
 	// provider no longer is.
 	ref := db.Ref{Tenant: p.Tenant, ID: p.ID}
-	kept := h.runner.sessions.Get(ref, accountOf(p, h.runner.sessionOptions(p)))
+	kept := h.runner.sessions.Get(ref, AccountOf(p, h.runner.sessionOptions(p)))
 	h.runner.sessions.Put(ref, kept)
 	s.Disconnect()
 	soon(t, "the client sees the end", func() bool { return !kept.Alive() })

@@ -8,7 +8,7 @@
 // and crashed.go are what happens to messages that something is wrong with,
 // cursor.go is how far a folder has been read. backfill.go, republish.go and
 // reconcile.go are other work on the same steps, watch.go and watched.go runs
-// that do not end, doctor.go looks at a provider that does not work.
+// that do not end.
 //
 // Goroutines stand in few places: the bounded fan-out over providers
 // (Runner.Run) or one for each watched provider (Runner.Watch), the three stages

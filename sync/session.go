@@ -28,7 +28,7 @@ func (ps *pass) connect(ctx context.Context, survey bool) error {
 // resume takes the connection that the last pass left. It is nil when there is
 // none, when it has died, or when it would outlive its token.
 func (ps *pass) resume(ctx context.Context) (*imapsession.Session, error) {
-	s := ps.runner.sessions.Get(ps.ref, accountOf(ps.provider, ps.runner.sessionOptions(ps.provider)))
+	s := ps.runner.sessions.Get(ps.ref, AccountOf(ps.provider, ps.runner.sessionOptions(ps.provider)))
 	if s == nil {
 		return nil, nil //nolint:nilnil // none is no failure
 	}
@@ -49,7 +49,7 @@ func (ps *pass) logIn(ctx context.Context, survey bool) (*imapsession.Session, e
 	opts.Survey = survey
 	var err error
 	if opts.Credential, err = ps.runner.Credential(ctx, ps.provider, ps.fence); err != nil {
-		return nil, credentialError(err)
+		return nil, CredentialError(err)
 	}
 	began := ps.runner.now()
 	s, err := Connect(ctx, ps.provider, opts)

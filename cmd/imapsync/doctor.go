@@ -52,7 +52,7 @@ type doctorStep struct {
 	Tenant     string `json:"tenant,omitempty"`
 	ProviderID string `json:"providerId,omitempty"`
 	Provider   string `json:"provider,omitempty"`
-	mailsync.Step
+	provider.Step
 	Fix        string `json:"fix,omitempty"`
 	DurationMS int64  `json:"durationMs"`
 }
@@ -109,7 +109,7 @@ func (d *doctor) providers(ctx context.Context, store *db.Store, args []string, 
 
 // add keeps a step, and prints it. A step of a mailbox that has no fix yet gets
 // the one of its code.
-func (d *doctor) add(p *db.Provider, s mailsync.Step, fix string) {
+func (d *doctor) add(p *db.Provider, s provider.Step, fix string) {
 	now := time.Now()
 	s.Took, d.began = cmp.Or(s.Took, now.Sub(d.began)), now
 	step := doctorStep{Step: s, Fix: fix, DurationMS: s.Took.Milliseconds()}
@@ -118,7 +118,7 @@ func (d *doctor) add(p *db.Provider, s mailsync.Step, fix string) {
 		step.Tenant, step.ProviderID, step.Provider = p.Tenant, p.ID, p.Name
 		step.Fix = cmp.Or(fix, remedy(p, s))
 	}
-	if s.State == mailsync.StepWrong {
+	if s.State == provider.StepWrong {
 		d.wrong++
 	}
 	d.steps = append(d.steps, step)
@@ -136,15 +136,15 @@ func (d *doctor) add(p *db.Provider, s mailsync.Step, fix string) {
 }
 
 func (d *doctor) fine(name, format string, args ...any) {
-	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepOK, Text: fmt.Sprintf(format, args...)}, "")
+	d.add(nil, provider.Step{Name: name, State: provider.StepOK, Text: fmt.Sprintf(format, args...)}, "")
 }
 
 func (d *doctor) warn(name, text, fix string) {
-	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepWarn, Text: text}, fix)
+	d.add(nil, provider.Step{Name: name, State: provider.StepWarn, Text: text}, fix)
 }
 
 func (d *doctor) bad(name, text, fix string) {
-	d.add(nil, mailsync.Step{Name: name, State: mailsync.StepWrong, Text: text}, fix)
+	d.add(nil, provider.Step{Name: name, State: provider.StepWrong, Text: text}, fix)
 }
 
 // postgres returns the store, nil when it cannot be used and the error says why.
@@ -352,7 +352,7 @@ func (d *doctor) mailbox(ctx context.Context, store *db.Store, chain *secret.Cha
 	}
 	for _, f := range wordedForecasts(p, time.Now()) {
 		if f.Warn {
-			d.add(p, mailsync.Step{Name: "forecast", State: mailsync.StepWarn, Text: forecastText(f.Forecast)}, f.Fix)
+			d.add(p, provider.Step{Name: "forecast", State: provider.StepWarn, Text: forecastText(f.Forecast)}, f.Fix)
 		}
 	}
 	for _, s := range standing(ctx, store, p, time.Now()) {
@@ -373,12 +373,12 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 	var steps []doctorStep
 	switch {
 	case !p.Active || !p.AutoProcess:
-		steps = append(steps, stepOf("state", mailsync.StepWarn, "it is switched off: no run reads it", "switch it on where it was switched off (is_active, auto_process_emails)"))
+		steps = append(steps, stepOf("state", provider.StepWarn, "it is switched off: no run reads it", "switch it on where it was switched off (is_active, auto_process_emails)"))
 	case p.PausedAt != nil:
-		s := stepOf("state", mailsync.StepWarn, "paused since "+p.PausedAt.UTC().Format(time.RFC3339)+" ("+p.PauseReason+"); mail waits on the server",
+		s := stepOf("state", provider.StepWarn, "paused since "+p.PausedAt.UTC().Format(time.RFC3339)+" ("+p.PauseReason+"); mail waits on the server",
 			"imapsync provider resume "+p.ID)
 		if p.PauseReason == db.PauseAuthFailure {
-			s.State = mailsync.StepWrong
+			s.State = provider.StepWrong
 			s.Fix = "imapsync provider set " + p.ID + " --password-prompt && imapsync provider resume " + p.ID
 			if p.AuthType == db.AuthOAuth2 {
 				s.Fix = "imapsync provider auth " + p.ID + " && imapsync provider resume " + p.ID
@@ -392,38 +392,38 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 			text += "; next attempt " + p.NextAttemptAt.UTC().Format(time.RFC3339)
 			fix += " # does not wait"
 		}
-		steps = append(steps, stepOf("state", mailsync.StepWarn, text, fix))
+		steps = append(steps, stepOf("state", provider.StepWarn, text, fix))
 	case p.LastSuccessAt == nil:
-		steps = append(steps, stepOf("state", mailsync.StepOK, "not read yet", ""))
+		steps = append(steps, stepOf("state", provider.StepOK, "not read yet", ""))
 	default:
-		steps = append(steps, stepOf("state", mailsync.StepOK, "last read "+p.LastSuccessAt.UTC().Format(time.RFC3339), ""))
+		steps = append(steps, stepOf("state", provider.StepOK, "last read "+p.LastSuccessAt.UTC().Format(time.RFC3339), ""))
 	}
 	states, err := store.FolderStates(ctx, ref(p))
 	if err != nil {
-		return append(steps, stepOf("backlog", mailsync.StepWrong, err.Error(), "imapsync doctor "+p.ID+" # again, once DATABASE_URL can be read"))
+		return append(steps, stepOf("backlog", provider.StepWrong, err.Error(), "imapsync doctor "+p.ID+" # again, once DATABASE_URL can be read"))
 	}
 	var backlog int64
 	for _, st := range states {
 		backlog += st.Backlog
 		if st.PausedReason != "" {
 			fix := words.Find(aboutProvider(p, aboutError(mailsync.PausedFolder(st)))).Do
-			steps = append(steps, stepOf("folder", mailsync.StepWrong, fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), fix))
+			steps = append(steps, stepOf("folder", provider.StepWrong, fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), fix))
 		}
 	}
-	s := stepOf("backlog", mailsync.StepOK, strconv.FormatInt(backlog, 10)+" mails wait, "+strconv.Itoa(p.MaxEmailsPerSync)+" a pass", "")
+	s := stepOf("backlog", provider.StepOK, strconv.FormatInt(backlog, 10)+" mails wait, "+strconv.Itoa(p.MaxEmailsPerSync)+" a pass", "")
 	if backlog > 10*int64(p.MaxEmailsPerSync) {
-		s.State, s.Fix = mailsync.StepWarn, "imapsync run --provider "+p.ID+" --drain # or more a pass: imapsync provider set "+p.ID+" --max-emails-per-sync N"
+		s.State, s.Fix = provider.StepWarn, "imapsync run --provider "+p.ID+" --drain # or more a pass: imapsync provider set "+p.ID+" --max-emails-per-sync N"
 	}
 	if p.MaxBytesPerDay > 0 {
 		today := p.BytesToday(time.Now())
 		s.Text += fmt.Sprintf("; %s of %s today", provider.ByteSize(today), provider.ByteSize(p.MaxBytesPerDay))
 		if today >= p.MaxBytesPerDay {
-			s.State, s.Fix = mailsync.StepWarn, "imapsync provider set "+p.ID+" --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"
+			s.State, s.Fix = provider.StepWarn, "imapsync provider set "+p.ID+" --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"
 		}
 	}
 	return append(steps, s)
 }
 
-func stepOf(name string, state mailsync.StepState, text, fix string) doctorStep {
-	return doctorStep{Step: mailsync.Step{Name: name, State: state, Text: text}, Fix: fix}
+func stepOf(name string, state provider.StepState, text, fix string) doctorStep {
+	return doctorStep{Step: provider.Step{Name: name, State: state, Text: text}, Fix: fix}
 }

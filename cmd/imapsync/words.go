@@ -186,8 +186,8 @@ func aboutError(err error, facts ...string) fault.About {
 }
 
 // remedy is what to do about a step of a stored mailbox that is not ok.
-func remedy(p *db.Provider, s mailsync.Step) string {
-	if s.State == mailsync.StepOK {
+func remedy(p *db.Provider, s provider.Step) string {
+	if s.State == provider.StepOK {
 		return ""
 	}
 	about := aboutError(s.Err)

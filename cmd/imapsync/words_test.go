@@ -10,6 +10,7 @@ import (
 	"imapsync/internal/fault"
 	"imapsync/internal/faulttest"
 	"imapsync/oauth"
+	"imapsync/provider"
 	"imapsync/secret"
 	mailsync "imapsync/sync"
 )
@@ -34,19 +35,19 @@ func TestRemedies(t *testing.T) {
 		codes[code] = fault.Auth
 	}
 	codes["panic"], codes["of_no_error"] = fault.Bug, fault.Config
-	var steps []mailsync.Step
+	var steps []provider.Step
 	for code, class := range codes {
 		if strings.HasPrefix(code, "stream_") {
 			continue // a problem of the broker's, not of a mailbox
 		}
 		for _, name := range []string{"login", "token"} {
-			steps = append(steps, mailsync.Step{Name: name, State: mailsync.StepWrong, Class: class, Code: code, Err: errors.New("x")})
+			steps = append(steps, provider.Step{Name: name, State: provider.StepWrong, Class: class, Code: code, Err: errors.New("x")})
 		}
 	}
 	for _, err := range []error{secret.ErrAbsent, secret.ErrUnknownKey, secret.ErrEnvelope, secret.ErrUnavailable, secret.ErrSettings,
 		&secret.FileError{Path: "x", Err: secret.ErrMode}} {
 		class, code := mailsync.Classify(err)
-		steps = append(steps, mailsync.Step{Name: "credential", State: mailsync.StepWrong, Class: class, Code: code, Err: fmt.Errorf("credential: %w", err)})
+		steps = append(steps, provider.Step{Name: "credential", State: provider.StepWrong, Class: class, Code: code, Err: fmt.Errorf("credential: %w", err)})
 	}
 	said := map[string]bool{}
 	for _, p := range []*db.Provider{

@@ -1,4 +1,4 @@
-package sync
+package provider
 
 import (
 	"cmp"
@@ -18,6 +18,7 @@ import (
 	"imapsync/internal/imapsession"
 	"imapsync/oauth"
 	"imapsync/secret"
+	mailsync "imapsync/sync"
 )
 
 // StepState is how one step of a diagnosis ended.
@@ -42,25 +43,30 @@ type Step struct {
 	Err   error         `json:"-"` // what Text says, to be told from others
 }
 
-// DiagnoseOptions are what a diagnosis needs beside the provider's settings.
-type DiagnoseOptions struct {
+// diagnoseOptions are what a diagnosis needs beside the provider's settings.
+type diagnoseOptions struct {
 	// Credential finds what the provider logs in with, and says where.
-	Credential func(ctx context.Context) (c Credential, where string, err error)
-	Timeouts   Timeouts
+	Credential func(ctx context.Context) (c mailsync.Credential, where string, err error)
+	Timeouts   mailsync.Timeouts
 	Version    string
-	Clock      Clock // nil: the machine's
+	Now        func() time.Time // nil: time.Now
 }
+
+// maxHeaderBytes bounds the header that is read.
+const maxHeaderBytes = 8 << 20
 
 // certificateWarning is how long before its end a certificate is warned of.
 const certificateWarning = 14 * 24 * time.Hour
 
-// Diagnose goes the way of a pass up to one message's header, and reports each
+// diagnose goes the way of a pass up to one message's header, and reports each
 // step as it is done. It ends at the first step that is wrong, but for folders,
 // which are all looked at. On the mail server nothing is changed. It reports
 // whether nothing was wrong.
-func Diagnose(ctx context.Context, p *db.Provider, opts DiagnoseOptions, report func(Step)) bool {
-	opts.Clock = orMachine(opts.Clock)
-	d := &diagnosis{p: p, opts: opts, report: report, ok: true, began: opts.Clock.Now()}
+func diagnose(ctx context.Context, p *db.Provider, opts diagnoseOptions, report func(Step)) bool {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	d := &diagnosis{p: p, opts: opts, report: report, ok: true, began: opts.Now()}
 	if d.reach(ctx) {
 		d.use(ctx)
 	}
@@ -70,14 +76,14 @@ func Diagnose(ctx context.Context, p *db.Provider, opts DiagnoseOptions, report 
 // diagnosis is one under way.
 type diagnosis struct {
 	p      *db.Provider
-	opts   DiagnoseOptions
+	opts   diagnoseOptions
 	report func(Step)
 	ok     bool
 	began  time.Time // the step
 }
 
 func (d *diagnosis) step(s Step) {
-	now := d.opts.Clock.Now()
+	now := d.opts.Now()
 	s.Took, d.began = now.Sub(d.began), now
 	d.ok = d.ok && s.State != StepWrong
 	d.report(s)
@@ -93,14 +99,14 @@ func (d *diagnosis) warn(name, code, text string) {
 }
 
 func (d *diagnosis) wrong(name string, err error) {
-	class, code := Classify(err)
+	class, code := mailsync.Classify(err)
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	d.step(Step{Name: name, State: StepWrong, Text: text, Class: class, Code: code, Err: err})
 }
 
 // reach looks up, connects and secures, on a connection of its own.
 func (d *diagnosis) reach(ctx context.Context) bool {
-	to := accountOf(d.p, SessionOptions{Timeouts: d.opts.Timeouts})
+	to := mailsync.AccountOf(d.p, mailsync.SessionOptions{Timeouts: d.opts.Timeouts})
 	if net.ParseIP(to.Host) == nil {
 		addresses, err := imapsession.Lookup(ctx, to)
 		if err != nil {
@@ -115,7 +121,7 @@ func (d *diagnosis) reach(ctx context.Context) bool {
 		return false
 	}
 	defer conn.Close()
-	d.fine("connect", "%s answers in %d ms", conn.RemoteAddr(), d.opts.Clock.Now().Sub(d.began).Milliseconds())
+	d.fine("connect", "%s answers in %d ms", conn.RemoteAddr(), d.opts.Now().Sub(d.began).Milliseconds())
 	secured, err := imapsession.Secure(ctx, conn, to)
 	if err != nil {
 		d.wrong("tls", err)
@@ -126,7 +132,7 @@ func (d *diagnosis) reach(ctx context.Context) bool {
 		d.warn("tls", "plaintext", "none: the password and all mail travel unencrypted")
 		return true
 	}
-	d.step(certificateStep(tc.ConnectionState(), d.opts.Clock.Now()))
+	d.step(certificateStep(tc.ConnectionState(), d.opts.Now()))
 	return true
 }
 
@@ -166,7 +172,7 @@ func subjectName(c *x509.Certificate) string {
 func (d *diagnosis) use(ctx context.Context) {
 	credential, where, err := d.opts.Credential(ctx)
 	if err != nil {
-		d.wrong("credential", credentialError(err))
+		d.wrong("credential", mailsync.CredentialError(err))
 		return
 	}
 	d.fine("credential", "found: %s", where)
@@ -178,7 +184,7 @@ func (d *diagnosis) use(ctx context.Context) {
 		}
 		d.step(tokenStep(d.p, token, d.opts))
 	}
-	s, err := Connect(ctx, d.p, SessionOptions{
+	s, err := mailsync.Connect(ctx, d.p, mailsync.SessionOptions{
 		Credential: credential, Timeouts: d.opts.Timeouts, MaxMessageBytes: maxHeaderBytes, Version: d.opts.Version,
 	})
 	if err != nil {
@@ -245,23 +251,23 @@ func (d *diagnosis) header(s *imapsession.Session, folder string, uidNext uint32
 		return err
 	}
 	if size < 0 {
-		return transient("no_header", fmt.Errorf("uid %d: %w", newest, errNoHeader))
+		return fault.New(fault.Transient, "no_header", fmt.Errorf("uid %d: %w", newest, errNoHeader))
 	}
 	d.fine("fetch", "%q: header of uid %d, %d bytes; nothing was changed", folder, newest, size)
 	return nil
 }
 
 // tokenStep tells what an access token says of itself, where it can be read.
-func tokenStep(p *db.Provider, token secret.Value, opts DiagnoseOptions) Step {
+func tokenStep(p *db.Provider, token secret.Value, opts diagnoseOptions) Step {
 	claims, ok := oauth.Decode(token)
 	if !ok {
 		return Step{Name: "token", State: StepOK, Text: "got one; it cannot be read by anybody but the server"}
 	}
 	s := Step{Name: "token", State: StepOK, Text: claims.String()}
-	if reason, what := claims.Problem(p.OAuthPreset, p.Username, opts.Clock.Now()); reason != "" {
+	if reason, what := claims.Problem(p.OAuthPreset, p.Username, opts.Now()); reason != "" {
 		s.Text += ": " + what
 		s.State, s.Code = StepWrong, "token_claims"
-		s.Err = fault.New(fault.Config, s.Code, errors.New(s.Text)).With("reason", reason).With("now", opts.Clock.Now().UTC().Format(time.RFC3339))
+		s.Err = fault.New(fault.Config, s.Code, errors.New(s.Text)).With("reason", reason).With("now", opts.Now().UTC().Format(time.RFC3339))
 	}
 	return s
 }

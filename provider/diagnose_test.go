@@ -1,4 +1,4 @@
-package sync
+package provider
 
 import (
 	"context"
@@ -14,22 +14,23 @@ import (
 	"imapsync/internal/devenv"
 	"imapsync/internal/devenv/imapserver"
 	"imapsync/secret"
+	mailsync "imapsync/sync"
 )
 
-func diagnose(t *testing.T, p *db.Provider, opts DiagnoseOptions) (steps map[string]Step, order string, ok bool) {
+func diagnosed(t *testing.T, p *db.Provider, opts diagnoseOptions) (steps map[string]Step, order string, ok bool) {
 	t.Helper()
 	steps = map[string]Step{}
-	opts.Timeouts = Timeouts{Connect: time.Second, Command: time.Second, Literal: time.Second}
-	ok = Diagnose(t.Context(), p, opts, func(s Step) {
+	opts.Timeouts = mailsync.Timeouts{Connect: time.Second, Command: time.Second, Literal: time.Second}
+	ok = diagnose(t.Context(), p, opts, func(s Step) {
 		steps[s.Name] = s
 		order += s.Name + " "
 	})
 	return steps, strings.TrimSpace(order), ok
 }
 
-func withPassword(password string) func(context.Context) (Credential, string, error) {
-	return func(context.Context) (Credential, string, error) {
-		return Credential{Password: secret.New(password)}, "here", nil
+func withPassword(password string) func(context.Context) (mailsync.Credential, string, error) {
+	return func(context.Context) (mailsync.Credential, string, error) {
+		return mailsync.Credential{Password: secret.New(password)}, "here", nil
 	}
 }
 
@@ -41,7 +42,7 @@ func TestDiagnoseGoesTheWayOfAPassAndChangesNothing(t *testing.T) {
 		srv.Mailbox("INBOX").Append("Subject: x\r\nMessage-ID: <1@x>\r\n\r\nbody\r\n")
 	}
 	p := &db.Provider{Settings: db.Settings{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username, Folders: db.FolderNames{"INBOX", "Missing"}}}
-	steps, order, ok := diagnose(t, p, DiagnoseOptions{Credential: withPassword(srv.Password)})
+	steps, order, ok := diagnosed(t, p, diagnoseOptions{Credential: withPassword(srv.Password)})
 	if want := "connect tls credential login folder folder fetch"; order != want || ok {
 		t.Errorf("steps %q, ok %v; want %q and not ok: a folder is missing", order, ok, want)
 	}
@@ -63,30 +64,32 @@ func TestDiagnoseGoesTheWayOfAPassAndChangesNothing(t *testing.T) {
 	}
 
 	p.Folders = db.FolderNames{"INBOX"}
-	if _, _, ok := diagnose(t, p, DiagnoseOptions{Credential: withPassword(srv.Password)}); !ok {
+	if _, _, ok := diagnosed(t, p, diagnoseOptions{Credential: withPassword(srv.Password)}); !ok {
 		t.Error("nothing is wrong, and it is not ok")
 	}
 	for _, tt := range []struct {
 		name       string
-		change     func(p *db.Provider, opts *DiagnoseOptions)
+		change     func(p *db.Provider, opts *diagnoseOptions)
 		last, code string
 	}{
-		{"no credential", func(_ *db.Provider, o *DiagnoseOptions) {
-			o.Credential = func(context.Context) (Credential, string, error) { return Credential{}, "", secret.ErrAbsent }
+		{"no credential", func(_ *db.Provider, o *diagnoseOptions) {
+			o.Credential = func(context.Context) (mailsync.Credential, string, error) {
+				return mailsync.Credential{}, "", secret.ErrAbsent
+			}
 		}, "credential", "secret"},
-		{"vault away", func(_ *db.Provider, o *DiagnoseOptions) {
-			o.Credential = func(context.Context) (Credential, string, error) {
-				return Credential{}, "", errors.Join(secret.ErrUnavailable)
+		{"vault away", func(_ *db.Provider, o *diagnoseOptions) {
+			o.Credential = func(context.Context) (mailsync.Credential, string, error) {
+				return mailsync.Credential{}, "", errors.Join(secret.ErrUnavailable)
 			}
 		}, "credential", "secret_unavailable"},
-		{"wrong password", func(_ *db.Provider, o *DiagnoseOptions) { o.Credential = withPassword("wrong") }, "login", "authenticationfailed"},
-		{"unknown authority", func(p *db.Provider, _ *DiagnoseOptions) { p.CAPEM = "" }, "tls", "tls_self_signed"},
-		{"nobody there", func(p *db.Provider, _ *DiagnoseOptions) { p.Port = 1 }, "connect", "connect"},
-		{"no such host", func(p *db.Provider, _ *DiagnoseOptions) { p.Host = "no-such-host.invalid" }, "dns", "host_not_found"},
+		{"wrong password", func(_ *db.Provider, o *diagnoseOptions) { o.Credential = withPassword("wrong") }, "login", "authenticationfailed"},
+		{"unknown authority", func(p *db.Provider, _ *diagnoseOptions) { p.CAPEM = "" }, "tls", "tls_self_signed"},
+		{"nobody there", func(p *db.Provider, _ *diagnoseOptions) { p.Port = 1 }, "connect", "connect"},
+		{"no such host", func(p *db.Provider, _ *diagnoseOptions) { p.Host = "no-such-host.invalid" }, "dns", "host_not_found"},
 	} {
-		q, opts := *p, DiagnoseOptions{Credential: withPassword(srv.Password)}
+		q, opts := *p, diagnoseOptions{Credential: withPassword(srv.Password)}
 		tt.change(&q, &opts)
-		steps, order, ok := diagnose(t, &q, opts)
+		steps, order, ok := diagnosed(t, &q, opts)
 		s := steps[tt.last]
 		if !strings.HasSuffix(order, tt.last) || s.State != StepWrong || (s.Code != tt.code && tt.last != "dns") || ok {
 			t.Errorf("%s: steps %q, %+v, ok %v; want it to end at %s with code %s", tt.name, order, s, ok, tt.last, tt.code)
@@ -101,7 +104,7 @@ func TestDiagnoseAMessageWithoutHeader(t *testing.T) {
 	srv.Mailbox("INBOX").Append("Subject: x\r\n\r\nbody\r\n")
 	srv.Play(imapserver.Quirk{Name: "no body", Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error { return x.Untagged() }})
 	p := &db.Provider{Settings: db.Settings{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username}}
-	steps, _, ok := diagnose(t, p, DiagnoseOptions{Credential: withPassword(srv.Password)})
+	steps, _, ok := diagnosed(t, p, diagnoseOptions{Credential: withPassword(srv.Password)})
 	if s := steps["fetch"]; ok || s.State != StepWrong || s.Code != "no_header" {
 		t.Errorf("fetch: %+v, ok %v", s, ok)
 	}
