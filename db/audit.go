@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql/driver"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -36,19 +37,24 @@ func (d *Detail) Scan(src any) error {
 	return json.Unmarshal(b, (*map[string]string)(d))
 }
 
-func insertAudit(ctx context.Context, tx sqlx.ExtContext, a Audit) error {
-	detail := a.Detail
-	if detail == nil {
-		detail = Detail{}
+// Value writes a JSON object, as text: bytes the driver would send in binary,
+// which jsonb does not take.
+func (d Detail) Value() (driver.Value, error) {
+	if d == nil {
+		return "{}", nil
 	}
-	text, err := json.Marshal(detail)
-	if err != nil {
-		return fmt.Errorf("audit detail: %w", err)
-	}
-	_, err = tx.ExecContext(ctx, `
+	text, err := json.Marshal(map[string]string(d))
+	return string(text), err
+}
+
+func insertAudit(ctx context.Context, q sqlx.ExtContext, a Audit) error {
+	row := struct {
+		Audit
+		ID string `db:"id"`
+	}{a, uuid.NewString()}
+	_, err := sqlx.NamedExecContext(ctx, q, `
 		INSERT INTO imap_audit_log (tenant, id, at, actor, action, provider_id, detail)
-		VALUES ($1, $2, $3, $4, $5, nullif($6, '')::uuid, $7)`,
-		a.Tenant, uuid.NewString(), a.At, a.Actor, a.Action, a.ProviderID, string(text))
+		VALUES (:tenant, :id, :at, :actor, :action, CAST(nullif(:provider_id, '') AS uuid), :detail)`, row)
 	if err != nil {
 		return fmt.Errorf("write audit log: %w", wrap(err))
 	}

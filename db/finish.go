@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 )
 
@@ -56,24 +55,15 @@ func (s *Store) FinishPass(ctx context.Context, fence Fence, p *Provider, pass P
 }
 
 func finishState(ctx context.Context, tx *sqlx.Tx, fence Fence, pass Pass) error {
-	query := `UPDATE imap_sync_state SET last_success_at = $3, next_attempt_at = $4, consecutive_failures = 0,
-			auth_failures = 0, last_error_code = NULL, last_error = NULL
-		WHERE tenant = $1 AND provider_id = $2`
-	args := []any{fence.Tenant, fence.ProviderID, pass.EndedAt, pass.NextAttemptAt}
-	switch {
-	case pass.ErrorCode != "" && pass.Partial:
-		query = `UPDATE imap_sync_state SET last_success_at = $3, next_attempt_at = $4, consecutive_failures = 0,
-				auth_failures = 0, last_error_code = $5, last_error = $6
-			WHERE tenant = $1 AND provider_id = $2`
-		args = append(args, pass.ErrorCode, Clean(pass.Error))
-	case pass.ErrorCode != "":
-		query = `UPDATE imap_sync_state SET next_attempt_at = $3, consecutive_failures = consecutive_failures + 1,
-				auth_failures = CASE WHEN $4 THEN auth_failures + 1 ELSE auth_failures END,
-				last_error_code = $5, last_error = $6
-			WHERE tenant = $1 AND provider_id = $2`
-		args = []any{fence.Tenant, fence.ProviderID, pass.NextAttemptAt, pass.AuthFailure, pass.ErrorCode, Clean(pass.Error)}
-	}
-	if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+	failed := pass.ErrorCode != "" && !pass.Partial
+	_, err := tx.ExecContext(ctx, `
+		UPDATE imap_sync_state SET next_attempt_at = $3, last_error_code = nullif($4, ''), last_error = nullif($5, ''),
+			last_success_at = CASE WHEN $6 THEN last_success_at ELSE $8 END,
+			consecutive_failures = CASE WHEN $6 THEN consecutive_failures + 1 ELSE 0 END,
+			auth_failures = CASE WHEN NOT $6 THEN 0 WHEN $7 THEN auth_failures + 1 ELSE auth_failures END
+		WHERE tenant = $1 AND provider_id = $2`,
+		fence.Tenant, fence.ProviderID, pass.NextAttemptAt, pass.ErrorCode, Clean(pass.Error), failed, pass.AuthFailure, pass.EndedAt)
+	if err != nil {
 		return fmt.Errorf("finish state: %w", err)
 	}
 	return nil
@@ -100,24 +90,6 @@ func finishProvider(ctx context.Context, tx *sqlx.Tx, p *Provider, pass Pass) er
 		WHERE tenant = $1 AND email_provider_id = $2`, p.Tenant, p.ID, message)
 	if err != nil {
 		return fmt.Errorf("mirror error: %w", err)
-	}
-	return nil
-}
-
-func insertRun(ctx context.Context, tx *sqlx.Tx, fence Fence, pass Pass) error {
-	outcome := "ok"
-	if pass.ErrorCode != "" {
-		outcome = "failed"
-	}
-	_, err := tx.ExecContext(ctx, `
-		INSERT INTO imap_runs (tenant, provider_id, id, started_at, ended_at, outcome, error_code, error, folders,
-			published, duplicates, skipped, expunged, quarantined, bytes, host, version)
-		VALUES ($1, $2, $3, $4, $5, $6, nullif($7, ''), nullif($8, ''), $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
-		fence.Tenant, fence.ProviderID, uuid.NewString(), pass.StartedAt, pass.EndedAt, outcome, pass.ErrorCode,
-		Clean(pass.Error), pass.Folders, pass.Counts.Published, pass.Counts.Duplicates, pass.Counts.Skipped,
-		pass.Counts.Expunged, pass.Counts.Quarantined, pass.Bytes, pass.Host, pass.Version)
-	if err != nil {
-		return fmt.Errorf("write run: %w", err)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		Now      time.Time `db:"now"`
 		ReadOnly bool      `db:"read_only"`
 	}
-	before := time.Now()
+	before := time.Now() // the two real clocks are compared: neither is the caller's
 	err := s.pool.GetContext(ctx, &row, `
 		SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version,
 			clock_timestamp() AS now, current_setting('transaction_read_only')::bool AS read_only`)

@@ -20,22 +20,21 @@ const (
 	StateNew          = "new" // not read yet
 )
 
-// stateCase makes one of the states of what the tables say.
-const stateCase = `
-	CASE WHEN p.inbound_paused_at IS NOT NULL THEN 'paused'
-		WHEN NOT p.is_active OR NOT c.auto_process_emails THEN 'inactive'
-		WHEN p.status = 'error' AND coalesce(s.auth_failures, 0) = 0 AND coalesce(s.consecutive_failures, 0) BETWEEN 1 AND 2 THEN 'reconnecting'
-		WHEN p.status = 'error' THEN 'error'
-		WHEN p.status = 'disconnected' THEN 'reconnecting'
-		WHEN p.status = 'connected' THEN 'connected'
-		ELSE 'new' END`
-
-const overviewFrom = `
+// providerStates stands in the statements below as p. It would be a view, were
+// the tables not another program's as well.
+const providerStates = `(
+	SELECT p.tenant, p.id, p.provider_name, p.mailbox, c.host,
+		CASE WHEN p.inbound_paused_at IS NOT NULL THEN 'paused'
+			WHEN NOT p.is_active OR NOT c.auto_process_emails THEN 'inactive'
+			WHEN p.status = 'error' AND coalesce(s.auth_failures, 0) = 0 AND coalesce(s.consecutive_failures, 0) BETWEEN 1 AND 2 THEN 'reconnecting'
+			WHEN p.status = 'error' THEN 'error'
+			WHEN p.status = 'disconnected' THEN 'reconnecting'
+			WHEN p.status = 'connected' THEN 'connected'
+			ELSE 'new' END AS state
 	FROM email_providers p
 	JOIN imap_email_provider_config c ON c.tenant = p.tenant AND c.email_provider_id = p.id
 	LEFT JOIN imap_sync_state s ON s.tenant = p.tenant AND s.provider_id = p.id
-	WHERE p.provider_type = 'imap' AND ($1 = '' OR p.tenant = nullif($1, '')::uuid)
-		AND ($2 = '' OR p.provider_name ILIKE $2 OR p.mailbox ILIKE $2 OR c.host ILIKE $2)`
+	WHERE p.provider_type = 'imap') p`
 
 // OverviewFilter says which providers to list. Empty fields match all.
 type OverviewFilter struct {
@@ -79,7 +78,11 @@ func (s *Store) StateCounts(ctx context.Context, f OverviewFilter) (map[string]i
 		State string `db:"state"`
 		N     int    `db:"n"`
 	}
-	err := s.pool.SelectContext(ctx, &list, `SELECT `+stateCase+` AS state, count(*) AS n`+overviewFrom+` GROUP BY 1`, f.Tenant, like(f.Text))
+	err := s.pool.SelectContext(ctx, &list, `
+		SELECT state, count(*) AS n FROM `+providerStates+`
+		WHERE ($1 = '' OR tenant = nullif($1, '')::uuid)
+			AND ($2 = '' OR provider_name ILIKE $2 OR mailbox ILIKE $2 OR host ILIKE $2)
+		GROUP BY 1`, f.Tenant, like(f.Text))
 	if err != nil {
 		return nil, fmt.Errorf("count states: %w", wrap(err))
 	}
@@ -94,9 +97,12 @@ func (s *Store) StateCounts(ctx context.Context, f OverviewFilter) (map[string]i
 // times, however many there are.
 func (s *Store) PageProviders(ctx context.Context, f OverviewFilter, now time.Time) ([]*Overview, error) {
 	var refs []Ref
-	err := s.pool.SelectContext(ctx, &refs, `SELECT p.tenant, p.id`+overviewFrom+`
-		AND ($3 = '' OR `+stateCase+` = $3)
-		ORDER BY lower(p.provider_name), p.tenant, p.id LIMIT $4 OFFSET $5`,
+	err := s.pool.SelectContext(ctx, &refs, `
+		SELECT tenant, id FROM `+providerStates+`
+		WHERE ($1 = '' OR tenant = nullif($1, '')::uuid)
+			AND ($2 = '' OR provider_name ILIKE $2 OR mailbox ILIKE $2 OR host ILIKE $2)
+			AND ($3 = '' OR state = $3)
+		ORDER BY lower(provider_name), tenant, id LIMIT $4 OFFSET $5`,
 		f.Tenant, like(f.Text), f.State, f.Limit, f.Offset)
 	if err != nil {
 		return nil, fmt.Errorf("page of providers: %w", wrap(err))
@@ -136,11 +142,9 @@ func (s *Store) overviewStates(ctx context.Context, byRef map[Ref]*Overview, ten
 		Quarantined int64      `db:"quarantined"`
 	}
 	err := s.pool.SelectContext(ctx, &rows, `
-		SELECT p.tenant, p.id, `+stateCase+` AS state, coalesce(f.backlog, 0) AS backlog,
+		SELECT p.tenant, p.id, p.state, coalesce(f.backlog, 0) AS backlog,
 			least(f.since, q.since) AS since, coalesce(q.n, 0) AS quarantined
-		FROM email_providers p
-		JOIN imap_email_provider_config c ON c.tenant = p.tenant AND c.email_provider_id = p.id
-		LEFT JOIN imap_sync_state s ON s.tenant = p.tenant AND s.provider_id = p.id
+		FROM `+providerStates+`
 		LEFT JOIN (
 			SELECT tenant, provider_id, sum(backlog)::bigint AS backlog, min(backlog_since) AS since
 			FROM imap_folder_state WHERE tenant = ANY($1::uuid[]) AND provider_id = ANY($2::uuid[])

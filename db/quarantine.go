@@ -61,19 +61,17 @@ type Quarantine struct {
 	UpdatedAt     time.Time  `db:"updated_at" json:"updatedAt"`
 }
 
-const quarantineSelect = `
-	SELECT tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts, size,
-		coalesce(message_id, '') AS message_id, coalesce(subject, '') AS subject, coalesce(sender, '') AS sender,
-		coalesce(event_key, '') AS event_key, coalesce(raw_blob_key, '') AS raw_blob_key, next_attempt_at,
-		created_at, updated_at
-	FROM imap_quarantine`
-
 // QuarantineDue lists the messages of a provider that the next pass takes: those
 // whose next attempt is due, the longest waiting first, and those released; limit
 // in a folder, so that one that is gone starves no other.
 func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit int) ([]Quarantine, error) {
 	var list []Quarantine
-	err := s.pool.SelectContext(ctx, &list, quarantineSelect+`
+	err := s.pool.SelectContext(ctx, &list, `
+		SELECT tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts, size,
+			coalesce(message_id, '') AS message_id, coalesce(subject, '') AS subject, coalesce(sender, '') AS sender,
+			coalesce(event_key, '') AS event_key, coalesce(raw_blob_key, '') AS raw_blob_key, next_attempt_at,
+			created_at, updated_at
+		FROM imap_quarantine
 		WHERE tenant = $1 AND provider_id = $2 AND id IN (
 			SELECT id FROM (
 				SELECT q.id, row_number() OVER (PARTITION BY q.folder ORDER BY q.next_attempt_at NULLS FIRST, q.uid) AS nth
@@ -93,12 +91,13 @@ func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit
 // writeQuarantine stores the failures of a step and takes out what succeeded.
 func writeQuarantine(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) error {
 	for _, f := range c.Failures {
-		_, err := tx.ExecContext(ctx, `
+		_, err := tx.NamedExecContext(ctx, `
 			INSERT INTO imap_quarantine (tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code,
 				error, attempts, size, message_id, subject, sender, event_key, raw_blob_key, next_attempt_at,
 				created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, ''), nullif($14, ''),
-				nullif($15, ''), nullif($16, ''), nullif($17, ''), $18, $19, $19)
+			VALUES (:tenant, :id, :provider_id, :folder, :uid_validity, :uid, :state, :stage, :error_code,
+				:error, :attempts, :size, nullif(:message_id, ''), nullif(:subject, ''), nullif(:sender, ''),
+				nullif(:event_key, ''), nullif(:raw_blob_key, ''), :next_attempt_at, :created_at, :updated_at)
 			ON CONFLICT (tenant, provider_id, folder, uid_validity, uid) DO UPDATE SET state = EXCLUDED.state,
 				stage = EXCLUDED.stage, error_code = EXCLUDED.error_code, error = EXCLUDED.error,
 				attempts = EXCLUDED.attempts, size = greatest(imap_quarantine.size, EXCLUDED.size),
@@ -108,9 +107,13 @@ func writeQuarantine(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) er
 				event_key = coalesce(EXCLUDED.event_key, imap_quarantine.event_key),
 				raw_blob_key = coalesce(EXCLUDED.raw_blob_key, imap_quarantine.raw_blob_key),
 				next_attempt_at = EXCLUDED.next_attempt_at, updated_at = EXCLUDED.updated_at`,
-			fence.Tenant, uuid.NewString(), fence.ProviderID, c.State.Folder, c.State.UIDValidity, f.UID, f.State,
-			f.Stage, f.ErrorCode, Clean(f.Error), f.Attempts, f.Size, Clean(f.MessageID), Clean(f.Subject),
-			Clean(f.Sender), f.EventKey, f.RawBlobKey, f.NextAttemptAt, c.At)
+			Quarantine{
+				Tenant: fence.Tenant, ID: uuid.NewString(), ProviderID: fence.ProviderID, Folder: c.State.Folder,
+				UIDValidity: c.State.UIDValidity, UID: f.UID, State: f.State, Stage: f.Stage, ErrorCode: f.ErrorCode,
+				Error: Clean(f.Error), Attempts: f.Attempts, Size: f.Size, MessageID: Clean(f.MessageID),
+				Subject: Clean(f.Subject), Sender: Clean(f.Sender), EventKey: f.EventKey, RawBlobKey: f.RawBlobKey,
+				NextAttemptAt: f.NextAttemptAt, CreatedAt: c.At, UpdatedAt: c.At,
+			})
 		if err != nil {
 			return fmt.Errorf("write quarantine: %w", err)
 		}
@@ -118,14 +121,14 @@ func writeQuarantine(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) er
 	if len(c.Retried) == 0 {
 		return nil
 	}
-	uids := make([]int64, len(c.Retried))
+	uids := make(pq.Int64Array, len(c.Retried))
 	for i, uid := range c.Retried {
 		uids[i] = int64(uid)
 	}
 	_, err := tx.ExecContext(ctx, `
 		DELETE FROM imap_quarantine
 		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = ANY($5)`,
-		fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, pq.Array(uids))
+		fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, uids)
 	if err != nil {
 		return fmt.Errorf("leave quarantine: %w", err)
 	}
@@ -134,19 +137,30 @@ func writeQuarantine(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) er
 
 // QuarantineFilter says which quarantined messages to list. Empty fields match all.
 type QuarantineFilter struct {
-	Tenant     string
-	ProviderID string
-	State      string
-	Limit      int
+	Tenant     string `db:"tenant"`
+	ProviderID string `db:"provider_id"`
+	ID         string `db:"id"`
+	State      string `db:"state"`
+	Limit      int    `db:"limit"`
 }
 
 // ListQuarantine lists quarantined messages, the newest first.
 func (s *Store) ListQuarantine(ctx context.Context, f QuarantineFilter) ([]Quarantine, error) {
-	var list []Quarantine
-	err := s.pool.SelectContext(ctx, &list, quarantineSelect+`
-		WHERE ($1 = '' OR tenant = nullif($1, '')::uuid) AND ($2 = '' OR provider_id = nullif($2, '')::uuid) AND ($3 = '' OR state = $3)
-		ORDER BY created_at DESC, id LIMIT $4`, f.Tenant, f.ProviderID, f.State, f.Limit)
+	query, args, err := s.pool.BindNamed(`
+		SELECT tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts, size,
+			coalesce(message_id, '') AS message_id, coalesce(subject, '') AS subject, coalesce(sender, '') AS sender,
+			coalesce(event_key, '') AS event_key, coalesce(raw_blob_key, '') AS raw_blob_key, next_attempt_at,
+			created_at, updated_at
+		FROM imap_quarantine
+		WHERE (:tenant = '' OR tenant = CAST(nullif(:tenant, '') AS uuid))
+			AND (:provider_id = '' OR provider_id = CAST(nullif(:provider_id, '') AS uuid))
+			AND (:id = '' OR id = CAST(nullif(:id, '') AS uuid)) AND (:state = '' OR state = :state)
+		ORDER BY created_at DESC, id LIMIT :limit`, f)
 	if err != nil {
+		return nil, fmt.Errorf("list quarantine: %w", err)
+	}
+	var list []Quarantine
+	if err := s.pool.SelectContext(ctx, &list, query, args...); err != nil {
 		return nil, fmt.Errorf("list quarantine: %w", wrap(err))
 	}
 	return list, nil
@@ -155,10 +169,11 @@ func (s *Store) ListQuarantine(ctx context.Context, f QuarantineFilter) ([]Quara
 // FindQuarantine finds a quarantined message by its id, or ErrNotFound.
 func (s *Store) FindQuarantine(ctx context.Context, id, tenant string) (*Quarantine, error) {
 	var list []Quarantine
-	err := s.pool.SelectContext(ctx, &list, quarantineSelect+`
-		WHERE id = $1::uuid AND ($2 = '' OR tenant = nullif($2, '')::uuid)`, id, tenant)
-	if err != nil {
-		return nil, fmt.Errorf("find quarantine: %w", wrap(err))
+	if id != "" {
+		var err error
+		if list, err = s.ListQuarantine(ctx, QuarantineFilter{Tenant: tenant, ID: id, Limit: 1}); err != nil {
+			return nil, err
+		}
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("quarantined message %s: %w", id, ErrNotFound)

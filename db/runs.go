@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
 )
 
 // Run is one pass of the history: one that brought mail, or failed.
@@ -53,4 +56,25 @@ func (s *Store) ListRuns(ctx context.Context, f RunFilter) ([]Run, error) {
 		return nil, fmt.Errorf("list runs: %w", wrap(err))
 	}
 	return list, nil
+}
+
+func insertRun(ctx context.Context, tx *sqlx.Tx, fence Fence, pass Pass) error {
+	run := Run{
+		Tenant: fence.Tenant, ProviderID: fence.ProviderID, ID: uuid.NewString(), StartedAt: pass.StartedAt, EndedAt: pass.EndedAt,
+		Outcome: "ok", ErrorCode: pass.ErrorCode, Error: Clean(pass.Error), Folders: pass.Folders,
+		Published: pass.Counts.Published, Duplicates: pass.Counts.Duplicates, Skipped: pass.Counts.Skipped,
+		Expunged: pass.Counts.Expunged, Quarantined: pass.Counts.Quarantined, Bytes: pass.Bytes, Host: pass.Host, Version: pass.Version,
+	}
+	if run.ErrorCode != "" {
+		run.Outcome = "failed"
+	}
+	_, err := tx.NamedExecContext(ctx, `
+		INSERT INTO imap_runs (tenant, provider_id, id, started_at, ended_at, outcome, error_code, error, folders,
+			published, duplicates, skipped, expunged, quarantined, bytes, host, version)
+		VALUES (:tenant, :provider_id, :id, :started_at, :ended_at, :outcome, nullif(:error_code, ''), nullif(:error, ''), :folders,
+			:published, :duplicates, :skipped, :expunged, :quarantined, :bytes, :host, :version)`, run)
+	if err != nil {
+		return fmt.Errorf("write run: %w", err)
+	}
+	return nil
 }

@@ -50,21 +50,31 @@ func (s *Store) PutSecret(ctx context.Context, sealed Secret) error {
 
 // OpenSecret returns the newest version of a credential, or ErrNotFound.
 func (s *Store) OpenSecret(ctx context.Context, box *secret.Box, tenant, name string) (secret.Value, error) {
+	value, version, err := s.OpenSecretVersion(ctx, box, tenant, name)
+	if err == nil && version == 0 {
+		err = fmt.Errorf("secret %s: %w", name, ErrNotFound)
+	}
+	return value, err
+}
+
+// OpenSecretVersion is OpenSecret that also tells the version, 0 when there is
+// none; that is no error.
+func (s *Store) OpenSecretVersion(ctx context.Context, box *secret.Box, tenant, name string) (secret.Value, int64, error) {
 	var sealed Secret
 	err := s.pool.GetContext(ctx, &sealed, `
 		SELECT tenant, name, version, envelope, created_at FROM imap_secrets
 		WHERE tenant = $1 AND name = $2 ORDER BY version DESC LIMIT 1`, tenant, name)
 	if errors.Is(err, sql.ErrNoRows) {
-		return secret.Value{}, fmt.Errorf("secret %s: %w", name, ErrNotFound)
+		return secret.Value{}, 0, nil
 	}
 	if err != nil {
-		return secret.Value{}, fmt.Errorf("secret %s: %w", name, wrap(err))
+		return secret.Value{}, 0, fmt.Errorf("secret %s: %w", name, wrap(err))
 	}
 	value, err := box.Open(sealed.Envelope, secret.AAD{Tenant: sealed.Tenant, Name: sealed.Name, Version: sealed.Version})
 	if err != nil {
-		return secret.Value{}, fmt.Errorf("secret %s: version %d: %w", name, sealed.Version, err)
+		return secret.Value{}, 0, fmt.Errorf("secret %s: version %d: %w", name, sealed.Version, err)
 	}
-	return value, nil
+	return value, sealed.Version, nil
 }
 
 func writeSecrets(ctx context.Context, tx *sqlx.Tx, secrets []Secret) error {

@@ -2,14 +2,10 @@ package db
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
-
-	"imapsync/secret"
 )
 
 // OAuthClientSecretName is the name of an OAuth2 client's secret.
@@ -25,26 +21,6 @@ func RefreshTokenName(providerID string) string { return "imap_refresh_token_" +
 
 // AccessTokenName is the name of the access token in force.
 func AccessTokenName(providerID string) string { return "imap_access_token_" + providerID }
-
-// OpenSecretVersion is OpenSecret that also tells the version, 0 when there is
-// none; that is no error.
-func (s *Store) OpenSecretVersion(ctx context.Context, box *secret.Box, tenant, name string) (secret.Value, int64, error) {
-	var sealed Secret
-	err := s.pool.GetContext(ctx, &sealed, `
-		SELECT tenant, name, version, envelope, created_at FROM imap_secrets
-		WHERE tenant = $1 AND name = $2 ORDER BY version DESC LIMIT 1`, tenant, name)
-	if errors.Is(err, sql.ErrNoRows) {
-		return secret.Value{}, 0, nil
-	}
-	if err != nil {
-		return secret.Value{}, 0, fmt.Errorf("secret %s: %w", name, wrap(err))
-	}
-	value, err := box.Open(sealed.Envelope, secret.AAD{Tenant: sealed.Tenant, Name: sealed.Name, Version: sealed.Version})
-	if err != nil {
-		return secret.Value{}, 0, fmt.Errorf("secret %s: version %d: %w", name, sealed.Version, err)
-	}
-	return value, sealed.Version, nil
-}
 
 // TokenTimes are when a provider's tokens were got and will end. What is nil
 // stays as it is.
