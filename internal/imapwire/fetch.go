@@ -2,12 +2,13 @@ package imapwire
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
 )
 
-// fetchResponse is a FETCH response while it is read. Its parts reach the client
-// in an order that go-imap can use, UID first, and only if it answers the FETCH
-// that is outstanding.
+// fetchResponse is a FETCH response (RFC 3501 section 7.4.2) while it is read.
+// Its parts reach the client in an order that go-imap can use, UID first, and
+// only if it answers the FETCH that is outstanding.
 //
 // A body is streamed when the UID is known before it. When the server puts the
 // UID behind the body, the UID is taken from the command (if that asks for one
@@ -28,16 +29,8 @@ type fetchResponse struct {
 	hasBody bool   // body is valid
 	sent    bool   // the head of the response went to the client, with the body
 	held    byte   // the body's last byte
-	withUID bool   // sent included …
-	hadSize bool
+	hadSize bool   // sent included …
 	hadDate bool
-
-	// The parser, across the lines of one response.
-	att    fetchAtt // the attribute whose value comes next
-	value  bool
-	depth  int
-	closed bool
-	broken bool // unreadable, and nothing of it was passed on
 }
 
 type fetchAtt byte
@@ -69,58 +62,119 @@ func (w *Conn) beginFetch(seq uint32, line []byte) error {
 	}
 	w.mu.Unlock()
 
-	line = bytes.TrimLeft(line, " ")
-	if len(line) == 0 || line[0] != '(' {
+	d := &decoder{b: line}
+	if !d.take('(') {
 		return w.drop(line)
 	}
-	return w.fetchLines(line[1:])
+	return w.fetchItems(d)
 }
 
 // afterBody goes on behind a body whose bytes but the last were handed through.
 func (w *Conn) afterBody() error {
-	for w.r == w.e {
-		if err := w.fill(); err != nil {
-			return unexpectedEOF(err)
-		}
+	b, err := w.some()
+	if err != nil {
+		return err
 	}
-	w.fetch.held = w.in[w.r]
+	w.fetch.held = b[0]
 	w.r++
 	w.literal(false)
-	line, err := w.line()
-	if err != nil {
-		return unexpectedEOF(err)
+	d := &decoder{}
+	if err := w.nextLine(d); err != nil {
+		return err
 	}
-	return w.fetchLines(line)
+	return w.fetchItems(d)
 }
 
-// fetchLines parses from line to the end of the response, or to the body.
-func (w *Conn) fetchLines(line []byte) error {
+// fetchItems reads items to the end of the response, or to the body.
+func (w *Conn) fetchItems(d *decoder) error {
 	f := &w.fetch
 	for {
-		n, literal, err := w.fetchLine(line)
+		switch c := d.peek(); {
+		case c == 0:
+			f.open = false
+			return w.fetchError("FETCH response without an end", nil)
+		case c == ')':
+			if d.i++; d.peek() != 0 {
+				return w.fetchError("text after the end of a FETCH response", d.b)
+			}
+			return w.endFetch()
+		case !isLetter(c):
+			return w.fetchError("no attribute name in a FETCH response", d.b)
+		}
+		att := f.cmd.attribute(d.attribute())
+		var err error
+		switch n, literal := d.literal(); {
+		case d.peek() == 0: // the response has no end
+		case d.peek() == ')':
+			return w.fetchError("attribute without a value in a FETCH response", d.b)
+		case d.peek() == '(':
+			err = w.skipList(d)
+		case literal && att == attBody && !f.hasBody && !f.sent:
+			var stream bool
+			if stream, err = w.beginBody(n); stream {
+				return nil
+			}
+			if err == nil {
+				err = w.nextLine(d)
+			}
+		case literal:
+			err = w.skipLiteral(n, d)
+		default:
+			f.set(att, d)
+		}
 		if err != nil {
 			return err
 		}
-		if f.broken {
-			return w.drop(line)
-		}
-		if !literal {
-			return w.endFetch()
-		}
-		if f.att == attBody && f.depth == 0 && !f.hasBody && !f.sent {
-			f.value = false
-			stream, err := w.beginBody(n)
-			if stream || err != nil {
+	}
+}
+
+// skipList passes over a list and the literals in it.
+func (w *Conn) skipList(d *decoder) error {
+	for depth := 0; ; {
+		switch n, literal := d.literal(); {
+		case d.peek() == 0:
+			return nil // the response has no end
+		case d.take('('):
+			if depth++; depth > maxFetchDepth {
+				return &LimitError{What: "list", Got: maxFetchDepth + 1, Max: maxFetchDepth}
+			}
+		case d.take(')'):
+			if depth--; depth == 0 {
+				return nil
+			}
+		case literal:
+			if err := w.skipLiteral(n, d); err != nil {
 				return err
 			}
-		} else if err := w.discard(n); err != nil {
-			return err
-		}
-		f.value = f.depth > 0
-		if line, err = w.line(); err != nil {
-			return unexpectedEOF(err)
+		default:
+			d.value()
 		}
 	}
+}
+
+func (w *Conn) skipLiteral(n int64, d *decoder) error {
+	if err := w.discard(n); err != nil {
+		return err
+	}
+	return w.nextLine(d)
+}
+
+// nextLine goes on behind a literal.
+func (w *Conn) nextLine(d *decoder) error {
+	line, err := w.line()
+	*d = decoder{b: line}
+	return unexpectedEOF(err)
+}
+
+// fetchError is an error if the response has given the client a body already;
+// otherwise the response is unreadable but harmless, and dropped with what is
+// left of it, of which line is read. It does not quote the line, which may be
+// mail.
+func (w *Conn) fetchError(what string, line []byte) error {
+	if w.fetch.sent || w.fetch.hasBody {
+		return &ProtocolError{What: what}
+	}
+	return w.drop(line)
 }
 
 // beginBody starts on a body of n bytes. With stream, its bytes but the last are
@@ -136,9 +190,7 @@ func (w *Conn) beginBody(n int64) (stream bool, err error) {
 	}
 	uid := f.uid
 	if uid == 0 && f.cmd.byUID {
-		if uid = w.uidOf[f.seq]; uid == 0 {
-			uid = f.cmd.uid
-		}
+		uid = cmp.Or(w.uidOf[f.seq], f.cmd.uid)
 		f.guess = uid
 	}
 	if uid == 0 && f.cmd.byUID {
@@ -147,18 +199,9 @@ func (w *Conn) beginBody(n int64) (stream bool, err error) {
 		}
 		w.literal(true)
 		defer w.literal(false)
-		for int64(len(f.body)) < n {
-			if w.r == w.e {
-				if err := w.fill(); err != nil {
-					return false, unexpectedEOF(err)
-				}
-			}
-			k := min(int(n)-len(f.body), w.e-w.r)
-			f.body = append(f.body, w.in[w.r:w.r+k]...)
-			w.r += k
-		}
-		f.hasBody = true
-		return false, nil
+		f.body, err = w.read(f.body, n)
+		f.hasBody = err == nil
+		return false, err
 	}
 	w.emitFetchHead(uid)
 	w.out = append(w.out, f.cmd.label...)
@@ -176,7 +219,6 @@ func (w *Conn) emitFetchHead(uid uint32) {
 	if uid > 0 {
 		w.out = append(w.out, "UID "...)
 		w.out = append(strconv.AppendUint(w.out, uint64(uid), 10), ' ')
-		f.withUID = true
 	}
 	w.emitSizeAndDate()
 }
@@ -201,9 +243,6 @@ func (w *Conn) emitSizeAndDate() {
 func (w *Conn) endFetch() error {
 	f := &w.fetch
 	f.open = false
-	if !f.closed {
-		return w.fetchError("FETCH response without an end")
-	}
 	if f.sent {
 		if f.guess != 0 && f.uid != 0 && f.uid != f.guess {
 			return &ProtocolError{What: "body taken for UID " + strconv.Itoa(int(f.guess)) + " belongs to UID " + strconv.Itoa(int(f.uid))}
@@ -216,11 +255,7 @@ func (w *Conn) endFetch() error {
 		w.out[len(w.out)-1] = ')'
 		w.out = append(w.out, "\r\n"...)
 	} else if f.answers() {
-		uid := f.uid
-		if uid == 0 {
-			uid = w.uidOf[f.seq]
-		}
-		w.emitFetchHead(uid)
+		w.emitFetchHead(cmp.Or(f.uid, w.uidOf[f.seq]))
 		if f.cmd.wantBody {
 			w.out = append(append(w.out, f.cmd.label...), ' ')
 			w.out = appendLiteralMark(w.out, int64(len(f.body)))
@@ -254,4 +289,114 @@ func (f *fetchResponse) answers() bool {
 		return f.size >= 0
 	}
 	return f.uid > 0
+}
+
+// set takes what comes next as the value of an attribute.
+func (f *fetchResponse) set(att fetchAtt, d *decoder) {
+	s, quoted := d.value()
+	switch att {
+	case attUID:
+		if n, ok := number(s); ok && n > 0 {
+			f.uid = n
+		}
+	case attSize:
+		if n, ok := number64(s); ok {
+			f.size = n
+		}
+	case attDate:
+		if quoted && isDateTime(s) {
+			f.date = append(append(append(f.date[:0], '"'), s...), '"')
+		}
+	case attBody:
+		if (quoted || fold(s, "NIL")) && !f.hasBody && !f.sent {
+			f.hasBody = true
+			if quoted {
+				f.body = append(f.body[:0], s...)
+			}
+		}
+	case attOther:
+	}
+}
+
+// attribute says what a name in a response is to the command: the servers' older
+// and sloppier names for a section count as the section.
+func (cmd *command) attribute(name []byte) fetchAtt {
+	switch {
+	case fold(name, "UID"):
+		return attUID
+	case fold(name, "RFC822.SIZE"):
+		return attSize
+	case fold(name, "INTERNALDATE"):
+		return attDate
+	case !cmd.wantBody:
+		return attOther
+	case fold(name, "RFC822"):
+		return cmd.isSection(nil, nil)
+	case fold(name, "RFC822.HEADER"):
+		return cmd.isSection([]byte("HEADER"), nil)
+	case fold(name, "RFC822.TEXT"):
+		return cmd.isSection([]byte("TEXT"), nil)
+	}
+	open, end := bytes.IndexByte(name, '['), bytes.LastIndexByte(name, ']')
+	if open < 0 || end < open || !fold(name[:open], "BODY") && !fold(name[:open], "BODY.PEEK") {
+		return attOther
+	}
+	return cmd.isSection(name[open+1:end], name[end+1:])
+}
+
+// isSection compares a section and its partial marker with those asked for. Of a
+// list of header fields, only that there is one counts.
+func (cmd *command) isSection(section, partial []byte) fetchAtt {
+	word, _ := cutWord(section)
+	asked, _, _ := bytes.Cut([]byte(cmd.section), []byte(" "))
+	if !bytes.EqualFold(word, asked) {
+		return attOther
+	}
+	offset := int64(0)
+	if len(partial) > 0 {
+		digits, _, _ := bytes.Cut(bytes.Trim(partial, "<>"), []byte("."))
+		n, ok := number64(digits)
+		if !ok {
+			return attOther
+		}
+		offset = n
+	}
+	if offset != max(cmd.offset, 0) {
+		return attOther // other bytes than those asked for
+	}
+	return attBody
+}
+
+// isDateTime accepts what go-imap reads as an INTERNALDATE; on anything else it
+// ends the connection. `d-Mon-yyyy hh:mm:ss ±hhmm`, the day padded or not.
+func isDateTime(b []byte) bool {
+	b = bytes.TrimLeft(b, " ")
+	i := bytes.IndexByte(b, '-')
+	if i < 1 || i > 2 || len(b) != i+len("-Jan-2006 15:04:05 -0700") {
+		return false
+	}
+	day, ok := number(b[:i])
+	mon, b := b[i+1:i+4], b[i+4:]
+	year, ok1 := number(b[1:5])
+	hour, ok2 := number(b[6:8])
+	minute, ok3 := number(b[9:11])
+	second, ok4 := number(b[12:14])
+	zone, ok5 := number(b[16:20])
+	if !(ok && ok1 && ok2 && ok3 && ok4 && ok5) || b[0] != '-' || b[5] != ' ' || b[8] != ':' || b[11] != ':' || b[14] != ' ' || b[15] != '+' && b[15] != '-' {
+		return false
+	}
+	days := uint32(31)
+	switch {
+	case fold(mon, "FEB"):
+		days = 28
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			days = 29
+		}
+	case fold(mon, "APR"), fold(mon, "JUN"), fold(mon, "SEP"), fold(mon, "NOV"):
+		days = 30
+	case fold(mon, "JAN"), fold(mon, "MAR"), fold(mon, "MAY"), fold(mon, "JUL"), fold(mon, "AUG"), fold(mon, "OCT"), fold(mon, "DEC"):
+	default:
+		return false
+	}
+	return day >= 1 && day <= days && year >= 1000 && hour < 24 && minute < 60 && second < 60 && zone < 2400 && zone%100 < 60
 }

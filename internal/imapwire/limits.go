@@ -1,6 +1,9 @@
 package imapwire
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Limits bounds what a server may cost. A zero field takes its default.
 type Limits struct {
@@ -15,27 +18,16 @@ type Limits struct {
 }
 
 func (lim Limits) withDefaults() Limits {
-	def := func(d *time.Duration, v time.Duration) {
-		if *d <= 0 {
-			*d = v
-		}
+	return Limits{
+		Command:     cmp.Or(lim.Command, 30*time.Second),
+		Literal:     cmp.Or(lim.Literal, 60*time.Second),
+		Idle:        cmp.Or(lim.Idle, 10*time.Minute),
+		Line:        cmp.Or(lim.Line, 1<<20),
+		SearchNums:  cmp.Or(lim.SearchNums, 2_000_000),
+		LiteralSize: cmp.Or(lim.LiteralSize, 64<<20),
+		Buffer:      cmp.Or(lim.Buffer, 256<<10),
+		Total:       lim.Total,
 	}
-	def(&lim.Command, 30*time.Second)
-	def(&lim.Literal, 60*time.Second)
-	def(&lim.Idle, 10*time.Minute)
-	if lim.Line <= 0 {
-		lim.Line = 1 << 20
-	}
-	if lim.SearchNums <= 0 {
-		lim.SearchNums = 2_000_000
-	}
-	if lim.LiteralSize <= 0 {
-		lim.LiteralSize = 64 << 20
-	}
-	if lim.Buffer <= 0 {
-		lim.Buffer = 256 << 10
-	}
-	return lim
 }
 
 const (

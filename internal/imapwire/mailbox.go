@@ -45,8 +45,8 @@ func (w *Conn) unalias(p []byte) []byte {
 	if !fold(cmd, "SELECT") && !fold(cmd, "EXAMINE") && !fold(cmd, "STATUS") {
 		return p
 	}
-	t := tokens{b: args}
-	name, ok := t.str()
+	d := decoder{b: args}
+	name, ok := d.str()
 	if !ok {
 		return p
 	}
@@ -57,7 +57,7 @@ func (w *Conn) unalias(p []byte) []byte {
 	send := append([]byte(nil), tag...)
 	send = append(append(append(send, ' '), cmd...), ' ')
 	send = appendQuoted(send, raw)
-	return append(send, args[t.i:]...)
+	return append(send, args[d.i:]...)
 }
 
 // canonicalMailbox is raw in well-formed modified UTF-7.
@@ -158,19 +158,4 @@ func sameMailbox(a, b []byte) bool {
 		return true
 	}
 	return strings.EqualFold(canonicalMailbox(a), canonicalMailbox(b))
-}
-
-// appendQuoted appends s as a quoted string, or as a literal where that needs one.
-func appendQuoted(b []byte, s string) []byte {
-	if strings.ContainsAny(s, "\r\n\x00") {
-		return append(appendLiteralMark(b, int64(len(s))), s...)
-	}
-	b = append(b, '"')
-	for i := range len(s) {
-		if s[i] == '"' || s[i] == '\\' {
-			b = append(b, '\\')
-		}
-		b = append(b, s[i])
-	}
-	return append(b, '"')
 }

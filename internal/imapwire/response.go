@@ -2,6 +2,8 @@ package imapwire
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"slices"
 	"strconv"
 )
@@ -70,16 +72,49 @@ func (w *Conn) discard(n int64) error {
 	w.literal(true)
 	defer w.literal(false)
 	for n > 0 {
-		if w.r == w.e {
-			if err := w.fill(); err != nil {
-				return unexpectedEOF(err)
-			}
+		b, err := w.some()
+		if err != nil {
+			return err
 		}
-		k := min(n, int64(w.e-w.r))
+		k := min(n, int64(len(b)))
 		w.r += int(k)
 		n -= k
 	}
 	return nil
+}
+
+// read appends n bytes of a literal to dst.
+func (w *Conn) read(dst []byte, n int64) ([]byte, error) {
+	for n > 0 {
+		b, err := w.some()
+		if err != nil {
+			return dst, err
+		}
+		k := min(n, int64(len(b)))
+		dst = append(dst, b[:k]...)
+		w.r += int(k)
+		n -= k
+	}
+	return dst, nil
+}
+
+// some is at least one byte of the response under way.
+func (w *Conn) some() ([]byte, error) {
+	if w.r == w.e {
+		if err := w.fill(); err != nil {
+			return nil, unexpectedEOF(err)
+		}
+	}
+	return w.in[w.r:w.e], nil
+}
+
+// gathered has a response read once it is whole.
+func (w *Conn) gathered(line []byte, read func(*decoder)) error {
+	b, err := w.gather(line)
+	if err == nil {
+		read(&decoder{b: b})
+	}
+	return err
 }
 
 // gather copies a response with its literals into acc: {n}, a newline, the n
@@ -94,19 +129,10 @@ func (w *Conn) gather(line []byte) ([]byte, error) {
 		if n+int64(len(w.acc)) > int64(w.lim.Line) {
 			return nil, &LimitError{What: "line", Got: n + int64(len(w.acc)), Max: int64(w.lim.Line)}
 		}
-		w.acc = append(w.acc, '\n')
-		for n > 0 {
-			if w.r == w.e {
-				if err := w.fill(); err != nil {
-					return nil, unexpectedEOF(err)
-				}
-			}
-			k := min(int(n), w.e-w.r)
-			w.acc = append(w.acc, w.in[w.r:w.r+k]...)
-			w.r += k
-			n -= int64(k)
-		}
 		var err error
+		if w.acc, err = w.read(append(w.acc, '\n'), n); err != nil {
+			return nil, err
+		}
 		if line, err = w.line(); err != nil {
 			return nil, unexpectedEOF(err)
 		}
@@ -263,16 +289,16 @@ func (w *Conn) untagged(line []byte) error {
 	}
 	switch {
 	case fold(word, "LIST"):
-		return w.list(rest)
+		return w.gathered(rest, w.list)
 	case fold(word, "STATUS"):
-		return w.mailboxStatus(rest)
+		return w.gathered(rest, w.mailboxStatus)
 	case fold(word, "CAPABILITY"):
 		w.out = append(w.out, "* CAPABILITY"...)
 		w.emitCapabilities(rest)
 		w.out = append(w.out, "\r\n"...)
 		return nil
 	case fold(word, "ID"):
-		return w.id(rest)
+		return w.gathered(rest, w.id)
 	case fold(word, "VANISHED"):
 		clear(w.uidOf)
 		return nil
@@ -283,8 +309,10 @@ func (w *Conn) untagged(line []byte) error {
 	return w.drop(line)
 }
 
-func (w *Conn) emitNumbered(n uint32, what string) {
-	w.out = append(w.out, "* "...)
-	w.out = strconv.AppendUint(w.out, uint64(n), 10)
-	w.out = append(w.out, what...)
+// unexpectedEOF turns an end of the stream inside a response into what it is.
+func unexpectedEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }

@@ -36,7 +36,7 @@ func (w *Conn) startsSearch() (bool, error) {
 	}
 }
 
-// search reads a SEARCH response number by number, then sorts: the client's set
+// search reads a SEARCH response (RFC 3501 section 7.2.5) number by number, then sorts: the client's set
 // takes quadratic time over numbers in disorder. Zero is no UID, and go-imap
 // takes it for "*"; what exceeds 32 bits no command can ask for; 4294967295, which
 // leaves no number for UIDNEXT, makes go-imap count for ever. Anything else that
@@ -47,15 +47,14 @@ func (w *Conn) search() error {
 	var n uint64
 	digits := 0
 	for {
-		if w.r == w.e {
-			if err := w.fill(); err != nil {
-				return unexpectedEOF(err)
-			}
+		b, err := w.some()
+		if err != nil {
+			return err
 		}
 		if size++; size > most { // blanks without end
 			return &LimitError{What: "search", Got: int64(len(w.nums)), Max: int64(w.lim.SearchNums)}
 		}
-		c := w.in[w.r]
+		c := b[0]
 		if '0' <= c && c <= '9' {
 			if digits++; n <= 1<<32 {
 				n = n*10 + uint64(c-'0')

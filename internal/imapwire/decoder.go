@@ -1,0 +1,261 @@
+package imapwire
+
+import (
+	"bytes"
+	"strings"
+)
+
+// decoder reads the values of a response one after the other (RFC 3501 section
+// 9), leniently. A literal stands in it as it travels: {n}, a newline, n bytes.
+type decoder struct {
+	b []byte
+	i int
+}
+
+// peek passes over blanks and returns the next byte, 0 at the end.
+func (d *decoder) peek() byte {
+	for d.i < len(d.b) && (d.b[d.i] == ' ' || d.b[d.i] == '\t') {
+		d.i++
+	}
+	if d.i < len(d.b) {
+		return d.b[d.i]
+	}
+	return 0
+}
+
+// take passes over c, if it comes next.
+func (d *decoder) take(c byte) bool {
+	if d.peek() != c {
+		return false
+	}
+	d.i++
+	return true
+}
+
+// bare reports whether what comes next is neither quoted nor a literal.
+func (d *decoder) bare() bool {
+	c := d.peek()
+	return c != '"' && c != '{'
+}
+
+// str reads a quoted string (unescaped), a literal, or a bare word.
+func (d *decoder) str() ([]byte, bool) {
+	switch d.peek() {
+	case 0, '(', ')':
+		return nil, false
+	case '"':
+		return d.quoted()
+	case '{':
+		if mark, after, ok := bytes.Cut(d.b[d.i:], []byte{'\n'}); ok {
+			if n, _, ok := literalMark(mark); ok && n <= int64(len(after)) {
+				d.i = len(d.b) - len(after) + int(n)
+				return after[:n], true
+			}
+		}
+	}
+	s := d.word()
+	return s, len(s) > 0
+}
+
+// word reads up to a blank, a bracket or the end of the line.
+func (d *decoder) word() []byte {
+	from := d.i
+	for d.i < len(d.b) && strings.IndexByte(" \t()\r\n", d.b[d.i]) < 0 {
+		d.i++
+	}
+	return d.b[from:d.i]
+}
+
+// value reads a quoted string or, up to a blank or a bracket, anything else.
+func (d *decoder) value() (s []byte, quoted bool) {
+	if d.b[d.i] == '"' {
+		if s, ok := d.quoted(); ok {
+			return s, true
+		}
+	}
+	from := d.i
+	for d.i++; d.i < len(d.b) && strings.IndexByte(" ()", d.b[d.i]) < 0; d.i++ {
+	}
+	return d.b[from:d.i], false
+}
+
+// attribute reads the name of a FETCH attribute, its section included:
+// BODY[HEADER.FIELDS (TO)]<0>.
+func (d *decoder) attribute() []byte {
+	from := d.i
+	for inside := false; d.i < len(d.b); d.i++ {
+		switch d.b[d.i] {
+		case '[':
+			inside = true
+		case ']':
+			inside = false
+		case ' ', '(', ')', '"', '{':
+			if !inside {
+				return d.b[from:d.i]
+			}
+		}
+	}
+	return d.b[from:]
+}
+
+// quoted reads a quoted string. Without a closing quote, it is none.
+func (d *decoder) quoted() ([]byte, bool) {
+	escaped := false
+	for i := d.i + 1; i < len(d.b); i++ {
+		switch d.b[i] {
+		case '\\':
+			escaped = true
+			i++
+		case '"':
+			s := d.b[d.i+1 : i]
+			d.i = i + 1
+			if escaped {
+				s = unescape(s)
+			}
+			return s, true
+		}
+	}
+	return nil, false
+}
+
+func unescape(s []byte) []byte {
+	u := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		u = append(u, s[i])
+	}
+	return u
+}
+
+// list calls each for the values of a list until it says no. The brackets may
+// be missing.
+func (d *decoder) list(each func() bool) {
+	d.take('(')
+	for each() {
+	}
+	d.take(')')
+}
+
+// skip passes over one value of any syntax, lists included.
+func (d *decoder) skip() bool {
+	for depth := 0; ; {
+		if d.take('(') {
+			depth++
+		} else if depth > 0 && d.take(')') {
+			depth--
+		} else if _, ok := d.str(); !ok {
+			return false
+		}
+		if depth == 0 {
+			return true
+		}
+	}
+}
+
+// literal reports whether the line ends in a literal of n bytes that comes next.
+// One with a tilde is binary (RFC 3516).
+func (d *decoder) literal() (n int64, ok bool) {
+	c, rest := d.peek(), d.b[d.i:]
+	if c != '{' && !bytes.HasPrefix(rest, []byte("~{")) || bytes.LastIndexByte(rest, '{') > 1 {
+		return 0, false
+	}
+	n, _, ok = literalMark(rest)
+	return n, ok
+}
+
+// literalMark recognises a line that ends in {n}, {n+}, {n-} or ~{n}. sync says
+// that the sender waits for a continuation.
+func literalMark(line []byte) (n int64, sync, ok bool) {
+	line, sync = bytes.TrimRight(line, " "), true
+	if len(line) < 3 || line[len(line)-1] != '}' {
+		return 0, false, false
+	}
+	line = line[:len(line)-1]
+	if c := line[len(line)-1]; c == '+' || c == '-' {
+		line, sync = line[:len(line)-1], false
+	}
+	i := len(line)
+	for i > 0 && '0' <= line[i-1] && line[i-1] <= '9' {
+		i--
+	}
+	if i == len(line) || i == 0 || line[i-1] != '{' {
+		return 0, false, false
+	}
+	for _, c := range line[i:] {
+		if n > (1<<62)/10 {
+			return 1 << 62, sync, true
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, sync, true
+}
+
+// cutWord splits off the first run of non-blanks; nil at the end. A list may
+// follow it at once: FETCH(UID 1).
+func cutWord(b []byte) (word, rest []byte) {
+	b = bytes.TrimLeft(b, " \t")
+	if len(b) == 0 {
+		return nil, nil
+	}
+	i := bytes.IndexAny(b, " \t")
+	if i < 0 {
+		i = len(b)
+	}
+	if j := bytes.IndexByte(b[:i], '('); j > 0 {
+		i = j
+	}
+	return b[:i], b[i:]
+}
+
+// number reads a 32-bit number.
+func number(b []byte) (uint32, bool) {
+	n, ok := number64(b)
+	return uint32(n), ok && len(b) <= 10 && n <= 1<<32-1
+}
+
+// number64 reads a non-negative number of up to 18 digits.
+func number64(b []byte) (n int64, ok bool) {
+	if len(b) == 0 || len(b) > 18 {
+		return 0, false
+	}
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
+
+// isAtom accepts a non-empty run of printable ASCII that no IMAP syntax uses.
+func isAtom(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`(){}%*"\[]`, c) >= 0 {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// fold reports whether b is upper, ignoring the case of ASCII letters in b.
+func fold(b []byte, upper string) bool {
+	if len(b) != len(upper) {
+		return false
+	}
+	for i, c := range b {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if c != upper[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// trimEOL removes the line ending.
+func trimEOL(line []byte) []byte { return bytes.TrimRight(line, "\r\n") }
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
