@@ -54,7 +54,7 @@ var (
 	ErrUnchanged = errors.New("nothing to change")
 	ErrInactive  = errors.New("is not active")
 	ErrDeferred  = errors.New("nothing could be done now: the mail servers refused or throttled others of their providers lately")
-	ErrStopped   = errors.New("nothing was begun: the run was asked to end first")
+	ErrStopped   = errors.New("nothing was started: the run was told to stop first")
 )
 
 // Busy says that another run has a provider.
@@ -209,7 +209,7 @@ const Day = 24 * time.Hour
 func ParseSince(value string, now time.Time) (time.Time, error) {
 	t, err := mailsync.ParseSince(value, now)
 	if err == nil && t.After(now.Add(Day)) { // a day that has begun somewhere
-		err = fmt.Errorf("%s is still to come", value)
+		err = fmt.Errorf("%s is in the future", value)
 	}
 	return t, err
 }

@@ -39,7 +39,7 @@ func newBackfill(a *app) *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&since, "since", "", "from this day on: "+sinceForms+" (required)")
-	fs.StringVar(&until, "until", "", "up to and with this day, likewise")
+	fs.StringVar(&until, "until", "", "up to and including this day")
 	fs.StringSliceVar(&b.Folders, "folder", nil, "only this folder (repeatable; default: the provider's)")
 	fs.BoolVar(&b.DryRun, "dry-run", false, "count only")
 	fs.IntVar(&b.Rate, "rate", 0, "messages a second (0: as fast as it goes)")

@@ -28,7 +28,7 @@ func newDoctor(a *app) *cobra.Command {
 		Use: "doctor [PROVIDER]", Short: "Look at everything a run needs, and name the fix",
 		Long: "Look at Postgres, the places of credentials, NATS, and each mailbox (or one): DNS, TCP, TLS,\n" +
 			"log-in, folders, and the header of one message. Each line is ok or ends in the next command or\n" +
-			"setting. Nothing is changed, on the server or here, but that a token that is due is renewed.\n\n" +
+			"setting. Nothing is changed, on the server or here, except that an expiring token is renewed.\n\n" +
 			"Exit codes: 0 nothing is wrong · 1 something is · 69, 76, 78 neither Postgres nor NATS could be\n" +
 			"looked at",
 		Example: "  imapsync doctor\n  imapsync doctor support -o json",

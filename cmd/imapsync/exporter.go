@@ -104,7 +104,7 @@ func (o *observer) alive() error {
 		last = o.began
 	}
 	if age := time.Since(last); age > maxRound {
-		return fmt.Errorf("the supervisor has not gone round for %s", age.Round(time.Second))
+		return fmt.Errorf("the supervisor loop has been stuck for %s", age.Round(time.Second))
 	}
 	return nil
 }

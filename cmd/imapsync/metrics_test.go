@@ -111,7 +111,7 @@ func TestExporterTextfileAndHealth(t *testing.T) {
 	expect("/readyz", 200, "ok")
 	expect("/metrics", 200, "imapsync_providers 0")
 	state.TriedAt = time.Now().Add(-time.Hour)
-	expect("/healthz", 503, "has not gone round")
+	expect("/healthz", 503, "loop has been stuck")
 
 	path := filepath.Join(t.TempDir(), "imapsync.prom")
 	a.writeTextfile(t.Context(), &reportFlags{textfile: path}, store)

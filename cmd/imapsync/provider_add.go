@@ -154,7 +154,7 @@ func storeError(err error, undone string) error {
 		return withMore(checkError(failed), undone)
 	}
 	if taken, ok := errors.AsType[*db.NameTakenError](err); ok {
-		return usageError("--name: %w in this tenant: choose another, or call that one otherwise: `imapsync provider set %s --name NAME`", taken, taken.ID)
+		return usageError("--name: %w in this tenant: choose another name, or rename that mailbox: `imapsync provider set %s --name NAME`", taken, taken.ID)
 	}
 	if taken, ok := errors.AsType[*provider.MailboxTakenError](err); ok {
 		return usageError("--mailbox: %w: `imapsync provider list` shows it, `imapsync provider set` changes it", taken)
@@ -195,7 +195,7 @@ func newProviderSet(a *app) *cobra.Command {
 				changed := provider.Changed(was, &is)
 				unchanged := len(changed) == 0 && !pw.any() && !in.Any()
 				if unchanged && f.given() {
-					a.notef("%s: already so", was.Name)
+					a.notef("%s: nothing to change", was.Name)
 					return nil
 				}
 				if unchanged {

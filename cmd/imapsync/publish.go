@@ -23,7 +23,7 @@ func (p *publishFlags) add(fs *pflag.FlagSet) {
 	fs.Int64Var(&p.limits.AttachmentTotalBytes, "max-attachments-total-bytes", 25<<20, "attachments kept of one message, together")
 	fs.IntVar(&p.limits.AttachmentCount, "max-attachments", 25, "attachments kept of one message")
 	fs.Int64Var(&p.limits.RawMIMEBytes, "max-raw-mime-bytes", 50<<20, "largest mail kept as it came, beside its attachments")
-	fs.DurationVar(&p.patience, "publish-timeout", publish.DefaultPatience, "end when NATS has confirmed nothing for about so long")
+	fs.DurationVar(&p.patience, "publish-timeout", publish.DefaultPatience, "give up if NATS acknowledges nothing for about this long")
 }
 
 // options are those of the publisher.

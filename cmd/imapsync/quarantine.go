@@ -24,7 +24,7 @@ func newQuarantine(a *app) *cobra.Command {
 	}
 	cmd.AddCommand(newQuarantineList(a), newQuarantineShow(a), newQuarantineExport(a),
 		newQuarantineState(a, "retry", db.QuarantineRetry, "Try a message again at the next run, with all its attempts"),
-		newQuarantineState(a, "release", db.QuarantineReleased, "Publish a message by its headers alone at the next run"),
+		newQuarantineState(a, "release", db.QuarantineReleased, "Publish only the headers of a message at the next run"),
 		newQuarantineState(a, "discard", db.QuarantineDiscarded, "Give a message up: it counts as skipped"))
 	return cmd
 }

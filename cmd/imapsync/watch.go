@@ -24,8 +24,8 @@ type watchFlags struct {
 
 func (w *watchFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&w.on, "watch", false, "stay up and pass over a provider whenever mail comes")
-	fs.DurationVar(&w.interval, "watch-interval", mailsync.DefaultWatchInterval, "with --watch: a pass though no mail was told of")
-	fs.DurationVar(&w.poll, "poll-interval", mailsync.DefaultWatchPoll, "with --watch: the same where the server has no IDLE, or one that fails")
+	fs.DurationVar(&w.interval, "watch-interval", mailsync.DefaultWatchInterval, "with --watch: poll this often even if the server announces nothing")
+	fs.DurationVar(&w.poll, "poll-interval", mailsync.DefaultWatchPoll, "with --watch: as above, for servers without a working IDLE")
 	fs.IntVar(&w.max, "max-watched", mailsync.DefaultMaxWatched, "with --watch: providers that this process watches")
 }
 

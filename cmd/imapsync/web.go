@@ -17,8 +17,8 @@ func newWeb(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "web", Short: "Serve the settings page",
 		Long: "Serve a page to add, change, test and watch mailboxes. It does what the commands do, by the\n" +
-			"same rules, and writes who did it into the audit log. It prints a link to sign in by, unless\n" +
-			"there is a token or an OpenID provider." + exitCodesPointer,
+			"same rules, and writes who did it into the audit log. It prints a one-time sign-in link,\n" +
+			"unless there is a token or an OpenID provider." + exitCodesPointer,
 		Example: "  imapsync web\n  imapsync web --listen 0.0.0.0:8025 --behind-proxy --public-url https://mail.example.com",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.web(cmd.Context(), f) },
