@@ -236,7 +236,7 @@ func TestServerThatIsAway(t *testing.T) {
 // one may be dead by then.
 func TestATokenOnItsWayIsStored(t *testing.T) {
 	o := devenv.TestOAuth(t)
-	o.Set(func(s *devenv.OAuthSettings) { s.Delay = 500 * time.Millisecond })
+	o.Set(func(s *devenv.OAuthSettings) { s.Delay = 2 * time.Second })
 	kept := oauth.Tokens{Refresh: secret.New(o.Grant("u"))}
 	src := newClient(t, settings(o, oauth.Code)).NewSource(oauth.Keep{
 		Load: func(context.Context) (oauth.Tokens, error) { return kept, nil },
@@ -245,7 +245,7 @@ func TestATokenOnItsWayIsStored(t *testing.T) {
 			return ctx.Err()
 		},
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if _, err := src.Token(ctx); err != nil || kept.Access.IsZero() {
 		t.Fatalf("the answer that came after the end is lost: %v", err)

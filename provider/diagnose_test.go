@@ -17,10 +17,13 @@ import (
 	mailsync "imapsync/sync"
 )
 
+// patient is how long these servers, which all answer, are waited for.
+const patient = 15 * time.Second
+
 func diagnosed(t *testing.T, p *db.Provider, opts diagnoseOptions) (steps map[string]Step, order string, ok bool) {
 	t.Helper()
 	steps = map[string]Step{}
-	opts.Timeouts = mailsync.Timeouts{Connect: time.Second, Command: time.Second, Literal: time.Second}
+	opts.Timeouts = mailsync.Timeouts{Connect: patient, Command: patient, Literal: patient}
 	ok = diagnose(t.Context(), p, opts, func(s Step) {
 		steps[s.Name] = s
 		order += s.Name + " "

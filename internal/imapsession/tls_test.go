@@ -229,7 +229,10 @@ func connectTo(t *testing.T, r *recorder, mode TLSMode, ca, serverName string) e
 	t.Helper()
 	a := Account{
 		TLS: mode, CAPEM: ca, TLSServerName: serverName, Username: "ann",
-		Timeouts: Timeouts{Connect: 700 * time.Millisecond, Command: 700 * time.Millisecond},
+		Timeouts: Timeouts{Connect: 30 * time.Second, Command: 30 * time.Second},
+	}
+	if r.silent || r.implicit && mode != TLSImplicit { // the client waits in vain
+		a.Timeouts = Timeouts{Connect: 700 * time.Millisecond, Command: 700 * time.Millisecond}
 	}
 	a.Host, a.Port = r.start(t)
 	s, err := open(t, a, tlsPassword, nil)
