@@ -27,10 +27,7 @@ type Commit struct {
 // when another run has taken over.
 func (s *Store) Commit(ctx context.Context, fence Fence, c Commit) (Counts, error) {
 	var counts Counts
-	err := s.inTx(ctx, func(tx *sqlx.Tx) (err error) {
-		if err = fence.hold(ctx, tx); err != nil {
-			return err
-		}
+	err := s.behind(ctx, fence, func(tx *sqlx.Tx) (err error) {
 		if counts, err = writeMessages(ctx, tx, fence, c); err != nil {
 			return err
 		}

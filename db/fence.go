@@ -44,3 +44,13 @@ func (f Fence) hold(ctx context.Context, tx *sqlx.Tx) error {
 	}
 	return nil
 }
+
+// behind runs fn in a transaction behind the fence.
+func (s *Store) behind(ctx context.Context, fence Fence, fn func(tx *sqlx.Tx) error) error {
+	return s.inTx(ctx, func(tx *sqlx.Tx) error {
+		if err := fence.hold(ctx, tx); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+}

@@ -28,10 +28,7 @@ type Pass struct {
 // FinishPass writes the end of a pass behind the fence. A pass that succeeded
 // and brought no mail writes one row: the provider's state.
 func (s *Store) FinishPass(ctx context.Context, fence Fence, p *Provider, pass Pass) error {
-	return s.inTx(ctx, func(tx *sqlx.Tx) error {
-		if err := fence.hold(ctx, tx); err != nil {
-			return err
-		}
+	return s.behind(ctx, fence, func(tx *sqlx.Tx) error {
 		if err := finishState(ctx, tx, fence, pass); err != nil {
 			return err
 		}

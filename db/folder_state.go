@@ -98,22 +98,14 @@ func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) 
 // attempt about to begin, an error. It returns ErrFenced when another run has
 // the provider.
 func (s *Store) SetFolder(ctx context.Context, fence Fence, f *FolderState) error {
-	return s.inTx(ctx, func(tx *sqlx.Tx) error {
-		if err := fence.hold(ctx, tx); err != nil {
-			return err
-		}
-		return writeFolder(ctx, tx, fence, f)
-	})
+	return s.behind(ctx, fence, func(tx *sqlx.Tx) error { return writeFolder(ctx, tx, fence, f) })
 }
 
 // ClearInFlight takes back that messages of a folder are being handled, and leaves
 // its cursor as it is: a commit whose answer was lost may have moved it. It
 // returns ErrFenced when another run has the provider.
 func (s *Store) ClearInFlight(ctx context.Context, fence Fence, folder string) error {
-	return s.inTx(ctx, func(tx *sqlx.Tx) error {
-		if err := fence.hold(ctx, tx); err != nil {
-			return err
-		}
+	return s.behind(ctx, fence, func(tx *sqlx.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			UPDATE imap_folder_state SET in_flight = '{}' WHERE tenant = $1 AND provider_id = $2 AND folder = $3`,
 			fence.Tenant, fence.ProviderID, folder)
@@ -133,10 +125,7 @@ const pastValidity = 1 << 32
 // are found again under the new ones. sameValidity says that the UIDs changed
 // under the UIDVALIDITY they had, so that the ledger's rows must step aside.
 func (s *Store) RenumberFolder(ctx context.Context, fence Fence, f *FolderState, sameValidity bool, audit Audit) error {
-	return s.inTx(ctx, func(tx *sqlx.Tx) error {
-		if err := fence.hold(ctx, tx); err != nil {
-			return err
-		}
+	return s.behind(ctx, fence, func(tx *sqlx.Tx) error {
 		if sameValidity {
 			// The rows keep what was published; no UID of the new numbering meets them.
 			_, err := tx.ExecContext(ctx, `

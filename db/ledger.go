@@ -128,24 +128,22 @@ func (s *Store) HandledAbove(ctx context.Context, ref Ref, folder string, uidVal
 
 // LedgerUIDs gives what became of every UID of a folder that the ledger knows.
 func (s *Store) LedgerUIDs(ctx context.Context, ref Ref, folder string, uidValidity uint32) (map[uint32]Outcome, error) {
-	rows, err := s.pool.QueryxContext(ctx, `
+	var rows []struct {
+		UID     uint32  `db:"uid"`
+		Outcome Outcome `db:"outcome"`
+	}
+	err := s.pool.SelectContext(ctx, &rows, `
 		SELECT uid, outcome FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4`,
 		ref.Tenant, ref.ID, folder, uidValidity)
 	if err != nil {
 		return nil, fmt.Errorf("read ledger: %w", wrap(err))
 	}
-	defer rows.Close()
-	known := map[uint32]Outcome{}
-	for rows.Next() {
-		var uid uint32
-		var outcome Outcome
-		if err := rows.Scan(&uid, &outcome); err != nil {
-			return nil, fmt.Errorf("read ledger: %w", wrap(err))
-		}
-		known[uid] = outcome
+	known := make(map[uint32]Outcome, len(rows))
+	for _, row := range rows {
+		known[row.UID] = row.Outcome
 	}
-	return known, wrap(rows.Err())
+	return known, nil
 }
 
 // PublishedSince lists what was published of a provider since a time, oldest

@@ -8,8 +8,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/lib/pq"
 
 	"imapsync/internal/fault"
 )
@@ -164,12 +167,14 @@ func (l *Locks) Close() {
 // TryLock takes the provider's lock without waiting and raises its run_epoch.
 // ok is false when another run holds it.
 func (l *Locks) TryLock(ctx context.Context, tenant, providerID, runID string, now time.Time) (lock *Lock, ok bool, err error) {
-	key := lockKey(tenant, providerID)
-	session, ok, err := l.acquire(ctx, key)
-	if err != nil || !ok {
-		return nil, false, err
+	key := lockKey("imapsync", tenant, providerID)
+	got, err := l.take(ctx, []int64{key})
+	if err != nil {
+		return nil, false, fmt.Errorf("advisory lock: %w", err)
 	}
-	lock = &Lock{key: key, locks: l, session: session}
+	if lock = got[key]; lock == nil {
+		return nil, false, nil
+	}
 	lock.Fence, err = l.store.bumpEpoch(ctx, tenant, providerID, runID, now)
 	if err != nil {
 		lock.Unlock()
@@ -178,25 +183,52 @@ func (l *Locks) TryLock(ctx context.Context, tenant, providerID, runID string, n
 	return lock, true, nil
 }
 
-func (l *Locks) acquire(ctx context.Context, key int64) (*lockSession, bool, error) {
+// TryWatch takes the watch locks of those providers that no process watches.
+// It keeps watching processes apart and is held for as long as one watches; the
+// lock of a pass is another, so that repair commands are not kept out.
+func (l *Locks) TryWatch(ctx context.Context, refs []Ref) (map[Ref]*Lock, error) {
+	keys := make([]int64, len(refs))
+	for i, ref := range refs {
+		keys[i] = lockKey("imapsync-watch", ref.Tenant, ref.ID)
+	}
+	got, err := l.take(ctx, keys)
+	if err != nil {
+		return nil, fmt.Errorf("watch locks: %w", err)
+	}
+	locks := make(map[Ref]*Lock, len(got))
+	for i, ref := range refs {
+		if lock := got[keys[i]]; lock != nil {
+			locks[ref] = lock
+		}
+	}
+	return locks, nil
+}
+
+// take takes of the locks those that are free.
+func (l *Locks) take(ctx context.Context, keys []int64) (map[int64]*Lock, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s, err := l.live(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	if s.held[key] {
-		return nil, false, nil // Postgres would grant it a second time to the same session
-	}
-	var ok bool
-	if err := s.conn.QueryRowContext(context.WithoutCancel(ctx), "SELECT pg_try_advisory_lock($1)", key).Scan(&ok); err != nil {
+	// Postgres would grant those held a second time to the same session.
+	keys = slices.DeleteFunc(slices.Clone(keys), func(key int64) bool { return s.held[key] })
+	var got pq.Int64Array
+	err = s.conn.QueryRowContext(context.WithoutCancel(ctx), `
+		SELECT coalesce(array_agg(key) FILTER (WHERE ok), '{}')
+		FROM (SELECT key, pg_try_advisory_lock(key) AS ok FROM unnest($1::bigint[]) AS key) AS tried`,
+		pq.Int64Array(keys)).Scan(&got)
+	if err != nil {
 		l.drop(s)
-		return nil, false, fmt.Errorf("advisory lock: %w", wrap(err))
+		return nil, wrap(err)
 	}
-	if ok {
+	locks := make(map[int64]*Lock, len(got))
+	for _, key := range got {
 		s.held[key] = true
+		locks[key] = &Lock{key: key, locks: l, session: s}
 	}
-	return s, ok, nil
+	return locks, nil
 }
 
 // live returns the lock connection, made anew when it has died. The caller
@@ -233,8 +265,8 @@ func (k *Lock) Unlock() {
 	}
 }
 
-// lockKey is the first 8 bytes of SHA-256("imapsync/<tenant>/<provider>").
-func lockKey(tenant, providerID string) int64 {
-	sum := sha256.Sum256([]byte("imapsync/" + tenant + "/" + providerID))
+// lockKey is the first 8 bytes of SHA-256("<kind>/<tenant>/<provider>").
+func lockKey(kind, tenant, providerID string) int64 {
+	sum := sha256.Sum256([]byte(kind + "/" + tenant + "/" + providerID))
 	return int64(binary.BigEndian.Uint64(sum[:8]))
 }

@@ -1,6 +1,11 @@
 package db
 
-import "time"
+import (
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+	"time"
+)
 
 // Provider is one account that is read: what a person has set and where its
 // passes stand.
@@ -64,3 +69,64 @@ func (s *State) BytesToday(now time.Time) int64 {
 	}
 	return s.BytesThatDay
 }
+
+// TLSMode says how a connection to the mail server is secured.
+type TLSMode string
+
+// The modes of TLS. TLSNone is plaintext, asked for by name.
+const (
+	TLSImplicit TLSMode = "implicit"
+	TLSStartTLS TLSMode = "starttls"
+	TLSNone     TLSMode = "none"
+)
+
+// FolderNames is a list of folder names kept as a JSON array.
+type FolderNames []string
+
+// Value writes the names as JSON text: as bytes the driver would send them in
+// binary, which jsonb does not take.
+func (f FolderNames) Value() (driver.Value, error) {
+	b, err := json.Marshal(append([]string{}, f...))
+	return string(b), err
+}
+
+// Scan reads a JSON array; anything else that a settings UI may have stored
+// reads as no filter.
+func (f *FolderNames) Scan(src any) error {
+	*f = nil
+	switch v := src.(type) {
+	case nil:
+	case []byte:
+		_ = json.Unmarshal(v, (*[]string)(f)) // not an array of names: no filter
+	case string:
+		_ = json.Unmarshal([]byte(v), (*[]string)(f)) // likewise
+	default:
+		return fmt.Errorf("folder_filters: cannot read %T", src)
+	}
+	return nil
+}
+
+// DefaultTenant is the tenant of providers for which none was named. It is not
+// the nil UUID: strict consumers of the events refuse that one.
+const DefaultTenant = "00000000-0000-4000-8000-000000000000"
+
+// AuthPassword is the value of Settings.AuthType for a login with a password.
+const AuthPassword = "password"
+
+// AuthOAuth2 is the value of Settings.AuthType for a login with tokens.
+const AuthOAuth2 = "oauth2"
+
+// The values of Settings.OAuthPreset.
+const (
+	PresetGoogle    = "google"
+	PresetMicrosoft = "microsoft"
+	PresetCustom    = "custom"
+)
+
+// The values of Settings.OAuthFlow.
+const (
+	FlowCode              = "code"
+	FlowDevice            = "device"
+	FlowClientCredentials = "client-credentials"
+	FlowServiceAccount    = "service-account"
+)

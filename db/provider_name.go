@@ -27,7 +27,7 @@ func (e *NameTakenError) Is(target error) bool { return target == ErrExists }
 // tenant. No unique index does it: names that were the same before there was a
 // check stay as they are.
 func lockNames(ctx context.Context, tx *sqlx.Tx, tenant string) error {
-	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, lockKey(tenant, "names")); err != nil {
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, lockKey("imapsync", tenant, "names")); err != nil {
 		return fmt.Errorf("lock names: %w", err)
 	}
 	return nil

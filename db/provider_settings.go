@@ -2,8 +2,6 @@ package db
 
 import (
 	"context"
-	"database/sql/driver"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -54,83 +52,15 @@ type Settings struct {
 	MaxBytesPerDay   int64       `db:"max_bytes_per_day"`
 }
 
-// TLSMode says how a connection to the mail server is secured.
-type TLSMode string
-
-// The modes of TLS. TLSNone is plaintext, asked for by name.
-const (
-	TLSImplicit TLSMode = "implicit"
-	TLSStartTLS TLSMode = "starttls"
-	TLSNone     TLSMode = "none"
-)
-
-// FolderNames is a list of folder names kept as a JSON array.
-type FolderNames []string
-
-// Value writes the names as JSON text: as bytes the driver would send them in
-// binary, which jsonb does not take.
-func (f FolderNames) Value() (driver.Value, error) {
-	b, err := json.Marshal(append([]string{}, f...))
-	return string(b), err
-}
-
-// Scan reads a JSON array; anything else that a settings UI may have stored
-// reads as no filter.
-func (f *FolderNames) Scan(src any) error {
-	*f = nil
-	switch v := src.(type) {
-	case nil:
-	case []byte:
-		_ = json.Unmarshal(v, (*[]string)(f)) // not an array of names: no filter
-	case string:
-		_ = json.Unmarshal([]byte(v), (*[]string)(f)) // likewise
-	default:
-		return fmt.Errorf("folder_filters: cannot read %T", src)
-	}
-	return nil
-}
-
-// DefaultTenant is the tenant of providers for which none was named. It is not
-// the nil UUID: strict consumers of the events refuse that one.
-const DefaultTenant = "00000000-0000-4000-8000-000000000000"
-
-// AuthPassword is the value of Settings.AuthType for a login with a password.
-const AuthPassword = "password"
-
-// AuthOAuth2 is the value of Settings.AuthType for a login with tokens.
-const AuthOAuth2 = "oauth2"
-
-// The values of Settings.OAuthPreset.
-const (
-	PresetGoogle    = "google"
-	PresetMicrosoft = "microsoft"
-	PresetCustom    = "custom"
-)
-
-// The values of Settings.OAuthFlow.
-const (
-	FlowCode              = "code"
-	FlowDevice            = "device"
-	FlowClientCredentials = "client-credentials"
-	FlowServiceAccount    = "service-account"
-)
-
 // selectProviders reads settings and states. A list that is NULL and a text that
 // is empty leave all in.
 const selectProviders = `
 	SELECT p.tenant, p.id, p.created_at,
-		p.provider_name,
-		p.mailbox,
-		p.is_active,
+		p.provider_name, p.mailbox, p.is_active,
 		coalesce(CAST(p.inbound_ticket_defaults_id AS text), '') AS inbound_ticket_defaults_id,
-		c.auto_process_emails,
-		c.host,
-		c.port,
+		c.auto_process_emails, c.host, c.port,
 		CASE WHEN c.secure THEN 'implicit' WHEN c.allow_starttls THEN 'starttls' ELSE 'none' END AS tls,
-		c.auth_type,
-		c.username,
-		c.folder_filters,
-		c.max_emails_per_sync,
+		c.auth_type, c.username, c.folder_filters, c.max_emails_per_sync,
 		coalesce(c.connection_timeout_ms, 0) AS connection_timeout_ms,
 		coalesce(c.oauth_authorize_url, '') AS oauth_authorize_url,
 		coalesce(c.oauth_token_url, '') AS oauth_token_url,

@@ -25,7 +25,7 @@ type Secret struct {
 func PasswordName(providerID string) string { return "imap_password_" + providerID }
 
 // SealSecret seals value as the version after the newest one stored. Store it
-// by AddProvider, UpdateProvider or PutSecret.
+// by AddProvider, UpdateProvider, PutSecret or PutTokens.
 func (s *Store) SealSecret(ctx context.Context, box *secret.Box, tenant, name string, value secret.Value, now time.Time) (Secret, error) {
 	var newest int64
 	err := s.pool.GetContext(ctx, &newest, `

@@ -31,20 +31,9 @@ type TokenTimes struct {
 	AuthorisedAt  *time.Time // when a person signed in; makes the provider due at once
 }
 
-// PutSecretFenced stores new versions of credentials behind the fence, or
-// returns ErrFenced. Of each the version before is kept, and those before that
-// are removed. Of two writers of one version the second fails with ErrExists.
-func (s *Store) PutSecretFenced(ctx context.Context, fence Fence, sealed ...Secret) error {
-	return s.inTx(ctx, func(tx *sqlx.Tx) error {
-		if err := fence.hold(ctx, tx); err != nil {
-			return err
-		}
-		return writeSecrets(ctx, tx, sealed)
-	})
-}
-
-// PutTokens is PutSecretFenced that writes down when tokens were got as well.
-// Without a fence (its Epoch is 0) the version alone decides who comes first.
+// PutTokens stores new versions of credentials as PutSecret does, and when tokens
+// were got, behind the fence, or returns ErrFenced. Without a fence (its Epoch is
+// 0) the version alone decides who comes first.
 func (s *Store) PutTokens(ctx context.Context, ref Ref, fence Fence, times TokenTimes, sealed ...Secret) error {
 	return s.inTx(ctx, func(tx *sqlx.Tx) error {
 		if fence.Epoch != 0 {
