@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"imapsync/internal/fault"
+	"imapsync/internal/imapsession"
 )
 
 // Packages are those that make errors for the faces to word: all below cmd and
@@ -90,12 +91,12 @@ var makers = map[string]struct {
 
 var code = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 
-// Codes are the codes that errors are made with, by their class: each literal
-// that stands behind a class, is given to one of makers or to something called
-// Code.
+// Codes are the codes that errors are made with, by their class: those of
+// package imapsession, and each literal that stands behind a class, is given to
+// one of makers or to something called Code.
 func Codes(t testing.TB) map[string]fault.Class {
 	t.Helper()
-	codes := map[string]fault.Class{}
+	codes := imapsession.Codes()
 	found := func(class fault.Class, e ast.Expr) {
 		lit, ok := e.(*ast.BasicLit)
 		if !ok || lit.Kind != token.STRING {

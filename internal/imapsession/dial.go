@@ -3,6 +3,7 @@ package imapsession
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"time"
 
@@ -112,8 +113,7 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, a Account) (net.Conn
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fault.Newf(fault.Transient, "tls_timeout",
-		"tls: %s did not agree on encryption within %s", cfg.ServerName, patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, failf("tls_timeout", "tls: %s did not agree on encryption within %s", cfg.ServerName, patience))
 	defer cancel()
 	tc := tls.Client(conn, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
@@ -124,8 +124,7 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, a Account) (net.Conn
 
 // startTLSWithin is startTLS with a bound.
 func startTLSWithin(ctx context.Context, conn net.Conn, patience time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fault.Newf(fault.Transient, "starttls_timeout",
-		"starttls: no answer within %s", patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, failf("starttls_timeout", "starttls: no answer within %s", patience))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -141,4 +140,15 @@ func orEnd(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// dialError classes a failure to connect.
+func dialError(err error) error {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		if dns.IsNotFound {
+			return failf("host_not_found", "connect: host %q is not in DNS", dns.Name)
+		}
+		return failf("dns", "connect: %w", err)
+	}
+	return failf("connect", "connect: %w", err)
 }

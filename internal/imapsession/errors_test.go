@@ -2,6 +2,10 @@ package imapsession
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,6 +19,35 @@ func TestBackoffHint(t *testing.T) {
 	} {
 		if got := BackoffHint(errors.New(text)); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
+// Every code that an error is made with has its class, and none is kept that no
+// error has.
+func TestCodes(t *testing.T) {
+	made := regexp.MustCompile(`(?:failf\(|code :?= |code = |classes\[|, )"([a-z_]+)"`)
+	used := map[string]bool{}
+	paths, err := filepath.Glob("*.go")
+	must(t, err)
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		must(t, err)
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`failf\("([a-z_]+)"`).FindAllStringSubmatch(string(text), -1) {
+			if classes[m[1]] == "" {
+				t.Errorf("%s: code %s has no class", path, m[1])
+			}
+		}
+		for _, m := range made.FindAllStringSubmatch(string(text), -1) {
+			used[m[1]] = true
+		}
+	}
+	for code := range classes {
+		if !used[code] {
+			t.Errorf("no error has the code %s", code)
 		}
 	}
 }

@@ -9,8 +9,6 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
-
-	"imapsync/internal/fault"
 )
 
 // maxRangesPerCommand keeps command lines short enough for every server.
@@ -37,12 +35,7 @@ func (s *Session) startExamine(name string) *imapclient.SelectCommand {
 func (s *Session) examined(cmd *imapclient.SelectCommand) (*imap.SelectData, error) {
 	data, err := cmd.Wait()
 	if err != nil {
-		err = s.cause(err)
-		if ie, ok := errors.AsType[*imap.Error](err); ok {
-			class, code := classifyStatus(string(ie.Type), string(ie.Code), ie.Text)
-			return nil, fault.Newf(class, code, "examine: %w", err)
-		}
-		return nil, fmt.Errorf("examine: %w", err)
+		return nil, fmt.Errorf("examine: %w", s.cause(err))
 	}
 	return data, nil
 }

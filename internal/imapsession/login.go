@@ -27,7 +27,7 @@ func (s *Session) login(a Account, version, text string) error {
 		return greetingError(s.cause(err), s.wire.LastStatus())
 	}
 	if s.wire.Preauth() {
-		return fault.Newf(fault.Config, "preauth", "greeting: the server skips the login, so nobody knows whose mailbox this is: refused")
+		return failf("preauth", "greeting: the server skips the login, so nobody knows whose mailbox this is: refused")
 	}
 	var err error
 	if eager != nil {
@@ -35,18 +35,18 @@ func (s *Session) login(a Account, version, text string) error {
 	}
 	caps := s.client.Caps()
 	if caps == nil && err == nil {
-		return fault.Newf(fault.Transient, "capability", "capability: %w", s.cause(errNoCapabilities))
+		return failf("capability", "capability: %w", s.cause(errNoCapabilities))
 	}
 	s.pipelined = s.pipelined || keepsPipelined(caps)
 	switch {
 	case eager != nil:
 		if _, refused := errors.AsType[*imap.Error](err); refused && caps.Has(imap.CapLoginDisabled) {
-			return fault.Newf(fault.Config, "login_disabled", "login: the server does not accept LOGIN (%w)", err)
+			return failf("login_disabled", "login: the server does not accept LOGIN (%w)", err)
 		}
 	case a.Token:
 		err = s.withToken(a, caps, text)
 	case caps.Has(imap.CapLoginDisabled) && !caps.Has(imap.AuthCap(sasl.Plain)):
-		return fault.Newf(fault.Config, "login_disabled", "login: the server offers neither LOGIN nor PLAIN here")
+		return failf("login_disabled", "login: the server offers neither LOGIN nor PLAIN here")
 	case caps.Has(imap.AuthCap(sasl.Plain)) && (caps.Has(imap.CapLoginDisabled) || !plainASCII(a.Username+text)):
 		// LOGIN has no charset; PLAIN is UTF-8 (RFC 4616).
 		err = s.client.Authenticate(sasl.NewPlainClient("", a.Username, text))
@@ -60,7 +60,7 @@ func (s *Session) login(a Account, version, text string) error {
 		return loginError(s.cause(err), s.wire.LastStatus())
 	}
 	if s.caps = s.client.Caps(); s.caps == nil {
-		return fault.Newf(fault.Transient, "capability", "capability: %w", s.cause(errNoCapabilities))
+		return failf("capability", "capability: %w", s.cause(errNoCapabilities))
 	}
 	if s.caps.Has(imap.CapID) && s.id == nil {
 		// Some servers refuse EXAMINE before they have been told a name.
@@ -180,7 +180,7 @@ func (e emptyAnswers) Write(p []byte) (int, error) {
 func (s *Session) withToken(a Account, caps imap.CapSet, token string) error {
 	b := newBearer(caps, a, token)
 	if b == nil {
-		return fault.Newf(fault.Config, "no_oauth", "login: the server offers neither XOAUTH2 nor OAUTHBEARER here")
+		return failf("no_oauth", "login: the server offers neither XOAUTH2 nor OAUTHBEARER here")
 	}
 	err := s.client.Authenticate(b)
 	if err == nil {

@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
-
-	"imapsync/internal/fault"
 )
 
 // Folder is one folder as the server lists it. Name is decoded from modified
@@ -151,7 +149,7 @@ func (s *Session) Resolve(filter []string, lost map[string]error) (found []Folde
 		// The folders that are named can be read without it.
 		for name, refusal := range failed {
 			if !isLost(name) {
-				failed[name] = transientUnless(refusal)
+				failed[name] = fmt.Errorf("status refused: %w", refusal)
 			}
 		}
 		for _, pattern := range patterns {
@@ -166,13 +164,13 @@ func (s *Session) Resolve(filter []string, lost map[string]error) (found []Folde
 		switch {
 		case isLost(name):
 		case ok && f.Name == name:
-			failed[name] = transientUnless(refusal)
+			failed[name] = fmt.Errorf("status refused: %w", refusal)
 		case ok:
 			asked[f.Name] = name
 			more = append(more, f.Name)
 			delete(failed, name)
 		default:
-			failed[name] = fault.Newf(fault.Config, "folder_missing", "the server has no such folder; it has %s", folderNames(folders))
+			failed[name] = failf("folder_missing", "the server has no such folder; it has %s", folderNames(folders))
 		}
 	}
 	for _, f := range folders {
@@ -194,18 +192,9 @@ func (s *Session) Resolve(filter []string, lost map[string]error) (found []Folde
 		if filterName := asked[name]; filterName != "" {
 			name = filterName
 		}
-		failed[name] = transientUnless(refusal)
+		failed[name] = fmt.Errorf("status refused: %w", refusal)
 	}
 	return found, failed, nil
-}
-
-// transientUnless classes the refusal of a folder that exists.
-func transientUnless(refusal error) error {
-	if ie, ok := errors.AsType[*imap.Error](refusal); ok {
-		class, code := classifyStatus(string(ie.Type), string(ie.Code), ie.Text)
-		return fault.Newf(class, code, "status refused: %w", refusal)
-	}
-	return refusal
 }
 
 // CheckFolders finds the folders that a filter means and opens each of them

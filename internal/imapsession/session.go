@@ -2,15 +2,12 @@ package imapsession
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
-	"imapsync/internal/fault"
 	"imapsync/internal/imapwire"
 )
 
@@ -56,35 +53,6 @@ func (s *Session) Capabilities() []string {
 	slices.Sort(list)
 	return list
 }
-
-// cause replaces what go-imap made of a failure by what happened: the context's
-// end, the server's BYE, or the I/O error with its type.
-func (s *Session) cause(err error) error {
-	if err == nil {
-		return nil
-	}
-	if s.ctx.Err() != nil {
-		return context.Cause(s.ctx)
-	}
-	if _, ok := errors.AsType[*imap.Error](err); ok {
-		return err
-	}
-	last := s.wire.LastStatus()
-	if last.Type == "BYE" {
-		class, code := classifyStatus(last.Type, last.Code, last.Text)
-		return fault.Newf(class, code, "server said %s", last)
-	}
-	if ioErr := s.wire.Err(); ioErr != nil {
-		return wireCause(ioErr)
-	}
-	if errors.Is(err, errNoCapabilities) && last.Type != "" {
-		return fmt.Errorf("server said %s", last)
-	}
-	return err
-}
-
-// errNoCapabilities says that a server did not tell what it can do.
-var errNoCapabilities = errors.New("no answer")
 
 // Alive reports whether another command may be sent.
 func (s *Session) Alive() bool {

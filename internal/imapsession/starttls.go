@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"strings"
-
-	"imapsync/internal/fault"
 )
 
 // maxPlainLine bounds a line of the dialogue before TLS, in bytes.
@@ -22,27 +20,27 @@ func startTLS(conn net.Conn) error {
 	r := bufio.NewReaderSize(conn, maxPlainLine)
 	greeting, err := plainLine(r)
 	if err != nil {
-		return fault.Newf(fault.Transient, "greeting", "greeting: %w", err)
+		return failf("greeting", "greeting: %w", err)
 	}
 	switch strings.ToUpper(firstWords(greeting, 2)) {
 	case "* OK":
 	case "* BYE":
-		return fault.Newf(fault.Transient, "bye", "greeting: server said %q", greeting)
+		return failf("bye", "greeting: server said %q", greeting)
 	case "* PREAUTH":
-		return fault.Newf(fault.Config, "starttls_preauth", "starttls: the server skips the login on an unencrypted connection (PREAUTH): refused")
+		return failf("starttls_preauth", "starttls: the server skips the login on an unencrypted connection (PREAUTH): refused")
 	default:
 		if isTLSRecord(greeting) {
-			return fault.Newf(fault.Config, "starttls_tls", "starttls: the server speaks TLS from the start on this port")
+			return failf("starttls_tls", "starttls: the server speaks TLS from the start on this port")
 		}
-		return fault.Newf(fault.Transient, "greeting", "greeting: not an IMAP server: %q", greeting)
+		return failf("greeting", "greeting: not an IMAP server: %q", greeting)
 	}
 	if _, err := io.WriteString(conn, "S1 STARTTLS\r\n"); err != nil {
-		return fault.Newf(fault.Transient, "starttls", "starttls: %w", err)
+		return failf("starttls", "starttls: %w", err)
 	}
 	for range 100 { // untagged lines may come before the answer
 		line, err := plainLine(r)
 		if err != nil {
-			return fault.Newf(fault.Transient, "starttls", "starttls: %w", err)
+			return failf("starttls", "starttls: %w", err)
 		}
 		if strings.HasPrefix(line, "* ") {
 			continue
@@ -50,16 +48,16 @@ func startTLS(conn net.Conn) error {
 		switch strings.ToUpper(firstWords(line, 2)) {
 		case "S1 OK":
 		case "S1 BAD":
-			return fault.Newf(fault.Config, "starttls_missing", "starttls: the server, or somebody on the way to it, does not offer it (%q)", line)
+			return failf("starttls_missing", "starttls: the server, or somebody on the way to it, does not offer it (%q)", line)
 		default:
-			return fault.Newf(fault.Config, "starttls_refused", "starttls: the server refuses it (%q)", line)
+			return failf("starttls_refused", "starttls: the server refuses it (%q)", line)
 		}
 		if r.Buffered() > 0 {
-			return fault.Newf(fault.Config, "starttls_injected", "starttls: bytes came before the handshake: somebody may be tampering with the connection; refused")
+			return failf("starttls_injected", "starttls: bytes came before the handshake: somebody may be tampering with the connection; refused")
 		}
 		return nil
 	}
-	return fault.Newf(fault.Transient, "starttls", "starttls: no answer in 100 lines")
+	return failf("starttls", "starttls: no answer in 100 lines")
 }
 
 // isTLSRecord reports whether bytes begin a record of TLS (RFC 8446 section
