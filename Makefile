@@ -27,7 +27,7 @@ TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod deploy/*/go.mod examples/go.mod examples/*/go.mod web/browsertest/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall demo dev test fresh quirks screenshots crash lint vuln fmt fuzz bench bench-peers corpus deb sbom package-test image clean
+.PHONY: help deps build install uninstall demo dev test fresh quirks screenshots crash lint vuln fmt fuzz bench bench-peers corpus deb sbom package-test image module-path clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -129,6 +129,11 @@ package-test: deb sbom ## make both, and look into them (apart from make test: i
 
 image: ## build the container image IMAGE (imapsync:dev)
 	docker build -t $(IMAGE) .
+
+# PATH is make's word for where commands are found: the script asks make's own
+# environment for that.
+module-path: ## rename the module everywhere: make module-path PATH=host/owner/imapsync
+	@GO='$(GO)' /bin/sh internal/tools/module-path.sh '$(if $(filter command,$(origin PATH)),$(PATH))' "$$PPID"
 
 clean: ## remove what was built
 	rm -rf bin
