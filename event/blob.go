@@ -96,6 +96,9 @@ func (b *Blobs) MetaSubject(key string) string {
 	return "$O." + b.bucket + ".M." + base64.URLEncoding.EncodeToString([]byte(key))
 }
 
+// ChunkSubject is the subject of the chunks of an object, by its NUID.
+func (b *Blobs) ChunkSubject(nuid string) string { return "$O." + b.bucket + ".C." + nuid }
+
 // Get opens a blob. Reading it ends with an error that wraps ErrBlob when the
 // bytes are not those its name promises; until io.EOF they are not proven. The
 // reader asks for one chunk at a time, bounded by ctx.
@@ -140,7 +143,7 @@ func (r *blobReader) next() {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, askTimeout)
 	defer cancel()
-	m, err := r.b.stream.GetMsg(ctx, r.seq+1, jetstream.WithGetMsgSubject("$O."+r.b.bucket+".C."+r.info.nuid))
+	m, err := r.b.stream.GetMsg(ctx, r.seq+1, jetstream.WithGetMsgSubject(r.b.ChunkSubject(r.info.nuid)))
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		r.err = fmt.Errorf("blob %s: %w: it ends after %d of %d bytes", r.info.Key, ErrBlob, r.read, r.info.Size)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,14 +15,13 @@ import (
 
 const (
 	chunkBytes = 256 * kib
-	// chunkWindow bounds the chunks of one blob on their way at once.
-	chunkWindow = 8
 	// blobMargin is how much longer than an event a blob is kept. One found
 	// again lives on from its first put, so it is put again when what is left
 	// would be less than an event's life and a day.
 	blobMargin = 7 * 24 * time.Hour
 	blobSpare  = 24 * time.Hour
-	putTries   = 8 // five seconds in all
+	// chunkTimeout is how long the broker may take to confirm a chunk.
+	chunkTimeout = 10 * time.Second
 )
 
 // BlobOptions says which bucket to use and how.
@@ -33,62 +31,48 @@ type BlobOptions struct {
 	Create   bool          // make the bucket when it is absent
 }
 
-// Blobs is the JetStream object store of attachments and raw mail. Its layout
-// is that of every NATS client's object store (ADR-20), so `nats object get`
-// reads it. It is safe for concurrent use.
-//
-// It does not put through nats.go's ObjectStore: that writes the metadata
-// before the chunks are confirmed, repeats a chunk from a buffer it has
-// overwritten, and takes the chunks from under whoever reads. Here the
-// metadata, which makes an object visible, is written last and on condition
-// that nobody else has written it meanwhile.
+// Blobs is the object store of attachments and raw mail, to put some there. It
+// is safe for concurrent use.
 type Blobs struct {
 	*event.Blobs
 	js           jetstream.JetStream
-	stream       jetstream.Stream
+	objects      jetstream.ObjectStore
+	stream       jetstream.Stream // of the bucket
 	bucket       string
 	chunk        int
 	refreshAfter time.Duration // 0 is never
-	buffers      sync.Pool     // of *[]byte, each a chunk
+	doubt        time.Duration // an object that took as long is read back
 }
 
 // OpenBlobs opens the bucket. It keeps objects for EventAge and 7 days when it
 // is made here; one that is there is never altered. Errors wrap ErrStream,
 // ErrNoJetStream or ErrUnreachable.
 func OpenBlobs(ctx context.Context, nc *nats.Conn, o BlobOptions) (*Blobs, error) {
-	b := &Blobs{bucket: cmp.Or(o.Bucket, event.DefaultBucket)}
-	fail := func(err error) (*Blobs, error) {
-		return nil, fmt.Errorf("bucket %s: %w", b.bucket, streamError(err))
-	}
+	b := &Blobs{bucket: cmp.Or(o.Bucket, event.DefaultBucket), doubt: jetstream.DefaultPubRetryWait}
+	eventAge := cmp.Or(o.EventAge, StreamMaxAge)
 	var err error
-	b.js, err = jetstream.New(nc, jetstream.WithPublishAsyncTimeout(10*time.Second))
-	if err != nil {
+	if b.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(chunkTimeout), jetstream.WithPublishAsyncTimeout(chunkTimeout)); err != nil {
 		return nil, err
 	}
-	eventAge := o.EventAge
-	if eventAge == 0 {
-		eventAge = StreamMaxAge
-	}
-	name := "OBJ_" + b.bucket
-	b.stream, err = openStream(ctx, b.js, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) && o.Create {
+	open := func(ctx context.Context) (jetstream.ObjectStore, error) { return b.js.ObjectStore(ctx, b.bucket) }
+	b.objects, err = ask(ctx, open)
+	if errors.Is(err, jetstream.ErrBucketNotFound) && o.Create {
 		cfg := jetstream.ObjectStoreConfig{
 			Bucket: b.bucket, Description: "attachments and raw mail of imapsync", Storage: jetstream.FileStorage,
 		}
 		if eventAge > 0 {
 			cfg.TTL = eventAge + blobMargin
 		}
-		_, err = ask(ctx, func(ctx context.Context) (jetstream.ObjectStore, error) { return b.js.CreateObjectStore(ctx, cfg) })
-		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
-			return fail(err)
+		b.objects, err = ask(ctx, func(ctx context.Context) (jetstream.ObjectStore, error) { return b.js.CreateObjectStore(ctx, cfg) })
+		if errors.Is(err, jetstream.ErrBucketExists) { // another process was first
+			b.objects, err = ask(ctx, open)
 		}
-		b.stream, err = openStream(ctx, b.js, name)
 	}
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, fmt.Errorf("bucket %s: %w: there is none: the first mail with an attachment makes it", b.bucket, event.ErrStream)
+	if err == nil {
+		b.stream, err = openStream(ctx, b.js, "OBJ_"+b.bucket)
 	}
-	if err != nil {
-		return fail(err)
+	if err != nil && !errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, fmt.Errorf("bucket %s: %w", b.bucket, streamError(err))
 	}
 	if b.Blobs, err = event.OpenBlobs(ctx, nc, b.bucket); err != nil {
 		return nil, err
@@ -100,18 +84,15 @@ func OpenBlobs(ctx context.Context, nc *nats.Conn, o BlobOptions) (*Blobs, error
 		}
 		b.refreshAfter = max(cfg.MaxAge-eventAge-blobSpare, cfg.MaxAge/24)
 	}
-	b.chunk = chunkBytes
-	if limit := min(nc.MaxPayload(), noLimit(int64(cfg.MaxMsgSize))) - headerReserve; limit < int64(b.chunk) {
-		b.chunk = int(max(limit, kib))
+	largest := nc.MaxPayload()
+	if cfg.MaxMsgSize > 0 {
+		largest = min(largest, int64(cfg.MaxMsgSize))
 	}
+	b.chunk = int(max(min(largest-headerReserve, chunkBytes), kib))
 	return b, nil
 }
 
-func noLimit(n int64) int64 {
-	if n <= 0 {
-		return 1 << 62
-	}
-	return n
+// expires reports whether a stored blob would not outlive an event of now.
+func (b *Blobs) expires(info event.BlobInfo) bool {
+	return b.refreshAfter > 0 && time.Since(info.Stored) > b.refreshAfter
 }
-
-func (b *Blobs) chunkSubject(id string) string { return "$O." + b.bucket + ".C." + id }

@@ -176,7 +176,7 @@ func (p *Publisher) StoreBlobs(ctx context.Context, mail *Mail, m *parse.Message
 		return err
 	}
 	for _, put := range puts {
-		if _, err := blobs.put(ctx, put); err != nil {
+		if _, err := blobs.Put(ctx, put.key, put.size, put.open); err != nil {
 			return err
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,16 +24,23 @@ import (
 	"imapsync/parse"
 )
 
+// putTries is how often a put is tried: five seconds in all.
+const putTries = 8
+
+// put is one blob to be stored.
+type put struct {
+	key  string
+	size int64
+	open func() io.Reader
+}
+
 // Put stores what open reads, size bytes whose SHA-256 is the end of key,
 // unless the store has it and will keep it for as long as an event. It reports
 // whether it stored anything. Open may be called several times, once a try.
 // Memory is the same whatever the size. Several at once on one key are
 // harmless, and one that is broken off leaves nothing that can be seen.
 func (b *Blobs) Put(ctx context.Context, key string, size int64, open func() io.Reader) (stored bool, err error) {
-	return b.put(ctx, put{key: key, size: size, open: open})
-}
-
-func (b *Blobs) put(ctx context.Context, p put) (stored bool, err error) {
+	p := put{key, size, open}
 	for try := 1; ; try++ {
 		stored, err := b.putOnce(ctx, p)
 		if err == nil {
@@ -44,184 +51,173 @@ func (b *Blobs) put(ctx context.Context, p put) (stored bool, err error) {
 			verdict, named = failed, err
 		}
 		if verdict == failed || try == putTries {
-			return false, fmt.Errorf("blob %s: %w", p.key, named)
+			return false, fmt.Errorf("blob %s: %w", key, named)
 		}
 		if cause := sleep(ctx, backoff(try)); cause != nil {
-			return false, fmt.Errorf("blob %s: %w: %w", p.key, named, cause)
+			return false, fmt.Errorf("blob %s: %w: %w", key, named, cause)
 		}
 	}
 }
 
 func (b *Blobs) putOnce(ctx context.Context, p put) (bool, error) {
-	sum := path.Base(p.key)
 	info, err := b.Stat(ctx, p.key)
 	if err != nil && !errors.Is(err, event.ErrBlob) {
 		return false, err
 	}
+	sum := path.Base(p.key)
 	if err == nil && info.Size == p.size && info.SHA256 == sum && !b.expires(info) {
 		return false, nil
 	}
-	id := nuid.Next()
-	chunks, err := b.putChunks(ctx, id, sum, p)
-	if err == nil {
-		err = b.putMeta(ctx, p.key, id, sum, p.size, chunks, info.Seq)
+	digest, err := hex.DecodeString(sum)
+	if err != nil || len(digest) != sha256.Size {
+		return false, fmt.Errorf("%w: the key does not end in a sha256", event.ErrBlob)
 	}
-	if err == nil {
-		return true, nil
+	// nats.go makes an object visible before its chunks are confirmed, and takes
+	// the chunks of one that it replaces from under whoever reads them. So it
+	// puts under a name that nobody asks for; whole, the object gets its own.
+	name := "incoming/" + nuid.Next()
+	defer b.discard(ctx, b.MetaSubject(name))
+	object, err := b.upload(ctx, name, p)
+	if err != nil {
+		return false, err
 	}
-	b.discard(ctx, id)
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok && (api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeSequenceInProcess) {
-		// Someone else has put it: the next try finds it.
-		return false, fmt.Errorf("%w: put by another: %s", event.ErrTimeout, api.Description)
+	if want := "SHA-256=" + base64.URLEncoding.EncodeToString(digest); object.Digest != want {
+		b.discard(ctx, b.ChunkSubject(object.NUID))
+		return false, fmt.Errorf("%w: read %d bytes with %s, want %s", event.ErrBlob, object.Size, object.Digest, want)
 	}
-	return false, err
+	err = b.reveal(ctx, p.key, object, info.Seq)
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok { // else it may be visible all the same
+		b.discard(ctx, b.ChunkSubject(object.NUID))
+		if api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeSequenceInProcess {
+			// Someone else has put it: the next try finds it.
+			return false, fmt.Errorf("%w: put by another: %s", event.ErrTimeout, api.Description)
+		}
+	}
+	return err == nil, err
 }
 
-// expires reports whether a stored blob would not outlive an event of now.
-func (b *Blobs) expires(info event.BlobInfo) bool {
-	return b.refreshAfter > 0 && time.Since(info.Stored) > b.refreshAfter
+// upload puts an object, and returns once it is proven to be whole.
+func (b *Blobs) upload(ctx context.Context, name string, p put) (*jetstream.ObjectInfo, error) {
+	// Without a deadline nats.go bounds each chunk by chunkTimeout. While its
+	// context lives, it takes away what it stored of an object that fails.
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(3*time.Second, cancel) })()
+
+	began := time.Now()
+	meta := jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(min(int64(b.chunk), p.size))}}
+	object, err := b.objects.Put(own, meta, &feed{ctx: ctx, b: b, name: name, r: p.open(), left: p.size})
+	if err != nil {
+		return nil, err
+	}
+	// A chunk for which nobody was there nats.go sends again after a while, from
+	// a buffer in which the next chunk may stand by then.
+	if object.Chunks > 1 && time.Since(began) >= b.doubt {
+		if err := b.readBack(ctx, name); err != nil {
+			b.discard(ctx, b.ChunkSubject(object.NUID))
+			return nil, fmt.Errorf("%w: read back: %s", event.ErrTimeout, err.Error()) // to be put again
+		}
+	}
+	return object, nil
 }
 
-// putChunks sends the bytes under a name that nothing refers to yet, and
-// returns once all are confirmed. A chunk that fails ends it: sent again it
-// would stand after later ones.
-func (b *Blobs) putChunks(ctx context.Context, id, sum string, p put) (_ uint32, err error) {
-	subject := b.chunkSubject(id)
-	var window [chunkWindow]jetstream.PubAckFuture
-	defer func() {
-		if err != nil {
-			settle(ctx, window[:]) // or a chunk on its way would escape the discarding
-		}
-	}()
-	var total int64
-	var n uint32
-	r, h := p.open(), sha256.New()
-	buf, _ := b.buffers.Get().(*[]byte)
-	if buf == nil {
-		buf = new(make([]byte, b.chunk))
+// readBack reads an object, and by that proves it.
+func (b *Blobs) readBack(ctx context.Context, name string) error {
+	r, _, err := b.Get(ctx, name)
+	if err != nil {
+		return err
 	}
-	defer b.buffers.Put(buf)
-	for {
-		piece, readErr := next(r, *buf)
-		if len(piece) > 0 {
-			slot := &window[n%chunkWindow]
-			if err := confirmed(ctx, slot); err != nil {
-				return 0, err
-			}
-			_, _ = h.Write(piece)
-			total += int64(len(piece))
-			msg := &nats.Msg{Subject: subject, Data: piece, Header: nats.Header{jetstream.ExpectedStreamHeader: {"OBJ_" + b.bucket}}}
-			// The bytes are copied to the connection before this returns, and
-			// without retries never read again: piece is free.
-			future, err := b.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
-			if err != nil {
-				return 0, err
-			}
-			*slot = future
-			n++
-		}
-		if errors.Is(readErr, io.EOF) || errors.Is(readErr, io.ErrUnexpectedEOF) {
-			break
-		}
-		if readErr != nil {
-			return 0, fmt.Errorf("%w: read: %w", event.ErrBlob, readErr)
-		}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
+
+// reveal makes an object visible under key, if the metadata there is still what
+// Stat saw. The chunks of one that was there stay until they expire, for whoever
+// reads them now.
+func (b *Blobs) reveal(ctx context.Context, key string, object *jetstream.ObjectInfo, seen uint64) error {
+	shown := *object
+	shown.Name, shown.ModTime = key, time.Time{}
+	data, err := json.Marshal(shown)
+	if err != nil {
+		return err
 	}
-	for i := range window {
-		if err := confirmed(ctx, &window[i]); err != nil {
+	msg := &nats.Msg{Subject: b.MetaSubject(key), Data: data, Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}}}
+	_, err = ask(ctx, func(ctx context.Context) (*jetstream.PubAck, error) {
+		return b.js.PublishMsg(ctx, msg, jetstream.WithExpectStream("OBJ_"+b.bucket), jetstream.WithExpectLastSequencePerSubject(seen))
+	})
+	return err
+}
+
+// discard takes away what nothing refers to. When that fails too, it expires
+// with the bucket.
+func (b *Blobs) discard(ctx context.Context, subject string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	_ = b.stream.Purge(ctx, jetstream.WithPurgeSubject(subject))
+}
+
+// feed is what nats.go reads an object from: left bytes, not one less or more. It
+// fills each buffer, which is a chunk, and ends with its context.
+type feed struct {
+	ctx    context.Context // of a put: an io.Reader has no other way to be bounded
+	b      *Blobs
+	name   string
+	r      io.Reader
+	left   int64
+	chunks int
+	mark   jetstream.PubAckFuture // the last one, see pace
+}
+
+// paceChunks is how many chunks there are between two marks: half of what may be
+// on its way at once.
+const paceChunks = 4
+
+func (f *feed) Read(chunk []byte) (int, error) {
+	if f.ctx.Err() != nil {
+		return 0, context.Cause(f.ctx)
+	}
+	if f.chunks++; f.chunks%paceChunks == 0 {
+		if err := f.pace(); err != nil {
 			return 0, err
 		}
 	}
-	if total != p.size {
-		return 0, fmt.Errorf("%w: read %d bytes, want %d", event.ErrBlob, total, p.size)
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != sum {
-		return 0, fmt.Errorf("%w: read %d bytes with sha256 %s, want %s", event.ErrBlob, total, got, sum)
+	n, err := io.ReadFull(f.r, chunk)
+	f.left -= int64(n)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		return 0, fmt.Errorf("%w: read: %w", event.ErrBlob, err)
+	case f.left < 0 || err != nil && f.left > 0:
+		return 0, fmt.Errorf("%w: it is not as long as was said, by %d bytes", event.ErrBlob, max(f.left, -f.left))
+	case err != nil:
+		return n, io.EOF
 	}
 	return n, nil
 }
 
-// next returns as much of r as buf holds, until io.EOF or io.ErrUnexpectedEOF:
-// of a bytes.Buffer where it stands, of anything else in buf.
-func next(r io.Reader, buf []byte) ([]byte, error) {
-	if whole, ok := r.(*bytes.Buffer); ok {
-		if whole.Len() == 0 {
-			return nil, io.EOF
-		}
-		return whole.Next(len(buf)), nil
+// pace waits until the broker has stored all up to the mark before the last.
+// nats.go would send the whole object at once, which the broker has to hold, and
+// from 128 MB on refuses. A mark is a message that it cannot take, since the
+// subject has no message of that number: it says so once it comes to it.
+func (f *feed) pace() error {
+	mark, err := f.b.js.PublishMsgAsync(nats.NewMsg(f.b.MetaSubject(f.name)), jetstream.WithExpectLastSequencePerSubject(math.MaxInt64))
+	if err != nil {
+		return err
 	}
-	n, err := io.ReadFull(r, buf)
-	return buf[:n], err
-}
-
-// settle waits until nothing is on its way any more, a second at most.
-func settle(ctx context.Context, window []jetstream.PubAckFuture) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	for i := range window {
-		_ = confirmed(ctx, &window[i])
-	}
-}
-
-// confirmed waits until a chunk is stored, and empties its slot; an empty one
-// is no chunk.
-func confirmed(ctx context.Context, slot *jetstream.PubAckFuture) error {
-	future := *slot
-	if future == nil {
+	before := f.mark
+	if f.mark = mark; before == nil {
 		return nil
 	}
-	*slot = nil
 	select {
-	case <-future.Ok():
-		return nil
-	case err := <-future.Err():
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", event.ErrTimeout, context.Cause(ctx))
+	case <-before.Ok():
+	case err := <-before.Err():
+		if _, answered := errors.AsType[*jetstream.APIError](err); !answered {
+			return err
+		}
+	case <-f.ctx.Done():
+		return context.Cause(f.ctx)
 	}
-}
-
-// putMeta makes the object visible, if its metadata is still what Stat saw.
-// The chunks of an object put anew stay until they expire, for whoever reads
-// them now.
-func (b *Blobs) putMeta(ctx context.Context, key, id, sum string, size int64, chunks uint32, seen uint64) error {
-	digest, err := hex.DecodeString(sum)
-	if err != nil || len(digest) != sha256.Size {
-		return fmt.Errorf("%w: the key does not end in a sha256", event.ErrBlob)
-	}
-	data, err := json.Marshal(jetstream.ObjectInfo{
-		ObjectMeta: jetstream.ObjectMeta{Name: key, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(b.chunk)}},
-		Bucket:     b.bucket, NUID: id, Size: uint64(size), Chunks: chunks,
-		Digest: "SHA-256=" + base64.URLEncoding.EncodeToString(digest),
-	})
-	if err != nil {
-		return err
-	}
-	msg := &nats.Msg{Subject: b.MetaSubject(key), Data: data, Header: nats.Header{
-		jetstream.MsgRollup:                 {jetstream.MsgRollupSubject},
-		jetstream.ExpectedStreamHeader:      {"OBJ_" + b.bucket},
-		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(seen, 10)},
-	}}
-	future, err := b.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
-	if err != nil {
-		return err
-	}
-	return confirmed(ctx, &future)
-}
-
-// discard takes away chunks that nothing refers to. When that fails too, they
-// expire with the bucket.
-func (b *Blobs) discard(ctx context.Context, id string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-	defer cancel()
-	_ = b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.chunkSubject(id)))
-}
-
-// put is one blob to be stored.
-type put struct {
-	key  string
-	size int64
-	open func() io.Reader
+	return nil
 }
 
 // HasBlobs reports whether the event names blobs, which StoreBlobs is to store.
