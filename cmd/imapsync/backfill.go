@@ -12,31 +12,25 @@ import (
 )
 
 func newBackfill(a *app) *cobra.Command {
-	var tenant, since, until, output string
+	var since, until, output string
 	var publish publishFlags
 	var timeouts timeoutFlags
 	b := mailsync.Backfill{}
-	cmd := &cobra.Command{
+	cmd := a.onProvider(&cobra.Command{
 		Use: "backfill PROVIDER --since DATE", Short: "Publish old mail that was never read",
 		Long: "Publish mail that the server received between two dates and that was never handled. What was\n" +
 			"published before is left out, so nothing is doubled and a backfill that was broken off goes\n" +
 			"on where it was when it is run again." + exitCodesPointer,
 		Example: "  imapsync backfill support --since 2026-01-01 --until 2026-02-01 --dry-run\n  imapsync backfill support --since 30d --folder Archive --rate 20",
-		Args:    oneProvider,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			var err error
+		PreRunE: func(*cobra.Command, []string) (err error) {
 			if b.Since, b.Until, err = dateRange(since, until, time.Now()); err != nil {
 				return err
 			}
-			if err := usage(append(append(publish.check(), timeouts.check()...), atLeast("rate", b.Rate, 0))...); err != nil {
-				return err
-			}
-			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				return a.backfill(ctx, store, p, b, &publish, timeouts.Timeouts, output)
-			})
+			return usage(append(append(publish.check(), timeouts.check()...), atLeast("rate", b.Rate, 0))...)
 		},
-	}
+	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
+		return a.backfill(ctx, mailboxes.Store, p, b, &publish, timeouts.Timeouts, output)
+	})
 	fs := cmd.Flags()
 	fs.StringVar(&since, "since", "", "from this day on: "+sinceForms+" (required)")
 	fs.StringVar(&until, "until", "", "up to and including this day")
@@ -45,7 +39,6 @@ func newBackfill(a *app) *cobra.Command {
 	fs.IntVar(&b.Rate, "rate", 0, "messages a second (0: as fast as it goes)")
 	publish.add(fs)
 	timeouts.add(fs)
-	tenantFlag(cmd, &tenant)
 	outputFlag(cmd, &output)
 	return cmd
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -87,6 +86,20 @@ func (a *app) service(store *db.Store) *provider.Service {
 	return provider.New(provider.Options{Store: store, Box: a.box(), LookupEnv: os.LookupEnv, Log: a.log, Version: version(), Connect: a.openNATS})
 }
 
+// onProvider completes a command about one mailbox: work gets the one that a
+// person means, and what they named it by.
+func (a *app) onProvider(cmd *cobra.Command, work func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, named string) error) *cobra.Command {
+	var tenant string
+	cmd.Args = oneProvider
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.withProvider(cmd.Context(), args[0], tenant, func(store *db.Store, p *db.Provider) error {
+			return work(cmd.Context(), a.service(store), p, args[0])
+		})
+	}
+	tenantFlag(cmd, &tenant)
+	return cmd
+}
+
 // withProvider opens the store and finds the provider that a person means, for
 // work.
 func (a *app) withProvider(ctx context.Context, nameOrID, tenant string, work func(store *db.Store, p *db.Provider) error) error {
@@ -141,83 +154,57 @@ func actor() string {
 func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
 
 func newProviderPause(a *app) *cobra.Command {
-	var tenant string
-	cmd := &cobra.Command{
+	return a.onProvider(&cobra.Command{
 		Use: "pause PROVIDER", Short: "Stop reading a mailbox; mail waits on the server",
 		Long:    "Stop reading a mailbox until it is resumed. A pass under way is not ended. Mail that arrives\nmeanwhile waits on the server." + exitCodesPointer,
 		Example: "  imapsync provider pause support",
-		Args:    oneProvider,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				if err := a.service(store).Pause(ctx, p, actor()); err != nil {
-					return err
-				}
-				a.notef("paused %s: `imapsync provider resume %s` goes on", p.Name, shellQuote(args[0]))
-				return nil
-			})
-		},
-	}
-	tenantFlag(cmd, &tenant)
-	return cmd
+	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, named string) error {
+		if err := mailboxes.Pause(ctx, p, actor()); err != nil {
+			return err
+		}
+		a.notef("paused %s: `imapsync provider resume %s` goes on", p.Name, shellQuote(named))
+		return nil
+	})
 }
 
 func newProviderResume(a *app) *cobra.Command {
-	var tenant string
 	var noTest bool
-	cmd := &cobra.Command{
+	cmd := a.onProvider(&cobra.Command{
 		Use: "resume PROVIDER", Short: "Go on reading a paused mailbox",
 		Long: "Go on reading a mailbox that was paused, by a person or because its login was refused: the\n" +
 			"connection is tested first, then failures are forgotten and the provider is due at once." + exitCodesPointer,
 		Example: "  imapsync provider resume support",
-		Args:    oneProvider,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				err := a.service(store).Resume(ctx, p, !noTest, actor())
-				if failed, ok := errors.AsType[*provider.TestError](err); ok {
-					return withMore(checkError(failed), "still as it was: --no-test resumes it anyway")
-				}
-				if err != nil {
-					return err
-				}
-				a.notef("resumed %s: the next run reads it", p.Name)
-				return nil
-			})
-		},
-	}
-	tenantFlag(cmd, &tenant)
+	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
+		if err := mailboxes.Resume(ctx, p, !noTest, actor()); err != nil {
+			return testedError(err, "still as it was: --no-test resumes it anyway")
+		}
+		a.notef("resumed %s: the next run reads it", p.Name)
+		return nil
+	})
 	cmd.Flags().BoolVar(&noTest, "no-test", false, "do not test the connection first")
 	return cmd
 }
 
 func newProviderRm(a *app) *cobra.Command {
-	var tenant string
 	var yes bool
-	cmd := &cobra.Command{
+	cmd := a.onProvider(&cobra.Command{
 		Use: "rm PROVIDER", Aliases: []string{"remove"}, Short: "Remove a mailbox and all that is kept about it",
 		Long: "Remove a provider with its password, its place in every folder, its ledger and its history.\n" +
 			"The mail on the server and the events on the stream stay. Added again it has a new id and\n" +
 			"begins anew as --start says, so mail may be published again under the new id." + exitCodesPointer,
 		Example: "  imapsync provider rm support --yes",
-		Args:    oneProvider,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				if !yes {
-					if err := a.confirm(ctx, p); err != nil {
-						return err
-					}
-				}
-				if err := a.service(store).Remove(ctx, p, actor()); err != nil {
-					return err
-				}
-				a.notef("removed %s (%s)", p.Name, p.Mailbox)
-				return nil
-			})
-		},
-	}
-	tenantFlag(cmd, &tenant)
+	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
+		if !yes {
+			if err := a.confirm(ctx, p); err != nil {
+				return err
+			}
+		}
+		if err := mailboxes.Remove(ctx, p, actor()); err != nil {
+			return err
+		}
+		a.notef("removed %s (%s)", p.Name, p.Mailbox)
+		return nil
+	})
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }
@@ -228,18 +215,9 @@ func (a *app) confirm(ctx context.Context, p *db.Provider) error {
 		return usageError("provider rm: removes %s (%s) and all that is kept about it: confirm with --yes", p.Name, p.Mailbox)
 	}
 	fmt.Fprintf(a.stderr, "Removes %s (%s) and all that is kept about it. Type its name to confirm: ", p.Name, p.Mailbox)
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(a.stdin).ReadString('\n') // nothing typed: not confirmed
-		answer <- strings.TrimSpace(line)
-	}()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case line := <-answer:
-		if line != p.Name {
-			return usageError("provider rm: %q is not %q: nothing was removed", line, p.Name)
-		}
-		return nil
+	line, _, err := a.readLine(ctx) // nothing typed: not confirmed
+	if line = strings.TrimSpace(line); err == nil && line != p.Name {
+		return usageError("provider rm: %q is not %q: nothing was removed", line, p.Name)
 	}
+	return err
 }

@@ -150,16 +150,13 @@ func (a *app) addProvider(ctx context.Context, mailboxes *provider.Service, p *d
 // its connection did not pass the test, which is undone, or its name or its
 // address is there already.
 func storeError(err error, undone string) error {
-	if failed, ok := errors.AsType[*provider.TestError](err); ok {
-		return withMore(checkError(failed), undone)
-	}
 	if taken, ok := errors.AsType[*db.NameTakenError](err); ok {
 		return usageError("--name: %w in this tenant: choose another name, or rename that mailbox: `imapsync provider set %s --name NAME`", taken, taken.ID)
 	}
 	if taken, ok := errors.AsType[*provider.MailboxTakenError](err); ok {
 		return usageError("--mailbox: %w: `imapsync provider list` shows it, `imapsync provider set` changes it", taken)
 	}
-	return err
+	return testedError(err, undone)
 }
 
 func newProviderSet(a *app) *cobra.Command {

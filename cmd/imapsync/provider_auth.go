@@ -23,7 +23,6 @@ import (
 
 // authFlags are the flags of `imapsync provider auth`.
 type authFlags struct {
-	tenant    string
 	noBrowser bool
 	device    bool
 	port      uint16
@@ -33,7 +32,7 @@ type authFlags struct {
 
 func newProviderAuth(a *app) *cobra.Command {
 	f := &authFlags{}
-	cmd := &cobra.Command{
+	cmd := a.onProvider(&cobra.Command{
 		Use: "auth PROVIDER", Short: "Sign in to a mailbox with OAuth2",
 		Long: "Let a person sign in for a mailbox with --auth oauth2, store what is granted, sealed, and test\n" +
 			"the connection. An address is printed (and opened, on a terminal); the answer comes back to a\n" +
@@ -41,10 +40,13 @@ func newProviderAuth(a *app) *cobra.Command {
 			"that the browser ends at, or the code in it, from standard input; --device gives a code to\n" +
 			"type on any other device, where the server has that." + exitCodesPointer,
 		Example: "  imapsync provider auth support\n  imapsync provider auth support --no-browser\n  imapsync provider auth support --device",
-		Args:    oneProvider,
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.authProvider(cmd.Context(), f, args[0]) },
-	}
-	tenantFlag(cmd, &f.tenant)
+		PreRunE: func(*cobra.Command, []string) error { return f.check() },
+	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, named string) error {
+		if p.AuthType != db.AuthOAuth2 {
+			return usageError("%s logs in with a password: `imapsync provider set %s --auth oauth2 --oauth-preset …` first", p.Name, shellQuote(named))
+		}
+		return a.authorise(ctx, f, mailboxes, p)
+	})
 	fs := cmd.Flags()
 	fs.BoolVar(&f.noBrowser, "no-browser", false, "open nothing and listen to nothing: paste the address the browser ends at")
 	fs.BoolVar(&f.device, "device", false, "sign in on another device, whatever --oauth-flow says")
@@ -54,33 +56,24 @@ func newProviderAuth(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) authProvider(ctx context.Context, f *authFlags, name string) error {
-	if err := usage(atLeast("timeout", f.timeout, tick)); err != nil {
-		return err
-	}
+func (f *authFlags) check() error {
 	if f.device && f.noBrowser {
 		return usageError("give one of --device and --no-browser")
 	}
-	return a.withProvider(ctx, name, f.tenant, func(store *db.Store, p *db.Provider) error {
-		if p.AuthType != db.AuthOAuth2 {
-			return usageError("%s logs in with a password: `imapsync provider set %s --auth oauth2 --oauth-preset …` first", p.Name, shellQuote(name))
-		}
-		return a.authorise(ctx, f, store, p)
-	})
+	return usage(atLeast("timeout", f.timeout, tick))
 }
 
 // authorise lets a person sign in for p, and keeps and tests what is granted.
-func (a *app) authorise(ctx context.Context, f *authFlags, store *db.Store, p *db.Provider) error {
+func (a *app) authorise(ctx context.Context, f *authFlags, mailboxes *provider.Service, p *db.Provider) error {
 	if f.device {
 		p.OAuthFlow = db.FlowDevice
 		if problems := provider.Validate(p); len(problems) > 0 {
 			return usageError("--device: %s: %s", flagOf(problems[0].Setting), problems[0].Message(asFlag))
 		}
 	}
-	mailboxes := a.service(store)
 	signIn, err := mailboxes.SignIn(ctx, p)
 	if err != nil {
-		return testedError(err)
+		return testedError(err, "")
 	}
 	tokens, err := a.signIn(ctx, f, signIn.Client)
 	if err != nil {
@@ -94,7 +87,7 @@ func (a *app) authorise(ctx context.Context, f *authFlags, store *db.Store, p *d
 		return nil
 	}
 	if _, err := mailboxes.Check(ctx, p, provider.CredentialInput{}); err != nil {
-		return withMore(testedError(err), "what was granted is stored")
+		return testedError(err, "what was granted is stored")
 	}
 	a.notef("connected to %s as %s", p.Host, p.Username)
 	if p.PausedAt != nil {
@@ -132,7 +125,10 @@ func (a *app) signInByCode(ctx context.Context, f *authFlags, client *oauth.Clie
 		// Nothing listens there: the address in the browser's bar is what counts.
 		login := client.Begin("http://" + net.JoinHostPort(client.RedirectHost(), strconv.Itoa(max(1, int(f.port)))))
 		a.notef("Open this address and sign in. The browser ends at a page that does not load:\npaste its address here.\n\n  %s\n", login.URL)
-		answer, err := a.readLine(ctx)
+		answer, pasted, err := a.readLine(ctx)
+		if err == nil && !pasted {
+			err = usageError("standard input ended before an address came: paste the one the browser ends at")
+		}
 		if err != nil {
 			return oauth.Tokens{}, err
 		}
@@ -162,28 +158,21 @@ func (a *app) signInByCode(ctx context.Context, f *authFlags, client *oauth.Clie
 // maxAnswer bounds what is pasted.
 const maxAnswer = 64 << 10
 
-// readLine reads what a person pastes.
-func (a *app) readLine(ctx context.Context) (string, error) {
-	type answer struct {
-		line string
-		err  error
-	}
-	answers := make(chan answer, 1)
+// readLine reads a line that a person types or pastes; more says that standard
+// input did not end before.
+func (a *app) readLine(ctx context.Context) (line string, more bool, err error) {
+	lines := make(chan string, 1)
 	go func() {
-		line, err := bufio.NewReader(io.LimitReader(a.stdin, maxAnswer)).ReadString('\n')
-		if errors.Is(err, io.EOF) && line != "" {
-			err = nil
+		defer close(lines)
+		if line, err := bufio.NewReader(io.LimitReader(a.stdin, maxAnswer)).ReadString('\n'); err == nil || line != "" {
+			lines <- line
 		}
-		answers <- answer{line, err}
 	}()
 	select {
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	case ans := <-answers:
-		if ans.err != nil {
-			return "", usageError("standard input ended before an address came: paste the one the browser ends at")
-		}
-		return ans.line, nil
+		return "", false, context.Cause(ctx)
+	case line, more = <-lines:
+		return line, more, nil
 	}
 }
 

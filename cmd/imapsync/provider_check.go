@@ -39,10 +39,15 @@ func checkError(failed *provider.TestError) error {
 	return &exitError{exit, &fault.Error{Class: class, Code: code, Err: inWords(failed.Provider, failed, "test")}}
 }
 
-// testedError is checkError for an error that may be of something else.
-func testedError(err error) error {
-	if failed, ok := errors.AsType[*provider.TestError](err); ok {
-		return checkError(failed)
+// testedError is checkError for an error that may be of something else; then
+// undone, what it means for the command, is not said.
+func testedError(err error, undone string) error {
+	failed, ok := errors.AsType[*provider.TestError](err)
+	if !ok {
+		return err
+	}
+	if err = checkError(failed); undone != "" {
+		err = withMore(err, undone)
 	}
 	return err
 }
@@ -115,7 +120,7 @@ func (a *app) testProviders(ctx context.Context, store *db.Store, list []*db.Pro
 	code := exitOK
 	for _, p := range list {
 		check, err := mailboxes.Check(ctx, p, provider.CredentialInput{})
-		err = testedError(err)
+		err = testedError(err, "")
 		r := testResult{Tenant: p.Tenant, ID: p.ID, Name: p.Name, Host: p.Host, OK: err == nil, Check: check}
 		if err != nil {
 			if errors.Is(err, db.ErrUnreachable) || ctx.Err() != nil {
@@ -160,33 +165,26 @@ func (a *app) printTest(p *db.Provider, r testResult) {
 }
 
 func newProviderFolders(a *app) *cobra.Command {
-	var tenant, output string
-	cmd := &cobra.Command{
+	var output string
+	cmd := a.onProvider(&cobra.Command{
 		Use: "folders PROVIDER", Short: "List the folders of a mailbox, and which are read",
 		Long: "List the folders on the server with their number of messages and special use, and which of\n" +
 			"them are read. A folder that is configured and missing is an error." + exitCodesPointer,
 		Example: "  imapsync provider folders support",
-		Args:    oneProvider,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				check, err := a.service(store).Check(ctx, p, provider.CredentialInput{})
-				checkErr := testedError(err)
-				switch {
-				case check == nil:
-					return checkErr
-				case output == "json":
-					if err := a.printJSON(check.Folders); err != nil {
-						return err
-					}
-				default:
-					printFolders(a.stdout, check.Folders)
-				}
-				return checkErr
-			})
-		},
-	}
-	tenantFlag(cmd, &tenant)
+	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
+		check, err := mailboxes.Check(ctx, p, provider.CredentialInput{})
+		checkErr := testedError(err, "")
+		switch {
+		case check == nil:
+		case output == "json":
+			if err := a.printJSON(check.Folders); err != nil {
+				return err
+			}
+		default:
+			printFolders(a.stdout, check.Folders)
+		}
+		return checkErr
+	})
 	outputFlag(cmd, &output)
 	return cmd
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -23,23 +24,20 @@ func newProviderList(a *app) *cobra.Command {
 		Use: "list", Short: "List the mailboxes", Long: "List the mailboxes of all tenants, or of one." + exitCodesPointer,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, err := a.openStore(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			list, err := store.ListProviders(cmd.Context(), tenant)
-			if err != nil {
-				return err
-			}
-			views := []provider.View{}
-			for _, p := range list {
-				views = append(views, provider.View{Provider: p})
-			}
-			if output == "json" {
+			return a.withStore(cmd.Context(), func(store *db.Store) error {
+				list, err := store.ListProviders(cmd.Context(), tenant)
+				if err != nil {
+					return err
+				}
+				if output != "json" {
+					return a.printProviders(list)
+				}
+				views := []provider.View{}
+				for _, p := range list {
+					views = append(views, provider.View{Provider: p})
+				}
 				return a.printJSON(views)
-			}
-			return a.printProviders(list)
+			})
 		},
 	}
 	tenantFlag(cmd, &tenant)
@@ -74,23 +72,18 @@ func (a *app) printProviders(list []*db.Provider) error {
 }
 
 func newProviderShow(a *app) *cobra.Command {
-	var tenant, output string
-	cmd := &cobra.Command{
+	var output string
+	cmd := a.onProvider(&cobra.Command{
 		Use: "show PROVIDER", Short: "Show all settings and the state of a mailbox",
 		Long: "Show all settings and the state of a mailbox. A password is never shown. Where its folders\n" +
 			"stand is for `imapsync status`." + exitCodesPointer,
 		Example: "  imapsync provider show support -o json",
-		Args:    oneProvider,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withProvider(cmd.Context(), args[0], tenant, func(_ *db.Store, p *db.Provider) error {
-				if output == "json" {
-					return a.printJSON(provider.View{Provider: p})
-				}
-				return a.printProvider(p)
-			})
-		},
-	}
-	tenantFlag(cmd, &tenant)
+	}, func(_ context.Context, _ *provider.Service, p *db.Provider, _ string) error {
+		if output == "json" {
+			return a.printJSON(provider.View{Provider: p})
+		}
+		return a.printProvider(p)
+	})
 	outputFlag(cmd, &output)
 	return cmd
 }

@@ -99,97 +99,66 @@ func withState(state string) string {
 	return " in state " + state
 }
 
-// quarantineID accepts exactly one id.
-func quarantineID(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usageError("%s takes one ID: `imapsync quarantine list` shows them", cmd.CommandPath())
+// onMessage completes a command about one quarantined message.
+func (a *app) onMessage(cmd *cobra.Command, work func(ctx context.Context, mailboxes *provider.Service, q *db.Quarantine) error) *cobra.Command {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usageError("%s takes one ID: `imapsync quarantine list` shows them", cmd.CommandPath())
+		}
+		if _, err := uuid.Parse(args[0]); err != nil {
+			return usageError("quarantine id %q is not a UUID: `imapsync quarantine list` shows them", args[0])
+		}
+		return nil
 	}
-	if _, err := uuid.Parse(args[0]); err != nil {
-		return usageError("quarantine id %q is not a UUID: `imapsync quarantine list` shows them", args[0])
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.withStore(cmd.Context(), func(store *db.Store) error {
+			q, err := store.FindQuarantine(cmd.Context(), uuid.MustParse(args[0]).String(), "")
+			if errors.Is(err, db.ErrNotFound) {
+				return usageError("%w: `imapsync quarantine list` shows what there is", err)
+			}
+			if err != nil {
+				return err
+			}
+			return work(cmd.Context(), a.service(store), q)
+		})
 	}
-	return nil
-}
-
-func findQuarantine(ctx context.Context, store *db.Store, id string) (*db.Quarantine, error) {
-	q, err := store.FindQuarantine(ctx, uuid.MustParse(id).String(), "")
-	if errors.Is(err, db.ErrNotFound) {
-		return nil, usageError("%w: `imapsync quarantine list` shows what there is", err)
-	}
-	return q, err
+	return cmd
 }
 
 func newQuarantineShow(a *app) *cobra.Command {
 	var output string
-	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show all that is known of a quarantined message, as JSON", Args: quarantineID,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := a.openStore(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			q, err := findQuarantine(cmd.Context(), store, args[0])
-			if err != nil {
-				return err
-			}
-			return a.printJSON(q)
-		},
-	}
+	cmd := a.onMessage(&cobra.Command{Use: "show ID", Short: "Show all that is known of a quarantined message, as JSON"},
+		func(_ context.Context, _ *provider.Service, q *db.Quarantine) error { return a.printJSON(q) })
 	formatFlag(cmd, &output, "json")
 	return cmd
 }
 
 func newQuarantineState(a *app, verb, state, short string) *cobra.Command {
-	return &cobra.Command{
-		Use: verb + " ID", Short: short, Args: quarantineID,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := a.openStore(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			q, err := findQuarantine(cmd.Context(), store, args[0])
-			if err != nil {
-				return err
-			}
-			err = a.service(store).SetQuarantine(cmd.Context(), q, state, actor())
-			if _, ok := errors.AsType[*provider.RenumberedError](err); ok {
-				return usageError("%w: `imapsync quarantine export %s` has the mail if it was kept", err, q.ID)
-			}
-			if err != nil {
-				return err
-			}
+	return a.onMessage(&cobra.Command{Use: verb + " ID", Short: short}, func(ctx context.Context, mailboxes *provider.Service, q *db.Quarantine) error {
+		err := mailboxes.SetQuarantine(ctx, q, state, actor())
+		if _, ok := errors.AsType[*provider.RenumberedError](err); ok {
+			return usageError("%w: `imapsync quarantine export %s` has the mail if it was kept", err, q.ID)
+		}
+		if err == nil {
 			a.notef("%s: %s", q.ID, state)
-			return nil
-		},
-	}
+		}
+		return err
+	})
 }
 
 func newQuarantineExport(a *app) *cobra.Command {
-	return &cobra.Command{
+	return a.onMessage(&cobra.Command{
 		Use: "export ID", Short: "Write the raw mail to standard output",
 		Long: "Write the raw mail to standard output: from the object store when it was kept there, else\n" +
 			"from the mail server." + exitCodesPointer,
 		Example: "  imapsync quarantine export 7f3c… > poison.eml",
-		Args:    quarantineID,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			store, err := a.openStore(ctx)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			q, err := findQuarantine(ctx, store, args[0])
-			if err != nil {
-				return err
-			}
-			r, err := a.service(store).OpenRaw(ctx, q)
-			if _, ok := errors.AsType[*provider.ReadError](err); ok {
-				return &exitError{exitTempfail, err}
-			}
-			return a.copyOut(r, err)
-		},
-	}
+	}, func(ctx context.Context, mailboxes *provider.Service, q *db.Quarantine) error {
+		r, err := mailboxes.OpenRaw(ctx, q)
+		if _, ok := errors.AsType[*provider.ReadError](err); ok {
+			return &exitError{exitTempfail, err}
+		}
+		return a.copyOut(r, err)
+	})
 }
 
 // writeBlob streams a blob.

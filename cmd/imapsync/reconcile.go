@@ -14,27 +14,19 @@ import (
 )
 
 func newReconcile(a *app) *cobra.Command {
-	var tenant, output string
+	var output string
 	var timeouts timeoutFlags
-	cmd := &cobra.Command{
+	cmd := a.onProvider(&cobra.Command{
 		Use: "reconcile PROVIDER", Short: "Compare the server's messages with the ledger, folder by folder",
 		Long: "Compare what the server has with what the ledger says became of it. Missing are messages\n" +
 			"that the cursor has passed and nobody knows: there must be none, and the exit code is 1 when\n" +
 			"there is one. It reads only." + exitCodesPointer,
 		Example: "  imapsync reconcile support",
-		Args:    oneProvider,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			if err := usage(timeouts.check()...); err != nil {
-				return err
-			}
-			return a.withProvider(ctx, args[0], tenant, func(store *db.Store, p *db.Provider) error {
-				return a.reconcile(ctx, store, p, timeouts.Timeouts, output)
-			})
-		},
-	}
+		PreRunE: func(*cobra.Command, []string) error { return usage(timeouts.check()...) },
+	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
+		return a.reconcile(ctx, mailboxes.Store, p, timeouts.Timeouts, output)
+	})
 	timeouts.add(cmd.Flags())
-	tenantFlag(cmd, &tenant)
 	outputFlag(cmd, &output)
 	return cmd
 }
