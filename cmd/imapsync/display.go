@@ -92,7 +92,8 @@ func (d *runDisplay) result(res mailsync.Result) {
 		d.app.printf("%s\n", line)
 	case d.terminal:
 		d.clear()
-		fmt.Fprintf(d.app.stderr, "%s  %s\n", r.Provider, provider.ResultText(inWordsOf(res)))
+		res.Err = inWords(res.Provider, res.Err)
+		fmt.Fprintf(d.app.stderr, "%s  %s\n", r.Provider, provider.ResultText(res))
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -64,6 +63,7 @@ type doctor struct {
 	steps []doctorStep
 	wrong int
 	began time.Time
+	p     *db.Provider // the mailbox that is looked at, nil for the surroundings
 }
 
 // doctorPatience bounds what is asked of Postgres, NATS and Vault.
@@ -107,27 +107,20 @@ func (d *doctor) providers(ctx context.Context, store *db.Store, args []string, 
 	return list, err
 }
 
-// add keeps a step, and prints it. A step of a mailbox that has no fix yet gets
-// the one of its code.
-func (d *doctor) add(p *db.Provider, s provider.Step, fix string) {
+// add keeps a step, and prints it.
+func (d *doctor) add(s provider.Step, fix string) {
 	now := time.Now()
 	s.Took, d.began = cmp.Or(s.Took, now.Sub(d.began)), now
-	step := doctorStep{Step: s, Fix: fix, DurationMS: s.Took.Milliseconds()}
-	step.Text = provider.OneLine(s.Text)
-	if p != nil {
-		step.Tenant, step.ProviderID, step.Provider = p.Tenant, p.ID, p.Name
-		step.Fix = cmp.Or(fix, remedy(p, s))
+	s.Text = provider.OneLine(s.Text)
+	step, name := doctorStep{Step: s, Fix: fix, DurationMS: s.Took.Milliseconds()}, s.Name
+	if d.p != nil {
+		step.Tenant, step.ProviderID, step.Provider, name = d.p.Tenant, d.p.ID, d.p.Name, d.p.Name+" "+name
 	}
 	if s.State == provider.StepWrong {
 		d.wrong++
 	}
-	d.steps = append(d.steps, step)
-	if d.json {
+	if d.steps = append(d.steps, step); d.json {
 		return
-	}
-	name := step.Name
-	if p != nil {
-		name = p.Name + " " + name
 	}
 	d.app.printf("%-6s %s: %s\n", step.State, name, step.Text)
 	if step.Fix != "" {
@@ -136,15 +129,15 @@ func (d *doctor) add(p *db.Provider, s provider.Step, fix string) {
 }
 
 func (d *doctor) fine(name, format string, args ...any) {
-	d.add(nil, provider.Step{Name: name, State: provider.StepOK, Text: fmt.Sprintf(format, args...)}, "")
+	d.add(provider.Step{Name: name, State: provider.StepOK, Text: fmt.Sprintf(format, args...)}, "")
 }
 
 func (d *doctor) warn(name, text, fix string) {
-	d.add(nil, provider.Step{Name: name, State: provider.StepWarn, Text: text}, fix)
+	d.add(provider.Step{Name: name, State: provider.StepWarn, Text: text}, fix)
 }
 
 func (d *doctor) bad(name, text, fix string) {
-	d.add(nil, provider.Step{Name: name, State: provider.StepWrong, Text: text}, fix)
+	d.add(provider.Step{Name: name, State: provider.StepWrong, Text: text}, fix)
 }
 
 // postgres returns the store, nil when it cannot be used and the error says why.
@@ -233,7 +226,7 @@ func (d *doctor) secrets(ctx context.Context, store *db.Store) *secret.Chain {
 	d.fine("credentials", "read from %s, in this order (IMAPSYNC_SECRET_CHAIN)", strings.Join(places, ", "))
 	if v := chain.Vault(); v != nil {
 		if err := v.Check(ctx); err != nil {
-			d.bad("vault", err.Error(), vaultRemedy(v.Address(), err))
+			d.bad("vault", err.Error(), find(nil, fault.New("", "secret", err).With("vault", v.Address()), "vault").Do)
 		} else {
 			d.fine("vault", "%s, log-in works", v.Address())
 		}
@@ -261,9 +254,9 @@ func (d *doctor) key(ctx context.Context, store *db.Store) {
 	ring, err := d.app.keyRing()
 	if err != nil {
 		if len(counts) > 0 {
-			d.bad("key", err.Error(), keyRemedy(err, true))
+			d.bad("key", err.Error(), find(nil, err, "sealed").Do)
 		} else {
-			d.warn("key", err.Error()+" (nothing is sealed yet)", keyRemedy(err, false))
+			d.warn("key", err.Error()+" (nothing is sealed yet)", find(nil, err).Do)
 		}
 		return
 	}
@@ -329,8 +322,8 @@ func (d *doctor) nats(ctx context.Context) error {
 		d.fine("stream", "%s holds %d events, %s", event.StreamName, h.Messages, provider.ByteSize(int64(h.Bytes)))
 	}
 	for _, problem := range h.Problems {
-		about := fault.About{Code: problem.Code, Params: map[string]string{"stream": problem.Stream, "want": problem.Want}}
-		if fix := cmp.Or(words.Find(about).Do, problem.Fix); problem.Fatal {
+		about := &fault.Error{Code: problem.Code, Params: map[string]string{"stream": problem.Stream, "want": problem.Want}}
+		if fix := cmp.Or(find(nil, about).Do, problem.Fix); problem.Fatal {
 			d.bad("stream", problem.What, fix)
 		} else {
 			d.warn("stream", problem.What, fix)
@@ -341,23 +334,23 @@ func (d *doctor) nats(ctx context.Context) error {
 
 // mailbox goes the way of a pass, and tells where its passes stand.
 func (d *doctor) mailbox(ctx context.Context, store *db.Store, chain *secret.Chain, p *db.Provider) {
+	d.p = p
 	if chain != nil {
 		d.app.service(store).Diagnose(ctx, p, func(s provider.Step) {
-			fix := ""
+			fix := remedy(p, s)
 			if errors.Is(s.Err, secret.ErrAbsent) && chain.CanPut() != nil {
 				fix = "put it into a place that this line names" // no command can
 			}
-			d.add(p, s, fix)
+			d.add(s, fix)
 		})
 	}
-	for _, f := range wordedForecasts(p, time.Now()) {
+	for _, f := range forecasts(p, time.Now()) {
 		if f.Warn {
-			d.add(p, provider.Step{Name: "forecast", State: provider.StepWarn, Text: forecastText(f.Forecast)}, f.Fix)
+			d.warn("forecast", forecastText(f.Forecast), f.Fix)
 		}
 	}
-	for _, s := range standing(ctx, store, p, time.Now()) {
-		d.add(p, s.Step, s.Fix)
-	}
+	d.state(p, time.Now())
+	d.folders(ctx, store, p)
 }
 
 func forecastText(f oauth.Forecast) string {
@@ -368,23 +361,22 @@ func forecastText(f oauth.Forecast) string {
 	return text + " ends " + f.EndsAt.UTC().Format(time.DateOnly) + " (" + f.Rule + ")"
 }
 
-// standing is what the database says of a provider: paused, behind, failing.
-func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Time) []doctorStep {
-	var steps []doctorStep
+// state is what the database says of a mailbox: switched off, paused, failing.
+func (d *doctor) state(p *db.Provider, now time.Time) {
+	resume := "imapsync provider resume " + p.ID
 	switch {
 	case !p.Active || !p.AutoProcess:
-		steps = append(steps, stepOf("state", provider.StepWarn, "it is switched off: no run reads it", "switch it on where it was switched off (is_active, auto_process_emails)"))
+		d.warn("state", "it is switched off: no run reads it", "switch it on where it was switched off (is_active, auto_process_emails)")
 	case p.PausedAt != nil:
-		s := stepOf("state", provider.StepWarn, "paused since "+p.PausedAt.UTC().Format(time.RFC3339)+" ("+p.PauseReason+"); mail waits on the server",
-			"imapsync provider resume "+p.ID)
-		if p.PauseReason == db.PauseAuthFailure {
-			s.State = provider.StepWrong
-			s.Fix = "imapsync provider set " + p.ID + " --password-prompt && imapsync provider resume " + p.ID
-			if p.AuthType == db.AuthOAuth2 {
-				s.Fix = "imapsync provider auth " + p.ID + " && imapsync provider resume " + p.ID
-			}
+		text := "paused since " + p.PausedAt.UTC().Format(time.RFC3339) + " (" + p.PauseReason + "); mail waits on the server"
+		switch {
+		case p.PauseReason != db.PauseAuthFailure:
+			d.warn("state", text, resume)
+		case p.AuthType == db.AuthOAuth2:
+			d.bad("state", text, "imapsync provider auth "+p.ID+" && "+resume)
+		default:
+			d.bad("state", text, "imapsync provider set "+p.ID+" --password-prompt && "+resume)
 		}
-		steps = append(steps, s)
 	case p.ConsecutiveFailures > 0:
 		text := fmt.Sprintf("the last %d passes failed: %s", p.ConsecutiveFailures, p.LastError)
 		fix := "imapsync run --provider " + p.ID
@@ -392,38 +384,42 @@ func standing(ctx context.Context, store *db.Store, p *db.Provider, now time.Tim
 			text += "; next attempt " + p.NextAttemptAt.UTC().Format(time.RFC3339)
 			fix += " # does not wait"
 		}
-		steps = append(steps, stepOf("state", provider.StepWarn, text, fix))
+		d.warn("state", text, fix)
 	case p.LastSuccessAt == nil:
-		steps = append(steps, stepOf("state", provider.StepOK, "not read yet", ""))
+		d.fine("state", "not read yet")
 	default:
-		steps = append(steps, stepOf("state", provider.StepOK, "last read "+p.LastSuccessAt.UTC().Format(time.RFC3339), ""))
+		d.fine("state", "last read %s", p.LastSuccessAt.UTC().Format(time.RFC3339))
 	}
+}
+
+// folders tells which are paused, and how much waits in all.
+func (d *doctor) folders(ctx context.Context, store *db.Store, p *db.Provider) {
 	states, err := store.FolderStates(ctx, ref(p))
 	if err != nil {
-		return append(steps, stepOf("backlog", provider.StepWrong, err.Error(), "imapsync doctor "+p.ID+" # again, once DATABASE_URL can be read"))
+		d.bad("backlog", err.Error(), "imapsync doctor "+p.ID+" # again, once DATABASE_URL can be read")
+		return
 	}
 	var backlog int64
 	for _, st := range states {
 		backlog += st.Backlog
 		if st.PausedReason != "" {
-			fix := words.Find(aboutProvider(p, aboutError(mailsync.PausedFolder(st)))).Do
-			steps = append(steps, stepOf("folder", provider.StepWrong, fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), fix))
+			d.bad("folder", fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), find(p, mailsync.PausedFolder(st)).Do)
 		}
 	}
-	s := stepOf("backlog", provider.StepOK, strconv.FormatInt(backlog, 10)+" mails wait, "+strconv.Itoa(p.MaxEmailsPerSync)+" a pass", "")
+	text, fix := fmt.Sprintf("%d mails wait, %d a pass", backlog, p.MaxEmailsPerSync), ""
 	if backlog > 10*int64(p.MaxEmailsPerSync) {
-		s.State, s.Fix = provider.StepWarn, "imapsync run --provider "+p.ID+" --drain # or more a pass: imapsync provider set "+p.ID+" --max-emails-per-sync N"
+		fix = "imapsync run --provider " + p.ID + " --drain # or more a pass: imapsync provider set " + p.ID + " --max-emails-per-sync N"
 	}
 	if p.MaxBytesPerDay > 0 {
 		today := p.BytesToday(time.Now())
-		s.Text += fmt.Sprintf("; %s of %s today", provider.ByteSize(today), provider.ByteSize(p.MaxBytesPerDay))
+		text += fmt.Sprintf("; %s of %s today", provider.ByteSize(today), provider.ByteSize(p.MaxBytesPerDay))
 		if today >= p.MaxBytesPerDay {
-			s.State, s.Fix = provider.StepWarn, "imapsync provider set "+p.ID+" --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"
+			fix = "imapsync provider set " + p.ID + " --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"
 		}
 	}
-	return append(steps, s)
-}
-
-func stepOf(name string, state provider.StepState, text, fix string) doctorStep {
-	return doctorStep{Step: provider.Step{Name: name, State: state, Text: text}, Fix: fix}
+	if fix != "" {
+		d.warn("backlog", text, fix)
+	} else {
+		d.fine("backlog", "%s", text)
+	}
 }

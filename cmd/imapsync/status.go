@@ -107,7 +107,7 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 			f.Searched(p)
 			if f.PausedReason != "" {
 				paused := mailsync.PausedFolder(&db.FolderState{Folder: f.Folder, ResyncCount: f.ResyncCount, PausedReason: f.PausedReason})
-				told = withWords(told, words.Find(aboutProvider(p, aboutError(paused))).Say)
+				told = withWords(told, find(p, paused).Say)
 			}
 		}
 		byRef[ref] = append(byRef[ref], folderStatus{
@@ -124,7 +124,7 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 			LastAttemptAt: p.LastAttemptAt, NextAttemptAt: p.NextAttemptAt, ConsecutiveFailures: p.ConsecutiveFailures,
 			ErrorCode: p.LastErrorCode, Error: p.LastError, Published: p.Published, Duplicates: p.Duplicates,
 			Quarantined: p.Quarantined, Folders: byRef[db.Ref{Tenant: p.Tenant, ID: p.ID}],
-			Credentials: wordedForecasts(p, time.Now()), words: storedError(p),
+			Credentials: forecasts(p, time.Now()), words: storedError(p),
 		}
 		if s.Folders == nil {
 			s.Folders = []folderStatus{}

@@ -77,20 +77,20 @@ var words = fault.Words{
 	{Codes: "client_secret", Do: "make a new client secret, then: {set} --oauth-client-secret-file FILE --oauth-client-secret-expires DATE"},
 
 	// What a mailbox logs in with.
+	{Codes: "secret secret_unavailable", When: "vault unavailable", Do: "vault status -address={vault}"},
+	{Codes: "secret secret_unavailable", When: "vault", Do: "vault token lookup -address={vault} # or what IMAPSYNC_VAULT_AUTH logs in with"},
 	{Codes: "secret", When: "absent test", Say: "put it there, or store it: `{set} --password-prompt`", Do: "{renew} # or put it where it was looked for"},
 	{Codes: "secret", When: "absent", Do: "{renew} # or put it where it was looked for"},
 	{Codes: "secret", When: "unknown_key", Do: "{renew} # or put the old key back into the key file, below the first line"},
 	{Codes: "secret", When: "unreadable", Do: "{renew}"},
 	{Codes: "secret", When: "settings", Do: "{doctor} # again, with the settings that it names put right"},
-	{Codes: "secret key", When: "mode", Say: "run: chmod 600 {path}", Do: "chmod 600 {path}"},
-	{Codes: "secret key", When: "no_key sealed", Say: newKey, Do: oldKey},
-	{Codes: "secret key", When: "no_key", Say: newKey, Do: "imapsync secret keygen --out imapsync.key && export IMAPSYNC_SECRET_KEY_FILE=$PWD/imapsync.key"},
-	{Codes: "secret key", When: "key_file sealed", Say: newKeyFile, Do: oldKey},
-	{Codes: "secret key", When: "key_file", Say: newKeyFile, Do: "imapsync secret keygen --out {path}"},
-	{Codes: "secret key", Do: oldKey},
+	{Codes: "secret", When: "mode", Say: "run: chmod 600 {path}", Do: "chmod 600 {path}"},
+	{Codes: "secret", When: "no_key sealed", Say: newKey, Do: oldKey},
+	{Codes: "secret", When: "no_key", Say: newKey, Do: "imapsync secret keygen --out imapsync.key && export IMAPSYNC_SECRET_KEY_FILE=$PWD/imapsync.key"},
+	{Codes: "secret", When: "key_file sealed", Say: newKeyFile, Do: oldKey},
+	{Codes: "secret", When: "key_file", Say: newKeyFile, Do: "imapsync secret keygen --out {path}"},
+	{Codes: "secret", Do: oldKey},
 	{Codes: "secret_unavailable", When: "test", Say: later, Do: "{doctor} # again, later"},
-	{Codes: "vault", When: "unavailable", Do: "vault status -address={vault}"},
-	{Codes: "vault", Do: "vault token lookup -address={vault} # or what IMAPSYNC_VAULT_AUTH logs in with"},
 
 	// Reading it.
 	{Codes: "folder_missing", When: "test", Say: "choose others with --folder", Do: otherFolders},
@@ -103,7 +103,7 @@ var words = fault.Words{
 	{Codes: "no_header", When: "test", Say: later, Do: "imapsync quarantine list --provider {id}"},
 
 	// The database and the broker.
-	{Codes: "postgres database_url", When: "asked", Say: "check --database-url (DATABASE_URL){database}{locks}"},
+	{Codes: "postgres database_url", When: "asked", Say: "check [database][locks]"},
 	{Codes: "schema", When: "old", Say: "run `imapsync migrate`"},
 	{Codes: "schema", When: "new", Say: "use a newer imapsync"},
 	{Codes: "pooler", Say: "set LOCK_DATABASE_URL (or --lock-database-url) to a direct connection to Postgres",
@@ -136,7 +136,7 @@ const (
 	checkNetwork   = "check --host, --port and the network in between"
 	checkPort      = "check --port and --tls: 993 is for implicit, 143 for starttls"
 	checkUser      = "check --mailbox and --username, and that whoever signed in may open this mailbox by IMAP"
-	checkNATS      = "check --nats-url (NATS_URL){nats}"
+	checkNATS      = "check [nats]"
 	moreTime       = "{set} --connect-timeout 1m --command-timeout 2m # or later again: {doctor}"
 	implicitTLS    = "{set} --tls implicit --port 993"
 	otherTLS       = implicitTLS + " # or --tls starttls --port 143; when it is so already, later again: {doctor}"
@@ -150,31 +150,11 @@ const (
 	oldKey         = "export IMAPSYNC_SECRET_KEY_FILE=FILE # the key file that stored credentials were sealed with"
 )
 
-// aboutProvider is what the words for an error of a mailbox are found by.
-func aboutProvider(p *db.Provider, about fault.About) fault.About {
-	about = provider.AboutProvider(p, about)
-	set, auth := "imapsync provider set "+p.ID, "imapsync provider auth "+p.ID
-	renew := set + " --password-prompt"
-	switch {
-	case provider.NeedsPerson(p):
-		renew = auth
-	case p.AuthType == db.AuthOAuth2 && p.OAuthFlow == db.FlowServiceAccount:
-		renew = set + " --oauth-service-account-file FILE"
-	case p.AuthType == db.AuthOAuth2:
-		renew = set + " --oauth-client-secret-file FILE"
-	}
-	maps.Copy(about.Params, map[string]string{
-		"set": set, "renew": renew, "auth": auth, "doctor": "imapsync doctor " + p.ID,
-		"resync": "imapsync provider resync " + p.ID + " --folder " + about.Params["folder"],
-	})
-	return about
-}
-
-// aboutError is mailsync.About with what a person will paste in quotes.
-func aboutError(err error, facts ...string) fault.About {
+// find returns the words for an error of p, or of none when p is nil.
+func find(p *db.Provider, err error, facts ...string) fault.Word {
 	about := mailsync.About(err)
 	about.Facts = append(about.Facts, facts...)
-	for _, name := range []string{"path", "folder"} {
+	for _, name := range []string{"path", "folder", "vault"} {
 		if value, ok := about.Params[name]; ok {
 			about.Params[name] = shellQuote(value)
 		}
@@ -182,36 +162,47 @@ func aboutError(err error, facts ...string) fault.About {
 	if path := about.Params["path"]; strings.HasPrefix(path, "-") {
 		about.Params["path"] = "./" + path // no flag
 	}
-	return about
+	if p != nil {
+		about = provider.AboutProvider(p, about)
+		set, auth := "imapsync provider set "+p.ID, "imapsync provider auth "+p.ID
+		renew := set + " --password-prompt"
+		switch {
+		case provider.NeedsPerson(p):
+			renew = auth
+		case p.AuthType == db.AuthOAuth2 && p.OAuthFlow == db.FlowServiceAccount:
+			renew = set + " --oauth-service-account-file FILE"
+		case p.AuthType == db.AuthOAuth2:
+			renew = set + " --oauth-client-secret-file FILE"
+		}
+		maps.Copy(about.Params, map[string]string{
+			"set": set, "renew": renew, "auth": auth, "doctor": "imapsync doctor " + p.ID,
+			"resync": "imapsync provider resync " + p.ID + " --folder " + about.Params["folder"],
+		})
+	}
+	word := words.Find(about)
+	if strings.Contains(word.Say, "{") {
+		word.Say = "" // it is about a mailbox, of which nothing is known here
+	}
+	return word
+}
+
+// findStored returns the words for the code of an error that is known no more.
+func findStored(p *db.Provider, code string) fault.Word { return find(p, &fault.Error{Code: code}) }
+
+// storedError is a mailbox's last error in the words of the command line.
+func storedError(p *db.Provider) string {
+	return withWords(p.LastError, findStored(p, p.LastErrorCode).Say)
 }
 
 // remedy is what to do about a step of a stored mailbox that is not ok.
 func remedy(p *db.Provider, s provider.Step) string {
-	if s.State == provider.StepOK {
+	switch {
+	case s.State == provider.StepOK:
 		return ""
+	case s.Err == nil:
+		s.Err = &fault.Error{Class: s.Class, Code: s.Code}
 	}
-	about := aboutError(s.Err)
-	about.Class, about.Code = s.Class, s.Code
-	about.Facts = append(about.Facts, "test", "sealed", s.Name)
-	return words.Find(aboutProvider(p, about)).Do
-}
-
-// keyRemedy is what to do when there is no key to open stored credentials with;
-// sealed says that there are some, which a new key does not open.
-func keyRemedy(err error, sealed bool) string {
-	about := aboutError(err)
-	about.Code = "key"
-	if sealed {
-		about.Facts = append(about.Facts, "sealed")
-	}
-	return words.Find(about).Do
-}
-
-// vaultRemedy is what to do when Vault gives nothing.
-func vaultRemedy(address string, err error) string {
-	about := aboutError(err)
-	about.Code, about.Params["vault"] = "vault", shellQuote(address)
-	return words.Find(about).Do
+	return find(p, s.Err, "test", "sealed", s.Name).Do
 }
 
 // worded is an error in the words of the command line.
@@ -225,21 +216,32 @@ func (e *worded) Unwrap() error { return e.err }
 
 // inWords is an error of a mailbox in the words of the command line.
 func inWords(p *db.Provider, err error, facts ...string) error {
-	if _, done := errors.AsType[*worded](err); done || err == nil || p == nil {
+	if err == nil || p == nil {
 		return err
 	}
-	return &worded{err, told(err, func(err error) string { return words.Find(aboutProvider(p, aboutError(err, facts...))).Say })}
+	return &worded{err, told(err, func(err error) string { return find(p, err, facts...).Say })}
 }
 
-// inWordsOf is a result with its error in the words of the command line.
-func inWordsOf(res mailsync.Result) mailsync.Result {
-	res.Err = inWords(res.Provider, res.Err)
-	return res
+// message is what a person is told: one line for each thing that is wrong. What
+// is about Postgres or NATS names the setting and where it leads.
+func (a *app) message(err error) string {
+	servers, _ := publish.Servers(a.natsURL) // unreadable: the error says so
+	locks := ""
+	if a.lockDatabaseURL != "" {
+		locks = " and --lock-database-url (LOCK_DATABASE_URL)" + led(", now ", db.Servers(a.lockDatabaseURL))
+	}
+	settings := strings.NewReplacer("[locks]", locks,
+		"[database]", "--database-url (DATABASE_URL)"+led(", now ", db.Servers(a.databaseURL)),
+		"[nats]", "--nats-url (NATS_URL)"+led(", now ", servers)+led(" and --nats-creds (NATS_CREDS), now ", a.natsCreds))
+	return told(err, func(err error) string { return settings.Replace(find(nil, err, "asked").Say) })
 }
 
-// storedError is a mailbox's last error in the words of the command line.
-func storedError(p *db.Provider) string {
-	return withWords(p.LastError, words.Find(aboutProvider(p, fault.About{Code: p.LastErrorCode})).Say)
+// led is text behind what leads to it, nothing when there is none.
+func led(by, text string) string {
+	if text == "" {
+		return ""
+	}
+	return by + text
 }
 
 // forecast is when a credential will die, and what to do before.
@@ -248,56 +250,24 @@ type forecast struct {
 	Fix string `json:"fix,omitempty"`
 }
 
-// wordedForecasts are the forecasts for the credentials of a mailbox in the
-// words of the command line.
-func wordedForecasts(p *db.Provider, now time.Time) []forecast {
-	var list []forecast
+func forecasts(p *db.Provider, now time.Time) (list []forecast) {
 	for _, f := range provider.Forecasts(p, now) {
 		one := forecast{Forecast: f}
 		if f.Warn {
-			one.Fix = words.Find(aboutProvider(p, fault.About{Code: f.Credential})).Do
+			one.Fix = findStored(p, f.Credential).Do
 		}
 		list = append(list, one)
 	}
 	return list
 }
 
-// message is what a person is told: one line for each thing that is wrong. What
-// is about Postgres or NATS names the setting and where it leads.
-func (a *app) message(err error) string {
-	if _, done := errors.AsType[*worded](err); done {
-		return strings.TrimSpace(err.Error())
-	}
-	return told(err, func(err error) string {
-		about := aboutError(err, "asked")
-		about.Params["database"], about.Params["locks"], about.Params["nats"] = at(db.Servers(a.databaseURL)), "", ""
-		if a.lockDatabaseURL != "" {
-			about.Params["locks"] = " and --lock-database-url (LOCK_DATABASE_URL)" + at(db.Servers(a.lockDatabaseURL))
-		}
-		servers, _ := publish.Servers(a.natsURL) // unreadable: the error says so
-		about.Params["nats"] = at(servers)
-		if a.natsCreds != "" {
-			about.Params["nats"] += " and --nats-creds (NATS_CREDS), now " + a.natsCreds
-		}
-		say := words.Find(about).Say
-		if strings.Contains(say, "{") {
-			return "" // it is about a mailbox, of which nothing is known here
-		}
-		return say
-	})
-}
-
-func at(servers string) string {
-	if servers == "" {
-		return ""
-	}
-	return ", now " + servers
-}
-
 // told is the text of an error with what say has to say about it; of several
 // that were joined, about each.
 func told(err error, say func(error) string) string {
 	text := strings.TrimSpace(err.Error())
+	if _, done := errors.AsType[*worded](err); done {
+		return text
+	}
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
 		several, ok := inner.(interface{ Unwrap() []error })
 		if !ok {

@@ -41,7 +41,7 @@ func TestRemedies(t *testing.T) {
 			continue // a problem of the broker's, not of a mailbox
 		}
 		for _, name := range []string{"login", "token"} {
-			steps = append(steps, provider.Step{Name: name, State: provider.StepWrong, Class: class, Code: code, Err: errors.New("x")})
+			steps = append(steps, provider.Step{Name: name, State: provider.StepWrong, Class: class, Code: code, Err: fault.New(class, code, errors.New("x"))})
 		}
 	}
 	for _, err := range []error{secret.ErrAbsent, secret.ErrUnknownKey, secret.ErrEnvelope, secret.ErrUnavailable, secret.ErrSettings,
@@ -101,7 +101,11 @@ func TestKeyRemedy(t *testing.T) {
 		{file("k", secret.ErrMode), true, "chmod 600 k"},
 		{file("-rf", secret.ErrMode), false, "chmod 600 ./-rf"},
 	} {
-		if got := keyRemedy(fmt.Errorf("x: %w", tt.err), tt.sealed); got != tt.want {
+		var facts []string
+		if tt.sealed {
+			facts = append(facts, "sealed")
+		}
+		if got := find(nil, fmt.Errorf("x: %w", tt.err), facts...).Do; got != tt.want {
 			t.Errorf("%v, sealed %v: %q, want %q", tt.err, tt.sealed, got, tt.want)
 		}
 	}
