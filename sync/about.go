@@ -2,6 +2,7 @@ package sync
 
 import (
 	"errors"
+	"maps"
 
 	"imapsync/db"
 	"imapsync/event"
@@ -29,9 +30,7 @@ func About(err error) fault.About {
 	about := fault.About{Params: map[string]string{}}
 	about.Class, about.Code = Classify(err)
 	if e, ok := fault.Of(err); ok {
-		for name, value := range e.Params {
-			about.Params[name] = value
-		}
+		maps.Copy(about.Params, e.Params)
 	}
 	if file, ok := errors.AsType[*secret.FileError](err); ok {
 		about.Params["path"] = file.Path

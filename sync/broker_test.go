@@ -18,64 +18,64 @@ import (
 	"imapsync/publish"
 )
 
-// brokerHouse is a house on a broker of its own, reached through a proxy that
+// brokerEnv is one on a broker of its own, reached through a proxy that
 // filters what the broker answers.
-func brokerHouse(t *testing.T, filter func([]byte) []byte, opts ...devenv.NATSOption) (*house, *devenv.NATS, *devenv.Proxy) {
+func brokerEnv(t *testing.T, filter func([]byte) []byte, opts ...devenv.NATSOption) (*testEnv, *devenv.NATS, *devenv.Proxy) {
 	t.Helper()
 	ns := devenv.TestNATSServer(t, opts...)
 	u, err := url.Parse(ns.URL())
 	must(t, err)
 	proxy := devenv.TestProxy(t, u.Host, filter)
-	h := newHouseOn(t, devenv.TestPostgres(t, migrate), "nats://"+proxy.Addr())
-	h.publisher(publish.PublisherOptions{AckTimeout: 300 * time.Millisecond})
-	return h, ns, proxy
+	env := newEnvOn(t, devenv.TestPostgres(t, migrate), "nats://"+proxy.Addr())
+	env.publisher(publish.PublisherOptions{AckTimeout: 300 * time.Millisecond})
+	return env, ns, proxy
 }
 
-// publisher gives the runner another one, on the house's connection.
-func (h *house) publisher(o publish.PublisherOptions) {
-	h.t.Helper()
-	pub, err := publish.NewPublisher(h.t.Context(), h.nc, o)
-	must(h.t, err)
-	h.runner.Publisher = pub
+// publisher gives the runner another one, on the same connection.
+func (env *testEnv) publisher(o publish.PublisherOptions) {
+	env.t.Helper()
+	pub, err := publish.NewPublisher(env.t.Context(), env.nc, o)
+	must(env.t, err)
+	env.runner.Publisher = pub
 }
 
 // stream is the stream of the events.
-func (h *house) stream() jetstream.Stream {
-	h.t.Helper()
-	js, err := jetstream.New(h.nc)
-	must(h.t, err)
-	stream, err := js.Stream(h.t.Context(), event.StreamName)
-	must(h.t, err)
+func (env *testEnv) stream() jetstream.Stream {
+	env.t.Helper()
+	js, err := jetstream.New(env.nc)
+	must(env.t, err)
+	stream, err := js.Stream(env.t.Context(), event.StreamName)
+	must(env.t, err)
 	return stream
 }
 
 // reshape changes the settings of the stream.
-func (h *house) reshape(change func(*jetstream.StreamConfig)) {
-	h.t.Helper()
-	js, err := jetstream.New(h.nc)
-	must(h.t, err)
-	cfg := h.stream().CachedInfo().Config
+func (env *testEnv) reshape(change func(*jetstream.StreamConfig)) {
+	env.t.Helper()
+	js, err := jetstream.New(env.nc)
+	must(env.t, err)
+	cfg := env.stream().CachedInfo().Config
 	change(&cfg)
-	_, err = js.UpdateStream(h.t.Context(), cfg)
-	must(h.t, err)
+	_, err = js.UpdateStream(env.t.Context(), cfg)
+	must(env.t, err)
 }
 
 // notAhead fails the test when the ledger, or the cursor, is ahead of what the
 // stream has.
-func (h *house) notAhead(p *db.Provider) {
-	h.t.Helper()
-	rows, at := h.ledger(p), h.cursors(p)["INBOX"]
-	if n := len(h.events()); rows > n || int(at[0]) > n {
-		h.t.Errorf("%d rows in the ledger and the cursor at %v, with %d events on the stream", rows, at, n)
+func (env *testEnv) notAhead(p *db.Provider) {
+	env.t.Helper()
+	rows, at := env.ledger(p), env.cursors(p)["INBOX"]
+	if n := len(env.events()); rows > n || int(at[0]) > n {
+		env.t.Errorf("%d rows in the ledger and the cursor at %v, with %d events on the stream", rows, at, n)
 	}
 }
 
 func TestFailure02_BrokerRestartedInMidPublish(t *testing.T) {
 	t.Parallel()
-	h, ns, _ := brokerHouse(t, nil)
-	_, p := h.mailbox(700)
+	env, ns, _ := brokerEnv(t, nil)
+	_, p := env.mailbox(700)
 	rounds := 0
-	h.runner.OnProgress = func(Progress) {
+	env.runner.OnProgress = func(Progress) {
 		if rounds++; rounds%3 != 1 {
 			return
 		}
@@ -83,10 +83,10 @@ func TestFailure02_BrokerRestartedInMidPublish(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		must(t, ns.Start(context.WithoutCancel(t.Context())))
 	}
-	if res := h.ok(p); res.Counts.Published != 700 {
+	if res := env.ok(p); res.Counts.Published != 700 {
 		t.Errorf("%+v, want 700 published in one pass", res.Counts)
 	}
-	h.rival().each(p, 700)
+	env.rival().each(p, 700)
 }
 
 // The stream, or the broker's disk, is full: the pass stops, nothing that was
@@ -95,58 +95,58 @@ func TestFailure02_StreamFull(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		opts []devenv.NATSOption
-		fill func(h *house)
-		room func(h *house)
+		fill func(env *testEnv)
+		room func(env *testEnv)
 	}{
 		"the stream's own limit": {
-			fill: func(h *house) {
-				h.reshape(func(c *jetstream.StreamConfig) { c.MaxMsgs, c.Discard = 130, jetstream.DiscardNew })
+			fill: func(env *testEnv) {
+				env.reshape(func(c *jetstream.StreamConfig) { c.MaxMsgs, c.Discard = 130, jetstream.DiscardNew })
 			},
-			room: func(h *house) { h.reshape(func(c *jetstream.StreamConfig) { c.MaxMsgs = -1 }) },
+			room: func(env *testEnv) { env.reshape(func(c *jetstream.StreamConfig) { c.MaxMsgs = -1 }) },
 		},
 		"the broker's disk": {
 			opts: []devenv.NATSOption{devenv.NATSMaxStore(1_000_000)},
-			fill: func(h *house) { h.ballast(860_000) },
-			room: func(h *house) { h.ballast(0) },
+			fill: func(env *testEnv) { env.ballast(860_000) },
+			room: func(env *testEnv) { env.ballast(0) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, _, _ := brokerHouse(t, nil, tt.opts...)
-			_, p := h.mailbox(300)
-			tt.fill(h)
-			_, results, err := h.tryRun(p)
+			env, _, _ := brokerEnv(t, nil, tt.opts...)
+			_, p := env.mailbox(300)
+			tt.fill(env)
+			_, results, err := env.tryRun(p)
 			if !errors.Is(err, publish.ErrStreamFull) {
 				t.Fatalf("got %v, %+v; want ErrStreamFull", err, results)
 			}
-			stored := len(h.events())
+			stored := len(env.events())
 			if stored == 0 || stored == 300 {
 				t.Fatalf("%d events on the full stream, want some and not all", stored)
 			}
-			h.notAhead(p)
+			env.notAhead(p)
 			if quarantined := results[0].Counts.Quarantined; quarantined > 0 {
 				t.Errorf("%d messages went to quarantine because the stream is full", quarantined)
 			}
-			tt.room(h)
-			h.ok(p)
-			h.each(p, 300)
+			tt.room(env)
+			env.ok(p)
+			env.each(p, 300)
 		})
 	}
 }
 
 // ballast fills the broker's disk with a stream of so many bytes; 0 takes it away.
-func (h *house) ballast(size int) {
-	h.t.Helper()
-	js, err := jetstream.New(h.nc)
-	must(h.t, err)
+func (env *testEnv) ballast(size int) {
+	env.t.Helper()
+	js, err := jetstream.New(env.nc)
+	must(env.t, err)
 	if size == 0 {
-		must(h.t, js.DeleteStream(h.t.Context(), "BALLAST"))
+		must(env.t, js.DeleteStream(env.t.Context(), "BALLAST"))
 		return
 	}
-	_, err = js.CreateStream(h.t.Context(), jetstream.StreamConfig{Name: "BALLAST", Subjects: []string{"ballast"}})
-	must(h.t, err)
+	_, err = js.CreateStream(env.t.Context(), jetstream.StreamConfig{Name: "BALLAST", Subjects: []string{"ballast"}})
+	must(env.t, err)
 	for range size / 10_000 {
-		_, err := js.Publish(h.t.Context(), "ballast", make([]byte, 10_000))
-		must(h.t, err)
+		_, err := js.Publish(env.t.Context(), "ballast", make([]byte, 10_000))
+		must(env.t, err)
 	}
 }
 
@@ -155,30 +155,30 @@ func (h *house) ballast(size int) {
 // business of verify.
 func TestFailure02_StreamDeletedInMidRun(t *testing.T) {
 	t.Parallel()
-	h, _, _ := brokerHouse(t, nil)
-	_, p := h.mailbox(severalChunks)
-	h.publisher(publish.PublisherOptions{StreamGrace: time.Second})
+	env, _, _ := brokerEnv(t, nil)
+	_, p := env.mailbox(severalChunks)
+	env.publisher(publish.PublisherOptions{StreamGrace: time.Second})
 	committed := 0
-	h.once(func() {
-		js, err := jetstream.New(h.nc)
+	env.once(func() {
+		js, err := jetstream.New(env.nc)
 		must(t, err)
 		must(t, js.DeleteStream(t.Context(), event.StreamName))
-		committed = h.ledger(p)
+		committed = env.ledger(p)
 	})
-	_, results, err := h.tryRun(p)
+	_, results, err := env.tryRun(p)
 	if !errors.Is(err, event.ErrStream) || !strings.Contains(err.Error(), "stream") {
 		t.Fatalf("got %v, %+v; want ErrStream", err, results)
 	}
-	lost := h.ledger(p) // with the stream: all that was acknowledged before
+	lost := env.ledger(p) // with the stream: all that was acknowledged before
 	if lost < committed || lost >= severalChunks {
 		t.Errorf("%d rows before and %d after, want no more than what was acknowledged", committed, lost)
 	}
-	h.publisher(publish.PublisherOptions{})
-	h.ok(p)
-	if n := len(h.events()); n != severalChunks-lost {
+	env.publisher(publish.PublisherOptions{})
+	env.ok(p)
+	if n := len(env.events()); n != severalChunks-lost {
 		t.Errorf("%d events on the new stream, want the %d that were not acknowledged by the old one", n, severalChunks-lost)
 	}
-	if rows := h.ledger(p); rows != severalChunks {
+	if rows := env.ledger(p); rows != severalChunks {
 		t.Errorf("%d rows in the ledger, want severalChunks", rows)
 	}
 }
@@ -187,14 +187,14 @@ func TestFailure02_StreamDeletedInMidRun(t *testing.T) {
 // goes out.
 func TestFailure08_SmallPayload(t *testing.T) {
 	t.Parallel()
-	h, _, _ := brokerHouse(t, nil, devenv.NATSMaxPayload(64<<10))
-	d, p := h.mailbox(3)
+	env, _, _ := brokerEnv(t, nil, devenv.NATSMaxPayload(64<<10))
+	d, p := env.mailbox(3)
 	big := fmt.Appendf(nil, "From: a@example.org\r\nMessage-ID: <big@example.org>\r\nSubject: mail big\r\n\r\n%s", strings.Repeat("A line of text.\r\n", 20_000))
 	must(t, d.Deliver("u", "INBOX", big))
 	must(t, d.Deliver("u", "INBOX", mail(4, "mail after")))
-	h.ok(p)
-	h.each(p, 5)
-	for _, ev := range h.events() {
+	env.ok(p)
+	env.each(p, 5)
+	for _, ev := range env.events() {
 		data := ev.Payload.EmailData
 		if data.Subject == "mail big" && (data.Body.TextBlob == nil || data.Body.TextBlob.Size < 300_000) {
 			t.Errorf("the cut body: %+v, want all of it as a blob", data.Body.TextBlob)
@@ -206,25 +206,25 @@ func TestFailure08_SmallPayload(t *testing.T) {
 // is too large goes to quarantine, alone, and out again with the next limit.
 func TestFailure01_PayloadOverTheLimit(t *testing.T) {
 	t.Parallel()
-	h, _, _ := brokerHouse(t, nil)
-	d, p := h.mailbox(10)
+	env, _, _ := brokerEnv(t, nil)
+	d, p := env.mailbox(10)
 	big := fmt.Appendf(nil, "From: a@example.org\r\nMessage-ID: <big@example.org>\r\nSubject: mail big\r\n\r\n%s", strings.Repeat("A line of text.\r\n", 6_000))
 	must(t, d.Deliver("u", "INBOX", big))
 	must(t, d.Deliver("u", "INBOX", mails(11, 20)...))
-	h.reshape(func(c *jetstream.StreamConfig) { c.MaxMsgSize = 64 << 10 })
-	if res := h.ok(p); res.Counts.Published != 20 || res.Counts.Quarantined != 1 {
+	env.reshape(func(c *jetstream.StreamConfig) { c.MaxMsgSize = 64 << 10 })
+	if res := env.ok(p); res.Counts.Published != 20 || res.Counts.Quarantined != 1 {
 		t.Errorf("%+v, want 20 published and 1 in quarantine", res.Counts)
 	}
-	list, err := h.store.ListQuarantine(t.Context(), db.QuarantineFilter{Limit: 10})
+	list, err := env.store.ListQuarantine(t.Context(), db.QuarantineFilter{Limit: 10})
 	must(t, err)
 	if len(list) != 1 || list[0].ErrorCode != "too_large" || list[0].UID != 11 {
 		t.Errorf("quarantine: %+v, want uid 11, too_large", list)
 	}
-	h.publisher(publish.PublisherOptions{}) // the next run sees the new limit
-	_, err = h.pool().Exec(`UPDATE imap_quarantine SET next_attempt_at = NULL`)
+	env.publisher(publish.PublisherOptions{}) // the next run sees the new limit
+	_, err = env.pool().Exec(`UPDATE imap_quarantine SET next_attempt_at = NULL`)
 	must(t, err)
-	h.ok(p)
-	h.each(p, 21)
+	env.ok(p)
+	env.each(p, 21)
 }
 
 // Acknowledgements are lost on the way: the events are stored and nobody says
@@ -232,31 +232,31 @@ func TestFailure01_PayloadOverTheLimit(t *testing.T) {
 func TestFailure02_AcksLost(t *testing.T) {
 	t.Parallel()
 	var deaf atomic.Bool
-	h, ns, proxy := brokerHouse(t, func(answer []byte) []byte {
+	env, ns, proxy := brokerEnv(t, func(answer []byte) []byte {
 		if deaf.Load() {
 			return nil
 		}
 		return answer
 	})
-	direct := newHouseOn(t, h.dbURL, ns.URL())
-	_, p := h.mailbox(severalChunks)
+	direct := newEnvOn(t, env.dbURL, ns.URL())
+	_, p := env.mailbox(severalChunks)
 	var stood int
-	h.once(func() {
+	env.once(func() {
 		deaf.Store(true)
-		stood = h.ledger(p)
+		stood = env.ledger(p)
 		go func() {
 			soon(t, "events that nobody acknowledged", func() bool { return len(direct.events()) > stood })
 			time.Sleep(time.Second) // for whoever would commit them
 			direct.notAhead(p)
 			// What was acknowledged before may have been committed since: one chunk.
-			if rows := h.ledger(p); rows > stood+chunkMessages {
+			if rows := env.ledger(p); rows > stood+chunkMessages {
 				t.Errorf("%d rows in the ledger, %d when the acknowledgements stopped", rows, stood)
 			}
 			deaf.Store(false)
 			proxy.Cut()
 		}()
 	})
-	if res := h.ok(p); res.Counts.Published != severalChunks {
+	if res := env.ok(p); res.Counts.Published != severalChunks {
 		t.Errorf("%+v, want %d published", res.Counts, severalChunks)
 	}
 	direct.each(p, severalChunks)
@@ -271,23 +271,23 @@ const severalChunks = 4*chunkMessages + chunkMessages/2
 func TestFailure04_AcksNeverCome(t *testing.T) {
 	t.Parallel()
 	var deaf atomic.Bool
-	h, ns, _ := brokerHouse(t, func(answer []byte) []byte {
+	env, ns, _ := brokerEnv(t, func(answer []byte) []byte {
 		if deaf.Load() {
 			return nil
 		}
 		return answer
 	})
-	direct := newHouseOn(t, h.dbURL, ns.URL())
-	_, p := h.mailbox(severalChunks)
+	direct := newEnvOn(t, env.dbURL, ns.URL())
+	_, p := env.mailbox(severalChunks)
 	deadline := func(d time.Duration) {
-		_, err := h.pool().Exec(`INSERT INTO imap_provider_options (tenant, provider_id, start, pass_timeout_ms)
+		_, err := env.pool().Exec(`INSERT INTO imap_provider_options (tenant, provider_id, start, pass_timeout_ms)
 			VALUES ($1, $2, 'all', $3) ON CONFLICT (tenant, provider_id) DO UPDATE SET pass_timeout_ms = $3`, p.Tenant, p.ID, d.Milliseconds())
 		must(t, err)
 	}
 	deadline(10 * time.Second) // enough for the first chunk
-	h.once(func() { deaf.Store(true) })
+	env.once(func() { deaf.Store(true) })
 	started := time.Now()
-	_, results, err := h.tryRun(p)
+	_, results, err := env.tryRun(p)
 	if took := time.Since(started); took > time.Minute {
 		t.Errorf("the pass took %s with a deadline of 10 s", took)
 	}
@@ -299,7 +299,7 @@ func TestFailure04_AcksNeverCome(t *testing.T) {
 	}
 	direct.notAhead(p)
 	deadline(patience)
-	direct.password = h.password
+	direct.password = env.password
 	direct.ok(p)
 	direct.each(p, severalChunks)
 }
@@ -310,10 +310,10 @@ func TestFailure02_SlowConsumer(t *testing.T) {
 	t.Parallel()
 	var answers, cuts atomic.Int64
 	var working atomic.Bool
-	var h *house
+	var env *testEnv
 	var ns *devenv.NATS
 	var proxy *devenv.Proxy
-	h, ns, proxy = brokerHouse(t, func(answer []byte) []byte {
+	env, ns, proxy = brokerEnv(t, func(answer []byte) []byte {
 		if !working.Load() || answers.Add(1)%3 != 1 || cuts.Load() == 5 {
 			return answer // the first may be all there is, when the machine is busy
 		}
@@ -322,12 +322,12 @@ func TestFailure02_SlowConsumer(t *testing.T) {
 		go proxy.Cut()
 		return nil
 	})
-	_, p := h.mailbox(400)
+	_, p := env.mailbox(400)
 	working.Store(true)
-	if res := h.ok(p); res.Counts.Published != 400 {
+	if res := env.ok(p); res.Counts.Published != 400 {
 		t.Errorf("%+v, want 400 published", res.Counts)
 	}
-	newHouseOn(t, h.dbURL, ns.URL()).each(p, 400)
+	newEnvOn(t, env.dbURL, ns.URL()).each(p, 400)
 	if cuts.Load() == 0 {
 		t.Error("the client was never cut")
 	}

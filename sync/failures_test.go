@@ -22,70 +22,70 @@ import (
 
 func TestFailure01_PanicInOneMessageHarmsNoOther(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	list := mails(1, 20)
 	list[7] = mail(8, "POISON")
 	must(t, d.Deliver("u", "INBOX", list...))
-	p := h.provider(d, "u", "p", nil)
-	h.runner.parse = func(raw []byte, lim parse.Limits) *parse.Message {
+	p := env.provider(d, "u", "p", nil)
+	env.runner.parse = func(raw []byte, lim parse.Limits) *parse.Message {
 		if bytes.Contains(raw, []byte("POISON")) {
 			panic("index out of range")
 		}
 		return parse.Parse(raw, lim)
 	}
-	res := h.ok(p)
+	res := env.ok(p)
 	if res.Counts.Published != 19 || res.Counts.Quarantined != 1 {
 		t.Fatalf("%+v, want 19 published and 1 quarantined", res.Counts)
 	}
 	for attempt := 2; attempt <= maxAttempts; attempt++ {
-		must(t, h.due())
-		h.ok(p)
+		must(t, env.due())
+		env.ok(p)
 	}
-	list2, err := h.store.ListQuarantine(t.Context(), db.QuarantineFilter{ProviderID: p.ID, Limit: 10})
+	list2, err := env.store.ListQuarantine(t.Context(), db.QuarantineFilter{ProviderID: p.ID, Limit: 10})
 	must(t, err)
 	if len(list2) != 1 || list2[0].State != db.QuarantineDead || list2[0].Attempts != maxAttempts || list2[0].RawBlobKey == "" {
 		t.Fatalf("after %d attempts: %+v, want it dead with its raw mail kept", maxAttempts, list2)
 	}
-	blobs, err := h.runner.Publisher.Blobs(t.Context())
+	blobs, err := env.runner.Publisher.Blobs(t.Context())
 	must(t, err)
 	if _, err := blobs.Stat(t.Context(), list2[0].RawBlobKey); err != nil {
 		t.Errorf("the raw mail: %v", err)
 	}
 
 	// Released, it goes out by its headers; mended and tried again, as a whole.
-	must(t, h.store.SetQuarantineState(t.Context(), &list2[0], db.QuarantineRetry, db.Audit{Tenant: p.Tenant, At: time.Now()}))
-	h.runner.parse = parse.Parse
-	if res := h.ok(p); res.Counts.Published != 1 {
+	must(t, env.store.SetQuarantineState(t.Context(), &list2[0], db.QuarantineRetry, db.Audit{Tenant: p.Tenant, At: time.Now()}))
+	env.runner.parse = parse.Parse
+	if res := env.ok(p); res.Counts.Published != 1 {
 		t.Errorf("replayed: %+v, want 1 published", res.Counts)
 	}
-	left, err := h.store.ListQuarantine(t.Context(), db.QuarantineFilter{ProviderID: p.ID, Limit: 10})
+	left, err := env.store.ListQuarantine(t.Context(), db.QuarantineFilter{ProviderID: p.ID, Limit: 10})
 	must(t, err)
-	if len(left) != 0 || len(h.events()) != 20 {
-		t.Errorf("%d left in quarantine, %d events; want 0 and 20", len(left), len(h.events()))
+	if len(left) != 0 || len(env.events()) != 20 {
+		t.Errorf("%d left in quarantine, %d events; want 0 and 20", len(left), len(env.events()))
 	}
 }
 
 func TestFailure01_ReleasedMessageGoesOutByItsHeaders(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mail(1, "POISON")))
-	p := h.provider(d, "u", "p", nil)
-	h.runner.parse = func(raw []byte, lim parse.Limits) *parse.Message {
+	p := env.provider(d, "u", "p", nil)
+	env.runner.parse = func(raw []byte, lim parse.Limits) *parse.Message {
 		if bytes.Contains(raw, []byte("Body")) {
 			panic("at the body")
 		}
 		return parse.Parse(raw, lim)
 	}
-	h.ok(p)
-	list, err := h.store.ListQuarantine(t.Context(), db.QuarantineFilter{ProviderID: p.ID, Limit: 10})
+	env.ok(p)
+	list, err := env.store.ListQuarantine(t.Context(), db.QuarantineFilter{ProviderID: p.ID, Limit: 10})
 	must(t, err)
-	must(t, h.store.SetQuarantineState(t.Context(), &list[0], db.QuarantineReleased, db.Audit{Tenant: p.Tenant, At: time.Now()}))
-	if res := h.ok(p); res.Counts.Published != 1 {
+	must(t, env.store.SetQuarantineState(t.Context(), &list[0], db.QuarantineReleased, db.Audit{Tenant: p.Tenant, At: time.Now()}))
+	if res := env.ok(p); res.Counts.Published != 1 {
 		t.Fatalf("released: %+v, want 1 published", res.Counts)
 	}
-	mail := h.events()[0].Payload.EmailData
+	mail := env.events()[0].Payload.EmailData
 	if mail.Subject != "POISON" || !slices.ContainsFunc(mail.Defects, func(d event.Defect) bool { return d.Code == defectReleased }) {
 		t.Errorf("subject %q, defects %v", mail.Subject, mail.Defects)
 	}
@@ -93,16 +93,16 @@ func TestFailure01_ReleasedMessageGoesOutByItsHeaders(t *testing.T) {
 
 func TestFailure08_OverTheLimitGoesOutAsHeaders(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	large := append(mail(2, "large"), bytes.Repeat([]byte("0123456789abcdef\r\n"), 10_000)...)
 	must(t, d.Deliver("u", "INBOX", mail(1, "small"), large, mail(3, "small")))
-	p := h.provider(d, "u", "p", func(p *db.Provider) { p.MaxMessageBytes = 100_000 })
-	res := h.ok(p)
+	p := env.provider(d, "u", "p", func(p *db.Provider) { p.MaxMessageBytes = 100_000 })
+	res := env.ok(p)
 	if res.Counts.Published != 3 || res.Bytes > 5000 {
 		t.Fatalf("%+v, want 3 published and the large body not downloaded", res)
 	}
-	for _, ev := range h.events() {
+	for _, ev := range env.events() {
 		mail := ev.Payload.EmailData
 		if mail.Subject != "large" {
 			continue
@@ -115,7 +115,7 @@ func TestFailure08_OverTheLimitGoesOutAsHeaders(t *testing.T) {
 
 func TestFailure09_MessageIDIsNotIdentity(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	parcel := func(n int) []byte {
 		return fmt.Appendf(nil, "From: parcels@example.org\r\nTo: u@example.com\r\nSubject: parcel %d\r\nMessage-ID: <same@example.org>\r\n"+
@@ -125,12 +125,12 @@ func TestFailure09_MessageIDIsNotIdentity(t *testing.T) {
 		return fmt.Appendf(nil, "From: a@example.org\r\nTo: u@example.com\r\nSubject: no id\r\nDate: Mon, 2 Mar 2026 10:00:00 +0000\r\n\r\nText %d.\r\n", n)
 	}
 	must(t, d.Deliver("u", "INBOX", parcel(1), parcel(2), without(1), without(2), without(1), parcel(1)))
-	p := h.provider(d, "u", "p", nil)
-	if res := h.ok(p); res.Counts != (db.Counts{Published: 4, Duplicates: 2}) {
+	p := env.provider(d, "u", "p", nil)
+	if res := env.ok(p); res.Counts != (db.Counts{Published: 4, Duplicates: 2}) {
 		t.Errorf("%+v, want 4 published and 2 duplicates", res.Counts)
 	}
 	reused := 0
-	for _, ev := range h.events() {
+	for _, ev := range env.events() {
 		if slices.ContainsFunc(ev.Payload.EmailData.Defects, func(d event.Defect) bool { return d.Code == event.DefectMessageIDReused }) {
 			reused++
 		}
@@ -142,11 +142,11 @@ func TestFailure09_MessageIDIsNotIdentity(t *testing.T) {
 
 func TestFailure11_BacklogDownloadsOnlyTheBudget(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 500)...))
-	p := h.provider(d, "u", "p", func(p *db.Provider) { p.MaxEmailsPerSync = 5 })
-	res := h.ok(p)
+	p := env.provider(d, "u", "p", func(p *db.Provider) { p.MaxEmailsPerSync = 5 })
+	res := env.ok(p)
 	if res.Counts.Published != 5 || res.Left != 495 || res.Bytes > 5*300 {
 		t.Errorf("%+v, want 5 bodies downloaded of 500", res)
 	}
@@ -154,20 +154,20 @@ func TestFailure11_BacklogDownloadsOnlyTheBudget(t *testing.T) {
 
 func TestFailure12_OldDatesAreNoReasonToMissMail(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
-	p := h.provider(d, "u", "p", nil)
-	h.ok(p)
+	p := env.provider(d, "u", "p", nil)
+	env.ok(p)
 	// Moved in or restored: it came today and bears a date of years ago.
 	must(t, d.Append("u", "INBOX", time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), mails(1, 2)...))
-	if res := h.ok(p); res.Counts.Published != 2 {
+	if res := env.ok(p); res.Counts.Published != 2 {
 		t.Errorf("%+v, want 2 published", res.Counts)
 	}
 }
 
 func TestFailure13_FlagsAreNeitherReadNorWritten(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 4)...))
 	c, err := d.Login("u")
@@ -176,8 +176,8 @@ func TestFailure13_FlagsAreNeitherReadNorWritten(t *testing.T) {
 	_, err = c.Select("INBOX", nil).Wait()
 	must(t, err)
 	must(t, c.Store(imap.SeqSetNum(1, 2), &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagSeen}}, nil).Close())
-	p := h.provider(d, "u", "p", nil)
-	if res := h.ok(p); res.Counts.Published != 4 {
+	p := env.provider(d, "u", "p", nil)
+	if res := env.ok(p); res.Counts.Published != 4 {
 		t.Errorf("%+v, want 4 published, the two that a person read among them", res.Counts)
 	}
 	data, err := c.UIDSearch(&imap.SearchCriteria{Flag: []imap.Flag{imap.FlagSeen}}, nil).Wait()
@@ -189,32 +189,32 @@ func TestFailure13_FlagsAreNeitherReadNorWritten(t *testing.T) {
 
 func TestFailure19_CharsetsAndNULStopNothing(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX",
 		[]byte("From: a@example.org\r\nSubject: nul\x00 in \xff subject\r\nMessage-ID: <nul\x00@example.org>\r\nContent-Type: text/plain; charset=no-such\r\n\r\ncaf\xe9\x00\r\n"),
 		mail(2, "after it")))
-	p := h.provider(d, "u", "p", nil)
-	if res := h.ok(p); res.Counts.Published != 2 {
+	p := env.provider(d, "u", "p", nil)
+	if res := env.ok(p); res.Counts.Published != 2 {
 		t.Fatalf("%+v, want 2 published", res.Counts)
 	}
-	if text := h.events()[0].Payload.EmailData.Body.Text; !strings.Contains(text, "café") {
+	if text := env.events()[0].Payload.EmailData.Body.Text; !strings.Contains(text, "café") {
 		t.Errorf("text %q, want it read as windows-1252", text)
 	}
 }
 
 func TestFailure20_MalformedAddressesDropNothing(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	for _, from := range []string{"", "From:\r\n", "From: undisclosed\r\n", "From: <<@>>,;\r\n", "From: =?utf-8?q?broken?= <a@@b>\r\n"} {
 		must(t, d.Deliver("u", "INBOX", []byte(from+"Subject: x\r\n\r\n"+from+"text\r\n")))
 	}
-	p := h.provider(d, "u", "p", nil)
-	if res := h.ok(p); res.Counts.Published != 5 {
+	p := env.provider(d, "u", "p", nil)
+	if res := env.ok(p); res.Counts.Published != 5 {
 		t.Fatalf("%+v, want 5 published", res.Counts)
 	}
-	for _, ev := range h.events() {
+	for _, ev := range env.events() {
 		mail := ev.Payload.EmailData
 		if !strings.Contains(mail.From.Email, "@") || len(mail.Defects) == 0 {
 			t.Errorf("from %q, defects %v", mail.From.Email, mail.Defects)
@@ -224,13 +224,13 @@ func TestFailure20_MalformedAddressesDropNothing(t *testing.T) {
 
 func TestFailure22_OneConnectionAnAccountAndGoodbye(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t, devenv.DovecotConfig("mail_max_userip_connections = 1"))
+	env, d := newEnv(t), devenv.TestDovecot(t, devenv.DovecotConfig("mail_max_userip_connections = 1"))
 	must(t, d.AddUser("u", "p", "A", "B", "C"))
-	p := h.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"*"} })
+	p := env.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"*"} })
 	for n := range 5 {
 		must(t, d.Deliver("u", "A", mail(n, "a")))
 		must(t, d.Deliver("u", "C", mail(n+100, "c")))
-		if res := h.ok(p); res.Counts.Published != 2 {
+		if res := env.ok(p); res.Counts.Published != 2 {
 			t.Fatalf("pass %d: %+v, want 2 published", n, res.Counts)
 		}
 	}
@@ -238,48 +238,48 @@ func TestFailure22_OneConnectionAnAccountAndGoodbye(t *testing.T) {
 
 func TestFailure25_FolderNamesInAnySpelling(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t, devenv.DovecotSeparator("."))
+	env, d := newEnv(t), devenv.TestDovecot(t, devenv.DovecotSeparator("."))
 	must(t, d.AddUser("u", "p", "Clients.ACME", "日本語", "Q&A"))
 	for n, folder := range []string{"INBOX", "Clients.ACME", "日本語", "Q&A"} {
 		must(t, d.Deliver("u", folder, mail(n, folder)))
 	}
-	p := h.provider(d, "u", "p", func(p *db.Provider) {
+	p := env.provider(d, "u", "p", func(p *db.Provider) {
 		p.Folders = db.FolderNames{"inbox", "clients/acme", "日本語", "Q&A", "Missing"}
 	})
-	_, results := h.run(p)
+	_, results := env.run(p)
 	if res := results[0]; res.Counts.Published != 4 || !res.Partial {
 		t.Errorf("%+v, want 4 published and the missing folder alone failed", res)
 	}
-	if got := len(h.events()); got != 4 {
+	if got := len(env.events()); got != 4 {
 		t.Errorf("%d events, want 4", got)
 	}
 }
 
 func TestFailure02_ExpungedBetweenSearchAndFetch(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 300)...))
-	p := h.provider(d, "u", "p", func(p *db.Provider) { p.MaxEmailsPerSync = 300 })
+	p := env.provider(d, "u", "p", func(p *db.Provider) { p.MaxEmailsPerSync = 300 })
 	c, err := d.Login("u")
 	must(t, err)
 	defer c.Close()
 	_, err = c.Select("INBOX", nil).Wait()
 	must(t, err)
 	expunged := false
-	h.runner.OnProgress = func(Progress) {
+	env.runner.OnProgress = func(Progress) {
 		if !expunged {
 			expunged = true
 			must(t, expungeUIDs(c, 295, 296, 297))
 		}
 	}
-	res := h.ok(p)
+	res := env.ok(p)
 	if res.Counts.Published+res.Counts.Expunged+res.Counts.Quarantined != 300 || res.Counts.Published < 297 {
 		t.Fatalf("%+v, want every message accounted for", res.Counts)
 	}
-	must(t, h.due())
-	h.ok(p)
-	left, err := h.store.ListQuarantine(t.Context(), db.QuarantineFilter{ProviderID: p.ID, Limit: 10})
+	must(t, env.due())
+	env.ok(p)
+	left, err := env.store.ListQuarantine(t.Context(), db.QuarantineFilter{ProviderID: p.ID, Limit: 10})
 	must(t, err)
 	if len(left) != 0 {
 		t.Errorf("still in quarantine: %+v", left)

@@ -11,12 +11,12 @@ import (
 )
 
 // scripted adds a mailbox of a server that lies on demand.
-func (h *house) scripted(config imapserver.Config, change func(*db.Provider)) (*imapserver.Server, *db.Provider) {
-	h.t.Helper()
+func (env *testEnv) scripted(config imapserver.Config, change func(*db.Provider)) (*imapserver.Server, *db.Provider) {
+	env.t.Helper()
 	s, err := imapserver.Start(config)
-	must(h.t, err)
-	h.t.Cleanup(func() { s.Close() })
-	p := h.provider(nil, "scripted", s.Password, func(p *db.Provider) {
+	must(env.t, err)
+	env.t.Cleanup(func() { s.Close() })
+	p := env.provider(nil, "scripted", s.Password, func(p *db.Provider) {
 		p.Username, p.Host, p.Port, p.TLS, p.CAPEM = s.Username, s.Host(), s.Port(), db.TLSImplicit, string(s.CertPEM())
 		if change != nil {
 			change(p)
@@ -27,12 +27,12 @@ func (h *house) scripted(config imapserver.Config, change func(*db.Provider)) (*
 
 func TestKeepsConnectionBetweenPasses(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	s, p := h.scripted(imapserver.Config{}, nil)
-	h.runner.Options.Keep = true
+	env := newEnv(t)
+	s, p := env.scripted(imapserver.Config{}, nil)
+	env.runner.Options.Keep = true
 	for n := range 5 {
 		s.Mailbox("INBOX").Append(string(mail(n, "kept")))
-		if res := h.ok(p); res.Counts.Published != 1 {
+		if res := env.ok(p); res.Counts.Published != 1 {
 			t.Fatalf("pass %d: %+v, want 1 published", n, res.Counts)
 		}
 	}
@@ -43,21 +43,21 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 	// A connection that died meanwhile is replaced, and so is one to where the
 	// provider no longer is.
 	ref := db.Ref{Tenant: p.Tenant, ID: p.ID}
-	kept := h.runner.sessions.Get(ref, AccountOf(p, h.runner.sessionOptions(p)))
-	h.runner.sessions.Put(ref, kept)
+	kept := env.runner.sessions.Get(ref, AccountOf(p, env.runner.sessionOptions(p)))
+	env.runner.sessions.Put(ref, kept)
 	s.Disconnect()
 	soon(t, "the client sees the end", func() bool { return !kept.Alive() })
 	s.Mailbox("INBOX").Append(string(mail(9, "after it died")))
-	if res := h.ok(p); res.Counts.Published != 1 || s.Connections() != 2 {
+	if res := env.ok(p); res.Counts.Published != 1 || s.Connections() != 2 {
 		t.Errorf("%+v and %d connections, want 1 published by a second one", res.Counts, s.Connections())
 	}
 	p.MaxMessageBytes = 1 << 20
-	must(t, h.store.UpdateProvider(t.Context(), p, nil, db.Audit{Tenant: p.Tenant, Actor: "test"}))
-	h.ok(p)
+	must(t, env.store.UpdateProvider(t.Context(), p, nil, db.Audit{Tenant: p.Tenant, Actor: "test"}))
+	env.ok(p)
 	if got := s.Connections(); got != 3 {
 		t.Errorf("%d connections after a setting changed, want 3", got)
 	}
-	h.runner.CloseSessions()
+	env.runner.CloseSessions()
 	soon(t, "LOGOUT", func() bool {
 		commands := s.Commands()
 		return strings.HasSuffix(commands[len(commands)-1].Line, "LOGOUT")
@@ -66,16 +66,16 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 
 func TestKeptConnectionThatHangsIsReplaced(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.CommandTimeoutMS = 500 })
-	h.runner.Options.Keep = true
+	env := newEnv(t)
+	s, p := env.scripted(imapserver.Config{}, func(p *db.Provider) { p.CommandTimeoutMS = 500 })
+	env.runner.Options.Keep = true
 	var later atomic.Int64 // by how much the session's clock is ahead
-	h.runner.dialer.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
-	h.ok(p)
+	env.runner.dialer.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	env.ok(p)
 	later.Store(int64(time.Minute)) // it answered long ago
 	s.Play(imapserver.Named("noop-hang"))
 	s.Mailbox("INBOX").Append(string(mail(1, "mail")))
-	if res := h.ok(p); res.Counts.Published != 1 {
+	if res := env.ok(p); res.Counts.Published != 1 {
 		t.Errorf("%+v, want 1 published", res.Counts)
 	}
 }
@@ -84,13 +84,13 @@ func TestKeptConnectionThatHangsIsReplaced(t *testing.T) {
 // folder its pass.
 func TestKeptConnectionThatDiesUnseen(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	s, p := h.scripted(imapserver.Config{}, nil)
-	h.runner.Options.Keep = true
-	h.ok(p)
+	env := newEnv(t)
+	s, p := env.scripted(imapserver.Config{}, nil)
+	env.runner.Options.Keep = true
+	env.ok(p)
 	s.PlayTimes(imapserver.Quirk{Name: "gone", Stage: imapserver.Status, Do: (*imapserver.Exchange).Close}, 1)
 	s.Mailbox("INBOX").Append(string(mail(1, "mail")))
-	if res := h.ok(p); res.Counts.Published != 1 || s.Connections() != 2 {
+	if res := env.ok(p); res.Counts.Published != 1 || s.Connections() != 2 {
 		t.Errorf("%+v over %d connections, want 1 published by the second", res.Counts, s.Connections())
 	}
 }

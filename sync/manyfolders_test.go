@@ -17,8 +17,8 @@ const dovecotCaps = "LOGIN-REFERRALS SASL-IR ID ENABLE LITERAL+ UNSELECT IDLE SP
 // lost in the middle: what was asked along with the login must not stand in the
 // way of what comes next.
 func TestFailure04_ReconnectAmongManyFolders(t *testing.T) {
-	h := newHouse(t)
-	s, p := h.scripted(imapserver.Config{Caps: dovecotCaps}, func(p *db.Provider) {
+	env := newEnv(t)
+	s, p := env.scripted(imapserver.Config{Caps: dovecotCaps}, func(p *db.Provider) {
 		p.Folders = db.FolderNames{"*"}
 	})
 	appendN(s.Mailbox("INBOX"), 1, 10, "a")
@@ -27,7 +27,7 @@ func TestFailure04_ReconnectAmongManyFolders(t *testing.T) {
 	}
 	s.Play(cutAt(3))
 	imapserver.Within(t, time.Minute, func() {
-		if _, r := h.run(p); r[0].Counts.Published != 9 || r[0].Counts.Quarantined != 1 {
+		if _, r := env.run(p); r[0].Counts.Published != 9 || r[0].Counts.Quarantined != 1 {
 			t.Errorf("%+v %v, want all but the one at fault", r[0].Counts, r[0].Err)
 		}
 	})
@@ -38,16 +38,16 @@ func TestFailure04_ReconnectAmongManyFolders(t *testing.T) {
 func TestFailure25_StatusThatKills(t *testing.T) {
 	for name, caps := range map[string]string{"behind the login": "", "along with it": dovecotCaps} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			env := newEnv(t)
 			folders := db.FolderNames{"INBOX", "Bad", "C", "D", "E"}
-			s, p := h.scripted(imapserver.Config{Caps: caps}, func(p *db.Provider) { p.Folders = folders })
+			s, p := env.scripted(imapserver.Config{Caps: caps}, func(p *db.Provider) { p.Folders = folders })
 			for _, n := range folders {
 				appendN(s.Mailbox(n), 1, 2, n)
 			}
 			s.Play(imapserver.Quirk{Name: "status-kills", Stage: imapserver.Status, Do: (*imapserver.Exchange).Close, When: func(x *imapserver.Exchange) bool {
 				return x.Mailbox != nil && x.Mailbox.Name == "Bad"
 			}})
-			_, r := h.run(p)
+			_, r := env.run(p)
 			if r[0].Counts.Published != 8 || r[0].Err == nil || !strings.Contains(r[0].Err.Error(), `folder "Bad"`) {
 				t.Errorf("%+v, %v: want 8 published and Bad to fail", r[0].Counts, r[0].Err)
 			}
@@ -57,12 +57,12 @@ func TestFailure25_StatusThatKills(t *testing.T) {
 
 // Mail below a small limit for one message, more of it than that together.
 func TestFailure08_SmallLimit(t *testing.T) {
-	h := newHouse(t)
-	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.MaxMessageBytes, p.MaxEmailsPerSync = 100_000, 1000 })
+	env := newEnv(t)
+	s, p := env.scripted(imapserver.Config{}, func(p *db.Provider) { p.MaxMessageBytes, p.MaxEmailsPerSync = 100_000, 1000 })
 	for n := range 100 {
 		s.Mailbox("INBOX").Append(string(mail(n, "a")) + strings.Repeat("0123456789abcdef\r\n", 1000))
 	}
-	if _, r := h.run(p); r[0].Counts.Published != 100 || r[0].Err != nil {
+	if _, r := env.run(p); r[0].Counts.Published != 100 || r[0].Err != nil {
 		t.Errorf("%+v, %v: want 100 published", r[0].Counts, r[0].Err)
 	}
 }
@@ -70,8 +70,8 @@ func TestFailure08_SmallLimit(t *testing.T) {
 // Poison all over a large window: a few passes, each with a few reconnects, and
 // all else is through.
 func TestFailure01_ManyPoisons(t *testing.T) {
-	h := newHouse(t)
-	s, p := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.MaxEmailsPerSync = 1000 })
+	env := newEnv(t)
+	s, p := env.scripted(imapserver.Config{}, func(p *db.Provider) { p.MaxEmailsPerSync = 1000 })
 	appendN(s.Mailbox("INBOX"), 1, 1000, "a")
 	for uid := uint32(50); uid <= 1000; uid += 100 {
 		s.Play(cutAt(uid))
@@ -79,7 +79,7 @@ func TestFailure01_ManyPoisons(t *testing.T) {
 	published, passes := 0, 0
 	for passes < 4 {
 		passes++
-		_, r := h.run(p)
+		_, r := env.run(p)
 		published += r[0].Counts.Published
 		if r[0].Err == nil {
 			break

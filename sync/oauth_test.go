@@ -41,17 +41,17 @@ func (v *vault) keep() oauth.Keep {
 }
 
 // oauthHouse is a mailbox on Dovecot that takes tokens.
-func oauthHouse(t *testing.T, mechanisms ...string) (*house, *devenv.OAuth, *devenv.Dovecot, *db.Provider, *vault) {
+func oauthEnv(t *testing.T, mechanisms ...string) (*testEnv, *devenv.OAuth, *devenv.Dovecot, *db.Provider, *vault) {
 	t.Helper()
 	o := devenv.TestOAuth(t)
 	d := devenv.TestDovecot(t, devenv.DovecotOAuth(o, mechanisms...))
 	must(t, d.AddUser("u", "unused"))
-	h := newHouse(t)
-	p := h.provider(d, "u", "", func(p *db.Provider) {
+	env := newEnv(t)
+	p := env.provider(d, "u", "", func(p *db.Provider) {
 		p.AuthType, p.OAuthPreset, p.OAuthFlow = db.AuthOAuth2, db.PresetCustom, db.FlowCode
 	})
 	v := &vault{tokens: oauth.Tokens{Refresh: secret.New(o.Grant("u"))}}
-	h.runner.Credential = func(context.Context, *db.Provider, db.Fence) (Credential, error) {
+	env.runner.Credential = func(context.Context, *db.Provider, db.Fence) (Credential, error) {
 		// A client of its own each time: nothing outlives a pass but the vault.
 		client, err := oauth.New(oauth.Settings{
 			Preset: "custom", Flow: oauth.Code, ClientID: o.ClientID, ClientSecret: secret.New(o.ClientSecret),
@@ -62,18 +62,18 @@ func oauthHouse(t *testing.T, mechanisms ...string) (*house, *devenv.OAuth, *dev
 		}
 		return Credential{Tokens: client.NewSource(v.keep())}, nil
 	}
-	return h, o, d, p, v
+	return env, o, d, p, v
 }
 
 func TestTokensOpenAMailbox(t *testing.T) {
 	for _, mechanism := range []string{"xoauth2", "oauthbearer"} {
 		t.Run(mechanism, func(t *testing.T) {
-			h, o, d, p, _ := oauthHouse(t, mechanism)
+			env, o, d, p, _ := oauthEnv(t, mechanism)
 			must(t, d.Deliver("u", "INBOX", mails(1, 3)...))
-			if res := h.ok(p); res.Counts.Published != 3 {
+			if res := env.ok(p); res.Counts.Published != 3 {
 				t.Errorf("published %+v, want 3", res.Counts)
 			}
-			h.ok(p)
+			env.ok(p)
 			if n := o.Asked("refresh_token"); n != 1 {
 				t.Errorf("two passes asked for %d tokens, want 1: the first lives for an hour", n)
 			}
@@ -84,38 +84,38 @@ func TestTokensOpenAMailbox(t *testing.T) {
 // Row 3: the rotated refresh token is not stored, and the account dies. Every
 // pass logs in, so a quiet mailbox renews its token as often as a busy one.
 func TestFailure03_RotatedRefreshToken(t *testing.T) {
-	h, o, _, p, v := oauthHouse(t)
+	env, o, _, p, v := oauthEnv(t)
 	o.Set(func(s *devenv.OAuthSettings) { s.Lifetime = oauth.Early - time.Second }) // due with every pass
 	for range 100 {
-		h.ok(p)
+		env.ok(p)
 	}
 	if n := o.Asked("refresh_token"); n != 100 || v.saves != 100 {
 		t.Errorf("100 passes without mail asked for %d tokens and stored %d, want 100 each", n, v.saves)
 	}
 	// Killed between the store and the first use.
 	v.die = true
-	if _, results := h.run(p); !errors.Is(results[0].Err, errDied) {
+	if _, results := env.run(p); !errors.Is(results[0].Err, errDied) {
 		t.Fatalf("the pass that dies: %v", results[0].Err)
 	}
-	h.ok(p)
+	env.ok(p)
 	// A server that gives no new refresh token: the old one stays.
 	o.Set(func(s *devenv.OAuthSettings) { s.Rotate = false })
 	for range 3 {
-		h.ok(p)
+		env.ok(p)
 	}
 }
 
 // A connection that is kept between passes does not keep a token from being
 // renewed.
 func TestFailure03_KeptConnection(t *testing.T) {
-	h, o, _, p, v := oauthHouse(t)
-	h.runner.Options.Keep = true
-	t.Cleanup(h.runner.CloseSessions)
+	env, o, _, p, v := oauthEnv(t)
+	env.runner.Options.Keep = true
+	t.Cleanup(env.runner.CloseSessions)
 	ref := db.Ref{Tenant: p.Tenant, ID: p.ID}
 	for n, end := range []time.Duration{time.Hour, oauth.Early - time.Second, time.Hour} {
-		h.ok(p)
+		env.ok(p)
 		v.tokens.Expiry = time.Now().Add(end)
-		must(t, h.store.PutTokens(t.Context(), ref, db.Fence{}, db.TokenTimes{Expiry: v.tokens.Expiry, RefreshedAt: time.Now()}))
+		must(t, env.store.PutTokens(t.Context(), ref, db.Fence{}, db.TokenTimes{Expiry: v.tokens.Expiry, RefreshedAt: time.Now()}))
 		if got, want := o.Asked("refresh_token"), []int{1, 1, 2}[n]; got != want {
 			t.Errorf("pass %d: asked for %d tokens, want %d", n, got, want)
 		}
@@ -124,15 +124,15 @@ func TestFailure03_KeptConnection(t *testing.T) {
 
 // Row 10: only what certainly speaks of the credentials counts.
 func TestFailure10_TokensAreRefused(t *testing.T) {
-	h, o, _, p, v := oauthHouse(t)
+	env, o, _, p, v := oauthEnv(t)
 	reload := func() {
 		var err error
-		p, err = h.store.Provider(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID})
+		p, err = env.store.Provider(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID})
 		must(t, err)
 	}
 	fails := func(class fault.Class, code string) *Result {
 		t.Helper()
-		_, results := h.run(p)
+		_, results := env.run(p)
 		if gotClass, gotCode := Classify(results[0].Err); results[0].Err == nil || gotClass != class || gotCode != code {
 			t.Fatalf("%v: %s %s, want %s %s", results[0].Err, gotClass, gotCode, class, code)
 		}
@@ -157,19 +157,19 @@ func TestFailure10_TokensAreRefused(t *testing.T) {
 		t.Fatalf("a server that is away counted as %d refusals", p.AuthFailures)
 	}
 	o.Set(func(s *devenv.OAuthSettings) { s.Status = 0 })
-	h.ok(p)
+	env.ok(p)
 
 	// An access token that is not good any more is renewed within the pass.
 	o.Revoke("u", true)
 	asked := o.Asked("refresh_token")
-	h.ok(p)
+	env.ok(p)
 	if n := o.Asked("refresh_token") - asked; n != 1 {
 		t.Errorf("a refused token was renewed %d times, want once", n)
 	}
 	// While the server is away, what still lives is used.
 	v.tokens.Expiry = time.Now().Add(oauth.Early / 2)
 	o.Set(func(s *devenv.OAuthSettings) { s.Status = 500 })
-	h.ok(p)
+	env.ok(p)
 	// The mail server refuses even a fresh token: no second try.
 	o.Set(func(s *devenv.OAuthSettings) { s.Status, s.BadAccess = 0, true })
 	v.tokens.Access = secret.Value{}
@@ -183,7 +183,7 @@ func TestFailure10_TokensAreRefused(t *testing.T) {
 	o.Set(func(s *devenv.OAuthSettings) { s.BadAccess = false })
 	v.tokens.Access = secret.Value{}
 	reload()
-	h.ok(p)
+	env.ok(p)
 	reload()
 
 	o.Revoke("u", false)

@@ -16,64 +16,64 @@ import (
 // and is got through in time.
 func TestFailure01_FolderThatCostsConnectionsStarvesNoOther(t *testing.T) {
 	t.Parallel()
-	tr := newLab(t).trial(t, imapserver.TLS, nil)
-	tr.append("INBOX", 8)
-	tr.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Body, Do: (*imapserver.Exchange).Close}))
-	res := tr.pass()
+	env := newSharedServers(t).start(t, imapserver.TLS, nil)
+	env.append("INBOX", 8)
+	env.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Body, Do: (*imapserver.Exchange).Close}))
+	res := env.pass()
 	if res.Err == nil || !res.Partial {
 		t.Errorf("%+v, want INBOX alone failed", res)
 	}
-	if left := tr.missing("Other", "Sub/One"); len(left) > 0 {
+	if left := env.missing("Other", "Sub/One"); len(left) > 0 {
 		t.Errorf("the other folders were not served: %q", left)
 	}
-	if n := tr.srv.Connections(); n > 2*maxFolderReconnects {
+	if n := env.srv.Connections(); n > 2*maxFolderReconnects {
 		t.Errorf("%d connections in one pass", n)
 	}
 	for range 4 {
-		tr.pass()
+		env.pass()
 	}
-	if n := len(tr.quarantine()); n != 12 {
+	if n := len(env.quarantine()); n != 12 {
 		t.Errorf("%d messages in quarantine after some passes, want 12", n)
 	}
-	tr.srv.Behave()
-	tr.settle()
+	env.srv.Behave()
+	env.settle()
 }
 
 // A server that refuses every body is out of order; its messages are not put
 // into quarantine by the dozen.
 func TestFailure01_FolderThatRefusesEverything(t *testing.T) {
 	t.Parallel()
-	tr := newLab(t).trial(t, imapserver.TLS, nil)
-	tr.append("INBOX", 8)
-	tr.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error { return x.Tagged("NO [SERVERBUG] oops") }}))
-	res := tr.pass()
+	env := newSharedServers(t).start(t, imapserver.TLS, nil)
+	env.append("INBOX", 8)
+	env.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error { return x.Tagged("NO [SERVERBUG] oops") }}))
+	res := env.pass()
 	if _, code := Classify(res.Err); code != "serverbug" || !res.Partial {
 		t.Errorf("%+v, want INBOX alone failed, by serverbug", res)
 	}
-	if n := len(tr.quarantine()); n != maxRefused {
+	if n := len(env.quarantine()); n != maxRefused {
 		t.Errorf("%d messages in quarantine, want %d", n, maxRefused)
 	}
-	tr.srv.Behave()
-	tr.settle()
+	env.srv.Behave()
+	env.settle()
 }
 
 // UIDs that a server shows late are found, for as long as a gap stays open.
 func TestFailure02_ShownLate(t *testing.T) {
 	t.Parallel()
-	tr := newLab(t).trial(t, imapserver.TLS, nil)
-	inbox := tr.srv.Mailbox("INBOX")
-	tr.pass()
+	env := newSharedServers(t).start(t, imapserver.TLS, nil)
+	inbox := env.srv.Mailbox("INBOX")
+	env.pass()
 	for range 3 {
-		inbox.AppendHidden(tr.letter("INBOX"))
-		tr.append("INBOX", 2)
-		tr.pass()
+		inbox.AppendHidden(env.letter("INBOX"))
+		env.append("INBOX", 2)
+		env.pass()
 	}
-	if st := tr.state("INBOX"); st.SettledUID != 4 || st.LastUID != 13 {
+	if st := env.state("INBOX"); st.SettledUID != 4 || st.LastUID != 13 {
 		t.Errorf("settled %d, last %d; want 4 and 13", st.SettledUID, st.LastUID)
 	}
 	inbox.Show()
-	tr.settle()
-	if st := tr.state("INBOX"); st.SettledUID != 13 {
+	env.settle()
+	if st := env.state("INBOX"); st.SettledUID != 13 {
 		t.Errorf("settled %d, want 13", st.SettledUID)
 	}
 }
@@ -82,7 +82,7 @@ func TestFailure02_ShownLate(t *testing.T) {
 // leaves out the newest, is made again even if nothing more comes.
 func TestFailure02_SilentSearchIsMadeAgain(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := newSharedServers(t)
 	for name, do := range map[string]func(x *imapserver.Exchange) error{
 		"nothing": func(x *imapserver.Exchange) error { return x.Untagged() },
 		"not the newest": func(x *imapserver.Exchange) error {
@@ -90,15 +90,15 @@ func TestFailure02_SilentSearchIsMadeAgain(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tr := l.trial(t, imapserver.TLS, nil)
-			tr.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: imapserver.Search, Do: do}), 2)
+			env := l.start(t, imapserver.TLS, nil)
+			env.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: imapserver.Search, Do: do}), 2)
 			for range 3 {
-				tr.pass()
+				env.pass()
 			}
-			if left := tr.missing("INBOX"); len(left) > 0 {
+			if left := env.missing("INBOX"); len(left) > 0 {
 				t.Errorf("not on the stream: %q", left)
 			}
-			tr.settle()
+			env.settle()
 		})
 	}
 }
@@ -107,21 +107,21 @@ func TestFailure02_SilentSearchIsMadeAgain(t *testing.T) {
 // it by name; what it shows at that moment is taken.
 func TestFailure02_GapExpires(t *testing.T) {
 	t.Parallel()
-	tr := newLab(t).trial(t, imapserver.TLS, nil)
-	inbox := tr.srv.Mailbox("INBOX")
-	inbox.AppendHidden(tr.letter("INBOX"))
-	tr.append("INBOX", 1)
+	env := newSharedServers(t).start(t, imapserver.TLS, nil)
+	inbox := env.srv.Mailbox("INBOX")
+	inbox.AppendHidden(env.letter("INBOX"))
+	env.append("INBOX", 1)
 	for range gapPasses {
-		tr.pass()
+		env.pass()
 	}
 	inbox.Show()
-	tr.settle()
-	inbox.AppendHidden(tr.letter("INBOX"))
-	tr.append("INBOX", 1)
+	env.settle()
+	inbox.AppendHidden(env.letter("INBOX"))
+	env.append("INBOX", 1)
 	for range gapPasses + 2 {
-		tr.pass()
+		env.pass()
 	}
-	if st := tr.state("INBOX"); st.SettledUID != 8 {
+	if st := env.state("INBOX"); st.SettledUID != 8 {
 		t.Errorf("settled %d, want the gap at 7 passed over", st.SettledUID)
 	}
 }
@@ -130,48 +130,48 @@ func TestFailure02_GapExpires(t *testing.T) {
 // server lists it waits in quarantine, and is neither lost nor in the way.
 func TestFailure02_OmissionsAreLookedForTwice(t *testing.T) {
 	t.Parallel()
-	tr := newLab(t).trial(t, imapserver.TLS, nil)
+	env := newSharedServers(t).start(t, imapserver.TLS, nil)
 	omit := func(uids ...uint32) func(x *imapserver.Exchange) error {
 		return func(x *imapserver.Exchange) error {
 			x.Responses = slices.DeleteFunc(x.Responses, func(r imapserver.Response) bool { return slices.Contains(uids, r.UID) })
 			return nil
 		}
 	}
-	tr.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: imapserver.Fetch, Do: omit(1, 2)}), 1)
-	tr.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: imapserver.Body, Do: omit(3, 4)}), 1)
-	if res := tr.pass(); res.Err != nil || res.Counts.Published != 7 {
+	env.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: imapserver.Fetch, Do: omit(1, 2)}), 1)
+	env.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: imapserver.Body, Do: omit(3, 4)}), 1)
+	if res := env.pass(); res.Err != nil || res.Counts.Published != 7 {
 		t.Errorf("%+v, want all 7 published in spite of four omissions", res)
 	}
-	tr.append("INBOX", 3)
-	tr.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Fetch, Do: omit(6)}))
-	if res := tr.pass(); res.Err != nil || res.Counts.Published != 2 || res.Counts.Quarantined != 1 {
+	env.append("INBOX", 3)
+	env.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Fetch, Do: omit(6)}))
+	if res := env.pass(); res.Err != nil || res.Counts.Published != 2 || res.Counts.Quarantined != 1 {
 		t.Errorf("%+v, want 2 published and 1 quarantined", res)
 	}
-	if q := tr.quarantine(); len(q) != 1 || q[0].ErrorCode != "not_returned" {
+	if q := env.quarantine(); len(q) != 1 || q[0].ErrorCode != "not_returned" {
 		t.Errorf("in quarantine: %+v", q)
 	}
-	tr.srv.Behave()
-	tr.settle()
+	env.srv.Behave()
+	env.settle()
 }
 
 // Mail that a person deletes at any moment of a pass is expunged, not stuck.
 func TestFailure02_ExpungedAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := newSharedServers(t)
 	for _, stage := range []imapserver.Stage{imapserver.Select, imapserver.Search, imapserver.Fetch, imapserver.Body} {
 		t.Run(string(stage), func(t *testing.T) {
-			tr := l.trial(t, imapserver.TLS, nil)
-			tr.remember()
-			tr.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: stage, Do: func(x *imapserver.Exchange) error {
+			env := l.start(t, imapserver.TLS, nil)
+			env.remember()
+			env.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: stage, Do: func(x *imapserver.Exchange) error {
 				x.Mailbox.Expunge(2, 4)
 				x.Responses = slices.DeleteFunc(x.Responses, func(r imapserver.Response) bool { return r.UID == 2 || r.UID == 4 })
 				return nil
 			}}), 1)
-			if res := tr.pass(); res.Err != nil || res.Counts.Published != 5 {
+			if res := env.pass(); res.Err != nil || res.Counts.Published != 5 {
 				t.Errorf("%+v, want the 5 others published", res)
 			}
-			tr.settle()
-			if st := tr.state("INBOX"); stage != imapserver.Select && st.SettledUID != 4 {
+			env.settle()
+			if st := env.state("INBOX"); stage != imapserver.Select && st.SettledUID != 4 {
 				t.Errorf("settled %d, want 4", st.SettledUID)
 			}
 		})
@@ -182,43 +182,43 @@ func TestFailure02_ExpungedAtAnyMoment(t *testing.T) {
 // them.
 func TestFailure17_PhantomUIDsHideNothing(t *testing.T) {
 	t.Parallel()
-	tr := newLab(t).trial(t, imapserver.TLS, nil)
-	tr.srv.Play(inInbox(imapserver.Named("search-foreign")))
+	env := newSharedServers(t).start(t, imapserver.TLS, nil)
+	env.srv.Play(inInbox(imapserver.Named("search-foreign")))
 	for range gapPasses + 2 {
-		tr.pass()
+		env.pass()
 	}
-	tr.srv.Behave()
-	tr.settle()
+	env.srv.Behave()
+	env.settle()
 	for range gapPasses + 2 {
-		tr.pass() // the gap below 900 settles
+		env.pass() // the gap below 900 settles
 	}
-	tr.append("INBOX", 3)
-	tr.settle()
+	env.append("INBOX", 3)
+	env.settle()
 }
 
 // UIDNEXT is a hint, at STATUS and at EXAMINE: missing, low, ahead or back, no
 // mail is missed and none comes twice.
 func TestFailure18_UIDNextIsAHint(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := newSharedServers(t)
 	for _, name := range []string{
 		"status-uidnext-missing", "status-uidnext-low", "status-uidnext-ahead", "status-uidnext-huge",
 		"select-uidnext-missing", "select-uidnext-huge",
 	} {
 		t.Run(name, func(t *testing.T) {
-			tr := l.trial(t, imapserver.TLS, nil)
-			tr.srv.PlayTimes(inInbox(imapserver.Named(name)), -1)
+			env := l.start(t, imapserver.TLS, nil)
+			env.srv.PlayTimes(inInbox(imapserver.Named(name)), -1)
 			for range 4 {
-				tr.append("INBOX", 1)
-				if res := tr.pass(); res.Err != nil {
+				env.append("INBOX", 1)
+				if res := env.pass(); res.Err != nil {
 					t.Error(res.Err)
 				}
-				if left := tr.missing("INBOX"); len(left) > 0 {
+				if left := env.missing("INBOX"); len(left) > 0 {
 					t.Errorf("not on the stream: %q", left)
 				}
 			}
-			tr.srv.Behave()
-			tr.settle()
+			env.srv.Behave()
+			env.settle()
 		})
 	}
 }
@@ -226,7 +226,7 @@ func TestFailure18_UIDNextIsAHint(t *testing.T) {
 // UIDNEXT that stands still while mail comes is believed for an hour at most.
 func TestFailure18_UIDNextStandsStill(t *testing.T) {
 	t.Parallel()
-	tr := newLab(t).trial(t, imapserver.TLS, nil)
+	env := newSharedServers(t).start(t, imapserver.TLS, nil)
 	still := func(x *imapserver.Exchange) error {
 		for i := range x.Responses {
 			if head, _, ok := strings.Cut(x.Responses[i].Head, " UIDNEXT "); ok {
@@ -235,40 +235,40 @@ func TestFailure18_UIDNextStandsStill(t *testing.T) {
 		}
 		return nil
 	}
-	tr.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Status, Do: still}))
-	tr.settle()
-	tr.append("INBOX", 2)
-	tr.exec(`UPDATE imap_folder_state SET last_search_at = last_search_at - interval '61 minutes' WHERE provider_id = $1`)
-	if res := tr.pass(); res.Err != nil || res.Counts.Published != 2 {
+	env.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Status, Do: still}))
+	env.settle()
+	env.append("INBOX", 2)
+	env.exec(`UPDATE imap_folder_state SET last_search_at = last_search_at - interval '61 minutes' WHERE provider_id = $1`)
+	if res := env.pass(); res.Err != nil || res.Counts.Published != 2 {
 		t.Errorf("%+v, want 2 published", res)
 	}
-	tr.srv.Behave()
-	tr.settle()
+	env.srv.Behave()
+	env.settle()
 }
 
 // A folder without a UIDVALIDITY keeps its place: it fails alone, and goes on
 // where it was.
 func TestFailure07_UIDValidityUnknown(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := newSharedServers(t)
 	for _, of := range []string{"missing", "zero"} {
 		t.Run(of, func(t *testing.T) {
-			tr := l.trial(t, imapserver.TLS, nil)
-			tr.pass()
-			before := tr.state("INBOX")
-			tr.append("INBOX", 2)
-			tr.srv.Play(inInbox(imapserver.Named("status-uidvalidity-" + of)))
-			tr.srv.Play(inInbox(imapserver.Named("select-uidvalidity-" + of)))
-			tr.append("Other", 1)
-			res := tr.pass()
+			env := l.start(t, imapserver.TLS, nil)
+			env.pass()
+			before := env.state("INBOX")
+			env.append("INBOX", 2)
+			env.srv.Play(inInbox(imapserver.Named("status-uidvalidity-" + of)))
+			env.srv.Play(inInbox(imapserver.Named("select-uidvalidity-" + of)))
+			env.append("Other", 1)
+			res := env.pass()
 			if class, code := Classify(res.Err); class != fault.Transient || code != "uidvalidity_unknown" || !res.Partial || res.Counts.Published != 1 {
 				t.Errorf("%s %s: %+v, want INBOX alone failed", class, code, res)
 			}
-			if st := tr.state("INBOX"); st.SettledUID != before.SettledUID || st.UIDValidity != before.UIDValidity {
+			if st := env.state("INBOX"); st.SettledUID != before.SettledUID || st.UIDValidity != before.UIDValidity {
 				t.Errorf("the cursor moved from %+v to %+v", before, st)
 			}
-			tr.srv.Behave()
-			tr.settle()
+			env.srv.Behave()
+			env.settle()
 		})
 	}
 }
@@ -277,25 +277,25 @@ func TestFailure07_UIDValidityUnknown(t *testing.T) {
 // unread, old or new, and while a pass is under way.
 func TestFailure07_RenumberedAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := newSharedServers(t)
 	for _, stage := range []imapserver.Stage{imapserver.Status, imapserver.Select, imapserver.Search, imapserver.Fetch, imapserver.Body} {
 		t.Run(string(stage), func(t *testing.T) {
-			tr := l.trial(t, imapserver.TLS, nil)
-			inbox := tr.srv.Mailbox("INBOX")
-			tr.pass()
-			inbox.AppendAt(tr.letter("INBOX"), time.Now().AddDate(0, 0, -1))
-			tr.append("INBOX", 3)
+			env := l.start(t, imapserver.TLS, nil)
+			inbox := env.srv.Mailbox("INBOX")
+			env.pass()
+			inbox.AppendAt(env.letter("INBOX"), time.Now().AddDate(0, 0, -1))
+			env.append("INBOX", 3)
 			inbox.Expunge(1)
 			inbox.MarkSeen(2, 3, 5, 6)
-			tr.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: stage, Do: func(x *imapserver.Exchange) error {
+			env.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: stage, Do: func(x *imapserver.Exchange) error {
 				x.Mailbox.Renumber()
 				if stage == imapserver.Select {
 					return x.Replace("UIDVALIDITY 1700000000", "UIDVALIDITY 1700000001")
 				}
 				return x.Close()
 			}}), 1)
-			tr.settle()
-			if st := tr.state("INBOX"); st.UIDValidity != 1_700_000_001 {
+			env.settle()
+			if st := env.state("INBOX"); st.UIDValidity != 1_700_000_001 {
 				t.Errorf("UIDVALIDITY %d", st.UIDValidity)
 			}
 		})
@@ -305,20 +305,20 @@ func TestFailure07_RenumberedAtAnyMoment(t *testing.T) {
 // What a server sends without end, or announces without measure, costs a pass a
 // bounded amount of memory.
 func TestFailure08_QuirksCostBoundedMemory(t *testing.T) {
-	l := newLab(t)
+	l := newSharedServers(t)
 	for _, name := range []string{
 		"greeting-endless-line", "list-5000", "search-200000", "search-endless", "fetch-size-off", "body-size-as-2gb",
 		"body-2gb-in-noise", "body-huge-number", "body-endless-line", "body-deep-list",
 	} {
 		t.Run(name, func(t *testing.T) {
-			tr := l.trial(t, imapserver.TLS, nil)
-			tr.srv.Play(inInbox(imapserver.Named(name)))
-			if more := heapGrowth(func() { tr.pass() }); more > 48<<20 {
+			env := l.start(t, imapserver.TLS, nil)
+			env.srv.Play(inInbox(imapserver.Named(name)))
+			if more := heapGrowth(func() { env.pass() }); more > 48<<20 {
 				t.Errorf("the heap grew by %d MB", more>>20)
 			} else {
 				t.Logf("the heap grew by %.1f MB", float64(more)/(1<<20))
 			}
-			if tr.srv.Fired() == 0 {
+			if env.srv.Fired() == 0 {
 				t.Error("the quirk did not fire")
 			}
 		})
@@ -354,18 +354,18 @@ func heapGrowth(f func()) (most uint64) {
 // Five thousand folders, all of them asked for: those that the server lists and
 // refuses fail, each by itself, and what is said of them stays readable.
 func TestFailure25_FiveThousandFoldersRefused(t *testing.T) {
-	tr := newLab(t).trial(t, imapserver.TLS, func(p *db.Provider) { p.Folders = db.FolderNames{"*"} })
-	tr.srv.Play(imapserver.Named("list-5000"))
+	env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) { p.Folders = db.FolderNames{"*"} })
+	env.srv.Play(imapserver.Named("list-5000"))
 	var res Result
-	if more := heapGrowth(func() { res = tr.pass() }); more > 48<<20 {
+	if more := heapGrowth(func() { res = env.pass() }); more > 48<<20 {
 		t.Errorf("the heap grew by %d MB", more>>20)
 	}
-	if left := tr.missing(tr.folders...); len(left) > 0 || !res.Partial {
+	if left := env.missing(env.folders...); len(left) > 0 || !res.Partial {
 		t.Errorf("not served: %q, %+v", left, res.Counts)
 	}
 	if n := len(res.Err.Error()); n > 10_000 {
 		t.Errorf("an error of %d bytes", n)
 	}
-	tr.srv.Behave()
-	tr.settle()
+	env.srv.Behave()
+	env.settle()
 }

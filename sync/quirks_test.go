@@ -47,7 +47,7 @@ const quirkWorkers = 8
 // behaves, all of its mail is on the stream, once each, that which came
 // meanwhile too. What a pass makes of each quirk stands in docs/quirks.md.
 func TestFailureQuirks(t *testing.T) {
-	l := newLab(t)
+	l := newSharedServers(t)
 	var (
 		wg       gosync.WaitGroup
 		mu       gosync.Mutex
@@ -107,28 +107,28 @@ func inInbox(q imapserver.Quirk) imapserver.Quirk {
 	return q
 }
 
-func (l *lab) play(t *testing.T, q imapserver.Quirk) verdict {
-	tr := l.trial(t, q.Security, func(p *db.Provider) {
+func (l *sharedServers) play(t *testing.T, q imapserver.Quirk) verdict {
+	env := l.start(t, q.Security, func(p *db.Provider) {
 		if !q.Silent() {
 			deadlines(p, patient)
 		}
 	})
-	tr.srv.Play(inInbox(q))
-	res := tr.pass()
+	env.srv.Play(inInbox(q))
+	res := env.pass()
 	// The answer to LOGOUT is not waited for, so it may come to nobody.
-	if tr.srv.Fired() == 0 && !neverInAPass[q.Name] && q.Stage != imapserver.Logout {
+	if env.srv.Fired() == 0 && !neverInAPass[q.Name] && q.Stage != imapserver.Logout {
 		t.Error("the quirk did not fire")
 	}
-	if n := len(tr.onStream(tr.neighbour)); n != neighbourMails {
+	if n := len(env.onStream(env.neighbour)); n != neighbourMails {
 		t.Errorf("the neighbour has %d events, want %d", n, neighbourMails)
 	}
 	if slices.Contains(folderStages, q.Stage) {
-		if left := tr.missing("Other", "Sub/One"); len(left) > 0 {
+		if left := env.missing("Other", "Sub/One"); len(left) > 0 {
 			t.Errorf("the other folders were not served: %q", left)
 		}
 	}
-	v := tr.verdict(q, res)
-	if (q.Stage == imapserver.Idle || q.Stage == imapserver.Noop) && tr.srv.Fired() == 0 {
+	v := env.verdict(q, res)
+	if (q.Stage == imapserver.Idle || q.Stage == imapserver.Noop) && env.srv.Fired() == 0 {
 		v.pass += ", never asked"
 	}
 	if v.errText != "" {
@@ -139,22 +139,22 @@ func (l *lab) play(t *testing.T, q imapserver.Quirk) verdict {
 	if errors.Is(res.Err, errLockLost) {
 		t.Error(res.Err)
 	}
-	tr.wellMannered(res)
+	env.wellMannered(res)
 	if q.Row == 1 { // one message is at fault
 		for range 2 {
-			tr.append("INBOX", 2)
-			tr.pass()
+			env.append("INBOX", 2)
+			env.pass()
 		}
-		if left := tr.missing("INBOX"); len(left) != 1 {
+		if left := env.missing("INBOX"); len(left) != 1 {
 			t.Errorf("missing on the stream: %q, want the message at fault alone", left)
 		}
 	}
 
-	tr.srv.Behave()
-	tr.append("INBOX", 1)
-	tr.append("Other", 1)
-	tr.settle()
-	tr.wellMannered()
+	env.srv.Behave()
+	env.append("INBOX", 1)
+	env.append("Other", 1)
+	env.settle()
+	env.wellMannered()
 	return v
 }
 
@@ -170,7 +170,7 @@ func plain(text string) string {
 	return lineSize.ReplaceAllString(socket.ReplaceAllString(text, ""), "a line over")
 }
 
-func (tr *trial) verdict(q imapserver.Quirk, res Result) verdict {
+func (env *scriptedEnv) verdict(q imapserver.Quirk, res Result) verdict {
 	v := verdict{quirk: q, pass: "all folders"}
 	if res.Err != nil {
 		class, code := Classify(res.Err)
@@ -182,7 +182,7 @@ func (tr *trial) verdict(q imapserver.Quirk, res Result) verdict {
 		}
 	}
 	byCode := map[string]int{}
-	waiting := tr.quarantine()
+	waiting := env.quarantine()
 	slices.SortFunc(waiting, func(a, b db.Quarantine) int { return cmp.Compare(a.UID, b.UID) })
 	for _, m := range waiting {
 		byCode[m.ErrorCode]++

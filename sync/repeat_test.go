@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -35,13 +36,13 @@ func (c *fastClock) After(d time.Duration) <-chan time.Time {
 // TestRepeatKeepsItsInterval runs for a day in no time.
 func TestRepeatKeepsItsInterval(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	env := newEnv(t)
 	clock := newFastClock()
 	stop := make(chan struct{})
-	h.runner.Clock, h.runner.Stop = clock, stop
+	env.runner.Clock, env.runner.Stop = clock, stop
 	var at []time.Time
 	first := clock.Now()
-	_, err := h.runner.Repeat(t.Context(), time.Hour, nil, func(context.Context) ([]db.Ref, error) {
+	_, err := env.runner.Repeat(t.Context(), time.Hour, nil, func(context.Context) ([]db.Ref, error) {
 		if at = append(at, clock.Now()); len(at) == 24 {
 			close(stop)
 		}
@@ -75,7 +76,7 @@ func TestTwoEnds(t *testing.T) {
 	if took := clock.Now().Sub(began); took != time.Hour+grace {
 		t.Errorf("the work ended after %s", took)
 	}
-	if cause := context.Cause(work); cause != errAskedToEnd {
+	if cause := context.Cause(work); !errors.Is(cause, errAskedToEnd) {
 		t.Errorf("it ended for %v", cause)
 	}
 }

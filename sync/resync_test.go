@@ -39,32 +39,32 @@ func renumber(t *testing.T, d *devenv.Dovecot, user, folder string, mails [][]by
 
 func TestFailure07_RenumberedFolderLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "Work"))
 	old := mails(1, 40)
 	must(t, d.Deliver("u", "Work", old...))
-	p := h.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"Work"} })
-	if res := h.ok(p); res.Counts.Published != 40 {
+	p := env.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"Work"} })
+	if res := env.ok(p); res.Counts.Published != 40 {
 		t.Fatalf("before: %+v", res.Counts)
 	}
 	// Three more came meanwhile, one of which a person has read already, and
 	// they do not stand at the end.
 	all := slices.Concat(mails(101, 102), old, mails(103, 103))
 	renumber(t, d, "u", "Work", all, 1, 5, 6, 7)
-	res := h.ok(p)
-	if want := (db.Counts{Published: 3, Duplicates: 40}); res.Counts != want {
-		t.Errorf("after: %+v, want %+v", res.Counts, want)
+	res := env.ok(p)
+	if diff := cmp.Diff(db.Counts{Published: 3, Duplicates: 40}, res.Counts); diff != "" {
+		t.Errorf("after (-want +got):\n%s", diff)
 	}
-	if got := len(h.events()); got != 43 {
+	if got := len(env.events()); got != 43 {
 		t.Errorf("%d events, want 43", got)
 	}
 	if bytes := res.Bytes; bytes > 3*1000 {
 		t.Errorf("downloaded %d bytes of bodies, want the three new ones alone", bytes)
 	}
-	if res := h.ok(p); res.Counts.Total() != 0 {
+	if res := env.ok(p); res.Counts.Total() != 0 {
 		t.Errorf("once more: %+v, want nothing", res.Counts)
 	}
-	log, err := h.store.AuditLog(t.Context(), p.Tenant, p.ID, 10)
+	log, err := env.store.AuditLog(t.Context(), p.Tenant, p.ID, 10)
 	must(t, err)
 	if !slices.ContainsFunc(log, func(a db.Audit) bool {
 		return a.Action == "folder_renumbered" && strings.Contains(a.Detail["reason"], "UIDVALIDITY")
@@ -72,153 +72,153 @@ func TestFailure07_RenumberedFolderLosesAndDoublesNothing(t *testing.T) {
 		t.Errorf("no audit entry: %+v", log)
 	}
 	must(t, d.Deliver("u", "Work", mails(200, 201)...))
-	if res := h.ok(p); res.Counts.Published != 2 {
+	if res := env.ok(p); res.Counts.Published != 2 {
 		t.Errorf("mail that came later: %+v, want 2 published", res.Counts)
 	}
 }
 
 func TestFailure07_ManyUnknownAskAPerson(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "Work"))
 	must(t, d.Deliver("u", "Work", mails(1, 3)...))
-	p := h.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"Work"}; p.MaxEmailsPerSync = 5000 })
-	h.ok(p)
+	p := env.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"Work"}; p.MaxEmailsPerSync = 5000 })
+	env.ok(p)
 	c, err := d.Login("u")
 	must(t, err)
 	must(t, c.Delete("Work").Wait())
 	must(t, c.Create("Work", nil).Wait())
 	must(t, c.Close())
 	must(t, d.Deliver("u", "Work", mails(1000, 1000+maxUnknown)...))
-	_, results := h.run(p)
+	_, results := env.run(p)
 	if _, code := Classify(results[0].Err); code != "folder_paused" {
 		t.Fatalf("the restored backup was published: %+v", results[0])
 	}
-	states, err := h.store.FolderStates(t.Context(), results[0].Ref)
+	states, err := env.store.FolderStates(t.Context(), results[0].Ref)
 	must(t, err)
 	st := states["Work"]
 	if about := About(PausedFolder(st)); !strings.Contains(st.PausedReason, "messages are unknown") || !slices.Contains(about.Facts, "unknown") || about.Params["folder"] != "Work" {
 		t.Fatalf("paused with %q, %+v: want what is needed for the command to go on", st.PausedReason, about)
 	}
-	if _, results = h.run(p); results[0].Counts.Total() != 0 {
+	if _, results = env.run(p); results[0].Counts.Total() != 0 {
 		t.Errorf("a paused folder was read: %+v", results[0])
 	}
-	lock, ok, err := h.locks.TryLock(t.Context(), p.Tenant, p.ID, uuid.NewString(), time.Now())
+	lock, ok, err := env.locks.TryLock(t.Context(), p.Tenant, p.ID, uuid.NewString(), time.Now())
 	must(t, err)
 	if !ok {
 		t.Fatal("lock refused")
 	}
 	st.PausedReason, st.ResyncReason = "", db.ResyncAccepted
-	must(t, h.store.RenumberFolder(t.Context(), lock.Fence, st, false, db.Audit{Tenant: p.Tenant, At: time.Now()}))
+	must(t, env.store.RenumberFolder(t.Context(), lock.Fence, st, false, db.Audit{Tenant: p.Tenant, At: time.Now()}))
 	lock.Unlock()
-	if res := h.ok(p); res.Counts.Published != maxUnknown+1 {
+	if res := env.ok(p); res.Counts.Published != maxUnknown+1 {
 		t.Errorf("accepted: %+v, want %d published", res.Counts, maxUnknown+1)
 	}
 }
 
 func TestFailure07_NumberingThatChangesAllTheTimePausesTheFolder(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "Work"))
 	old := mails(1, 2)
 	must(t, d.Deliver("u", "Work", old...))
-	p := h.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Work"} })
-	h.ok(p)
+	p := env.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Work"} })
+	env.ok(p)
 	for n := range maxRenumbered {
 		time.Sleep(time.Second) // UIDVALIDITY is the time in seconds
 		renumber(t, d, "u", "Work", old)
-		_, results := h.run(p)
+		_, results := env.run(p)
 		_, code := Classify(results[0].Err)
 		if paused := code == "folder_paused"; paused != (n == maxRenumbered-1) {
 			t.Fatalf("change %d: %v", n+1, results[0].Err)
 		}
 	}
 	must(t, d.Deliver("u", "INBOX", mails(5, 5)...))
-	if _, results := h.run(p); results[0].Counts.Published != 1 || !results[0].Partial {
+	if _, results := env.run(p); results[0].Counts.Published != 1 || !results[0].Partial {
 		t.Errorf("the other folder: %+v, want 1 published", results[0])
 	}
-	if got := len(h.events()); got != 3 {
+	if got := len(env.events()); got != 3 {
 		t.Errorf("%d events, want 3", got)
 	}
 }
 
 func TestBackfillReconcileAndRepublish(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	for month := range 6 {
 		when := time.Date(2026, time.Month(month+1), 15, 12, 0, 0, 0, time.UTC)
 		must(t, d.Append("u", "INBOX", when, mails(month*10, month*10+9)...))
 	}
-	p := h.provider(d, "u", "p", func(p *db.Provider) { p.Start, p.MaxEmailsPerSync = "recent", 10 })
-	if res := h.ok(p); res.Counts.Published != 10 {
+	p := env.provider(d, "u", "p", func(p *db.Provider) { p.Start, p.MaxEmailsPerSync = "recent", 10 })
+	if res := env.ok(p); res.Counts.Published != 10 {
 		t.Fatalf("the newest: %+v", res.Counts)
 	}
-	h.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 60, Before: 50, Handled: 10})
+	env.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 60, Before: 50, Handled: 10})
 
 	day := func(m, d int) time.Time { return time.Date(2026, time.Month(m), d, 0, 0, 0, 0, time.UTC) }
 	var counts []BackfillCount
 	march := Backfill{Since: day(3, 1), Until: day(4, 1), OnCount: func(c BackfillCount) { counts = append(counts, c) }}
 	dry := march
 	dry.DryRun = true
-	if res := h.runner.Backfill(t.Context(), p, dry); res.Err != nil || res.Counts.Total() != 0 {
+	if res := env.runner.Backfill(t.Context(), p, dry); res.Err != nil || res.Counts.Total() != 0 {
 		t.Errorf("dry run: %+v", res)
 	}
-	if res := h.runner.Backfill(t.Context(), p, march); res.Err != nil || res.Counts.Published != 10 {
+	if res := env.runner.Backfill(t.Context(), p, march); res.Err != nil || res.Counts.Published != 10 {
 		t.Errorf("March: %+v, want 10 published", res)
 	}
-	if res := h.runner.Backfill(t.Context(), p, march); res.Err != nil || res.Counts.Total() != 0 {
+	if res := env.runner.Backfill(t.Context(), p, march); res.Err != nil || res.Counts.Total() != 0 {
 		t.Errorf("March again: %+v, want nothing", res)
 	}
 	want := []BackfillCount{{"INBOX", 10, 0, 10}, {"INBOX", 10, 0, 10}, {"INBOX", 10, 10, 0}}
 	if diff := cmp.Diff(want, counts); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
-	if res := h.ok(p); res.Counts.Total() != 0 {
+	if res := env.ok(p); res.Counts.Total() != 0 {
 		t.Errorf("a pass after the backfill: %+v, want nothing", res.Counts)
 	}
-	if got := len(h.events()); got != 20 {
+	if got := len(env.events()); got != 20 {
 		t.Errorf("%d events, want 20", got)
 	}
 
 	// The broker loses everything; the ledger knows what was on it.
-	h.purge()
-	published, err := h.store.PublishedSince(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID}, time.Now().Add(-time.Hour))
+	env.purge()
+	published, err := env.store.PublishedSince(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID}, time.Now().Add(-time.Hour))
 	must(t, err)
-	found, res := h.runner.Republish(t.Context(), p, published)
+	found, res := env.runner.Republish(t.Context(), p, published)
 	if found != 20 || res.Err != nil {
 		t.Errorf("republished %d (%v), want 20", found, res.Err)
 	}
-	if got := len(h.events()); got != 20 {
+	if got := len(env.events()); got != 20 {
 		t.Errorf("%d events after republish, want 20", got)
 	}
-	h.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 60, Before: 40, Handled: 20})
+	env.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 60, Before: 40, Handled: 20})
 }
 
 // reconciled compares the report on a provider's one folder.
-func (h *house) reconciled(p *db.Provider, want FolderReport) {
-	h.t.Helper()
+func (env *testEnv) reconciled(p *db.Provider, want FolderReport) {
+	env.t.Helper()
 	var got []FolderReport
-	must(h.t, h.runner.Reconcile(h.t.Context(), p, func(r FolderReport) { got = append(got, r) }))
+	must(env.t, env.runner.Reconcile(env.t.Context(), p, func(r FolderReport) { got = append(got, r) }))
 	if len(got) != 1 {
-		h.t.Fatalf("%d folders, want 1", len(got))
+		env.t.Fatalf("%d folders, want 1", len(got))
 	}
 	got[0].UIDValidity, got[0].Missing = 0, slices.Clip(got[0].Missing)
 	if len(got[0].Missing) == 0 {
 		got[0].Missing = nil
 	}
 	if diff := cmp.Diff(want, got[0]); diff != "" {
-		h.t.Errorf("reconcile (-want +got):\n%s", diff)
+		env.t.Errorf("reconcile (-want +got):\n%s", diff)
 	}
 }
 
 func TestReconcileFindsWhatWasPassedOver(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 5)...))
-	p := h.provider(d, "u", "p", nil)
-	h.ok(p)
-	must(t, h.forget(p, 3))
-	h.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 5, Handled: 4, Missing: []uint32{3}})
+	p := env.provider(d, "u", "p", nil)
+	env.ok(p)
+	must(t, env.forget(p, 3))
+	env.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 5, Handled: 4, Missing: []uint32{3}})
 }

@@ -15,30 +15,30 @@ import (
 
 // watching runs Watch in the background, on locks of its own.
 type watchRun struct {
-	h    *house
+	env  *testEnv
 	r    *Runner
 	stop chan struct{}
 	done chan error
 	once sync.Once
 }
 
-func (h *house) watch(opts WatchOptions) *watchRun {
-	h.t.Helper()
-	locks, err := h.store.OpenLocks(context.WithoutCancel(h.t.Context()))
-	must(h.t, err)
-	w := &watchRun{h: h, stop: make(chan struct{}), done: make(chan error, 1)}
+func (env *testEnv) watch(opts WatchOptions) *watchRun {
+	env.t.Helper()
+	locks, err := env.store.OpenLocks(context.WithoutCancel(env.t.Context()))
+	must(env.t, err)
+	w := &watchRun{env: env, stop: make(chan struct{}), done: make(chan error, 1)}
 	w.r = &Runner{
-		Store: h.store, Locks: locks, Publisher: h.runner.Publisher, Log: h.runner.Log, Stop: w.stop,
-		Credential: h.runner.Credential, Options: h.runner.Options,
+		Store: env.store, Locks: locks, Publisher: env.runner.Publisher, Log: env.runner.Log, Stop: w.stop,
+		Credential: env.runner.Credential, Options: env.runner.Options,
 	}
 	if opts.Refresh == 0 {
 		opts.Refresh = 200 * time.Millisecond
 	}
 	go func() {
-		_, err := w.r.Watch(context.WithoutCancel(h.t.Context()), opts)
+		_, err := w.r.Watch(context.WithoutCancel(env.t.Context()), opts)
 		w.done <- err
 	}()
-	h.t.Cleanup(func() {
+	env.t.Cleanup(func() {
 		w.end()
 		locks.Close()
 	})
@@ -52,10 +52,10 @@ func (w *watchRun) end() {
 		select {
 		case err := <-w.done:
 			if err != nil {
-				w.h.t.Errorf("watch: %v", err)
+				w.env.t.Errorf("watch: %v", err)
 			}
 		case <-time.After(patience):
-			w.h.t.Errorf("watch did not end within %s", patience)
+			w.env.t.Errorf("watch did not end within %s", patience)
 		}
 	})
 }
@@ -77,15 +77,15 @@ func soon(t testing.TB, what string, ok func() bool) time.Duration {
 	return time.Since(began)
 }
 
-func (h *house) published() int {
-	h.t.Helper()
-	list := h.events()
+func (env *testEnv) published() int {
+	env.t.Helper()
+	list := env.events()
 	keys := map[string]bool{}
 	for _, ev := range list {
 		keys[ev.ID] = true
 	}
 	if len(keys) != len(list) {
-		h.t.Fatalf("%d events of %d mails: doubled", len(list), len(keys))
+		env.t.Fatalf("%d events of %d mails: doubled", len(list), len(keys))
 	}
 	return len(list)
 }
@@ -96,17 +96,17 @@ func (w *watchRun) idling(n int) func() bool {
 
 func TestWatchIdleWakesToEvent(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "Archive"))
 	must(t, d.Deliver("u", "INBOX", mails(1, 3)...))
-	h.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Archive"} })
-	w := h.watch(WatchOptions{Interval: time.Hour})
-	soon(t, "the first pass", func() bool { return h.published() == 3 })
+	env.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Archive"} })
+	w := env.watch(WatchOptions{Interval: time.Hour})
+	soon(t, "the first pass", func() bool { return env.published() == 3 })
 	soon(t, "IDLE", w.idling(1))
 	// One hour is the timer: it is IDLE that tells.
 	for n := range 3 {
 		must(t, d.Append("u", "INBOX", time.Now(), mail(10+n, "woken")))
-		took := soon(t, "the event", func() bool { return h.published() == 4+n })
+		took := soon(t, "the event", func() bool { return env.published() == 4+n })
 		t.Logf("event after %s", took)
 		soon(t, "IDLE again", w.idling(1))
 	}
@@ -118,24 +118,24 @@ func TestWatchIdleWakesToEvent(t *testing.T) {
 
 func TestWatchOtherFoldersByTimer(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p", "Archive"))
-	h.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Archive"} })
-	w := h.watch(WatchOptions{Interval: time.Second})
+	env.provider(d, "u", "p", func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Archive"} })
+	w := env.watch(WatchOptions{Interval: time.Second})
 	soon(t, "IDLE", w.idling(1))
 	must(t, d.Deliver("u", "Archive", mail(1, "archived")))
-	soon(t, "the event", func() bool { return h.published() == 1 })
+	soon(t, "the event", func() bool { return env.published() == 1 })
 }
 
 func TestFailure05_IdleThatDiesSilently(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	s, _ := h.scripted(imapserver.Config{}, func(p *db.Provider) { p.CommandTimeoutMS = 500 })
+	env := newEnv(t)
+	s, _ := env.scripted(imapserver.Config{}, func(p *db.Provider) { p.CommandTimeoutMS = 500 })
 	s.Play(imapserver.Named("idle-dies"))
-	h.watch(WatchOptions{Interval: time.Second, Poll: 500 * time.Millisecond})
+	env.watch(WatchOptions{Interval: time.Second, Poll: 500 * time.Millisecond})
 	for n := range 5 {
 		s.Mailbox("INBOX").Append(string(mail(n, "unheard")))
-		soon(t, "the event", func() bool { return h.published() == n+1 })
+		soon(t, "the event", func() bool { return env.published() == n+1 })
 	}
 }
 
@@ -145,15 +145,15 @@ func TestFailure05_IdleRefusedOrMissing(t *testing.T) {
 		"idle-refused": {}, "idle-hang": {}, "": {Caps: "ID UIDPLUS AUTH=PLAIN"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
-			s, _ := h.scripted(config, func(p *db.Provider) { p.CommandTimeoutMS = 300 })
+			env := newEnv(t)
+			s, _ := env.scripted(config, func(p *db.Provider) { p.CommandTimeoutMS = 300 })
 			if name != "" {
 				s.Play(imapserver.Named(name))
 			}
-			h.watch(WatchOptions{Interval: time.Hour, Poll: 300 * time.Millisecond})
+			env.watch(WatchOptions{Interval: time.Hour, Poll: 300 * time.Millisecond})
 			for n := range 3 {
 				s.Mailbox("INBOX").Append(string(mail(n, "polled")))
-				soon(t, "the event", func() bool { return h.published() == n+1 })
+				soon(t, "the event", func() bool { return env.published() == n+1 })
 			}
 			idles := 0
 			for _, c := range s.Commands() {
@@ -183,10 +183,10 @@ func reverse(s string) string {
 func TestFailure05_ServerRestartsWhileMailArrives(t *testing.T) {
 	t.Parallel()
 	const restarts = 5
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "p"))
-	h.provider(d, "u", "p", nil)
-	w := h.watch(WatchOptions{Interval: 2 * time.Second, Poll: time.Second})
+	env.provider(d, "u", "p", nil)
+	w := env.watch(WatchOptions{Interval: 2 * time.Second, Poll: time.Second})
 	sent := 0
 	for n := range restarts {
 		soon(t, "IDLE", w.idling(1))
@@ -197,50 +197,50 @@ func TestFailure05_ServerRestartsWhileMailArrives(t *testing.T) {
 		must(t, d.Start(t.Context()))
 		must(t, d.Deliver("u", "INBOX", mail(3*n+2, "after")))
 		sent += 3
-		took := soon(t, fmt.Sprintf("restart %d: %d events", n, sent), func() bool { return h.published() == sent })
+		took := soon(t, fmt.Sprintf("restart %d: %d events", n, sent), func() bool { return env.published() == sent })
 		t.Logf("restart %d: all there after %s", n, took)
 	}
 }
 
 func TestWatchFollowsTheDatabase(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("a", "p"))
 	must(t, d.AddUser("b", "p", "Other"))
-	w := h.watch(WatchOptions{Interval: time.Hour})
+	w := env.watch(WatchOptions{Interval: time.Hour})
 	accounts := func(n int) func() bool { return func() bool { return w.r.WatchState().Accounts == n } }
 	soon(t, "the first round", func() bool { return !w.r.WatchState().RoundAt.IsZero() })
 
-	a := h.provider(d, "a", "p", nil)
-	b := h.provider(d, "b", "p", nil)
+	a := env.provider(d, "a", "p", nil)
+	b := env.provider(d, "b", "p", nil)
 	soon(t, "both", accounts(2))
 	soon(t, "IDLE", w.idling(2))
 
 	audit := db.Audit{Tenant: testTenant, At: time.Now(), Actor: "test"}
-	must(t, h.store.PauseProvider(t.Context(), db.Ref{Tenant: a.Tenant, ID: a.ID}, db.PauseManual, audit))
+	must(t, env.store.PauseProvider(t.Context(), db.Ref{Tenant: a.Tenant, ID: a.ID}, db.PauseManual, audit))
 	soon(t, "the pause", accounts(1))
 	must(t, d.Append("a", "INBOX", time.Now(), mail(1, "for a paused one")))
 
 	must(t, d.Deliver("b", "Other", mail(2, "in another folder")))
 	b.Folders = db.FolderNames{"Other"}
-	must(t, h.store.UpdateProvider(t.Context(), b, nil, db.Audit{Tenant: testTenant, At: time.Now(), Actor: "test"}))
-	soon(t, "the new folder", func() bool { return h.published() == 1 })
+	must(t, env.store.UpdateProvider(t.Context(), b, nil, db.Audit{Tenant: testTenant, At: time.Now(), Actor: "test"}))
+	soon(t, "the new folder", func() bool { return env.published() == 1 })
 
-	must(t, h.store.ResumeProvider(t.Context(), db.Ref{Tenant: a.Tenant, ID: a.ID}, audit))
-	soon(t, "the mail of the resumed", func() bool { return h.published() == 2 })
+	must(t, env.store.ResumeProvider(t.Context(), db.Ref{Tenant: a.Tenant, ID: a.ID}, audit))
+	soon(t, "the mail of the resumed", func() bool { return env.published() == 2 })
 }
 
 func TestFailure06_ReplicasShareProvidersAndTakeOver(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	const n = 20
 	for i := range n {
 		user := fmt.Sprintf("u%02d", i)
 		must(t, d.AddUser(user, "p"))
-		h.provider(d, user, "p", nil)
+		env.provider(d, user, "p", nil)
 	}
-	first := h.watch(WatchOptions{Interval: time.Hour, MaxAccounts: n / 2})
-	second := h.watch(WatchOptions{Interval: time.Hour})
+	first := env.watch(WatchOptions{Interval: time.Hour, MaxAccounts: n / 2})
+	second := env.watch(WatchOptions{Interval: time.Hour})
 	both := func() bool {
 		return first.r.WatchState().Accounts+second.r.WatchState().Accounts == n &&
 			first.r.WatchState().Idling+second.r.WatchState().Idling == n
@@ -254,22 +254,22 @@ func TestFailure06_ReplicasShareProvidersAndTakeOver(t *testing.T) {
 	for i := range n {
 		must(t, d.Append(fmt.Sprintf("u%02d", i), "INBOX", time.Now(), mail(i, "after")))
 	}
-	soon(t, "the mail of all", func() bool { return h.published() == n })
+	soon(t, "the mail of all", func() bool { return env.published() == n })
 }
 
 func TestFailure21_WatchLeavesServersThatRefuseAlone(t *testing.T) {
 	t.Parallel()
-	h, d := newHouse(t), devenv.TestDovecot(t)
+	env, d := newEnv(t), devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "right"))
-	p := h.provider(d, "u", "wrong", nil)
-	w := h.watch(WatchOptions{Interval: time.Second})
+	p := env.provider(d, "u", "wrong", nil)
+	w := env.watch(WatchOptions{Interval: time.Second})
 	soon(t, "the refusal", func() bool {
-		got, err := h.store.Provider(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID})
+		got, err := env.store.Provider(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID})
 		return err == nil && got.AuthFailures == 1
 	})
 	time.Sleep(2 * time.Second)
 	w.end()
-	got, err := h.store.Provider(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID})
+	got, err := env.store.Provider(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID})
 	must(t, err)
 	if got.AuthFailures != 1 || got.NextAttemptAt == nil || time.Until(*got.NextAttemptAt) < 10*time.Second {
 		t.Errorf("%d refusals, next attempt %v: want one, and the next in half a minute or so", got.AuthFailures, got.NextAttemptAt)

@@ -24,9 +24,9 @@ import (
 
 const testTenant = "00000000-0000-4000-8000-000000000001"
 
-// house is what a run needs, on real servers: Postgres and NATS of the test,
+// testEnv is what a run needs, on real servers: Postgres and NATS of the test,
 // and a runner on them.
-type house struct {
+type testEnv struct {
 	t        testing.TB
 	dbURL    string
 	natsURL  string
@@ -44,29 +44,29 @@ func migrate(ctx context.Context, url string) error {
 	return err
 }
 
-func newHouse(t testing.TB) *house {
+func newEnv(t testing.TB) *testEnv {
 	t.Helper()
-	return newHouseOn(t, devenv.TestPostgres(t, migrate), devenv.TestNATS(t).URL())
+	return newEnvOn(t, devenv.TestPostgres(t, migrate), devenv.TestNATS(t).URL())
 }
 
-func newHouseOn(t testing.TB, dbURL, natsURL string) *house {
+func newEnvOn(t testing.TB, dbURL, natsURL string) *testEnv {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
-	h := &house{t: t, dbURL: dbURL, natsURL: natsURL, password: map[string]secret.Value{}}
+	env := &testEnv{t: t, dbURL: dbURL, natsURL: natsURL, password: map[string]secret.Value{}}
 	var err error
-	if h.store, err = db.Open(ctx, db.Options{URL: dbURL}); err != nil {
+	if env.store, err = db.Open(ctx, db.Options{URL: dbURL}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { h.store.Close() })
-	if h.locks, err = h.store.OpenLocks(ctx); err != nil {
+	t.Cleanup(func() { env.store.Close() })
+	if env.locks, err = env.store.OpenLocks(ctx); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(h.locks.Close)
-	if h.nc, err = publish.Connect(ctx, publish.ConnectOptions{URL: natsURL}); err != nil {
+	t.Cleanup(env.locks.Close)
+	if env.nc, err = publish.Connect(ctx, publish.ConnectOptions{URL: natsURL}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(h.nc.Close)
-	pub, err := publish.NewPublisher(ctx, h.nc, publish.PublisherOptions{})
+	t.Cleanup(env.nc.Close)
+	pub, err := publish.NewPublisher(ctx, env.nc, publish.PublisherOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,21 +74,21 @@ func newHouseOn(t testing.TB, dbURL, natsURL string) *house {
 	if os.Getenv("IMAPSYNC_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	h.runner = &Runner{
-		Store: h.store, Locks: h.locks, Publisher: pub, Log: log, Stop: make(chan struct{}),
+	env.runner = &Runner{
+		Store: env.store, Locks: env.locks, Publisher: pub, Log: log, Stop: make(chan struct{}),
 		Credential: func(_ context.Context, p *db.Provider, _ db.Fence) (Credential, error) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			return Credential{Password: h.password[p.ID]}, nil
+			env.mu.Lock()
+			defer env.mu.Unlock()
+			return Credential{Password: env.password[p.ID]}, nil
 		},
-		OnResult: func(res Result) { h.results = append(h.results, res) },
+		OnResult: func(res Result) { env.results = append(env.results, res) },
 	}
-	return h
+	return env
 }
 
 // provider adds a mailbox of dovecot.
-func (h *house) provider(d *devenv.Dovecot, user, password string, change func(*db.Provider)) *db.Provider {
-	h.t.Helper()
+func (env *testEnv) provider(d *devenv.Dovecot, user, password string, change func(*db.Provider)) *db.Provider {
+	env.t.Helper()
 	p := &db.Provider{
 		Settings: db.Settings{
 			Tenant: testTenant, ID: uuid.NewString(), Name: user, Mailbox: user + "@example.com", Active: true, AutoProcess: true,
@@ -100,72 +100,72 @@ func (h *house) provider(d *devenv.Dovecot, user, password string, change func(*
 	if d != nil {
 		ca, err := os.ReadFile(d.CAFile)
 		if err != nil {
-			h.t.Fatal(err)
+			env.t.Fatal(err)
 		}
 		p.Host, p.Port, p.TLS, p.CAPEM = d.Host, d.TLSPort, db.TLSImplicit, string(ca)
 	}
 	if change != nil {
 		change(p)
 	}
-	if err := h.store.AddProvider(h.t.Context(), p, nil, db.Audit{Tenant: p.Tenant, At: time.Now(), Actor: "test"}); err != nil {
-		h.t.Fatal(err)
+	if err := env.store.AddProvider(env.t.Context(), p, nil, db.Audit{Tenant: p.Tenant, At: time.Now(), Actor: "test"}); err != nil {
+		env.t.Fatal(err)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.password[p.ID] = secret.New(password)
+	env.mu.Lock()
+	defer env.mu.Unlock()
+	env.password[p.ID] = secret.New(password)
 	return p
 }
 
 // run passes over the providers and returns what came of each.
-func (h *house) run(providers ...*db.Provider) (Summary, []Result) {
-	h.t.Helper()
-	summary, results, err := h.tryRun(providers...)
+func (env *testEnv) run(providers ...*db.Provider) (Summary, []Result) {
+	env.t.Helper()
+	summary, results, err := env.tryRun(providers...)
 	if err != nil {
-		h.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	return summary, results
 }
 
-func (h *house) tryRun(providers ...*db.Provider) (Summary, []Result, error) {
-	h.t.Helper()
+func (env *testEnv) tryRun(providers ...*db.Provider) (Summary, []Result, error) {
+	env.t.Helper()
 	var refs []db.Ref
 	for _, p := range providers {
 		refs = append(refs, db.Ref{Tenant: p.Tenant, ID: p.ID})
 	}
-	h.results = nil
-	summary, err := h.runner.Run(h.t.Context(), refs)
-	return summary, h.results, err
+	env.results = nil
+	summary, err := env.runner.Run(env.t.Context(), refs)
+	return summary, env.results, err
 }
 
 // ok passes over one provider and fails the test unless all went well.
-func (h *house) ok(p *db.Provider) Result {
-	h.t.Helper()
-	_, results := h.run(p)
+func (env *testEnv) ok(p *db.Provider) Result {
+	env.t.Helper()
+	_, results := env.run(p)
 	if len(results) != 1 || results[0].Err != nil {
-		h.t.Fatalf("pass over %s: %+v", p.Name, results)
+		env.t.Fatalf("pass over %s: %+v", p.Name, results)
 	}
 	return results[0]
 }
 
 // events reads the whole stream.
-func (h *house) events() []*event.Event {
-	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+func (env *testEnv) events() []*event.Event {
+	env.t.Helper()
+	ctx, cancel := context.WithTimeout(env.t.Context(), patience)
 	defer cancel()
-	js, err := jetstream.New(h.nc)
-	must(h.t, err)
+	js, err := jetstream.New(env.nc)
+	must(env.t, err)
 	stream, err := js.Stream(ctx, event.StreamName)
-	must(h.t, err)
+	must(env.t, err)
 	info, err := stream.Info(ctx)
-	must(h.t, err)
+	must(env.t, err)
 	if info.State.Msgs == 0 {
 		return nil
 	}
-	sub, err := event.Subscribe(ctx, h.nc, event.SubscribeOptions{})
-	must(h.t, err)
+	sub, err := event.Subscribe(ctx, env.nc, event.SubscribeOptions{})
+	must(env.t, err)
 	var list []*event.Event
 	for rec, err := range sub.Events(ctx) {
-		must(h.t, err)
+		must(env.t, err)
 		if list = append(list, rec.Event); uint64(len(list)) == info.State.Msgs {
 			break
 		}
@@ -200,33 +200,33 @@ var deleted = imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.Fl
 func seqSet(n uint32) imap.SeqSet { return imap.SeqSetNum(n) }
 
 // purge has the broker lose all events.
-func (h *house) purge() {
-	h.t.Helper()
-	js, err := jetstream.New(h.nc)
-	must(h.t, err)
-	stream, err := js.Stream(h.t.Context(), event.StreamName)
-	must(h.t, err)
-	must(h.t, stream.Purge(h.t.Context()))
+func (env *testEnv) purge() {
+	env.t.Helper()
+	js, err := jetstream.New(env.nc)
+	must(env.t, err)
+	stream, err := js.Stream(env.t.Context(), event.StreamName)
+	must(env.t, err)
+	must(env.t, stream.Purge(env.t.Context()))
 }
 
 // forget takes a row out of the ledger, as no run ever would.
-func (h *house) forget(p *db.Provider, uid int) error {
-	pool, err := sql.Open("postgres", h.dbURL)
+func (env *testEnv) forget(p *db.Provider, uid int) error {
+	pool, err := sql.Open("postgres", env.dbURL)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	_, err = pool.ExecContext(h.t.Context(), `DELETE FROM imap_messages WHERE provider_id = $1 AND uid = $2`, p.ID, uid)
+	_, err = pool.ExecContext(env.t.Context(), `DELETE FROM imap_messages WHERE provider_id = $1 AND uid = $2`, p.ID, uid)
 	return err
 }
 
 // due makes every quarantined message due for its next attempt.
-func (h *house) due() error {
-	pool, err := sql.Open("postgres", h.dbURL)
+func (env *testEnv) due() error {
+	pool, err := sql.Open("postgres", env.dbURL)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	_, err = pool.ExecContext(h.t.Context(), `UPDATE imap_quarantine SET next_attempt_at = NULL WHERE state = 'retry'`)
+	_, err = pool.ExecContext(env.t.Context(), `UPDATE imap_quarantine SET next_attempt_at = NULL WHERE state = 'retry'`)
 	return err
 }
