@@ -97,15 +97,15 @@ func say(p *db.Provider, err error, undone string) string {
 	_, renumbered := errors.AsType[*provider.RenumberedError](err)
 	switch {
 	case isPaused:
-		return withWords(paused.Error(), "“Resume”")
+		return fault.Ended(paused.Error(), "“Resume”")
 	case renumbered:
-		return withWords(text, "the mail itself can be saved if it was kept")
+		return fault.Ended(text, "the mail itself can be saved if it was kept")
 	}
 	about := provider.About(p, err)
 	if isTest && failed.Reached {
 		about.Facts = append(about.Facts, "test")
 	}
-	if text = withWords(text, sayAbout(about)); isTest && undone != "" {
+	if text = fault.Ended(text, sayAbout(about)); isTest && undone != "" {
 		text += "; " + undone
 	}
 	return text
@@ -138,13 +138,4 @@ func worded(p *db.Provider, s provider.Step) step {
 		one.Fix = sayAbout(about)
 	}
 	return one
-}
-
-// withWords ends a text with words that it does not end with already: servers
-// say "try again later" too.
-func withWords(text, say string) string {
-	if say == "" || strings.HasSuffix(text, say) {
-		return text
-	}
-	return text + ": " + say
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
@@ -107,7 +108,7 @@ func statusOf(ctx context.Context, store *db.Store, args []string, tenant string
 			f.Searched(p)
 			if f.PausedReason != "" {
 				paused := mailsync.PausedFolder(&db.FolderState{Folder: f.Folder, ResyncCount: f.ResyncCount, PausedReason: f.PausedReason})
-				told = withWords(told, find(p, paused).Say)
+				told = fault.Ended(told, find(p, paused).Say)
 			}
 		}
 		byRef[ref] = append(byRef[ref], folderStatus{

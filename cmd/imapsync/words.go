@@ -191,7 +191,7 @@ func findStored(p *db.Provider, code string) fault.Word { return find(p, &fault.
 
 // storedError is a mailbox's last error in the words of the command line.
 func storedError(p *db.Provider) string {
-	return withWords(p.LastError, findStored(p, p.LastErrorCode).Say)
+	return fault.Ended(p.LastError, findStored(p, p.LastErrorCode).Say)
 }
 
 // remedy is what to do about a step of a stored mailbox that is not ok.
@@ -281,14 +281,5 @@ func told(err error, say func(error) string) string {
 		}
 		break
 	}
-	return withWords(text, say(err))
-}
-
-// withWords ends a text with words that it does not end with already: servers
-// say "try again later" too.
-func withWords(text, say string) string {
-	if text == "" || say == "" || strings.HasSuffix(text, say) {
-		return text
-	}
-	return text + ": " + say
+	return fault.Ended(text, say(err))
 }

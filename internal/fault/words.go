@@ -12,9 +12,9 @@ type Words []Word
 // Word is what there is to say about some errors. {name} in Say and Do stands
 // for the parameter of that name.
 type Word struct {
-	Codes string // parted by blanks; "" for every code
+	Codes string // separated by spaces; "" for every code
 	Class Class  // "" for every class
-	When  string // facts that must hold, parted by blanks; "" for none
+	When  string // facts that must hold, separated by spaces; "" for none
 	Say   string // ends the error's own sentence
 	Do    string // the next step
 }
@@ -62,4 +62,13 @@ func (w Word) fits(about About) bool {
 // enough.
 func (w Words) Names(code string) bool {
 	return slices.ContainsFunc(w, func(word Word) bool { return slices.Contains(strings.Fields(word.Codes), code) })
+}
+
+// Ended ends a text with what there is to say, unless it does so already:
+// servers say "try again later" too.
+func Ended(text, say string) string {
+	if text == "" || say == "" || strings.HasSuffix(text, say) {
+		return text
+	}
+	return text + ": " + say
 }
