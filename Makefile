@@ -27,7 +27,7 @@ TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod deploy/*/go.mod examples/go.mod examples/*/go.mod web/browsertest/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall demo dev test fresh quirks screenshots crash lint vuln fmt fuzz bench bench-peers corpus deb sbom package-test image module-path clean
+.PHONY: help deps build install uninstall demo dev test soak fresh quirks screenshots crash lint vuln fmt fuzz bench bench-peers corpus deb sbom package-test image module-path clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,8 +69,11 @@ demo: deps ## mail to events on servers it starts itself, in a minute
 dev: deps ## the demo's servers until Ctrl-C, with the environment to use them
 	$(GO) run ./internal/demo dev
 
-test: deps ## all tests, with the race detector, against real servers
+test: deps ## all tests but those of make soak, with the race detector, against real servers
 	@GO='$(GO)' sh internal/tools/test.sh '$(PKG)' '$(MODULES)'
+
+soak: deps ## what takes an hour: kills, size, fuzzing; its figures go to docs/soak.md
+	@GO='$(GO)' MAKE='$(MAKE)' sh internal/tools/soak.sh
 
 fresh: ## make demo and make test in a Debian that has only Go, git and make (root; half an hour)
 	@sh internal/tools/fresh.sh $(FRESH)

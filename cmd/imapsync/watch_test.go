@@ -78,10 +78,15 @@ func TestFailure06_KilledReplicaIsTakenOver(t *testing.T) {
 
 func TestFailure06_TwoCronJobsAtOnce(t *testing.T) {
 	t.Parallel()
+	twoCronJobsAtOnce(t, 10)
+}
+
+// twoCronJobsAtOnce starts two runs at the same moment, so many times.
+func twoCronJobsAtOnce(t *testing.T, times int) {
+	t.Helper()
 	g := newWatchGround(t)
 	g.mailbox("a", []string{"Other"}, g.tls()...)
 	g.mailbox("b", nil, g.tls()...)
-	const times = 20
 	for range times {
 		g.deliver("a", "INBOX", 3, "")
 		g.deliver("a", "Other", 2, "")

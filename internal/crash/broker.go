@@ -74,7 +74,7 @@ func (b *broker) start(ctx context.Context) error {
 	if err := b.cmd.Start(); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		nc, err := connect(ctx, b.url())
 		if err == nil {

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 
 // TestFailure02_CrashHarness is `make crash` in short.
 func TestFailure02_CrashHarness(t *testing.T) {
-	rep, err := crash(t.Context(), options{rounds: 8, seed: uint64(time.Now().UnixNano() % 1_000_000), limit: 2 * time.Minute, out: t.Output()})
+	rep, err := crash(t.Context(), options{rounds: 8, seed: uint64(time.Now().UnixNano() % 1_000_000), limit: 10 * time.Minute, out: t.Output()})
 	rep.print(t.Output())
 	if _, missing := errors.AsType[*devenv.MissingError](err); missing && os.Getenv("IMAPSYNC_TEST_REQUIRE") != "1" {
 		t.Skipf("%v (IMAPSYNC_TEST_REQUIRE=1 makes this a failure)", err)

@@ -21,7 +21,7 @@ func connect(ctx context.Context, url string) (link, error) {
 	if err := ctx.Err(); err != nil {
 		return link{}, err
 	}
-	nc, err := nats.Connect(url, nats.Timeout(2*time.Second), nats.NoReconnect())
+	nc, err := nats.Connect(url, nats.Timeout(5*time.Second), nats.NoReconnect())
 	return link{nc}, err
 }
 
@@ -33,7 +33,7 @@ func (l link) stream(ctx context.Context) (jetstream.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	stream, err := js.Stream(ctx, "INBOUND_EMAIL")
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

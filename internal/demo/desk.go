@@ -48,7 +48,7 @@ func newDesk() *desk {
 // work files all events that are on the stream and that it has not seen, and
 // returns those. The broker remembers how far it has read.
 func (d *desk) work(ctx context.Context, nc *nats.Conn) ([]*event.Event, error) {
-	sub, err := event.Subscribe(ctx, nc, event.SubscribeOptions{Durable: "desk", Idle: 2 * time.Second})
+	sub, err := event.Subscribe(ctx, nc, event.SubscribeOptions{Durable: "desk", Idle: 5 * time.Second})
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func spotOf(ev *event.Event, names map[string]string) spot {
 
 // stream reads all events there are.
 func stream(ctx context.Context, nc *nats.Conn) ([]*event.Event, error) {
-	sub, err := event.Subscribe(ctx, nc, event.SubscribeOptions{Idle: 2 * time.Second})
+	sub, err := event.Subscribe(ctx, nc, event.SubscribeOptions{Idle: 5 * time.Second})
 	if err != nil {
 		return nil, err
 	}
