@@ -24,20 +24,12 @@ type Timeouts struct {
 
 // of are the provider's own, then those of the run, then the defaults.
 func (t Timeouts) of(p *db.Provider) Timeouts {
-	pick := func(ms int, run, def time.Duration) time.Duration {
-		switch {
-		case ms > 0:
-			return time.Duration(ms) * time.Millisecond
-		case run > 0:
-			return run
-		}
-		return def
-	}
+	own := func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
 	return Timeouts{
-		Connect: pick(p.ConnectTimeoutMS, t.Connect, 10*time.Second),
-		Command: pick(p.CommandTimeoutMS, t.Command, 30*time.Second),
-		Literal: pick(p.LiteralTimeoutMS, t.Literal, 60*time.Second),
-		Pass:    pick(p.PassTimeoutMS, t.Pass, 15*time.Minute),
+		Connect: cmp.Or(own(p.ConnectTimeoutMS), t.Connect, 10*time.Second),
+		Command: cmp.Or(own(p.CommandTimeoutMS), t.Command, 30*time.Second),
+		Literal: cmp.Or(own(p.LiteralTimeoutMS), t.Literal, 60*time.Second),
+		Pass:    cmp.Or(own(p.PassTimeoutMS), t.Pass, 15*time.Minute),
 	}
 }
 

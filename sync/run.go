@@ -23,6 +23,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -58,15 +59,9 @@ const (
 )
 
 func (o Options) withDefaults() Options {
-	if o.Workers <= 0 {
-		o.Workers = DefaultWorkers
-	}
-	if o.MaxInFlightBytes <= 0 {
-		o.MaxInFlightBytes = DefaultMaxInFlightBytes
-	}
-	if o.MaxMessageBytes <= 0 {
-		o.MaxMessageBytes = DefaultMaxMessageBytes
-	}
+	o.Workers = cmp.Or(max(0, o.Workers), DefaultWorkers)
+	o.MaxInFlightBytes = cmp.Or(max(0, o.MaxInFlightBytes), DefaultMaxInFlightBytes)
+	o.MaxMessageBytes = cmp.Or(max(0, o.MaxMessageBytes), DefaultMaxMessageBytes)
 	return o
 }
 

@@ -1,9 +1,11 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,17 +32,10 @@ const (
 )
 
 func (o WatchOptions) withDefaults() WatchOptions {
-	def := func(d *time.Duration, v time.Duration) {
-		if *d <= 0 {
-			*d = v
-		}
-	}
-	def(&o.Interval, DefaultWatchInterval)
-	def(&o.Poll, DefaultWatchPoll)
-	def(&o.Refresh, defaultWatchRefresh)
-	if o.MaxAccounts <= 0 {
-		o.MaxAccounts = DefaultMaxWatched
-	}
+	o.Interval = cmp.Or(max(0, o.Interval), DefaultWatchInterval)
+	o.Poll = cmp.Or(max(0, o.Poll), DefaultWatchPoll)
+	o.Refresh = cmp.Or(max(0, o.Refresh), defaultWatchRefresh)
+	o.MaxAccounts = cmp.Or(max(0, o.MaxAccounts), DefaultMaxWatched)
 	return o
 }
 
@@ -108,14 +103,14 @@ func (r *Runner) WatchState() WatchState {
 	return WatchState{}
 }
 
-// round brings the accounts in line with the database: those added are begun,
-// those removed or paused are ended, those changed are told.
+// round brings what is watched in line with the database: providers added are
+// begun, those removed or paused are ended, those changed are told.
 func (w *watcher) round(ctx context.Context) {
 	r := w.runner
 	state := r.WatchState()
 	state.TriedAt = r.now()
 	r.watching.Store(&state)
-	list, err := r.Store.ProvidersWatchable(ctx, w.opts.Filter)
+	due, err := w.due(ctx)
 	if err == nil {
 		err = r.hosts.load(ctx, r.Store, r.now())
 	}
@@ -123,36 +118,47 @@ func (w *watcher) round(ctx context.Context) {
 		r.Log.Warn("watch_refresh_failed", "error", err.Error())
 		return
 	}
+	missing, idling := w.compare(due)
+	elsewhere, err := w.take(ctx, missing, due)
+	if err != nil {
+		r.Log.Warn("watch_refresh_failed", "error", err.Error())
+		return
+	}
+	r.watching.Store(&WatchState{Accounts: w.count(), Idling: idling, Elsewhere: elsewhere, RoundAt: r.now(), TriedAt: state.TriedAt})
+}
+
+// due asks the database which providers are to be watched.
+func (w *watcher) due(ctx context.Context) (map[db.Ref]db.Watchable, error) {
+	list, err := w.runner.Store.ProvidersWatchable(ctx, w.opts.Filter)
+	if err != nil {
+		return nil, err
+	}
 	due := make(map[db.Ref]db.Watchable, len(list))
 	for _, p := range list {
-		due[p.Ref] = p
-	}
-	if w.opts.Only != nil {
-		only := make(map[db.Ref]db.Watchable, len(w.opts.Only))
-		for _, ref := range w.opts.Only {
-			if p, ok := due[ref]; ok {
-				only[ref] = p
-			}
+		if w.opts.Only == nil || slices.Contains(w.opts.Only, p.Ref) {
+			due[p.Ref] = p
 		}
-		due = only
 	}
+	return due, nil
+}
 
+// compare tells those that are watched what is due of them. It returns those that
+// are not watched yet, and how many wait in IDLE.
+func (w *watcher) compare(due map[db.Ref]db.Watchable) (missing []db.Ref, idling int) {
 	w.mu.Lock()
-	var missing []db.Ref
+	defer w.mu.Unlock()
 	for ref := range due {
 		if w.watched[ref] == nil {
 			missing = append(missing, ref)
 		}
 	}
-	room := w.opts.MaxAccounts - len(w.watched)
-	idling := 0
 	for ref, one := range w.watched {
 		p, wanted := due[ref]
 		switch {
 		case !wanted:
 			one.end()
 		case one.stalled(2 * w.opts.Interval):
-			r.Log.Warn("idle_stalled", "tenant", ref.Tenant, "provider_id", ref.ID)
+			w.runner.Log.Warn("idle_stalled", "tenant", ref.Tenant, "provider_id", ref.ID)
 			one.fail(errStalled)
 		case !p.ChangedAt.Equal(one.changed):
 			one.changed = p.ChangedAt
@@ -162,17 +168,14 @@ func (w *watcher) round(ctx context.Context) {
 			idling++
 		}
 	}
-	w.mu.Unlock()
+	return missing, idling
+}
 
-	elsewhere, err := w.take(ctx, missing, room, due)
-	if err != nil {
-		r.Log.Warn("watch_refresh_failed", "error", err.Error())
-		return
-	}
+// count is how many are watched.
+func (w *watcher) count() int {
 	w.mu.Lock()
-	accounts := len(w.watched)
-	w.mu.Unlock()
-	r.watching.Store(&WatchState{Accounts: accounts, Idling: idling, Elsewhere: elsewhere, RoundAt: r.now(), TriedAt: state.TriedAt})
+	defer w.mu.Unlock()
+	return len(w.watched)
 }
 
 var errStalled = transient("idle_stalled", errors.New("no search was completed for two timers"))
@@ -184,9 +187,10 @@ const (
 	takePause  = 100 * time.Millisecond
 )
 
-// take begins to watch those of missing that no other process watches, up to
-// room. It returns how many are left to others.
-func (w *watcher) take(ctx context.Context, missing []db.Ref, room int, due map[db.Ref]db.Watchable) (elsewhere int, err error) {
+// take begins to watch those of missing that no other process watches, as many
+// as there is room for. It returns how many are left to others.
+func (w *watcher) take(ctx context.Context, missing []db.Ref, due map[db.Ref]db.Watchable) (elsewhere int, err error) {
+	room := w.opts.MaxAccounts - w.count()
 	rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
 	started := 0
 	for len(missing) > 0 {
@@ -206,14 +210,8 @@ func (w *watcher) take(ctx context.Context, missing []db.Ref, room int, due map[
 			w.begin(due[ref], lock)
 			started++
 		}
-		if len(missing) > 0 && len(locks) > 0 {
-			select {
-			case <-w.runner.clock().After(takePause):
-			case <-w.runner.Stop:
-				return elsewhere, nil
-			case <-ctx.Done():
-				return elsewhere, nil
-			}
+		if len(missing) > 0 && len(locks) > 0 && !w.runner.waitUntil(ctx, w.runner.now().Add(takePause)) {
+			return elsewhere, nil
 		}
 	}
 	if started > 0 {
