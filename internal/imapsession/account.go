@@ -74,13 +74,12 @@ func (a *Account) serverName() string { return cmp.Or(a.TLSServerName, a.Host) }
 // endpoint is what a connection was made with: when any of it changes, the old
 // connection is of no use.
 type endpoint struct {
-	host, username, ca, serverName string
-	port                           int
-	tls                            TLSMode
-	token                          bool
-	maxMessageBytes                int64
+	tlsEndpoint
+	username        string
+	token           bool
+	maxMessageBytes int64
 }
 
 func (a *Account) endpoint() endpoint {
-	return endpoint{a.Host, a.Username, a.CAPEM, a.TLSServerName, a.Port, a.TLS, a.Token, a.MaxMessageBytes}
+	return endpoint{a.tlsEndpoint(), a.Username, a.Token, a.MaxMessageBytes}
 }

@@ -103,7 +103,7 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, a Account) (net.Conn
 	if a.TLS == TLSNone {
 		return conn, nil
 	}
-	cfg, err := d.tls.of(a)
+	cfg, err := d.tls.of(a, d.clock())
 	if err != nil {
 		return nil, err
 	}

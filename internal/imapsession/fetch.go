@@ -71,62 +71,6 @@ func (s *Session) ExaminePrefetch(name string, first, last uint32) (*imap.Select
 	return data, nil
 }
 
-func uidRange(first, last uint32) *imap.SearchCriteria {
-	return &imap.SearchCriteria{UID: []imap.UIDSet{{{Start: imap.UID(first), Stop: imap.UID(last)}}}}
-}
-
-// MaxUID ends every range: `n:*` would return the last message when it is below n.
-const MaxUID = 4294967295
-
-// Search lists the UIDs from first to last that the selected folder has
-// and that meet the criteria (nil for all). The order is the server's.
-func (s *Session) Search(first, last uint32, criteria *imap.SearchCriteria) ([]uint32, error) {
-	if first > last || first == 0 {
-		return nil, nil
-	}
-	if a := s.prefetched; a != nil && a.uids != nil && a.first == first && last == MaxUID && criteria == nil {
-		uids := a.uids
-		a.uids = nil // the next one wants to know what is there then
-		return uids, nil
-	}
-	ask := uidRange(first, last)
-	if criteria != nil {
-		ask.And(criteria)
-	}
-	data, err := s.client.UIDSearch(ask, nil).Wait()
-	if err != nil {
-		err = s.cause(err)
-		if _, refused := errors.AsType[*imap.Error](err); refused && criteria == nil && s.Alive() {
-			return s.listRange(ask.UID[0])
-		}
-		return nil, fmt.Errorf("search: %w", err)
-	}
-	var uids []uint32
-	for _, uid := range data.AllUIDs() {
-		if uint32(uid) >= first && uint32(uid) <= last {
-			uids = append(uids, uint32(uid))
-		}
-	}
-	return uids, nil
-}
-
-// listRange stands in for SEARCH on servers that refuse it.
-func (s *Session) listRange(span imap.UIDSet) ([]uint32, error) {
-	cmd := s.client.Fetch(span, &imap.FetchOptions{UID: true})
-	var uids []uint32
-	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		for item := msg.Next(); item != nil; item = msg.Next() {
-			if uid, ok := item.(imapclient.FetchItemDataUID); ok && span.Contains(uid.UID) {
-				uids = append(uids, uint32(uid.UID))
-			}
-		}
-	}
-	if err := cmd.Close(); err != nil {
-		return nil, fmt.Errorf("search refused, list uids: %w", s.cause(err))
-	}
-	return uids, nil
-}
-
 func sizeOptions() *imap.FetchOptions {
 	return &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true}
 }
@@ -180,8 +124,8 @@ func readSizes(cmd *imapclient.FetchCommand, found map[uint32]Listed, asked func
 	return cmd.Close()
 }
 
-// ErrBodyTooLarge says that a server sent more than it announced.
-var ErrBodyTooLarge = errors.New("body is larger than the limit")
+// errBodyTooLarge says that a server sent more than it announced.
+var errBodyTooLarge = errors.New("body is larger than the limit")
 
 // FetchBodies reads whole messages, or their headers alone, one FETCH for all
 // of them, and gives each to use as soon as it is complete. A message that the
@@ -194,29 +138,16 @@ func (s *Session) FetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 		section.Specifier = imap.PartSpecifierHeader
 	}
 	cmd := s.client.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
-	readErr := func() error {
-		left := limit // of what several may have together
-		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-			uid, raw, err := s.readBody(msg, left)
-			if err != nil {
-				return fmt.Errorf("fetch uid %d: %w", uid, err)
-			}
-			left = max(0, left-int64(len(raw)))
-			if raw != nil && slices.Contains(uids, uid) {
-				use(uid, raw)
-			}
+	left := limit // of what several may have together
+	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+		uid, raw, err := s.readBody(msg, left)
+		if err != nil {
+			return s.abandon(cmd, fmt.Errorf("fetch uid %d: %w", uid, err))
 		}
-		return nil
-	}()
-	if errors.Is(readErr, ErrBodyTooLarge) {
-		_ = s.wire.Close()
-		go func() { _ = cmd.Close() }() // takes what go-imap's reader has already
-		s.abandon()
-		return readErr
-	}
-	if readErr != nil {
-		s.abandon()
-		return fmt.Errorf("fetch: %w", s.cause(readErr))
+		left = max(0, left-int64(len(raw)))
+		if raw != nil && slices.Contains(uids, uid) {
+			use(uid, raw)
+		}
 	}
 	if err := cmd.Close(); err != nil {
 		return fmt.Errorf("fetch: %w", s.cause(err))
@@ -226,12 +157,20 @@ func (s *Session) FetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 
 // abandon gives the connection up after a body broke off. cmd.Close would read
 // the body beside the client's own reader, so that is waited for instead.
-func (s *Session) abandon() {
+func (s *Session) abandon(cmd *imapclient.FetchCommand, err error) error {
 	_ = s.wire.Close()
+	tooLarge := errors.Is(err, errBodyTooLarge)
+	if tooLarge {
+		go func() { _ = cmd.Close() }() // takes what go-imap's reader has already
+	}
 	select {
 	case <-s.client.Closed():
 	case <-time.After(logoutPatience):
 	}
+	if tooLarge {
+		return err
+	}
+	return fmt.Errorf("fetch: %w", s.cause(err))
 }
 
 // readBody reads one FETCH answer. raw is nil when it holds no body.
@@ -248,7 +187,7 @@ func (s *Session) readBody(msg *imapclient.FetchMessageData, limit int64) (uid u
 			if size > limit {
 				_ = s.wire.Close()                       // what is read now fails at once,
 				_, _ = io.Copy(io.Discard, item.Literal) // and the client's reader waits no longer
-				return uid, nil, fmt.Errorf("%w: %d bytes, limit %d", ErrBodyTooLarge, size, limit)
+				return uid, nil, fmt.Errorf("%w: %d bytes, limit %d", errBodyTooLarge, size, limit)
 			}
 			raw = s.buffers.Get(size)
 			if _, err := io.ReadFull(item.Literal, raw); err != nil {

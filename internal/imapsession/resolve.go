@@ -113,7 +113,7 @@ func (s *Session) statuses(names []string) (found []FolderStatus, failed map[str
 				if _, refused := errors.AsType[*imap.Error](err); !refused {
 					return nil, nil, &LostFolderError{name, fmt.Errorf("status: %w", s.cause(err))}
 				}
-				failed[name] = err
+				failed[name] = fmt.Errorf("status refused: %w", err)
 				continue
 			}
 			st := FolderStatus{Name: name, UIDValidity: data.UIDValidity, UIDNext: uint32(data.UIDNext), Messages: -1}
@@ -131,55 +131,49 @@ func (s *Session) statuses(names []string) (found []FolderStatus, failed map[str
 // the error is about the connection. Plain names are asked for directly: only a
 // wildcard, or a name that the server does not know as it stands, costs a LIST.
 func (s *Session) Resolve(filter []string, lost map[string]error) (found []FolderStatus, failed map[string]error, err error) {
-	isLost := func(name string) bool { return lost[name] != nil }
+	without := func(names []string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return lost[name] != nil })
+	}
 	names, patterns := splitFilter(filter)
-	found, failed, err = s.statuses(slices.DeleteFunc(slices.Clone(names), isLost))
-	if err != nil {
+	if found, failed, err = s.statuses(without(names)); err != nil {
 		return nil, nil, err
 	}
-	maps.Copy(failed, lost)
-	if len(patterns) == 0 && len(failed) == len(lost) {
+	defer func() {
+		if failed != nil {
+			maps.Copy(failed, lost)
+		}
+	}()
+	if len(patterns)+len(failed) == 0 {
 		return found, failed, nil
 	}
 	folders, err := s.list()
-	if err != nil {
-		if len(found) == 0 {
-			return nil, failed, err
-		}
-		// The folders that are named can be read without it.
-		for name, refusal := range failed {
-			if !isLost(name) {
-				failed[name] = fmt.Errorf("status refused: %w", refusal)
-			}
-		}
+	if err != nil && len(found) == 0 {
+		return nil, failed, err
+	}
+	if err != nil { // the folders that are named can be read without it
 		for _, pattern := range patterns {
 			failed[pattern] = err
 		}
 		return found, failed, nil
 	}
-	var more []string
 	asked := map[string]string{} // server's name → the filter's
-	for name, refusal := range failed {
+	for name := range failed {
 		f, ok := findFolder(folders, name)
-		switch {
-		case isLost(name):
-		case ok && f.Name == name:
-			failed[name] = fmt.Errorf("status refused: %w", refusal)
-		case ok:
-			asked[f.Name] = name
-			more = append(more, f.Name)
-			delete(failed, name)
-		default:
+		if !ok {
 			failed[name] = failf("folder_missing", "the server has no such folder; it has %s", folderNames(folders))
+		} else if f.Name != name {
+			asked[f.Name] = name
+			delete(failed, name)
 		}
 	}
+	more := slices.Collect(maps.Keys(asked))
 	for _, f := range folders {
 		if f.Selectable && f.SpecialUse == "" && matchAny(patterns, f) && !slices.Contains(names, f.Name) {
 			more = append(more, f.Name)
 		}
 	}
 	slices.Sort(more)
-	again, refused, err := s.statuses(slices.DeleteFunc(slices.Compact(more), isLost))
+	again, refused, err := s.statuses(without(slices.Compact(more)))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -189,10 +183,7 @@ func (s *Session) Resolve(filter []string, lost map[string]error) (found []Folde
 		}
 	}
 	for name, refusal := range refused {
-		if filterName := asked[name]; filterName != "" {
-			name = filterName
-		}
-		failed[name] = fmt.Errorf("status refused: %w", refusal)
+		failed[cmp.Or(asked[name], name)] = refusal
 	}
 	return found, failed, nil
 }

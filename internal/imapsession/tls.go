@@ -23,15 +23,20 @@ type tlsConfigs struct {
 	known map[tlsEndpoint]*tls.Config
 }
 
+// tlsEndpoint is a server and how it is trusted.
 type tlsEndpoint struct {
 	host, serverName, ca string
 	port                 int
 	mode                 TLSMode
 }
 
+func (a *Account) tlsEndpoint() tlsEndpoint {
+	return tlsEndpoint{a.Host, a.TLSServerName, a.CAPEM, a.Port, a.TLS}
+}
+
 // of is the configuration for an account's server.
-func (t *tlsConfigs) of(a Account) (*tls.Config, error) {
-	key := tlsEndpoint{a.Host, a.TLSServerName, a.CAPEM, a.Port, a.TLS}
+func (t *tlsConfigs) of(a Account, clock func() time.Time) (*tls.Config, error) {
+	key := a.tlsEndpoint()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if cfg := t.known[key]; cfg != nil {
@@ -41,7 +46,7 @@ func (t *tlsConfigs) of(a Account) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	cfg.Time, cfg.ClientSessionCache = clock, tls.NewLRUClientSessionCache(1)
 	if t.known == nil || len(t.known) >= maxTLSConfigs {
 		t.known = map[tlsEndpoint]*tls.Config{}
 	}

@@ -2,6 +2,7 @@ package imapwire
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"io"
 	"slices"
@@ -203,25 +204,13 @@ func (w *Conn) continuation(line []byte) {
 		w.progress()
 		text = nil
 	case w.answering("AUTHENTICATE"):
-		if !isBase64(text) {
+		if _, err := base64.StdEncoding.DecodeString(string(text)); err != nil {
 			text = nil // "+ Ready", "+ go ahead": an empty challenge in prose
 		}
 	default:
 		text = nil
 	}
 	w.out = append(append(append(w.out, "+ "...), text...), "\r\n"...)
-}
-
-func isBase64(b []byte) bool {
-	for i, c := range b {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/':
-		case c == '=' && i >= len(b)-2:
-		default:
-			return false
-		}
-	}
-	return len(b)%4 == 0
 }
 
 // tagged passes on the completion of an outstanding command. One for a command

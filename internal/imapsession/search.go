@@ -1,0 +1,65 @@
+package imapsession
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+)
+
+func uidRange(first, last uint32) *imap.SearchCriteria {
+	return &imap.SearchCriteria{UID: []imap.UIDSet{{{Start: imap.UID(first), Stop: imap.UID(last)}}}}
+}
+
+// MaxUID ends every range: `n:*` would return the last message when it is below n.
+const MaxUID = 4294967295
+
+// Search lists the UIDs from first to last that the selected folder has
+// and that meet the criteria (nil for all). The order is the server's.
+func (s *Session) Search(first, last uint32, criteria *imap.SearchCriteria) ([]uint32, error) {
+	if first > last || first == 0 {
+		return nil, nil
+	}
+	if a := s.prefetched; a != nil && a.uids != nil && a.first == first && last == MaxUID && criteria == nil {
+		uids := a.uids
+		a.uids = nil // the next one wants to know what is there then
+		return uids, nil
+	}
+	ask := uidRange(first, last)
+	if criteria != nil {
+		ask.And(criteria)
+	}
+	data, err := s.client.UIDSearch(ask, nil).Wait()
+	if err != nil {
+		err = s.cause(err)
+		if _, refused := errors.AsType[*imap.Error](err); refused && criteria == nil && s.Alive() {
+			return s.listRange(ask.UID[0])
+		}
+		return nil, fmt.Errorf("search: %w", err)
+	}
+	var uids []uint32
+	for _, uid := range data.AllUIDs() {
+		if uint32(uid) >= first && uint32(uid) <= last {
+			uids = append(uids, uint32(uid))
+		}
+	}
+	return uids, nil
+}
+
+// listRange stands in for SEARCH on servers that refuse it.
+func (s *Session) listRange(span imap.UIDSet) ([]uint32, error) {
+	cmd := s.client.Fetch(span, &imap.FetchOptions{UID: true})
+	var uids []uint32
+	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+		for item := msg.Next(); item != nil; item = msg.Next() {
+			if uid, ok := item.(imapclient.FetchItemDataUID); ok && span.Contains(uid.UID) {
+				uids = append(uids, uint32(uid.UID))
+			}
+		}
+	}
+	if err := cmd.Close(); err != nil {
+		return nil, fmt.Errorf("search refused, list uids: %w", s.cause(err))
+	}
+	return uids, nil
+}
