@@ -1,10 +1,6 @@
 package event
 
-import (
-	"crypto/sha1" //nolint:gosec // RFC 9562 section 5.5 asks for it
-
-	"github.com/google/uuid"
-)
+import "github.com/google/uuid"
 
 const (
 	// Type is the eventType of every event, and its Imapsync-Event header.
@@ -46,16 +42,5 @@ var namespace = uuid.MustParse("892cbd65-8c7c-57c1-8d1b-10af62eb637f") //nolint:
 // "<tenant>.<provider>.<key>". Tenant and provider are part of it since the
 // same mail in two mailboxes has one key and makes two events.
 func ID(tenant, provider, key string) string {
-	var room [256]byte // on the stack
-	b := append(room[:0], namespace[:]...)
-	b = append(b, tenant...)
-	b = append(b, '.')
-	b = append(b, provider...)
-	b = append(b, '.')
-	b = append(b, key...)
-	sum := sha1.Sum(b) //nolint:gosec // it is what a UUID v5 is
-	id := uuid.UUID(sum[:16])
-	id[6] = id[6]&0x0f | 5<<4 // version 5
-	id[8] = id[8]&0x3f | 0x80 // of RFC 9562
-	return id.String()
+	return uuid.NewSHA1(namespace, []byte(tenant+"."+provider+"."+key)).String()
 }

@@ -67,7 +67,7 @@ func (a *Ack) wait(ctx context.Context) (Result, error) {
 			return Result{}, fmt.Errorf("publish: %w: %w", event.ErrTimeout, context.Cause(ctx))
 		}
 		a.future = nil
-		verdict, named := a.p.judge(err)
+		verdict, named := a.p.verdictOf(err)
 		if verdict == duplicate {
 			if seq := a.storedAt(ctx, err); seq > 0 {
 				return Result{Seq: seq, Duplicate: true, Attempts: a.attempts}, nil
@@ -107,13 +107,13 @@ func (a *Ack) overdue() bool {
 	return was && a.late
 }
 
-// judge is judge, and tells a broker that does not answer from one that
+// verdictOf is the package's, and tells a broker that does not answer from one that
 // forbids: that one says so on the connection only.
-func (p *Publisher) judge(err error) (verdict, error) {
+func (p *Publisher) verdictOf(err error) (verdict, error) {
 	if errors.Is(err, jetstream.ErrAsyncPublishTimeout) && errors.Is(p.nc.LastError(), nats.ErrPermissionViolation) {
 		return failed, fmt.Errorf("%w: %w", event.ErrConfig, p.nc.LastError())
 	}
-	return judge(err)
+	return verdictOf(err)
 }
 
 // answer waits for what the broker says to the last send.
@@ -150,7 +150,7 @@ func (a *Ack) send(ctx context.Context) error {
 			a.attempts++
 			return nil
 		}
-		verdict, named := judge(err)
+		verdict, named := verdictOf(err)
 		overdue := verdict == again && a.overdue()
 		if verdict == again && !overdue && sleep(ctx, backoff(try)) == nil {
 			continue

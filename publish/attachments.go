@@ -3,9 +3,7 @@ package publish
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"hash"
 	"io"
-	"math"
 
 	"imapsync/event"
 	"imapsync/parse"
@@ -41,27 +39,22 @@ type file struct {
 }
 
 // measure decodes each attachment once, for size, SHA-256 and inline content.
-// Of those over a cap it makes no sum, unless the key of the mail takes it.
-func measure(attachments []parse.Attachment, lim Limits, keyed bool) []file {
-	if len(attachments) == 0 {
-		return nil
-	}
+func measure(attachments []parse.Attachment, lim Limits) []file {
 	files := make([]file, len(attachments))
 	counted := caps{Limits: lim}
 	for i, a := range attachments {
-		t := tally{hash: sha256.New(), most: counted.most(), inline: lim.InlineBytes}
-		if keyed {
-			t.most = math.MaxInt64
+		f := file{Attachment: a}
+		r, h := a.Open(), sha256.New() // reading never fails, see parse.Attachment
+		if lim.InlineBytes > 0 {
+			f.content, _ = io.ReadAll(io.LimitReader(r, lim.InlineBytes+1))
+			_, _ = h.Write(f.content)
 		}
-		_, _ = io.Copy(&t, a.Open()) // never fails, see parse.Attachment
-		f := file{Attachment: a, size: t.size}
-		f.over, f.limit = counted.take(t.size)
-		if f.over == "" || keyed {
-			t.hash.Sum(f.sum[:0])
+		rest, _ := io.Copy(h, r)
+		if f.size = int64(len(f.content)) + rest; f.size > lim.InlineBytes {
+			f.content = nil
 		}
-		if t.size <= lim.InlineBytes {
-			f.content = t.content
-		}
+		f.over, f.limit = counted.take(f.size)
+		h.Sum(f.sum[:0])
 		files[i] = f
 	}
 	return files
@@ -72,14 +65,6 @@ type caps struct {
 	Limits
 	count int
 	total int64
-}
-
-// most is the largest attachment that would be under the caps now.
-func (c *caps) most() int64 {
-	if c.count >= c.AttachmentCount {
-		return 0
-	}
-	return min(c.AttachmentBytes, c.AttachmentTotalBytes-c.total)
 }
 
 // take counts an attachment, or says which cap it is over.
@@ -97,24 +82,4 @@ func (c *caps) take(size int64) (over string, limit int64) {
 		c.total += size
 	}
 	return "", 0
-}
-
-// tally takes the size of what is written to it, its first bytes, and its hash
-// unless it is too long for that to be asked for.
-type tally struct {
-	hash    hash.Hash
-	most    int64 // bytes that are hashed; of more there is no hash
-	inline  int64 // bytes that are kept
-	size    int64
-	content []byte
-}
-
-func (t *tally) Write(b []byte) (int, error) {
-	if room := t.inline - t.size; room > 0 {
-		t.content = append(t.content, b[:min(room, int64(len(b)))]...)
-	}
-	if t.size += int64(len(b)); t.size <= t.most {
-		_, _ = t.hash.Write(b)
-	}
-	return len(b), nil
 }

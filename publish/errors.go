@@ -22,33 +22,6 @@ var (
 	ErrTooLarge = errors.New("the event is larger than the broker takes")
 )
 
-// JetStream's error codes that nats.go has no name for (server/errors.json).
-const (
-	codeAccountResources   jetstream.ErrorCode = 10002
-	codeNotAvailable       jetstream.ErrorCode = 10008
-	codeNotLeader          jetstream.ErrorCode = 10009
-	codeInsufficient       jetstream.ErrorCode = 10023
-	codeMemoryResources    jetstream.ErrorCode = 10028
-	codeStorageResources   jetstream.ErrorCode = 10047
-	codeExceedsMaximum     jetstream.ErrorCode = 10054
-	codeNoStream           jetstream.ErrorCode = 10059
-	codeOtherStream        jetstream.ErrorCode = 10060
-	codeSequenceNotMatch   jetstream.ErrorCode = 10063
-	codeSubjectOverlap     jetstream.ErrorCode = 10065
-	codeWrongLastSequence  jetstream.ErrorCode = 10071
-	codeStoreFailed        jetstream.ErrorCode = 10077
-	codeHeaderExceeds      jetstream.ErrorCode = 10097
-	codeSealed             jetstream.ErrorCode = 10109
-	codeOffline            jetstream.ErrorCode = 10118
-	codeDuplicateInProcess jetstream.ErrorCode = 10158
-	codeSequenceInProcess  jetstream.ErrorCode = 10164
-	codeTooManyRequests    jetstream.ErrorCode = 10167
-	codeOfflineReason      jetstream.ErrorCode = 10194
-)
-
-// messageTooLarge is what the file store answers with codeStoreFailed.
-const messageTooLarge = "message too large"
-
 // verdict is what an answer to a publish means.
 type verdict int
 
@@ -58,29 +31,58 @@ const (
 	again                    // not stored, or unknown: publish again
 )
 
-// judge decides what an error to a publish means, and names it.
-func judge(err error) (verdict, error) {
+// JetStream's error codes that nats.go has no name for (server/errors.json).
+const (
+	codeSubjectOverlap     jetstream.ErrorCode = 10065
+	codeWrongLastSequence  jetstream.ErrorCode = 10071
+	codeStoreFailed        jetstream.ErrorCode = 10077
+	codeDuplicateInProcess jetstream.ErrorCode = 10158
+	codeSequenceInProcess  jetstream.ErrorCode = 10164
+)
+
+// answers are what JetStream's error codes mean to a publish. What is not among
+// them is a stream that cannot be used.
+//
+//nolint:gochecknoglobals // a constant in all but syntax
+var answers = map[jetstream.ErrorCode]struct {
+	verdict verdict
+	err     error
+}{
+	codeWrongLastSequence:  {duplicate, nil},
+	codeDuplicateInProcess: {again, event.ErrTimeout},
+	codeSequenceInProcess:  {again, event.ErrTimeout},
+	10008:                  {again, event.ErrTimeout}, // not available
+	10009:                  {again, event.ErrTimeout}, // not the leader
+	10063:                  {again, event.ErrTimeout}, // last sequence by subject does not match
+	10167:                  {again, event.ErrTimeout}, // too many requests
+	codeStoreFailed:        {failed, ErrStreamFull},
+	10002:                  {failed, ErrStreamFull}, // limits of the account
+	10023:                  {failed, ErrStreamFull}, // insufficient resources
+	10028:                  {failed, ErrStreamFull}, // memory
+	10047:                  {failed, ErrStreamFull}, // storage
+	10054:                  {failed, ErrTooLarge},   // the message
+	10097:                  {failed, ErrTooLarge},   // its headers
+
+	jetstream.JSErrCodeJetStreamNotEnabled:           {failed, event.ErrNoJetStream},
+	jetstream.JSErrCodeJetStreamNotEnabledForAccount: {failed, event.ErrNoJetStream},
+}
+
+// messageTooLarge is what the file store answers with codeStoreFailed.
+const messageTooLarge = "message too large"
+
+// verdictOf decides what an error to a publish means, and names it.
+func verdictOf(err error) (verdict, error) {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		switch api.ErrorCode {
-		case codeWrongLastSequence:
-			return duplicate, nil
-		case codeDuplicateInProcess, codeSequenceInProcess, codeNotAvailable, codeNotLeader, codeSequenceNotMatch, codeTooManyRequests:
-			return again, fmt.Errorf("%w: %w", event.ErrTimeout, err)
-		case codeStoreFailed:
-			if api.Description == messageTooLarge {
-				return failed, fmt.Errorf("%w: %w", ErrTooLarge, err)
-			}
-			return failed, fmt.Errorf("%w: %w", ErrStreamFull, err)
-		case codeAccountResources, codeInsufficient, codeMemoryResources, codeStorageResources:
-			return failed, fmt.Errorf("%w: %w", ErrStreamFull, err)
-		case codeExceedsMaximum, codeHeaderExceeds:
-			return failed, fmt.Errorf("%w: %w", ErrTooLarge, err)
-		case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
-			return failed, fmt.Errorf("%w: %w", event.ErrNoJetStream, err)
-		case codeNoStream, codeOtherStream, codeSealed, codeOffline, codeOfflineReason:
-			return failed, fmt.Errorf("%w: %w", event.ErrStream, err)
+		answer, ok := answers[api.ErrorCode]
+		switch {
+		case !ok:
+			answer.err = event.ErrStream
+		case answer.err == nil:
+			return answer.verdict, nil
+		case api.ErrorCode == codeStoreFailed && api.Description == messageTooLarge:
+			answer.err = ErrTooLarge
 		}
-		return failed, fmt.Errorf("%w: %w", event.ErrStream, err)
+		return answer.verdict, fmt.Errorf("%w: %w", answer.err, err)
 	}
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
@@ -101,10 +103,8 @@ func streamError(err error) error {
 		return fmt.Errorf("%w: another stream listens on %s: take it off that stream: %w", event.ErrStream, event.Subjects, err)
 	}
 	switch {
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return fmt.Errorf("%w: start nats-server with -js, or enable it for the account: %w", event.ErrNoJetStream, err)
-	case errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("%w: start nats-server with -js: %w", event.ErrNoJetStream, err)
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("%w: %w", event.ErrNoJetStream, err)
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrReconnectBufExceeded):
 		return fmt.Errorf("%w: %w", event.ErrUnreachable, err)
@@ -113,6 +113,6 @@ func streamError(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	}
-	_, named := judge(err)
+	_, named := verdictOf(err)
 	return named
 }

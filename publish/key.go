@@ -7,7 +7,6 @@ import (
 	"hash"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"imapsync/parse"
 )
@@ -47,19 +46,8 @@ func identity(m *parse.Message, files []file) string {
 }
 
 func key(messageID, fingerprint string) string {
-	var room [512]byte // on the stack
-	b := append(room[:0], "v1|"...)
-	b = append(b, messageID...)
-	b = append(b, '|')
-	b = append(b, fingerprint...)
-	sum := sha256.Sum256(b)
-	return hexString(sum[:16])
-}
-
-// hexString is hex.EncodeToString of at most 32 bytes, in one allocation.
-func hexString(sum []byte) string {
-	var room [2 * sha256.Size]byte
-	return string(hex.AppendEncode(room[:0], sum))
+	sum := sha256.Sum256([]byte("v1|" + messageID + "|" + fingerprint))
+	return hex.EncodeToString(sum[:16])
 }
 
 // Fingerprint tells mails apart that share a Message-ID. It is the lower-case
@@ -81,7 +69,7 @@ func Fingerprint(m *parse.Message) string {
 	if normalMessageID(m.MessageID) != "" {
 		return headerFingerprint(m) // no attachment needs to be read
 	}
-	return wholeFingerprint(m, measure(m.Attachments, Limits{}, true))
+	return wholeFingerprint(m, measure(m.Attachments, Limits{}))
 }
 
 func wholeFingerprint(m *parse.Message, files []file) string {
@@ -105,24 +93,13 @@ func wholeFingerprint(m *parse.Message, files []file) string {
 }
 
 func headerFingerprint(m *parse.Message) string {
-	var room [256]byte // on the stack
-	b := append(room[:0], oneSpace(m.DateHeader)...)
-	b = append(b, '|')
-	b = append(b, normalAddress(m.From.Email)...)
-	sum := sha256.Sum256(b)
-	return hexString(sum[:])
+	sum := sha256.Sum256([]byte(oneSpace(m.DateHeader) + "|" + normalAddress(m.From.Email)))
+	return hex.EncodeToString(sum[:])
 }
 
 func field(h hash.Hash, s string) { _, _ = fmt.Fprintf(h, "%d:%s", len(s), s) }
 
-func oneSpace(s string) string {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == ' ' && (i == 0 || i == len(s)-1 || s[i-1] == ' ') {
-			return strings.Join(strings.Fields(s), " ")
-		}
-	}
-	return s // as most are
-}
+func oneSpace(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func addressList(list []parse.Address) string {
 	emails := make([]string, len(list))

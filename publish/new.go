@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"imapsync/event"
 	"imapsync/parse"
@@ -53,7 +52,7 @@ type Mail struct {
 // Publisher.StoreBlobs, from the same message and raw mail.
 func New(m *parse.Message, d Delivery, lim Limits) *Mail {
 	lim = lim.withDefaults()
-	files := measure(m.Attachments, lim, normalMessageID(m.MessageID) == "")
+	files := measure(m.Attachments, lim)
 	k := identity(m, files)
 	occurred, internal := utc(d.OccurredAt), utc(d.InternalDate)
 	ev := &event.Event{
@@ -94,7 +93,7 @@ func New(m *parse.Message, d Delivery, lim Limits) *Mail {
 // broker. Size is that of the whole mail in bytes.
 func EmailDataFrom(m *parse.Message, size int64, lim Limits) event.EmailData {
 	lim = lim.withDefaults()
-	files := measure(m.Attachments, lim, normalMessageID(m.MessageID) == "")
+	files := measure(m.Attachments, lim)
 	data := emailDataOf(m, files, Delivery{Size: size})
 	data.ID = emailID(m, identity(m, files))
 	data.ReceivedAt = utc(m.Date)
@@ -238,51 +237,24 @@ func headers(list []parse.Header) map[string]string {
 	if len(list) == 0 {
 		return nil
 	}
-	length := 0
-	for _, field := range list {
-		length += len(field.Name)
-	}
-	var names strings.Builder // all of them in one piece
-	names.Grow(length)
 	h := make(map[string]string, len(list))
-	var repeated map[string][]string
+	repeated := map[string][]string{}
 	for _, field := range list {
-		start := names.Len()
-		writeLower(&names, field.Name)
-		name := names.String()[start:]
+		name := strings.ToLower(field.Name)
 		first, seen := h[name]
-		if !seen {
+		switch {
+		case !seen:
 			h[name] = field.Value
-			continue
+		case repeated[name] == nil:
+			repeated[name] = []string{first, field.Value}
+		default:
+			repeated[name] = append(repeated[name], field.Value)
 		}
-		if repeated == nil {
-			repeated = make(map[string][]string)
-		}
-		values := repeated[name]
-		if values == nil {
-			values = append(make([]string, 0, 4), first)
-		}
-		repeated[name] = append(values, field.Value)
 	}
 	for name, values := range repeated {
 		h[name] = strings.Join(values, "\n")
 	}
 	return h
-}
-
-// writeLower writes what strings.ToLower returns.
-func writeLower(b *strings.Builder, s string) {
-	for i := range len(s) {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			b.WriteString(strings.ToLower(s[i:]))
-			return
-		}
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		b.WriteByte(c)
-	}
 }
 
 // addresses never returns nil: to is always there.

@@ -46,7 +46,7 @@ func (b *Blobs) Put(ctx context.Context, key string, size int64, open func() io.
 		if err == nil {
 			return stored, nil
 		}
-		verdict, named := judge(err)
+		verdict, named := verdictOf(err)
 		if errors.Is(err, event.ErrBlob) {
 			verdict, named = failed, err
 		}

@@ -23,6 +23,7 @@ var reasons = []struct {
 	{secret.ErrUnavailable, "unavailable"},
 	{secret.ErrMode, "mode"},
 	{event.ErrConfig, "nats_url"},
+	{event.ErrNoJetStream, "no_jetstream"},
 }
 
 // About is what a face needs to find its words for an error of a pass.

@@ -110,6 +110,7 @@ var words = fault.Words{
 		Do: "set LOCK_DATABASE_URL to a direct connection to Postgres"},
 	{Codes: "nats", When: "asked", Say: checkNATS},
 	{Codes: "stream", When: "asked nats_url", Say: checkNATS},
+	{Codes: "stream", When: "asked no_jetstream", Say: "start nats-server with -js, or enable JetStream for the account"},
 	{Codes: "postgres nats stream stream_full", When: "test", Say: later, Do: "{doctor} # again, later"},
 	{Codes: "stream_subjects", Do: "nats stream edit {stream} --subjects '{want}'"},
 	{Codes: "stream_age", Do: "nats stream edit {stream} --max-age {want}"},
