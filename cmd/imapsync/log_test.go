@@ -18,7 +18,7 @@ import (
 func TestLogEvents(t *testing.T) {
 	word := regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 	got := map[string][]string{} // event → levels
-	for _, pkg := range []string{"cmd/imapsync", "db", "event", "internal/imapsession", "internal/imapwire", "oauth", "provider", "publish", "secret", "sync", "web"} {
+	for _, pkg := range []string{"cmd/imapsync", "db", "event", "internal/imapsession", "internal/imapwire", "internal/observe", "oauth", "provider", "publish", "secret", "sync", "web"} {
 		files, err := filepath.Glob("../../" + pkg + "/*.go")
 		if err != nil {
 			t.Fatal(err)

@@ -28,7 +28,9 @@ func TestCheckErrorSaysItOnce(t *testing.T) {
 	p := &db.Provider{Settings: db.Settings{Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, TLS: db.TLSImplicit}}
 	mailboxes := (&app{log: slog.New(slog.DiscardHandler)}).service(nil)
 	_, closed := mailboxes.Check(t.Context(), p, provider.CredentialInput{Password: secret.New("x")})
-	failed := func(err error) error { return testedError(&provider.TestError{Provider: p, Reached: true, Err: err}, "") }
+	failed := func(err error) error {
+		return testedError(&provider.TestError{Provider: p, Reached: true, Err: err}, "")
+	}
 	throttled := failed(&fault.Error{Class: fault.Transient, Code: "throttled", Err: errors.New("login refused: NO too many, try again later")})
 	for _, err := range []error{testedError(closed, ""), throttled, failed(errors.New("read: it went away"))} {
 		if exitCode(err) != exitTempfail || strings.Count(err.Error(), "try again later") != 1 {

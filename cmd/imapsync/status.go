@@ -1,8 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -14,50 +12,16 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/fault"
+	"imapsync/internal/observe"
 	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
 
 // providerStatus is one provider as `status -o json` shows it.
 type providerStatus struct {
-	Tenant              string         `json:"tenant"`
-	ID                  string         `json:"id"`
-	Name                string         `json:"name"`
-	Mailbox             string         `json:"mailbox"`
-	Status              string         `json:"status"` // connected, disconnected, error, configuring
-	Active              bool           `json:"active"`
-	PausedAt            *time.Time     `json:"pausedAt,omitempty"`
-	PauseReason         string         `json:"pauseReason,omitempty"`
-	LastSuccessAt       *time.Time     `json:"lastSuccessAt,omitempty"`
-	LastAttemptAt       *time.Time     `json:"lastAttemptAt,omitempty"`
-	NextAttemptAt       *time.Time     `json:"nextAttemptAt,omitempty"`
-	ConsecutiveFailures int            `json:"consecutiveFailures"`
-	ErrorCode           string         `json:"errorCode,omitempty"`
-	Error               string         `json:"error,omitempty"`
-	Published           int64          `json:"published"`
-	Duplicates          int64          `json:"duplicates"`
-	Quarantined         int64          `json:"quarantined"`
-	Folders             []folderStatus `json:"folders"`
+	observe.Provider
 
 	Credentials []forecast `json:"credentials,omitempty"` // when they will die
-
-	words string // Error in the words of the command line
-}
-
-type folderStatus struct {
-	Name         string     `json:"name"`
-	UIDValidity  uint32     `json:"uidValidity"`
-	SettledUID   uint32     `json:"settledUid"`
-	LastUID      uint32     `json:"lastUid"`
-	Backlog      int64      `json:"backlog"`
-	Retrying     int64      `json:"retrying"` // in quarantine, to be tried again
-	Dead         int64      `json:"dead"`     // in quarantine, waiting for a person
-	LastSearchAt *time.Time `json:"lastSearchAt,omitempty"`
-	OldestAt     *time.Time `json:"oldestUndeliveredAt,omitempty"` // when it was first seen, or earlier
-	Paused       bool       `json:"paused"`
-	Error        string     `json:"error,omitempty"`
-
-	words string // Error in the words of the command line
 }
 
 func newStatus(a *app) *cobra.Command {
@@ -67,15 +31,23 @@ func newStatus(a *app) *cobra.Command {
 		Args: oneProviderOrAll,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withStore(cmd.Context(), func(store *db.Store) error {
-				list, err := statusOf(cmd.Context(), store, args, tenant)
+				providers, err := findProviders(cmd.Context(), store, args, tenant)
 				if err != nil {
 					return err
 				}
-				switch output {
-				case "json":
+				status, err := observe.Status(cmd.Context(), store, providers, tenant, len(args) == 1)
+				if err != nil {
+					return err
+				}
+				if output == "prometheus" {
+					return observe.Metrics(status, version(), time.Now()).Write(a.stdout)
+				}
+				list := []providerStatus{}
+				for _, s := range status {
+					list = append(list, providerStatus{s, forecasts(s.Source, time.Now())})
+				}
+				if output == "json" {
 					return a.printJSON(list)
-				case "prometheus":
-					return writeMetrics(a.stdout, metricsOf(list, time.Now()))
 				}
 				return a.printStatus(list)
 			})
@@ -84,63 +56,6 @@ func newStatus(a *app) *cobra.Command {
 	tenantFlag(cmd, &tenant)
 	outputFlag(cmd, &output, "prometheus")
 	return cmd
-}
-
-func statusOf(ctx context.Context, store *db.Store, args []string, tenant string) ([]providerStatus, error) {
-	providers, err := findProviders(ctx, store, args, tenant)
-	if err != nil {
-		return nil, err
-	}
-	byID := map[db.Ref]*db.Provider{}
-	for _, p := range providers {
-		byID[ref(p)] = p
-	}
-	byRef := map[db.Ref][]folderStatus{}
-	folders, err := folderStatuses(ctx, store, providers, len(args) == 1, tenant)
-	if err != nil {
-		return nil, err
-	}
-	for i := range folders {
-		f := &folders[i]
-		ref := db.Ref{Tenant: f.Tenant, ID: f.ProviderID}
-		told := cmp.Or(f.PausedReason, f.LastError)
-		if p := byID[ref]; p != nil {
-			f.Searched(p)
-			if f.PausedReason != "" {
-				paused := mailsync.PausedFolder(&db.FolderState{Folder: f.Folder, ResyncCount: f.ResyncCount, PausedReason: f.PausedReason})
-				told = fault.Ended(told, find(p, paused).Say)
-			}
-		}
-		byRef[ref] = append(byRef[ref], folderStatus{
-			Name: f.Folder, UIDValidity: f.UIDValidity, SettledUID: f.SettledUID, LastUID: f.LastUID, Backlog: f.Backlog,
-			Retrying: f.Retrying, Dead: f.Dead, LastSearchAt: f.LastSearchAt, OldestAt: f.Oldest(),
-			Paused: f.PausedReason != "", Error: cmp.Or(f.PausedReason, f.LastError), words: told,
-		})
-	}
-	list := []providerStatus{}
-	for _, p := range providers {
-		s := providerStatus{
-			Tenant: p.Tenant, ID: p.ID, Name: p.Name, Mailbox: p.Mailbox, Status: p.Status, Active: p.Active,
-			PausedAt: p.PausedAt, PauseReason: p.PauseReason, LastSuccessAt: p.LastSuccessAt,
-			LastAttemptAt: p.LastAttemptAt, NextAttemptAt: p.NextAttemptAt, ConsecutiveFailures: p.ConsecutiveFailures,
-			ErrorCode: p.LastErrorCode, Error: p.LastError, Published: p.Published, Duplicates: p.Duplicates,
-			Quarantined: p.Quarantined, Folders: byRef[db.Ref{Tenant: p.Tenant, ID: p.ID}],
-			Credentials: forecasts(p, time.Now()), words: storedError(p),
-		}
-		if s.Folders == nil {
-			s.Folders = []folderStatus{}
-		}
-		list = append(list, s)
-	}
-	return list, nil
-}
-
-// folderStatuses asks for the folders of all providers at once.
-func folderStatuses(ctx context.Context, store *db.Store, providers []*db.Provider, one bool, tenant string) ([]db.FolderStatus, error) {
-	if one {
-		return store.FolderStatuses(ctx, providers[0].Tenant, providers[0].ID)
-	}
-	return store.FolderStatuses(ctx, tenant, "")
 }
 
 func (a *app) printStatus(list []providerStatus) error {
@@ -162,7 +77,7 @@ func (a *app) printStatus(list []providerStatus) error {
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", paint(bold, s.Name), paint(s.colour(), s.state()), ago(s.LastSuccessAt, now),
-			age(oldest, now), s.next(now), s.Published, quarantined, backlog, provider.OneLine(s.words))
+			age(oldest, now), s.next(now), s.Published, quarantined, backlog, provider.OneLine(storedError(s.Source)))
 		for _, c := range s.Credentials {
 			if c.Warn {
 				fmt.Fprintf(w, "%s\n", paint(yellow, "  "+credentialWarning(c, now)))
@@ -176,13 +91,22 @@ func (a *app) printStatus(list []providerStatus) error {
 				colour = red
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t\t\t%d\t%d\t%s\n", paint(plain, "  "+f.Name), paint(colour, state), ago(f.LastSearchAt, now),
-				age(f.OldestAt, now), f.Retrying+f.Dead, f.Backlog, provider.OneLine(f.words))
+				age(f.OldestAt, now), f.Retrying+f.Dead, f.Backlog, provider.OneLine(folderError(s.Source, f)))
 		}
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(w, noProvider)
 	}
 	return w.Flush()
+}
+
+// folderError is what is wrong with a folder in the words of the command line.
+func folderError(p *db.Provider, f observe.Folder) string {
+	if !f.Paused {
+		return f.Error
+	}
+	paused := mailsync.PausedFolder(&db.FolderState{Folder: f.Name, ResyncCount: f.Source.ResyncCount, PausedReason: f.Error})
+	return fault.Ended(f.Error, find(p, paused).Say)
 }
 
 // The colours of a terminal, each as long as the others.

@@ -79,13 +79,14 @@ func (a *app) watch(ctx context.Context, j *provider.Job, f *runFlags, shardInde
 	j.Runner.Log = show.log
 	j.Runner.OnProgress, j.Runner.OnResult = show.progress, show.result
 	show.log.Info("watch_start", "interval_ms", opts.Interval.Milliseconds(), "poll_ms", opts.Poll.Milliseconds(), "max_watched", opts.MaxAccounts)
-	o := &observer{app: a, store: j.Store, tenant: f.tenant, state: j.Runner.WatchState}
+	o := a.observer(j.Store)
+	o.Tenant, o.State = f.tenant, j.Runner.WatchState
 	if f.report.listenHealth != "" {
-		ln, err := o.listen(ctx, "listen-health", f.report.listenHealth)
+		ln, err := o.Listen(ctx, f.report.listenHealth)
 		if err != nil {
-			return err
+			return configError("--listen-health %s: %w", f.report.listenHealth, err)
 		}
-		go o.serve(work, ln)
+		go o.Serve(work, ln)
 	}
 	reporting, endReports := context.WithCancel(work)
 	defer endReports()

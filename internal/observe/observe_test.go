@@ -1,4 +1,4 @@
-package main
+package observe
 
 import (
 	"bytes"
@@ -19,6 +19,16 @@ import (
 	mailsync "imapsync/sync"
 )
 
+func TestMain(m *testing.M) {
+	devenv.TestsWait()
+	os.Exit(m.Run())
+}
+
+func migrate(ctx context.Context, url string) error {
+	_, err := db.Migrate(ctx, db.Options{URL: url}, slog.New(slog.DiscardHandler))
+	return err
+}
+
 // promtool finds Prometheus' own checker; without it the test is skipped, or
 // fails where everything is to be there.
 func promtool(t *testing.T) string {
@@ -33,27 +43,31 @@ func promtool(t *testing.T) string {
 	return path
 }
 
-func sampleStatus(now time.Time) []providerStatus {
+func sampleStatus(now time.Time) []Provider {
 	before := now.Add(-90 * time.Second)
-	return []providerStatus{
+	list := []Provider{
 		{
 			Tenant: "t1", ID: "p1", Name: "sup\"port\\\n", Mailbox: "a@example.com", Status: db.StatusConnected, Active: true,
 			LastSuccessAt: &before, LastAttemptAt: &before, Published: 12345678, Duplicates: 2, Quarantined: 1,
-			Folders: []folderStatus{
+			Folders: []Folder{
 				{Name: "INBOX", Backlog: 7, LastSearchAt: &before, OldestAt: &before, Retrying: 1, Dead: 2},
 				{Name: "Störung \xff", LastSearchAt: &before},
 			},
 		},
 		{Tenant: "t1", ID: "p2", Name: "sales", Status: db.StatusError, Active: true, PausedAt: &before, ConsecutiveFailures: 3, ErrorCode: "login_refused"},
 	}
+	for i := range list {
+		list[i].Source = &db.Provider{}
+	}
+	return list
 }
 
 func TestMetricsArePrometheusText(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	m := metricsOf(sampleStatus(now), now)
+	m := Metrics(sampleStatus(now), "v", now)
 	m.watch(mailsync.WatchState{Accounts: 3, Idling: 2, RoundAt: now})
 	var text bytes.Buffer
-	if err := writeMetrics(&text, m); err != nil {
+	if err := m.Write(&text); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -75,15 +89,15 @@ func TestMetricsArePrometheusText(t *testing.T) {
 }
 
 func TestExporterTextfileAndHealth(t *testing.T) {
-	store, err := db.Open(t.Context(), db.Options{URL: devenv.TestPostgres(t, migrateAll)})
+	store, err := db.Open(t.Context(), db.Options{URL: devenv.TestPostgres(t, migrate)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
 	var log bytes.Buffer
-	a := &app{log: slog.New(slog.NewJSONHandler(&log, nil))}
 	var state mailsync.WatchState
-	o := &observer{app: a, store: store, began: time.Now(), state: func() mailsync.WatchState { return state }}
+	o := &Observer{Store: store, Log: slog.New(slog.NewJSONHandler(&log, nil)), Version: "v", began: time.Now(),
+		State: func() mailsync.WatchState { return state }}
 	srv := httptest.NewServer(o.handler())
 	defer srv.Close()
 	get := func(path string) (int, string) {
@@ -114,7 +128,7 @@ func TestExporterTextfileAndHealth(t *testing.T) {
 	expect("/healthz", 503, "loop has been stuck")
 
 	path := filepath.Join(t.TempDir(), "imapsync.prom")
-	a.writeTextfile(t.Context(), &reportFlags{textfile: path}, store)
+	o.Textfile(t.Context(), path)
 	text, err := os.ReadFile(path)
 	if err != nil || !strings.Contains(string(text), "imapsync_providers 0") {
 		t.Errorf("text file: %v\n%s", err, text)
@@ -126,33 +140,11 @@ func TestExporterTextfileAndHealth(t *testing.T) {
 	store.Close()
 	expect("/metrics", 503, "the log has the reason")
 	expect("/readyz", 503, "see the log")
-	a.writeTextfile(t.Context(), &reportFlags{textfile: path}, store)
+	o.Textfile(t.Context(), path)
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, text) {
 		t.Errorf("the text file was touched by a write that failed: %v", err)
 	}
 	if !strings.Contains(log.String(), "metrics_textfile_failed") {
 		t.Errorf("no log line of the failure:\n%s", log.String())
-	}
-}
-
-func TestHeartbeatNeverFailsARunNorShowsItsURL(t *testing.T) {
-	var paths []string
-	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { paths = append(paths, r.URL.Path) }))
-	var log bytes.Buffer
-	a := &app{log: slog.New(slog.NewJSONHandler(&log, nil))}
-	r := &reportFlags{heartbeatURL: srv.URL + "/ping/SECRET-7f3a?key=SECRET-1b2c"}
-	a.beat(t.Context(), r, true)
-	ended, cancel := context.WithCancel(t.Context())
-	cancel() // SIGTERM came: the end is told all the same
-	a.beat(ended, r, false)
-	if len(paths) != 2 || paths[0] != "/ping/SECRET-7f3a" || paths[1] != "/ping/SECRET-7f3a/fail" || log.Len() > 0 {
-		t.Errorf("pinged %q, log %s", paths, log.String())
-	}
-	srv.Close()
-	a.beat(t.Context(), r, true)
-	r.heartbeatURL = "ftp://example.org/SECRET-9d9d"
-	a.beat(t.Context(), r, true)
-	if strings.Contains(log.String(), "SECRET") || strings.Count(log.String(), "heartbeat_failed") != 2 {
-		t.Errorf("log: %s", log.String())
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package observe
 
 import (
 	"encoding/json"
@@ -65,7 +65,7 @@ func TestDashboard(t *testing.T) {
 // Rules and dashboard speak of no metric that is not there.
 func TestDeployedMetricsExist(t *testing.T) {
 	now := time.Now()
-	m := metricsOf(sampleStatus(now), now)
+	m := Metrics(sampleStatus(now), "v", now)
 	m.watch(mailsync.WatchState{RoundAt: now})
 	known := []string{"imapsync_credential_expiry_timestamp_seconds"} // only with OAuth
 	for _, family := range m.families {

@@ -1,4 +1,4 @@
-package main
+package observe
 
 import (
 	"context"
@@ -10,26 +10,28 @@ import (
 	"time"
 )
 
-// heartbeat tells a dead-man's switch that a run came to its end: URL when it
+// Heartbeat tells a dead-man's switch that a run came to its end: URL when it
 // went well, URL/fail when it did not. It is never a reason for a run to fail,
 // and its URL is a secret: whoever knows it can keep the switch quiet.
-type heartbeat struct {
-	url    *url.URL
-	client http.Client
+type Heartbeat struct {
+	url     *url.URL
+	version string
+	client  http.Client
 }
 
 const heartbeatPatience = 5 * time.Second
 
-func newHeartbeat(raw string) (*heartbeat, error) {
+// NewHeartbeat reads the URL, which no error shows.
+func NewHeartbeat(raw, version string) (*Heartbeat, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, errors.New("--heartbeat-url: use an http:// or https:// URL") // not shown: it is a secret
+		return nil, errors.New("use an http:// or https:// URL") // not shown: it is a secret
 	}
-	return &heartbeat{url: u, client: http.Client{Timeout: heartbeatPatience}}, nil
+	return &Heartbeat{url: u, version: version, client: http.Client{Timeout: heartbeatPatience}}, nil
 }
 
-// beat sends one ping.
-func (h *heartbeat) beat(ctx context.Context, ok bool) error {
+// Beat sends one ping, though ctx may have ended.
+func (h *Heartbeat) Beat(ctx context.Context, ok bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), heartbeatPatience)
 	defer cancel()
 	u := *h.url
@@ -40,7 +42,7 @@ func (h *heartbeat) beat(ctx context.Context, ok bool) error {
 	if err != nil {
 		return errors.New("the URL cannot be used")
 	}
-	req.Header.Set("User-Agent", "imapsync/"+version())
+	req.Header.Set("User-Agent", "imapsync/"+h.version)
 	resp, err := h.client.Do(req)
 	if err != nil {
 		if ue, isURL := errors.AsType[*url.Error](err); isURL {

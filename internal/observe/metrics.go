@@ -1,4 +1,4 @@
-package main
+package observe
 
 import (
 	"bufio"
@@ -11,13 +11,14 @@ import (
 
 	prom "github.com/VictoriaMetrics/metrics"
 
+	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
 
-// metrics are the families of the Prometheus text format in the order in which they
+// Families are those of metrics: the families of the Prometheus text format in the order in which they
 // were first named. The values live in Postgres and outlive every process: each
 // scrape fills sets of its own. What the library does not write is help.
-type metrics struct{ families []*family }
+type Families struct{ families []*family }
 
 type family struct {
 	name, help, kind string // kind: gauge or counter
@@ -26,7 +27,7 @@ type family struct {
 
 type label struct{ name, value string }
 
-func (m *metrics) add(name, kind, help string, value float64, labels ...label) {
+func (m *Families) add(name, kind, help string, value float64, labels ...label) {
 	i := slices.IndexFunc(m.families, func(f *family) bool { return f.name == name })
 	if i < 0 {
 		i = len(m.families)
@@ -43,7 +44,7 @@ func (m *metrics) add(name, kind, help string, value float64, labels ...label) {
 }
 
 // when adds a time in Unix seconds, unless there is none.
-func (m *metrics) when(name, help string, t *time.Time, labels ...label) {
+func (m *Families) when(name, help string, t *time.Time, labels ...label) {
 	if t != nil {
 		m.add(name, "gauge", help, float64(t.UnixMilli())/1000, labels...)
 	}
@@ -51,8 +52,8 @@ func (m *metrics) when(name, help string, t *time.Time, labels ...label) {
 
 var labelEscaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
-// writeMetrics writes the text exposition format.
-func writeMetrics(to io.Writer, m *metrics) error {
+// Write writes the text exposition format.
+func (m *Families) Write(to io.Writer) error {
 	w := bufio.NewWriter(to)
 	for _, f := range m.families {
 		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", f.name, f.help, f.name, f.kind)
@@ -68,10 +69,10 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// metricsOf turns the rows of status into metrics.
-func metricsOf(list []providerStatus, now time.Time) *metrics {
-	m := &metrics{}
-	m.add("imapsync_build_info", "gauge", "Version of the binary that answers.", 1, label{"version", version()})
+// Metrics turns what stands where into metrics.
+func Metrics(list []Provider, version string, now time.Time) *Families {
+	m := &Families{}
+	m.add("imapsync_build_info", "gauge", "Version of the binary that answers.", 1, label{"version", version})
 	m.add("imapsync_collected_timestamp_seconds", "gauge", "When these figures were read from Postgres.", float64(now.Unix()))
 	m.add("imapsync_providers", "gauge", "Providers, whatever their state.", float64(len(list)))
 	// The samples of a family stand together.
@@ -94,7 +95,7 @@ func metricsOf(list []providerStatus, now time.Time) *metrics {
 		}{{"published", s.Published}, {"duplicate", s.Duplicates}, {"quarantined", s.Quarantined}} {
 			m.add("imapsync_messages_total", "counter", "Messages handled, by outcome.", float64(outcome.n), append(s.labels(), label{"outcome", outcome.name})...)
 		}
-		for _, c := range s.Credentials {
+		for _, c := range provider.Forecasts(s.Source, now) {
 			m.when("imapsync_credential_expiry_timestamp_seconds", "When a credential will die, where a rule for that is known.", c.EndsAt, append(s.labels(), label{"credential", c.Credential})...)
 		}
 		for _, f := range s.Folders {
@@ -115,7 +116,7 @@ func metricsOf(list []providerStatus, now time.Time) *metrics {
 }
 
 // watch adds what a watching process knows of itself.
-func (m *metrics) watch(s mailsync.WatchState) {
+func (m *Families) watch(s mailsync.WatchState) {
 	m.add("imapsync_watch_accounts", "gauge", "Providers that this process watches.", float64(s.Accounts))
 	m.add("imapsync_watch_idling", "gauge", "Of these, those that wait in IDLE.", float64(s.Idling))
 	m.add("imapsync_watch_elsewhere", "gauge", "Providers to be watched that other processes watch.", float64(s.Elsewhere))
@@ -124,12 +125,12 @@ func (m *metrics) watch(s mailsync.WatchState) {
 	}
 }
 
-func (s providerStatus) labels() []label {
+func (s Provider) labels() []label {
 	return []label{{"tenant", s.Tenant}, {"provider_id", s.ID}, {"provider", s.Name}}
 }
 
 // plainState is the state in one word.
-func (s providerStatus) plainState() string {
+func (s Provider) plainState() string {
 	switch {
 	case s.PausedAt != nil:
 		return "paused"
