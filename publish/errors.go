@@ -42,8 +42,6 @@ const (
 
 // answers are what JetStream's error codes mean to a publish. What is not among
 // them is a stream that cannot be used.
-//
-//nolint:gochecknoglobals // a constant in all but syntax
 var answers = map[jetstream.ErrorCode]struct {
 	verdict verdict
 	err     error

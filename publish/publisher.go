@@ -1,3 +1,18 @@
+// Package publish makes the event of a mail and puts it on the JetStream stream,
+// its blobs into the object store before it. It knows no database, and may be
+// used from outside to publish the same events:
+//
+//	nc, err := publish.Connect(ctx, publish.ConnectOptions{URL: "nats://127.0.0.1:4222"})
+//	pub, err := publish.NewPublisher(ctx, nc, publish.PublisherOptions{})
+//	mail := publish.New(msg, publish.Delivery{Tenant: …, ProviderID: …, Raw: raw}, pub.Limits())
+//	err = pub.StoreBlobs(ctx, mail, msg, raw) // attachments and raw mail, before the event
+//	ack, err := pub.Publish(ctx, mail)        // returns once it is on its way
+//	res, err := ack.Wait(ctx)                 // res.Seq, res.Duplicate
+//
+// Invariants: an event is published once for as long as the stream keeps it,
+// however often Publish is called; the blobs an event names are stored before
+// it; no mail makes an event that the stream refuses, whatever is too long is cut
+// and leaves a defect; every call is bounded by its context.
 package publish
 
 import (
