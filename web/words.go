@@ -56,7 +56,7 @@ var words = fault.Words{
 
 	// What a mailbox logs in with.
 	{Codes: "secret", When: "absent", Say: "put it there, or store it: “Edit”"},
-	{Codes: "secret key vault"},
+	{Codes: "secret"},
 
 	// Reading it.
 	{Codes: "folder_missing", When: "test", Say: "choose others under [folder]"},

