@@ -4,14 +4,26 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // addFile hangs p into the list of files, unless it is empty.
 func (c *content) addFile(p *part, ds *defects) {
 	e, body := p.encoding(ds), p.body
+	keep := new(atomic.Bool)
 	open := func() io.Reader { return newDecoder(e, body) }
-	if e == identity && p.isMessage() {
+	switch {
+	case e == identity && p.isMessage():
 		open = messageOpener(body)
+	case e == base64Encoding && len(body) <= maxKept:
+		decoded := sync.OnceValue(func() []byte { return decodeTransfer(e, body, len(body)) })
+		open = func() io.Reader {
+			if keep.Load() {
+				return bytes.NewReader(decoded())
+			}
+			return newDecoder(e, body)
+		}
 	}
 	if !holdsBytes(e, body) {
 		ds.add("attachment_empty", "part "+p.id()+" ("+p.typ.String()+") holds nothing")
@@ -23,6 +35,7 @@ func (c *content) addFile(p *part, ds *defects) {
 		ContentType: cleanString(p.typ.String()),
 		ContentID:   cleanID(decodeWords(p.head.get("content-id"), "")),
 		open:        open,
+		keep:        keep,
 	})
 }
 
@@ -93,6 +106,9 @@ func cidLinks(html []byte) map[string]bool {
 		refs[strings.ToLower(cleanID(string(id)))] = true
 	}
 }
+
+// maxKept is the length of base64 up to which its bytes may be kept.
+const maxKept = 1 << 20
 
 // holdsBytes reports whether anything at all comes out of body.
 func holdsBytes(e encoding, body []byte) bool {

@@ -118,15 +118,8 @@ func (w *walker) sniff(pos int) []byte {
 			}
 		}
 		body = body[i:]
-		line := body
-		if j := bytes.IndexByte(body, '\n'); j >= 0 {
-			line = body[:j]
-		}
-		rest := body[len(line):]
+		line, rest, _ := bytes.Cut(body, []byte("\n"))
 		name := bytes.TrimRight(line[2:], " \t\r")
-		if len(rest) > 0 {
-			rest = rest[1:]
-		}
 		if len(name) > 0 && len(name) <= 200 && bytes.IndexByte(name, ' ') < 0 && looksLikeField(rest) {
 			return name
 		}

@@ -132,7 +132,12 @@ func (cs charset) toUTF8(b []byte) []byte {
 		}
 		cs.enc = charmap.Windows1252
 	}
-	out, err := cs.enc.NewDecoder().Bytes(b)
+	return decodeBy(cs.enc, b)
+}
+
+// decodeBy returns b itself when it cannot be decoded.
+func decodeBy(enc xenc.Encoding, b []byte) []byte {
+	out, err := enc.NewDecoder().Bytes(b)
 	if err != nil {
 		return b
 	}
@@ -161,11 +166,7 @@ func decodeUTF16(b []byte) []byte {
 	if zeros*4 > min(len(b), 400)/2 {
 		order = unicode.LittleEndian
 	}
-	out, err := unicode.UTF16(order, unicode.UseBOM).NewDecoder().Bytes(b)
-	if err != nil {
-		return b
-	}
-	return out
+	return decodeBy(unicode.UTF16(order, unicode.UseBOM), b)
 }
 
 // decodeISO2022KR turns the shifted runs of RFC 1557 into EUC-KR.
@@ -188,11 +189,7 @@ func decodeISO2022KR(b []byte) []byte {
 			out = append(out, c)
 		}
 	}
-	dec, err := korean.EUCKR.NewDecoder().Bytes(out)
-	if err != nil {
-		return out
-	}
-	return dec
+	return decodeBy(korean.EUCKR, out)
 }
 
 // decodeUTF7 decodes RFC 2152.

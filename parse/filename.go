@@ -35,9 +35,7 @@ func (p *part) fileName() string {
 		}
 	}
 	if p.isMessage() {
-		e, _ := transferEncoding(p.head.get("content-transfer-encoding"))
-		inner := decodeTransfer(e, p.body, 64<<10)
-		head, _ := splitHeader(inner, 64<<10, nil, &defects{})
+		head, _ := splitHeader(p.start(64<<10), 64<<10, nil, &defects{})
 		if name := safeName(decodeWords(head.get("subject"), "")); name != "" {
 			return shorten(name, 120) + ".eml"
 		}

@@ -102,12 +102,8 @@ func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) 
 					}
 					fs = make(fields, 0, most)
 				}
-				name := text[:colon]
-				for name[len(name)-1] == ' ' || name[len(name)-1] == '\t' {
-					name = name[:len(name)-1]
-				}
 				value = pos + colon + 1
-				fs = append(fs, field{name: name, value: b[value : pos+len(text)]})
+				fs = append(fs, field{name: bytes.TrimRight(text[:colon], " \t"), value: b[value : pos+len(text)]})
 				open = true
 			case pos == 0 && (bytes.HasPrefix(text, []byte("From ")) || bytes.HasPrefix(text, []byte(">From "))):
 				open = false
@@ -168,10 +164,8 @@ func foldedColon(name, next []byte) int {
 
 // looksLikeField reports whether the next line of b is a header field.
 func looksLikeField(b []byte) bool {
-	if i := bytes.IndexByte(b, '\n'); i >= 0 {
-		b = b[:i]
-	}
-	return fieldColon(b) > 0
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	return fieldColon(line) > 0
 }
 
 // unfold returns a field's value as one line of raw bytes.

@@ -2,6 +2,7 @@ package parse
 
 import (
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -73,12 +74,18 @@ type Attachment struct {
 	IsInline    bool   // shown inside the HTML by a cid: link
 
 	open func() io.Reader
+	keep *atomic.Bool
 }
 
 // Open returns the decoded bytes as a stream. It may be called many times and
 // from several goroutines as long as the raw mail is kept. It never fails:
 // what cannot be decoded is passed on as it is.
 func (a Attachment) Open() io.Reader { return a.open() }
+
+// Keep is for who opens a file twice: one of up to 1 MiB of base64 is decoded
+// once, and stays so for as long as the message. Others are decoded each time,
+// which bounds memory.
+func (a Attachment) Keep() { a.keep.Store(true) }
 
 // Bounce is what a delivery status notification says (RFC 3464).
 type Bounce struct {

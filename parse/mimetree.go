@@ -84,9 +84,7 @@ func (w *walker) childPath(p *part) string {
 // mail: by its first field, for prose has colons too.
 func beginsWithHeader(b []byte) bool {
 	if bytes.HasPrefix(b, []byte("From ")) {
-		if i := bytes.IndexByte(b, '\n'); i >= 0 {
-			b = b[i+1:]
-		}
+		_, b, _ = bytes.Cut(b, []byte("\n"))
 	}
 	for _, name := range []string{"content-type:", "content-transfer-encoding:", "content-disposition:", "mime-version:",
 		"from:", "to:", "subject:", "date:", "message-id:", "received:", "return-path:"} {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"imapsync/parse/tnef"
 )
@@ -16,17 +17,13 @@ func (p *part) isWinmail() bool {
 		p.typ.is("application", "octet-stream") && strings.EqualFold(p.fileName(), "winmail.dat")
 }
 
-// maxKeptWinmail is the length up to which a winmail.dat is kept as decoded when
-// it is looked into, so that no file in it has it decoded again.
-const maxKeptWinmail = 1 << 20
-
 // openWinmail opens a winmail.dat: the files in it become files of the mail,
 // and its text the mail's when the mail has none. It reports whether there was
 // anything in it.
 func openWinmail(c *content, p *part, lim Limits, ds *defects) bool {
 	e := p.encoding(ds)
 	open := func() io.Reader { return newDecoder(e, p.body) }
-	if len(p.body) <= maxKeptWinmail {
+	if len(p.body) <= maxKept { // no file in it has it decoded again
 		stream := decodeTransfer(e, p.body, len(p.body))
 		open = func() io.Reader { return bytes.NewReader(stream) }
 	}
@@ -49,6 +46,7 @@ func openWinmail(c *content, p *part, lim Limits, ds *defects) bool {
 			Name:        cmp.Or(safeName(f.LongName), safeName(f.Name), "part-"+id+".bin"),
 			ContentType: typ.String(),
 			ContentID:   cleanID(f.ContentID),
+			keep:        new(atomic.Bool),
 			open: func() io.Reader {
 				r := open()
 				_, _ = io.CopyN(io.Discard, r, f.Offset)

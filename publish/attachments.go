@@ -44,6 +44,9 @@ func measure(attachments []parse.Attachment, lim Limits) []file {
 	counted := caps{Limits: lim}
 	for i, a := range attachments {
 		f := file{Attachment: a}
+		if counted.count < lim.AttachmentCount {
+			a.Keep() // it will be read again, to be stored
+		}
 		r, h := a.Open(), sha256.New() // reading never fails, see parse.Attachment
 		if lim.InlineBytes > 0 {
 			f.content, _ = io.ReadAll(io.LimitReader(r, lim.InlineBytes+1))

@@ -585,6 +585,19 @@ func BenchmarkPut(b *testing.B) {
 	}
 }
 
+// TestAttachmentIsDecodedOnce holds that what New decoded is what is stored: of
+// the raw mail nothing is read again.
+func TestAttachmentIsDecodedOnce(t *testing.T) {
+	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
+	raw := []byte("Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64\n\nY29udGVudA==\n")
+	m := parse.Parse(raw, parse.Limits{})
+	ev := New(m, testDelivery(), p.Limits())
+	clear(raw)
+	if err := p.StoreBlobs(testContext(t), ev, m, nil); err != nil || len(ev.Payload.EmailData.Attachments) != 1 {
+		t.Errorf("%v, attachments %+v", err, ev.Payload.EmailData.Attachments)
+	}
+}
+
 func TestStoreBlobsOfAnotherMessage(t *testing.T) {
 	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
 	m := parse.Parse([]byte(mail(testHeader, "x", "a.txt", "content")), parse.Limits{})
