@@ -177,26 +177,25 @@ const NoPEM = "it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)
 func IsPEM(text string) bool { return x509.NewCertPool().AppendCertsFromPEM([]byte(text)) }
 
 func (v *validation) number(t *Setting, n int64) {
-	const ofRun = " (0: the default of the run)"
-	between, least := "%v is not between %v and %v", t.Least
-	if t.Unset != "" {
-		if n == 0 {
-			return
-		}
-		between += ofRun
-	}
+	zero := "" // what it means, where it may be
 	switch {
+	case t.OfRun || t.Kind == Bytes:
+		zero = " (0: the default of the run)"
+	case t.Unset != "":
+		zero = " (0: " + t.Unset + ")"
+	}
+	millis := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+	switch {
+	case n == 0 && zero != "":
 	case t.Kind == Bytes && n < 0:
-		v.wrong(t.Name, "%d is not a size in bytes"+ofRun, n)
-	case t.Kind == Bytes || n >= least && n <= t.Most:
+		v.wrong(t.Name, "%d is not a size in bytes%s", n, zero)
+	case t.Kind == Bytes || n >= t.Least && n <= t.Most:
 	case t.Kind == Duration:
-		v.wrong(t.Name, between, millis(n), millis(least), millis(t.Most))
+		v.wrong(t.Name, "%s is not between %s and %s%s", millis(n), millis(t.Least), millis(t.Most), zero)
 	default:
-		v.wrong(t.Name, between, n, least, t.Most)
+		v.wrong(t.Name, "%d is not between %d and %d%s", n, t.Least, t.Most, zero)
 	}
 }
-
-func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func (v *validation) enum(t *Setting, text string) {
 	if text == "" && t.Missing != "" {
