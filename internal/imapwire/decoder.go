@@ -74,7 +74,9 @@ func (d *decoder) value() (s []byte, quoted bool) {
 		}
 	}
 	from := d.i
-	for d.i++; d.i < len(d.b) && strings.IndexByte(" ()", d.b[d.i]) < 0; d.i++ {
+	d.i++
+	for d.i < len(d.b) && strings.IndexByte(" ()", d.b[d.i]) < 0 {
+		d.i++
 	}
 	return d.b[from:d.i], false
 }
