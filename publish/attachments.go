@@ -44,8 +44,8 @@ func measure(attachments []parse.Attachment, lim Limits) []file {
 	counted := caps{Limits: lim}
 	for i, a := range attachments {
 		f := file{Attachment: a}
-		if counted.count < lim.AttachmentCount {
-			a.Keep() // it will be read again, to be stored
+		if counted.count < lim.AttachmentCount && min(lim.AttachmentBytes, lim.AttachmentTotalBytes-counted.total) >= mib {
+			a.Keep() // what that keeps is under the caps, and is read again to be stored
 		}
 		r, h := a.Open(), sha256.New() // reading never fails, see parse.Attachment
 		if lim.InlineBytes > 0 {
