@@ -66,8 +66,8 @@ var words = fault.Words{
 		Do:  "{set} --password-prompt # or --username NAME; some servers want an app password, or IMAP switched on in the account"},
 	{Class: fault.Auth, When: "test person", Say: checkUser, Do: "{auth} # as somebody who may open {mailbox} by IMAP; or: {set} --username NAME"},
 	{Class: fault.Auth, When: "test oauth2", Say: checkUser, Do: "{set} --username NAME # and let the app open that mailbox by IMAP"},
-	{Codes: "state consent answer device no_refresh_token token_type settings", Class: fault.Config, When: "token", Do: tokenSettings},
-	{Class: fault.Config, When: "token", Do: tokenSettings}, // by a code of the server's own
+	{Codes: "state consent answer device no_refresh_token token_type settings", Class: fault.Config, When: "token", Do: namedSettings},
+	{Class: fault.Config, When: "token", Do: namedSettings}, // by a code of the server's own
 	{Codes: "token_claims", When: "clock", Do: "check this machine's clock: {now}"},
 	{Codes: "token_claims", When: "audience", Do: exchangeScopes + " # an app by itself: 'https://outlook.office365.com/.default', and nobody signs in"},
 	{Codes: "token_claims", When: "app_role", Do: "grant the app the application permission IMAP.AccessAsApp of Office 365 Exchange Online, with admin consent"},
@@ -143,7 +143,7 @@ const (
 	otherTLS       = implicitTLS + " # or --tls starttls --port 143; when it is so already, later again: {doctor}"
 	otherLogin     = "use --tls implicit or starttls, or --auth oauth2"
 	otherFolders   = "imapsync provider folders {id} && {set} --folder FOLDER # all that are to be read, each with --folder"
-	tokenSettings  = "{set} --oauth-scopes SCOPES --oauth-tenant TENANT --oauth-token-url URL # those of them that the server names"
+	namedSettings  = "{set} --oauth-scopes SCOPES --oauth-tenant TENANT --oauth-token-url URL # those of them that the server names"
 	exchangeScopes = "{set} --oauth-scopes 'https://outlook.office.com/IMAP.AccessAsUser.All offline_access' && {auth}"
 	newKey         = "make one with `imapsync secret keygen --out imapsync.key` and set IMAPSYNC_SECRET_KEY_FILE to its path"
 	newKeyFile     = "make a key with `imapsync secret keygen --out {path}`"

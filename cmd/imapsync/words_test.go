@@ -116,3 +116,39 @@ func TestShellQuote(t *testing.T) {
 		}
 	}
 }
+
+// What is stored names no command: who shows it adds that by the code, and only
+// where a person has to do something.
+func TestStoredErrorsGetTheirWords(t *testing.T) {
+	person := db.Settings{ID: "7", AuthType: db.AuthOAuth2, OAuthFlow: db.FlowCode}
+	for _, tt := range []struct {
+		settings         db.Settings
+		code, text, want string
+	}{
+		{db.Settings{ID: "7"}, "host_not_found", "not in DNS", "not in DNS: check --host"},
+		{db.Settings{ID: "7"}, "host_not_found", "of an older version: check --host", "of an older version: check --host"},
+		{db.Settings{ID: "7"}, "connect", "refused", "refused"},
+		{db.Settings{ID: "7"}, "login_refused", "no", "no"},
+		{person, "invalid_grant", "gone", "gone: sign in: imapsync provider auth 7"},
+		{db.Settings{ID: "7"}, "folder_paused", "paused", "paused"},
+	} {
+		p := &db.Provider{Settings: tt.settings, State: db.State{LastErrorCode: tt.code, LastError: tt.text}}
+		if got := storedError(p); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.code, got, tt.want)
+		}
+	}
+	p := &db.Provider{Settings: db.Settings{ID: "7"}}
+	for count, want := range map[int]string{
+		0: "paused: x: to publish them: `imapsync provider resync 7 --folder 'My mail' --accept`",
+		5: "paused: x: when it is mended: `imapsync provider resync 7 --folder 'My mail'`",
+	} {
+		err := fmt.Errorf("folder: %w", mailsync.PausedFolder(&db.FolderState{Folder: "My mail", PausedReason: "x", ResyncCount: count}))
+		if got := inWords(p, err).Error(); got != "folder: "+want {
+			t.Errorf("%d times: %q, want %q", count, got, want)
+		}
+	}
+	both := fmt.Errorf("provider: %w", errors.Join(fault.New(fault.Config, "host_not_found", errors.New("a")), errors.New("b")))
+	if got := inWords(p, both).Error(); got != "provider: a: check --host\nb" {
+		t.Errorf("two at once: %q", got)
+	}
+}
