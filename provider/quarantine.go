@@ -11,15 +11,9 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/internal/fault"
 	mailsync "imapsync/sync"
 )
-
-// RenumberedError says that a quarantined message is no longer under its UID.
-type RenumberedError struct{ Message *db.Quarantine }
-
-func (e *RenumberedError) Error() string {
-	return fmt.Sprintf("quarantined message %s: its folder was numbered anew, so uid %d is another message now", e.Message.ID, e.Message.UID)
-}
 
 // SetQuarantine moves a quarantined message to one of the states of db, for a
 // person.
@@ -29,7 +23,8 @@ func (s *Service) SetQuarantine(ctx context.Context, q *db.Quarantine, state, by
 		return err
 	}
 	if st := states[q.Folder]; state != db.QuarantineDiscarded && st != nil && st.UIDValidity != q.UIDValidity {
-		return &RenumberedError{q}
+		return fault.Newf(fault.Config, "message_renumbered", "quarantined message %s: its folder was numbered anew, so uid %d is another message now",
+			q.ID, q.UID).With("message", q.ID)
 	}
 	return s.Store.SetQuarantineState(ctx, q, state, db.Audit{
 		Tenant: q.Tenant, At: time.Now().UTC(), Actor: by, Action: "quarantine_" + state, ProviderID: q.ProviderID,

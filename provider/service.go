@@ -62,20 +62,13 @@ func Busy(p *db.Provider) error {
 	return &fault.Error{Class: fault.Transient, Code: "busy", Err: fmt.Errorf("provider %s is busy: %w", p, ErrBusy)}
 }
 
-// PausedError says that a mailbox is paused.
-type PausedError struct{ Provider *db.Provider }
-
-func (e *PausedError) Error() string {
-	return fmt.Sprintf("provider %s is paused (%s) since %s", e.Provider, e.Provider.PauseReason, e.Provider.PausedAt.UTC().Format(time.RFC3339))
-}
-
 // Idle says why no pass reads p; nil when passes do.
 func Idle(p *db.Provider) error {
 	switch {
 	case !p.Active || !p.AutoProcess:
 		return fmt.Errorf("provider %s %w", p, ErrInactive)
 	case p.PausedAt != nil:
-		return &PausedError{p}
+		return fault.Newf(fault.Config, "paused", "provider %s is paused (%s) since %s", p, p.PauseReason, p.PausedAt.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
@@ -214,11 +207,6 @@ func ParseSince(value string, now time.Time) (time.Time, error) {
 	return t, err
 }
 
-// NeverReadError says that a folder has no cursor that could be set back.
-type NeverReadError struct{ Folder string }
-
-func (e *NeverReadError) Error() string { return fmt.Sprintf("folder %q was never read", e.Folder) }
-
 // Resync has the next pass go through folders again, from a day on; without
 // folders, through all that were read before. Accept lets it publish unknown
 // messages however many they are. It returns the number of folders.
@@ -252,7 +240,7 @@ func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, 
 	for _, name := range folders {
 		st := states[name]
 		if st == nil {
-			return 0, &NeverReadError{name}
+			return 0, fault.Newf(fault.Config, "never_read", "folder %q was never read", name)
 		}
 		st.ResyncSince, st.ResyncReason, st.ResyncCount, st.PausedReason = &since, reason, 0, ""
 		st.LastUID, st.SettledUID, st.StartUID, st.GapPasses = max(st.LastUID, st.SettledUID), 0, 0, 0

@@ -65,6 +65,7 @@ func TestSay(t *testing.T) {
 	tokens.AuthType, tokens.OAuthFlow, tokens.Host, tokens.Port = db.AuthOAuth2, db.FlowCode, "h", 993
 	paused := &db.Provider{}
 	paused.Name, paused.ID, paused.PauseReason, paused.PausedAt = "n", "1", "manual", new(time.Unix(0, 0))
+	paused.Active, paused.AutoProcess = true, true
 	fails := func(class fault.Class, code string) error { return fault.New(class, code, errors.New("it failed")) }
 	tested := func(p *db.Provider, err error) error {
 		return &provider.TestError{Provider: p, Reached: true, Err: err}
@@ -79,7 +80,7 @@ func TestSay(t *testing.T) {
 		{tokens, tested(tokens, fails(fault.Auth, "invalid_grant")), "", "h:993: it failed: “Connect with OAuth”"},
 		{tokens, fails(fault.Config, "not_authorised"), "", "it failed: “Connect with OAuth”"},
 		{tokens, tested(tokens, fails(fault.Auth, "x")), "", "h:993: it failed: check “Mailbox” and “Username”, and that whoever signed in may open this mailbox by IMAP"},
-		{paused, &provider.PausedError{Provider: paused}, "", "provider n (1) is paused (manual) since 1970-01-01T00:00:00Z: “Resume”"},
+		{paused, provider.Idle(paused), "", "provider n (1) is paused (manual) since 1970-01-01T00:00:00Z: “Resume”"},
 		{password, tested(password, fails(fault.Transient, "timeout")), "",
 			"h:993: it failed: try again, or give it more time with `imapsync provider set … --connect-timeout` and `imapsync provider set … --command-timeout`"},
 		{password, &provider.TestError{Provider: password, Err: secret.ErrAbsent}, "x", secret.ErrAbsent.Error() + ": put it there, or store it: “Edit”; x"},

@@ -60,9 +60,11 @@ var words = fault.Words{
 
 	// Reading it.
 	{Codes: "folder_missing", When: "test", Say: "choose others under [folder]"},
+	{Codes: "paused", Say: "“Resume”"},
+	{Codes: "message_renumbered", Say: "the mail itself can be saved if it was kept"},
 	{Codes: "busy", Say: "try again when it has ended"},
 	{Codes: "folder_paused", Say: "go through its folders again, from a day on"},
-	{Codes: "no_permission start"},
+	{Codes: "no_permission start never_read"},
 
 	// All others.
 	{Codes: "schema pooler panic database_url stream_subjects stream_age stream_limit stream_message_size stream_discard stream_no_ack stream_retention stream_memory"},
@@ -93,14 +95,6 @@ func sayAbout(about fault.About) string {
 func say(p *db.Provider, err error, undone string) string {
 	text := strings.TrimSpace(err.Error())
 	failed, isTest := errors.AsType[*provider.TestError](err)
-	paused, isPaused := errors.AsType[*provider.PausedError](err)
-	_, renumbered := errors.AsType[*provider.RenumberedError](err)
-	switch {
-	case isPaused:
-		return fault.Ended(paused.Error(), "“Resume”")
-	case renumbered:
-		return fault.Ended(text, "the mail itself can be saved if it was kept")
-	}
 	about := provider.About(p, err)
 	if isTest && failed.Reached {
 		about.Facts = append(about.Facts, "test")

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/provider"
 )
 
@@ -50,8 +51,8 @@ func resyncError(p *db.Provider, err error) error {
 	if errors.Is(err, provider.ErrBusy) {
 		return withMore(err, "try again when it has ended")
 	}
-	if unread, ok := errors.AsType[*provider.NeverReadError](err); ok {
-		return usageError("--folder %q: was never read: `imapsync status %s` shows the folders", unread.Folder, p.Name)
+	if e, ok := fault.Of(err); ok && e.Code == "never_read" {
+		return &exitError{exitUsage, inWords(p, err)}
 	}
 	return err
 }

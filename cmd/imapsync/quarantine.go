@@ -13,6 +13,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/internal/fault"
 	"imapsync/provider"
 )
 
@@ -136,8 +137,8 @@ func newQuarantineShow(a *app) *cobra.Command {
 func newQuarantineState(a *app, verb, state, short string) *cobra.Command {
 	return a.onMessage(&cobra.Command{Use: verb + " ID", Short: short}, func(ctx context.Context, mailboxes *provider.Service, q *db.Quarantine) error {
 		err := mailboxes.SetQuarantine(ctx, q, state, actor())
-		if _, ok := errors.AsType[*provider.RenumberedError](err); ok {
-			return usageError("%w: `imapsync quarantine export %s` has the mail if it was kept", err, q.ID)
+		if e, ok := fault.Of(err); ok && e.Code == "message_renumbered" {
+			return usageError("%w: %s", err, find(nil, err).Say)
 		}
 		if err == nil {
 			a.notef("%s: %s", q.ID, state)

@@ -195,7 +195,7 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags, shardIn
 			return nil, err
 		}
 		if err := provider.Idle(p); err != nil {
-			idle = append(idle, idleError(err))
+			idle = append(idle, inWords(p, err))
 			continue
 		}
 		refs = append(refs, ref(p))
@@ -207,14 +207,6 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags, shardIn
 		a.log.Warn("provider_left_out", "error", err.Error())
 	}
 	return refs, nil
-}
-
-// idleError says how a mailbox that no pass reads goes on.
-func idleError(err error) error {
-	if paused, ok := errors.AsType[*provider.PausedError](err); ok {
-		return fmt.Errorf("%w: `imapsync provider resume %s`", err, paused.Provider.ID)
-	}
-	return err
 }
 
 // resultError is why a pass did not do what it was to do; nil when it did, or
