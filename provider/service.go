@@ -242,8 +242,7 @@ func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, 
 		if st == nil {
 			return 0, fault.Newf(fault.Config, "never_read", "folder %q was never read", name)
 		}
-		st.ResyncSince, st.ResyncReason, st.ResyncCount, st.PausedReason = &since, reason, 0, ""
-		st.LastUID, st.SettledUID, st.StartUID, st.GapPasses = max(st.LastUID, st.SettledUID), 0, 0, 0
+		mailsync.SearchAgain(st, since, reason)
 		entry := audit(p, by, "folder_resynced", db.Detail{"folder": name, "since": since.Format(time.DateOnly), "reason": reason})
 		if err := s.Store.RenumberFolder(ctx, lock.Fence, st, false, entry); err != nil {
 			return 0, err

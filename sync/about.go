@@ -4,7 +4,6 @@ import (
 	"errors"
 	"maps"
 
-	"imapsync/db"
 	"imapsync/event"
 	"imapsync/internal/fault"
 	"imapsync/secret"
@@ -50,10 +49,10 @@ func About(err error) fault.About {
 // PausedFolder is the error of a folder that waits for a person: its reason is
 // "unknown" when there are too many messages that nobody knows, else
 // "renumbered".
-func PausedFolder(st *db.FolderState) error {
+func PausedFolder(folder, why string, renumbered int) error {
 	reason := "unknown"
-	if st.ResyncCount >= maxRenumbered {
+	if renumbered >= maxRenumbered {
 		reason = "renumbered"
 	}
-	return fault.Newf(fault.Config, "folder_paused", "paused: %s", st.PausedReason).With("folder", st.Folder).With("reason", reason)
+	return fault.Newf(fault.Config, "folder_paused", "paused: %s", why).With("folder", folder).With("reason", reason)
 }

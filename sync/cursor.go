@@ -35,6 +35,12 @@ func (c *cursor) renumbered(uidValidity, last uint32, since time.Time, reason st
 	}}
 }
 
+// SearchAgain has the next pass go through a folder once more, from a day on.
+func SearchAgain(st *db.FolderState, since time.Time, reason string) {
+	st.ResyncSince, st.ResyncReason, st.ResyncCount, st.PausedReason = &since, reason, 0, ""
+	st.LastUID, st.SettledUID, st.StartUID, st.GapPasses = max(st.LastUID, st.SettledUID), 0, 0, 0
+}
+
 // paused leaves the folder to a person.
 func (c *cursor) paused(reason string) *cursor {
 	next := *c

@@ -100,7 +100,7 @@ func (f *folderPass) load(ctx context.Context) error {
 	}
 	f.cursor = &cursor{FolderState: *st}
 	if f.cursor.PausedReason != "" {
-		return PausedFolder(&f.cursor.FolderState)
+		return PausedFolder(f.cursor.Folder, f.cursor.PausedReason, f.cursor.ResyncCount)
 	}
 	reason, err := f.numberedAnew()
 	if err != nil {

@@ -79,7 +79,7 @@ func (f *folderPass) renumber(ctx context.Context, reason string) error {
 	f.log.Warn("folder_renumbered", "reason", reason, "since", since, "times", next.ResyncCount)
 	f.cursor = next
 	if next.PausedReason != "" {
-		return PausedFolder(&next.FolderState)
+		return PausedFolder(next.Folder, next.PausedReason, next.ResyncCount)
 	}
 	return nil
 }
@@ -95,5 +95,5 @@ func (f *folderPass) leaveOutKnown(ctx context.Context, uids []uint32) ([]uint32
 	if err := f.store(ctx, f.cursor.paused(reason)); err != nil {
 		return nil, err
 	}
-	return nil, PausedFolder(&f.cursor.FolderState)
+	return nil, PausedFolder(f.cursor.Folder, f.cursor.PausedReason, f.cursor.ResyncCount)
 }

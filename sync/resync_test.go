@@ -97,7 +97,7 @@ func TestFailure07_ManyUnknownAskAPerson(t *testing.T) {
 	states, err := env.store.FolderStates(t.Context(), results[0].Ref)
 	must(t, err)
 	st := states["Work"]
-	if about := About(PausedFolder(st)); !strings.Contains(st.PausedReason, "messages are unknown") || !slices.Contains(about.Facts, "unknown") || about.Params["folder"] != "Work" {
+	if about := About(PausedFolder(st.Folder, st.PausedReason, st.ResyncCount)); !strings.Contains(st.PausedReason, "messages are unknown") || !slices.Contains(about.Facts, "unknown") || about.Params["folder"] != "Work" {
 		t.Fatalf("paused with %q, %+v: want what is needed for the command to go on", st.PausedReason, about)
 	}
 	if _, results = env.run(p); results[0].Counts.Total() != 0 {

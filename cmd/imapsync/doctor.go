@@ -403,7 +403,7 @@ func (d *doctor) folders(ctx context.Context, store *db.Store, p *db.Provider) {
 	for _, st := range states {
 		backlog += st.Backlog
 		if st.PausedReason != "" {
-			d.bad("folder", fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), find(p, mailsync.PausedFolder(st)).Do)
+			d.bad("folder", fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), find(p, mailsync.PausedFolder(st.Folder, st.PausedReason, st.ResyncCount)).Do)
 		}
 	}
 	text, fix := fmt.Sprintf("%d mails wait, %d a pass", backlog, p.MaxEmailsPerSync), ""

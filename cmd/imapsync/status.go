@@ -105,7 +105,7 @@ func folderError(p *db.Provider, f observe.Folder) string {
 	if !f.Paused {
 		return f.Error
 	}
-	paused := mailsync.PausedFolder(&db.FolderState{Folder: f.Name, ResyncCount: f.Source.ResyncCount, PausedReason: f.Error})
+	paused := mailsync.PausedFolder(f.Name, f.Error, f.Source.ResyncCount)
 	return fault.Ended(f.Error, find(p, paused).Say)
 }
 

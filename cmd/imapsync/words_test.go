@@ -142,7 +142,7 @@ func TestStoredErrorsGetTheirWords(t *testing.T) {
 		0: "paused: x: to publish them: `imapsync provider resync 7 --folder 'My mail' --accept`",
 		5: "paused: x: when it is mended: `imapsync provider resync 7 --folder 'My mail'`",
 	} {
-		err := fmt.Errorf("folder: %w", mailsync.PausedFolder(&db.FolderState{Folder: "My mail", PausedReason: "x", ResyncCount: count}))
+		err := fmt.Errorf("folder: %w", mailsync.PausedFolder("My mail", "x", count))
 		if got := inWords(p, err).Error(); got != "folder: "+want {
 			t.Errorf("%d times: %q, want %q", count, got, want)
 		}
