@@ -2,7 +2,6 @@ package imapwire
 
 import (
 	"bytes"
-	"strconv"
 	"strings"
 )
 
@@ -13,14 +12,11 @@ type command struct {
 	name string // "LOGIN", "UID FETCH", …
 	arg  string // STATUS: the mailbox as sent
 
-	// UID FETCH and FETCH
+	// UID FETCH
 	uid      uint32 // the only UID asked for, 0 when several
-	byUID    bool
 	wantSize bool
 	wantBody bool
-	section  string // between the brackets of BODY[…], upper case
-	offset   int64  // of a partial fetch, -1 without
-	label    string // the section as go-imap expects it back: BODY[HEADER], BODY[]<0>
+	section  string // between the brackets of BODY.PEEK[…]
 }
 
 // commandLine collects an outgoing line until it is known what it asks. Of a
@@ -63,7 +59,7 @@ func (w *Conn) sent(p []byte) []byte {
 // credentials.
 func (w *Conn) keep(chunk []byte) {
 	c := &w.cmd
-	if len(c.line) == 0 && w.answering("AUTHENTICATE") {
+	if len(c.line) == 0 && w.awaited("AUTHENTICATE") != nil {
 		c.secret = true
 	}
 	for i, b := range chunk {
@@ -84,14 +80,14 @@ func (w *Conn) keep(chunk []byte) {
 	}
 }
 
-// answering reports whether the named command is outstanding.
-func (w *Conn) answering(name string) bool {
+// awaited is the named command, if one is outstanding.
+func (w *Conn) awaited(name string) *command {
 	for i := range w.pending {
 		if w.pending[i].name == name {
-			return true
+			return &w.pending[i]
 		}
 	}
-	return false
+	return nil
 }
 
 // endCommandLine takes in a finished outgoing line whose last chunk is tail.
@@ -101,19 +97,15 @@ func (w *Conn) endCommandLine(tail []byte) {
 		clear(c.line)
 		c.line, c.words, c.secret = c.line[:0], 0, false
 	}()
-	if n, sync, ok := literalMark(trimEOL(tail)); ok {
-		c.lit = n
-		if sync {
-			w.contWanted++
-		}
-		defer func() { c.more = true }()
-	} else {
-		defer func() { c.more = false }()
+	n, sync, literal := literalMark(trimEOL(tail))
+	if c.lit = n; sync {
+		w.contWanted++
 	}
-	if c.more {
+	continued := c.more
+	if c.more = literal; continued {
 		return
 	}
-	if w.answering("AUTHENTICATE") {
+	if w.awaited("AUTHENTICATE") != nil {
 		w.contWanted++ // a SASL response; the client waits for the next challenge
 		return
 	}
@@ -124,15 +116,14 @@ func (w *Conn) endCommandLine(tail []byte) {
 	}
 	tag, rest, _ := bytes.Cut(line, []byte(" "))
 	name, args, _ := bytes.Cut(rest, []byte(" "))
-	cmd := command{tag: string(tag), offset: -1}
+	cmd := command{tag: string(tag)}
 	if fold(name, "UID") {
 		name, args, _ = bytes.Cut(args, []byte(" "))
-		cmd.byUID = true
 		cmd.name = "UID "
 	}
 	cmd.name += strings.ToUpper(string(name))
 	switch cmd.name {
-	case "FETCH", "UID FETCH":
+	case "UID FETCH":
 		cmd.parseFetch(args)
 	case "STATUS":
 		if i := bytes.LastIndexByte(args, '('); i > 0 {
@@ -147,42 +138,22 @@ func (w *Conn) endCommandLine(tail []byte) {
 	w.pending = append(w.pending, cmd)
 }
 
-// parseFetch reads the set and the items of a FETCH: `7,9 (UID BODY.PEEK[]<0.10>)`.
+// parseFetch reads the set and the items of a FETCH, as go-imap writes them for a
+// poller: `7,9 (UID BODY.PEEK[HEADER])`, never a part of a section.
 func (cmd *command) parseFetch(args []byte) {
-	set, items, _ := bytes.Cut(args, []byte(" "))
-	if n, err := strconv.ParseUint(string(set), 10, 32); err == nil && cmd.byUID {
-		cmd.uid = uint32(n)
-	}
-	s := strings.ToUpper(string(items))
-	before, section, found := strings.Cut(s, "BODY.PEEK[")
-	if !found {
-		before, section, found = strings.Cut(s, "BODY[")
-	}
-	cmd.wantSize = strings.Contains(before, "RFC822.SIZE")
-	if !found {
-		return
-	}
-	section, after, _ := strings.Cut(section, "]")
-	cmd.wantBody, cmd.section, cmd.label = true, section, "BODY["+section+"]"
-	cmd.wantSize = cmd.wantSize || strings.Contains(after, "RFC822.SIZE")
-	if partial, ok := strings.CutPrefix(after, "<"); ok {
-		partial, _, _ = strings.Cut(partial, ">")
-		offset, _, _ := strings.Cut(partial, ".")
-		if n, err := strconv.ParseInt(offset, 10, 64); err == nil {
-			cmd.offset = n
-			cmd.label += "<" + offset + ">"
-		}
-	}
+	set, items, _ := strings.Cut(string(args), " ")
+	cmd.uid, _ = number([]byte(set))
+	cmd.wantSize = strings.Contains(items, "RFC822.SIZE")
+	_, section, wantBody := strings.Cut(items, "BODY.PEEK[")
+	cmd.wantBody = wantBody
+	cmd.section, _, _ = strings.Cut(section, "]")
 }
 
 // tagNumber is the number in a tag of go-imap's, T12; 0 for any other.
-func tagNumber(tag []byte) uint64 {
-	if len(tag) < 2 || tag[0] != 'T' {
+func tagNumber(tag []byte) int64 {
+	if len(tag) == 0 || tag[0] != 'T' {
 		return 0
 	}
-	n, err := strconv.ParseUint(string(tag[1:]), 10, 64)
-	if err != nil {
-		return 0
-	}
+	n, _ := number64(tag[1:])
 	return n
 }

@@ -62,7 +62,7 @@ type Conn struct {
 
 	mu         sync.Mutex
 	pending    []command
-	maxTag     uint64
+	maxTag     int64
 	cmd        commandLine // the outgoing line being parsed
 	contWanted int         // continuation requests the client waits for
 	alias      map[string]string

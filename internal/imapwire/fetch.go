@@ -3,7 +3,9 @@ package imapwire
 import (
 	"bytes"
 	"cmp"
+	"slices"
 	"strconv"
+	"time"
 )
 
 // fetchResponse is a FETCH response (RFC 3501 section 7.4.2) while it is read.
@@ -33,16 +35,6 @@ type fetchResponse struct {
 	hadDate bool
 }
 
-type fetchAtt byte
-
-const (
-	attOther fetchAtt = iota
-	attUID
-	attSize
-	attDate
-	attBody // the section that the command asks for
-)
-
 // maxFetchDepth bounds the nesting of an attribute's value.
 const maxFetchDepth = 1000
 
@@ -54,11 +46,8 @@ func (w *Conn) beginFetch(seq uint32, line []byte) error {
 		f.body = nil
 	}
 	w.mu.Lock()
-	for i := range w.pending {
-		if c := &w.pending[i]; c.name == "UID FETCH" || c.name == "FETCH" {
-			f.cmd, f.wanted = *c, true
-			break
-		}
+	if c := w.awaited("UID FETCH"); c != nil {
+		f.cmd, f.wanted = *c, true
 	}
 	w.mu.Unlock()
 
@@ -101,7 +90,8 @@ func (w *Conn) fetchItems(d *decoder) error {
 		case !isLetter(c):
 			return w.fetchError("no attribute name in a FETCH response", d.b)
 		}
-		att := f.cmd.attribute(d.attribute())
+		name := d.attribute()
+		isBody := f.cmd.wantBody && f.cmd.asksFor(name) && !f.hasBody && !f.sent
 		var err error
 		switch n, literal := d.literal(); {
 		case d.peek() == 0: // the response has no end
@@ -109,7 +99,7 @@ func (w *Conn) fetchItems(d *decoder) error {
 			return w.fetchError("attribute without a value in a FETCH response", d.b)
 		case d.peek() == '(':
 			err = w.skipList(d)
-		case literal && att == attBody && !f.hasBody && !f.sent:
+		case literal && isBody:
 			var stream bool
 			if stream, err = w.beginBody(n); stream {
 				return nil
@@ -120,7 +110,7 @@ func (w *Conn) fetchItems(d *decoder) error {
 		case literal:
 			err = w.skipLiteral(n, d)
 		default:
-			f.set(att, d)
+			f.set(name, isBody, d)
 		}
 		if err != nil {
 			return err
@@ -188,12 +178,11 @@ func (w *Conn) beginBody(n int64) (stream bool, err error) {
 		f.hasBody = true
 		return false, nil
 	}
-	uid := f.uid
-	if uid == 0 && f.cmd.byUID {
-		uid = cmp.Or(w.uidOf[f.seq], f.cmd.uid)
-		f.guess = uid
+	if f.uid == 0 {
+		f.guess = cmp.Or(w.uidOf[f.seq], f.cmd.uid)
 	}
-	if uid == 0 && f.cmd.byUID {
+	uid := cmp.Or(f.uid, f.guess)
+	if uid == 0 {
 		if n > int64(w.lim.Buffer) {
 			return false, &ProtocolError{What: "body of " + strconv.FormatInt(n, 10) + " bytes came before its UID"}
 		}
@@ -204,8 +193,7 @@ func (w *Conn) beginBody(n int64) (stream bool, err error) {
 		return false, err
 	}
 	w.emitFetchHead(uid)
-	w.out = append(w.out, f.cmd.label...)
-	w.out = appendLiteralMark(append(w.out, ' '), n)
+	w.emitBodyHead(n)
 	f.sent, f.open = true, true
 	w.pass = n - 1
 	w.literal(true)
@@ -239,6 +227,11 @@ func (w *Conn) emitSizeAndDate() {
 	}
 }
 
+func (w *Conn) emitBodyHead(n int64) {
+	w.out = append(append(w.out, "BODY["...), w.fetch.cmd.section...)
+	w.out = appendLiteralMark(append(w.out, "] "...), n)
+}
+
 // endFetch passes on what of a response is still owed, or all or nothing of it.
 func (w *Conn) endFetch() error {
 	f := &w.fetch
@@ -257,8 +250,7 @@ func (w *Conn) endFetch() error {
 	} else if f.answers() {
 		w.emitFetchHead(cmp.Or(f.uid, w.uidOf[f.seq]))
 		if f.cmd.wantBody {
-			w.out = append(append(w.out, f.cmd.label...), ' ')
-			w.out = appendLiteralMark(w.out, int64(len(f.body)))
+			w.emitBodyHead(int64(len(f.body)))
 			w.out = append(append(w.out, f.body...), ')')
 		} else {
 			w.out[len(w.out)-1] = ')'
@@ -281,7 +273,7 @@ func (f *fetchResponse) answers() bool {
 	switch {
 	case !f.wanted:
 		return false
-	case f.cmd.byUID && f.uid == 0 && !f.hasBody:
+	case f.uid == 0 && !f.hasBody:
 		return false
 	case f.cmd.wantBody:
 		return f.hasBody
@@ -292,80 +284,51 @@ func (f *fetchResponse) answers() bool {
 }
 
 // set takes what comes next as the value of an attribute.
-func (f *fetchResponse) set(att fetchAtt, d *decoder) {
+func (f *fetchResponse) set(name []byte, isBody bool, d *decoder) {
 	s, quoted := d.value()
-	switch att {
-	case attUID:
+	switch {
+	case fold(name, "UID"):
 		if n, ok := number(s); ok && n > 0 {
 			f.uid = n
 		}
-	case attSize:
+	case fold(name, "RFC822.SIZE"):
 		if n, ok := number64(s); ok {
 			f.size = n
 		}
-	case attDate:
+	case fold(name, "INTERNALDATE"):
 		if quoted && isDateTime(s) {
 			f.date = append(append(append(f.date[:0], '"'), s...), '"')
 		}
-	case attBody:
-		if (quoted || fold(s, "NIL")) && !f.hasBody && !f.sent {
-			f.hasBody = true
-			if quoted {
-				f.body = append(f.body[:0], s...)
-			}
-		}
-	case attOther:
+	case isBody && quoted:
+		f.hasBody, f.body = true, append(f.body[:0], s...)
+	case isBody && fold(s, "NIL"):
+		f.hasBody = true
 	}
 }
 
-// attribute says what a name in a response is to the command: the servers' older
-// and sloppier names for a section count as the section.
-func (cmd *command) attribute(name []byte) fetchAtt {
+// asksFor reports whether a name in a response is the section that the command
+// asks for: the servers' older and sloppier names for it count too.
+func (cmd *command) asksFor(name []byte) bool {
 	switch {
-	case fold(name, "UID"):
-		return attUID
-	case fold(name, "RFC822.SIZE"):
-		return attSize
-	case fold(name, "INTERNALDATE"):
-		return attDate
-	case !cmd.wantBody:
-		return attOther
 	case fold(name, "RFC822"):
-		return cmd.isSection(nil, nil)
+		return cmd.section == ""
 	case fold(name, "RFC822.HEADER"):
-		return cmd.isSection([]byte("HEADER"), nil)
-	case fold(name, "RFC822.TEXT"):
-		return cmd.isSection([]byte("TEXT"), nil)
+		return cmd.section == "HEADER"
 	}
 	open, end := bytes.IndexByte(name, '['), bytes.LastIndexByte(name, ']')
 	if open < 0 || end < open || !fold(name[:open], "BODY") && !fold(name[:open], "BODY.PEEK") {
-		return attOther
+		return false
 	}
-	return cmd.isSection(name[open+1:end], name[end+1:])
+	section, _ := cutWord(name[open+1 : end])
+	if !fold(section, cmd.section) {
+		return false
+	}
+	offset, _, _ := bytes.Cut(bytes.Trim(name[end+1:], "<>"), []byte("."))
+	n, ok := number64(offset)
+	return end+1 == len(name) || ok && n == 0 // else other bytes than those asked for
 }
 
-// isSection compares a section and its partial marker with those asked for. Of a
-// list of header fields, only that there is one counts.
-func (cmd *command) isSection(section, partial []byte) fetchAtt {
-	word, _ := cutWord(section)
-	asked, _, _ := bytes.Cut([]byte(cmd.section), []byte(" "))
-	if !bytes.EqualFold(word, asked) {
-		return attOther
-	}
-	offset := int64(0)
-	if len(partial) > 0 {
-		digits, _, _ := bytes.Cut(bytes.Trim(partial, "<>"), []byte("."))
-		n, ok := number64(digits)
-		if !ok {
-			return attOther
-		}
-		offset = n
-	}
-	if offset != max(cmd.offset, 0) {
-		return attOther // other bytes than those asked for
-	}
-	return attBody
-}
+var months = [...]string{"JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"}
 
 // isDateTime accepts what go-imap reads as an INTERNALDATE; on anything else it
 // ends the connection. `d-Mon-yyyy hh:mm:ss ±hhmm`, the day padded or not.
@@ -385,18 +348,7 @@ func isDateTime(b []byte) bool {
 	if !(ok && ok1 && ok2 && ok3 && ok4 && ok5) || b[0] != '-' || b[5] != ' ' || b[8] != ':' || b[11] != ':' || b[14] != ' ' || b[15] != '+' && b[15] != '-' {
 		return false
 	}
-	days := uint32(31)
-	switch {
-	case fold(mon, "FEB"):
-		days = 28
-		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
-			days = 29
-		}
-	case fold(mon, "APR"), fold(mon, "JUN"), fold(mon, "SEP"), fold(mon, "NOV"):
-		days = 30
-	case fold(mon, "JAN"), fold(mon, "MAR"), fold(mon, "MAY"), fold(mon, "JUL"), fold(mon, "AUG"), fold(mon, "OCT"), fold(mon, "DEC"):
-	default:
-		return false
-	}
-	return day >= 1 && day <= days && year >= 1000 && hour < 24 && minute < 60 && second < 60 && zone < 2400 && zone%100 < 60
+	month := slices.IndexFunc(months[:], func(name string) bool { return fold(mon, name) })
+	days := time.Date(int(year), time.Month(month+2), 0, 0, 0, 0, 0, time.UTC).Day()
+	return month >= 0 && day >= 1 && int(day) <= days && year >= 1000 && hour < 24 && minute < 60 && second < 60 && zone < 2400 && zone%100 < 60
 }

@@ -3,6 +3,9 @@ package imapwire
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -62,14 +65,7 @@ func (w *Conn) unalias(p []byte) []byte {
 
 // canonicalMailbox is raw in well-formed modified UTF-7.
 func canonicalMailbox(raw []byte) string {
-	plain := true
-	for _, c := range raw {
-		if c < 0x20 || c > 0x7e || c == '&' {
-			plain = false
-			break
-		}
-	}
-	if plain {
+	if !bytes.ContainsFunc(raw, func(r rune) bool { return r < 0x20 || r > 0x7e || r == '&' }) {
 		return string(raw)
 	}
 	name, ok := decodeMailbox(raw)
@@ -85,70 +81,45 @@ func canonicalMailbox(raw []byte) string {
 	return encodeMailbox(name)
 }
 
+var (
+	shifted   = regexp.MustCompile("&[^-]*-?")
+	unprinted = regexp.MustCompile("[^ -~]+")
+)
+
 // decodeMailbox decodes modified UTF-7, with raw UTF-8 let through.
-func decodeMailbox(raw []byte) (string, bool) {
-	if !utf8.Valid(raw) {
-		return "", false
-	}
-	var b strings.Builder
-	for s := string(raw); s != ""; {
-		i := strings.IndexByte(s, '&')
-		if i < 0 {
-			b.WriteString(s)
-			break
+func decodeMailbox(raw []byte) (name string, ok bool) {
+	ok = utf8.Valid(raw)
+	name = shifted.ReplaceAllStringFunc(string(raw), func(s string) string {
+		s, closed := strings.CutSuffix(s[1:], "-")
+		if closed && s == "" {
+			return "&"
 		}
-		b.WriteString(s[:i])
-		shift, rest, ok := strings.Cut(s[i+1:], "-")
-		if !ok {
-			return "", false
+		u, err := mutf7.DecodeString(s)
+		if !closed || err != nil || len(u) == 0 || len(u)%2 != 0 {
+			ok = false
+			return ""
 		}
-		s = rest
-		if shift == "" {
-			b.WriteByte('&')
-			continue
+		var units []uint16
+		for unit := range slices.Chunk(u, 2) {
+			units = append(units, binary.BigEndian.Uint16(unit))
 		}
-		u, err := mutf7.DecodeString(shift)
-		if err != nil || len(u) == 0 || len(u)%2 != 0 {
-			return "", false
-		}
-		units := make([]uint16, len(u)/2)
-		for i := range units {
-			units[i] = uint16(u[2*i])<<8 | uint16(u[2*i+1])
-		}
-		for _, r := range utf16.Decode(units) {
-			if r == utf8.RuneError {
-				return "", false
-			}
-			b.WriteRune(r)
-		}
-	}
-	return b.String(), true
+		text := string(utf16.Decode(units))
+		ok = ok && !strings.ContainsRune(text, utf8.RuneError)
+		return text
+	})
+	return name, ok
 }
 
 // encodeMailbox encodes modified UTF-7 as go-imap does, so that what the client
 // sends for the name is what is found again.
 func encodeMailbox(name string) string {
-	var b strings.Builder
-	for i := 0; i < len(name); {
-		if c := name[i]; 0x20 <= c && c <= 0x7e {
-			b.WriteByte(c)
-			if c == '&' {
-				b.WriteByte('-')
-			}
-			i++
-			continue
-		}
-		start := i
-		for i < len(name) && (name[i] < 0x20 || name[i] > 0x7e) {
-			i++
-		}
+	return unprinted.ReplaceAllStringFunc(strings.ReplaceAll(name, "&", "&-"), func(s string) string {
 		var u []byte
-		for _, unit := range utf16.Encode([]rune(name[start:i])) {
-			u = append(u, byte(unit>>8), byte(unit))
+		for _, unit := range utf16.Encode([]rune(s)) {
+			u = binary.BigEndian.AppendUint16(u, unit)
 		}
-		b.WriteString("&" + mutf7.EncodeToString(u) + "-")
-	}
-	return b.String()
+		return "&" + mutf7.EncodeToString(u) + "-"
+	})
 }
 
 // sameMailbox reports whether two names as they travel mean one mailbox, by any

@@ -199,11 +199,11 @@ func (w *Conn) continuation(line []byte) {
 	w.contWanted--
 	text := bytes.TrimSpace(line[1:])
 	switch {
-	case w.answering("IDLE"):
+	case w.awaited("IDLE") != nil:
 		w.idling = true
 		w.progress()
 		text = nil
-	case w.answering("AUTHENTICATE"):
+	case w.awaited("AUTHENTICATE") != nil:
 		if _, err := base64.StdEncoding.DecodeString(string(text)); err != nil {
 			text = nil // "+ Ready", "+ go ahead": an empty challenge in prose
 		}
@@ -222,7 +222,7 @@ func (w *Conn) tagged(line []byte) error {
 	if i < 0 {
 		n := tagNumber(tag)
 		stale := n > 0 && n <= w.maxTag
-		fetching := w.answering("UID FETCH")
+		fetching := w.awaited("UID FETCH") != nil
 		w.mu.Unlock()
 		if stale {
 			return nil
