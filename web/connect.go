@@ -2,12 +2,9 @@ package web
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
-	"sync"
 	"time"
 
 	"imapsync/db"
@@ -15,51 +12,23 @@ import (
 	"imapsync/provider"
 )
 
-// logins are sign-ins with OAuth2 under way, by the number in the cookie of the
-// browser that began each. The session's own cookie does not come along when an
+// login is a sign-in with OAuth2 under way, by the id in the cookie of the
+// browser that began it. The session's own cookie does not come along when an
 // authorization server sends the browser back; this one does, and it proves that
 // the browser which comes back is the one that went.
-type logins struct {
-	mu      sync.Mutex
-	pending map[string]login
-}
-
 type login struct {
 	*oauth.Login
 
-	ref  db.Ref
-	by   Principal
-	ends time.Time
+	ref db.Ref
+	by  Principal
 }
 
 const (
 	loginCookie = "imapsync_login"
 	loginLife   = 15 * time.Minute
-	maxLogins   = 500
 )
 
-// keep returns the number of a login.
-func (l *logins) keep(one login, now time.Time) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for number, old := range l.pending {
-		if now.After(old.ends) || len(l.pending) >= maxLogins {
-			delete(l.pending, number)
-		}
-	}
-	number := rand.Text()
-	l.pending[number] = one
-	return number
-}
-
-// take gives a login out, once.
-func (l *logins) take(number string, now time.Time) (login, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	one, ok := l.pending[number]
-	delete(l.pending, number)
-	return one, ok && now.Before(one.ends)
-}
+func newLogins() *kept[login] { return &kept[login]{idle: loginLife, life: loginLife, most: 500} }
 
 type connectPage struct {
 	chrome
@@ -83,27 +52,20 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		s.task(w, r, taskDevice, s.deviceLogin)
 		return
 	}
-	page := connectPage{chrome: chrome{Title: "Connect " + p.Name, Who: who(r)}, Provider: p, Redirect: s.originOf(r), Back: path(p, "")}
+	page := connectPage{chrome: chrome{Title: "Connect " + p.Name, Who: who(r)}, Provider: p, Redirect: s.site(r).URL.String(), Back: path(p, "")}
 	signIn, err := s.mailboxes.SignIn(r.Context(), p)
 	if err != nil {
 		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = say(p, err, "") })
 		return
 	}
 	begun := signIn.Begin(page.Redirect)
-	now := time.Now()
-	number := s.logins.keep(login{begun, ref(p), who(r), now.Add(loginLife)}, now)
-	http.SetCookie(w, loginCookieOf(number, int(loginLife/time.Second), strings.HasPrefix(page.Redirect, "https:")))
+	// Lax, where the session's is Strict: it comes along when the browser is sent back.
+	http.SetCookie(w, s.site(r).cookie(loginCookie, s.logins.keep(login{begun, ref(p), who(r)}), http.SameSiteLaxMode, loginLife))
 	page.URL = begun.URL
 	if u, err := url.Parse(begun.URL); err == nil {
 		page.Server = u.Hostname()
 	}
 	s.render(w, r, http.StatusOK, "connect.html", page)
-}
-
-// loginCookieOf is Lax where the session's is Strict: it has to come along when
-// the browser is sent back.
-func loginCookieOf(number string, seconds int, secure bool) *http.Cookie {
-	return &http.Cookie{Name: loginCookie, Value: number, Path: "/", MaxAge: seconds, HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode} //nolint:gosec // G124: Secure wherever there is TLS
 }
 
 // isCallback reports whether a browser is sent back by an authorization server.
@@ -120,13 +82,14 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		page.Err = err
 		s.render(w, r, status, "connected.html", page)
 	}
-	cookie, err := r.Cookie(loginCookie)
-	if err != nil {
+	site := s.site(r)
+	cookie := site.cookieValue(r, loginCookie)
+	if cookie == "" {
 		answer(http.StatusBadRequest, "This browser has begun no sign-in: begin with “Connect with OAuth”.")
 		return
 	}
-	http.SetCookie(w, loginCookieOf("", -1, strings.HasPrefix(s.originOf(r), "https:")))
-	begun, ok := s.logins.take(cookie.Value, time.Now())
+	http.SetCookie(w, site.cookie(loginCookie, "", http.SameSiteLaxMode, 0))
+	begun, ok := s.logins.take(cookie)
 	if !ok {
 		answer(http.StatusBadRequest, "The sign-in took too long, or was begun twice: begin anew with “Connect with OAuth”.")
 		return
@@ -137,7 +100,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page.Provider, page.Back = p, path(p, "")
-	if err := s.mailboxes.FinishSignIn(r.Context(), p, begun.Login, s.originOf(r)+"/?"+r.URL.RawQuery, begun.by.Name); err != nil {
+	if err := s.mailboxes.FinishSignIn(r.Context(), p, begun.Login, site.URL.String()+"/?"+r.URL.RawQuery, begun.by.Name); err != nil {
 		s.log.Warn("login_failed", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "error", err.Error())
 		answer(http.StatusUnprocessableEntity, say(p, err, ""))
 		return

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -144,7 +143,7 @@ type filled struct {
 
 // fill reads the form into a copy of base.
 func (s *Server) fill(r *http.Request, base *db.Provider, adding bool) filled {
-	me, now := who(r), time.Now()
+	me := who(r)
 	is := *base
 	page := newPage(me, base, adding)
 	f := filled{page: page, p: &is}
@@ -185,7 +184,9 @@ func (s *Server) fill(r *http.Request, base *db.Provider, adding bool) filled {
 	page.Test = text("test") != ""
 	f.given = provider.CredentialInput{Password: secret.New(r.PostForm.Get("password")), ClientSecret: secret.New(text("oauth-client-secret")),
 		ServiceAccount: secret.New(text("oauth-service-account"))}
-	s.drafts.fill(r.PostForm.Get("draft"), me, &f.given, now)
+	if before, ok := s.drafts.find(r.PostForm.Get("draft")); ok {
+		before.fill(me, &f.given)
+	}
 	problems := provider.Apply(&is, given, adding)
 	page.Active = is.Active
 	if is.AuthType == db.AuthOAuth2 {
@@ -205,8 +206,10 @@ func (s *Server) fill(r *http.Request, base *db.Provider, adding bool) filled {
 // again shows the form once more, with all that was typed but the credentials:
 // those stay here.
 func (s *Server) again(w http.ResponseWriter, r *http.Request, status int, f filled) {
-	s.drafts.forget(r.PostForm.Get("draft"))
-	f.page.Draft = s.drafts.keep(who(r), f.given, time.Now())
+	s.drafts.take(r.PostForm.Get("draft"))
+	if f.given.Any() {
+		f.page.Draft = s.drafts.keep(draft{f.given, who(r)})
+	}
 	f.page.Kept["password"] = !f.given.Password.IsZero()
 	f.page.Kept["oauth-client-secret"] = !f.given.ClientSecret.IsZero()
 	f.page.Kept["oauth-service-account"] = !f.given.ServiceAccount.IsZero()

@@ -138,12 +138,14 @@ func TestEveryProblemHasItsField(t *testing.T) {
 
 func TestDrafts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &drafts{kept: map[string]draft{}}
+		d := newDrafts()
 		ann, bob := Principal{Name: "ann"}, Principal{Name: "bob"}
-		number := d.keep(ann, provider.CredentialInput{Password: secret.New("p"), ClientSecret: secret.New("c")}, time.Now())
+		number := d.keep(draft{provider.CredentialInput{Password: secret.New("p"), ClientSecret: secret.New("c")}, ann})
 		get := func(number string, by Principal, typed string) string {
 			g := provider.CredentialInput{Password: secret.New(typed)}
-			d.fill(number, by, &g, time.Now())
+			if before, ok := d.find(number); ok {
+				before.fill(by, &g)
+			}
 			return g.Password.Reveal() + "/" + g.ClientSecret.Reveal()
 		}
 		for _, tt := range []struct {
@@ -158,18 +160,15 @@ func TestDrafts(t *testing.T) {
 				t.Errorf("%+v: %q", tt, got)
 			}
 		}
-		if d.keep(ann, provider.CredentialInput{}, time.Now()) != "" {
-			t.Error("nothing was kept as something")
-		}
-		time.Sleep(draftLife + time.Second)
+		time.Sleep(d.life + time.Second)
 		if got := get(number, ann, ""); got != "/" {
 			t.Errorf("after its time: %q", got)
 		}
-		for range maxDrafts + 10 {
-			d.keep(ann, provider.CredentialInput{Password: secret.New("p")}, time.Now())
+		for range d.most + 10 {
+			d.keep(draft{provider.CredentialInput{Password: secret.New("p")}, ann})
 		}
-		if len(d.kept) != maxDrafts {
-			t.Errorf("%d drafts are kept", len(d.kept))
+		if len(d.byID) != d.most {
+			t.Errorf("%d drafts are kept", len(d.byID))
 		}
 	})
 }

@@ -46,7 +46,7 @@ type Gate struct {
 	oidc     *OIDC
 	log      *slog.Logger
 	link     link
-	sessions sessions
+	sessions *kept[Principal]
 	limit    *limiter
 }
 
@@ -61,7 +61,7 @@ type GateOptions struct {
 
 // NewGate returns a gate that nobody has passed yet.
 func NewGate(o GateOptions) *Gate {
-	return &Gate{site: o.Site, token: newVerifier(o.Token.Reveal()), oidc: o.OIDC, log: o.Log, limit: newLimiter()}
+	return &Gate{site: o.Site, token: newVerifier(o.Token.Reveal()), oidc: o.OIDC, log: o.Log, sessions: newSessions(), limit: newLimiter()}
 }
 
 // NewLink makes a one-time link: whoever opens it within 15 minutes signs in for
@@ -231,17 +231,15 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request) {
 
 // begin gives a browser a session of its own, whichever it had before.
 func (g *Gate) begin(w http.ResponseWriter, r *http.Request, p Principal, method string) {
-	g.sessions.end(g.site.cookieValue(r, sessionCookie))
-	http.SetCookie(w, g.site.cookie(sessionCookie, g.sessions.start(p), http.SameSiteStrictMode, sessionAbsolute))
+	g.sessions.take(g.site.cookieValue(r, sessionCookie))
+	http.SetCookie(w, g.site.cookie(sessionCookie, g.sessions.keep(p), http.SameSiteStrictMode, sessionAbsolute))
 	g.log.Info("signin", "method", method, "user", p.Name, "tenant", p.Tenant, "address", g.address(r))
 }
 
 func (g *Gate) signOut(w http.ResponseWriter, r *http.Request) {
-	id := g.site.cookieValue(r, sessionCookie)
-	if p, ok := g.sessions.find(id); ok {
+	if p, ok := g.sessions.take(g.site.cookieValue(r, sessionCookie)); ok {
 		g.log.Info("signout", "user", p.Name, "tenant", p.Tenant, "address", g.address(r))
 	}
-	g.sessions.end(id)
 	http.SetCookie(w, g.site.cookie(sessionCookie, "", http.SameSiteStrictMode, 0))
 	http.Redirect(w, r, "/signin", http.StatusSeeOther)
 }

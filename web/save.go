@@ -75,7 +75,7 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) {
 		s.refused(w, r, f, err, "nothing was stored: “Test the connection first” switched off stores it anyway")
 		return
 	}
-	s.drafts.forget(r.PostForm.Get("draft"))
+	s.drafts.take(r.PostForm.Get("draft"))
 	done(w, r, path(f.p, ""), "added")
 }
 
@@ -93,7 +93,7 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request) {
 		s.refused(w, r, f, err, "nothing was changed: “Test the connection first” switched off stores it anyway")
 		return
 	}
-	s.drafts.forget(r.PostForm.Get("draft"))
+	s.drafts.take(r.PostForm.Get("draft"))
 	done(w, r, path(f.p, ""), "changed")
 }
 

@@ -4,9 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"maps"
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -14,76 +12,12 @@ import (
 const (
 	sessionIdle     = 2 * time.Hour  // without a request
 	sessionAbsolute = 12 * time.Hour // from the sign-in on
-	maxSessions     = 1000           // the one that was idle longest gives way
+	maxSessions     = 1000
 )
 
-// session is one browser that somebody has signed in with.
-type session struct {
-	principal Principal
-	began     time.Time
-	seen      time.Time
-}
-
-func (s session) over(now time.Time) bool {
-	return now.Sub(s.seen) >= sessionIdle || now.Sub(s.began) >= sessionAbsolute
-}
-
-// sessions are kept in memory, by the hash of the id that the browser has: a
-// restart signs everybody out, and what is kept signs nobody in.
-type sessions struct {
-	mu   sync.Mutex
-	byID map[[sha256.Size]byte]session
-}
-
-// start makes a session and returns its id.
-func (s *sessions) start(p Principal) (id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if s.byID == nil {
-		s.byID = map[[sha256.Size]byte]session{}
-	}
-	if len(s.byID) >= maxSessions {
-		maps.DeleteFunc(s.byID, func(_ [sha256.Size]byte, one session) bool { return one.over(now) })
-	}
-	for len(s.byID) >= maxSessions {
-		var idlest [sha256.Size]byte
-		oldest := now.Add(time.Second)
-		for hash, one := range s.byID {
-			if one.seen.Before(oldest) {
-				idlest, oldest = hash, one.seen
-			}
-		}
-		delete(s.byID, idlest)
-	}
-	id = randomToken()
-	s.byID[hashOf(id)] = session{principal: p, began: now, seen: now}
-	return id
-}
-
-// find returns whose session an id is, and keeps it from becoming idle.
-func (s *sessions) find(id string) (Principal, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	hash, now := hashOf(id), time.Now()
-	one, ok := s.byID[hash]
-	if !ok {
-		return Principal{}, false
-	}
-	if one.over(now) {
-		delete(s.byID, hash)
-		return Principal{}, false
-	}
-	one.seen = now
-	s.byID[hash] = one
-	return one.principal, true
-}
-
-// end signs a browser out.
-func (s *sessions) end(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.byID, hashOf(id))
+// newSessions keeps who has signed in with which browser.
+func newSessions() *kept[Principal] {
+	return &kept[Principal]{idle: sessionIdle, life: sessionAbsolute, most: maxSessions}
 }
 
 // randomToken is 256 random bits as they go into a cookie or an address.

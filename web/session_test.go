@@ -8,9 +8,9 @@ import (
 
 func TestSessionEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s sessions
+		s := newSessions()
 		ann := Principal{Name: "ann@example.com", Tenant: "t-1"}
-		id := s.start(ann)
+		id := s.keep(ann)
 		if p, ok := s.find(id); !ok || p != ann {
 			t.Fatalf("%v, %v", p, ok)
 		}
@@ -23,7 +23,7 @@ func TestSessionEnds(t *testing.T) {
 			t.Error("idle, and still there")
 		}
 
-		id = s.start(ann)
+		id = s.keep(ann)
 		began := time.Now()
 		for time.Since(began) < sessionAbsolute-time.Hour {
 			time.Sleep(time.Hour)
@@ -41,14 +41,14 @@ func TestSessionEnds(t *testing.T) {
 // However many sign in, the memory is bounded, and who was here last stays.
 func TestSessionsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s sessions
-		first := s.start(Principal{Name: "first"})
+		s := newSessions()
+		first := s.keep(Principal{Name: "first"})
 		time.Sleep(time.Second)
-		second := s.start(Principal{Name: "second"})
+		second := s.keep(Principal{Name: "second"})
 		time.Sleep(time.Second)
 		s.find(first)
 		for range maxSessions - 1 {
-			s.start(Principal{Name: "more"})
+			s.keep(Principal{Name: "more"})
 		}
 		if len(s.byID) != maxSessions {
 			t.Errorf("%d sessions", len(s.byID))
@@ -60,7 +60,7 @@ func TestSessionsBounded(t *testing.T) {
 			t.Error("one that was in use gave way")
 		}
 		time.Sleep(sessionIdle)
-		s.start(Principal{Name: "last"})
+		s.keep(Principal{Name: "last"})
 		if len(s.byID) != 1 {
 			t.Errorf("%d sessions, but all others are over", len(s.byID))
 		}

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -49,23 +50,30 @@ type Server struct {
 	mailboxes *provider.Service
 	store     *db.Store
 	log       *slog.Logger
-	origin    string
+	origin    *url.URL // nil: what each request says
 	lookup    lookupSRV
 	openRaw   func(ctx context.Context, q *db.Quarantine) (io.ReadCloser, error)
 
 	templates *template.Template
 	assets    fs.FS
 	tasks     *tasks
-	drafts    *drafts
-	logins    *logins
+	drafts    *kept[draft]
+	logins    *kept[login]
 }
 
 // New makes a server. Tasks that it begins end with ctx.
 func New(ctx context.Context, opts Options) (*Server, error) {
 	s := &Server{
-		mailboxes: opts.Mailboxes, store: opts.Mailboxes.Store, log: opts.Log, origin: strings.TrimSuffix(opts.Origin, "/"),
+		mailboxes: opts.Mailboxes, store: opts.Mailboxes.Store, log: opts.Log,
 		lookup: net.DefaultResolver.LookupSRV, openRaw: opts.Mailboxes.OpenRaw,
-		tasks: &tasks{ctx: ctx, known: map[taskKey]*taskView{}}, drafts: &drafts{kept: map[string]draft{}}, logins: &logins{pending: map[string]login{}},
+		tasks: &tasks{ctx: ctx, known: map[taskKey]*taskView{}}, drafts: newDrafts(), logins: newLogins(),
+	}
+	if opts.Origin != "" {
+		origin, err := url.Parse(strings.TrimSuffix(opts.Origin, "/"))
+		if err != nil {
+			return nil, err
+		}
+		s.origin = origin
 	}
 	var err error
 	if s.templates, err = template.New("").Funcs(functions()).ParseFS(templateFiles, "templates/*.html"); err != nil {
@@ -243,15 +251,16 @@ func doneText(r *http.Request) string {
 	}[r.URL.Query().Get("done")]
 }
 
-// originOf is what the browser calls this server by.
-func (s *Server) originOf(r *http.Request) string {
-	switch {
-	case s.origin != "":
-		return s.origin
-	case r.TLS != nil:
-		return "https://" + r.Host
+// site is where the browser finds this server.
+func (s *Server) site(r *http.Request) Site {
+	at := s.origin
+	if at == nil {
+		at = &url.URL{Scheme: "http", Host: r.Host}
+		if r.TLS != nil {
+			at.Scheme = "https"
+		}
 	}
-	return "http://" + r.Host
+	return Site{URL: at}
 }
 
 // shortly is a bound on what a page asks of others than the database.
