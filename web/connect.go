@@ -55,7 +55,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	page := connectPage{chrome: chrome{Title: "Connect " + p.Name, Who: who(r)}, Provider: p, Redirect: s.site(r).URL.String(), Back: path(p, "")}
 	signIn, err := s.mailboxes.SignIn(r.Context(), p)
 	if err != nil {
-		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = say(p, err, "") })
+		s.alert(w, r, http.StatusUnprocessableEntity, p, say(p, err, ""))
 		return
 	}
 	begun := signIn.Begin(page.Redirect)

@@ -16,6 +16,7 @@ import (
 // formPage is the form of a mailbox, new or stored, as somebody filled it in.
 type formPage struct {
 	chrome
+	tested
 
 	Adding   bool
 	Tenant   string
@@ -30,9 +31,6 @@ type formPage struct {
 	Kept     map[string]bool // credentials typed before, by field
 	Stored   bool            // credentials may be stored: blank keeps them
 	Folders  folderChoice
-	Steps    []step
-	Tested   bool // Steps are of a test
-	Passed   bool
 	Found    []preset // of a look-up
 	LookedUp bool
 	Presets  []string // the names to choose from
@@ -77,28 +75,16 @@ func newPage(who Principal, p *db.Provider, adding bool) *formPage {
 	return page
 }
 
-// field is one field of the form.
+// field is one field of the form. The value of a credential never comes back.
 type field struct {
 	Name, Label, Value string
 	Errors             []string
+	Kept, Stored       bool // of a credential: typed before; one may be stored
 }
 
 // Field gives a template one field.
 func (p *formPage) Field(name string) field {
-	return field{Name: name, Label: labels()[name], Value: p.Values[name], Errors: p.Problems[name]}
-}
-
-// Secret is a field whose value never comes back.
-type secretField struct {
-	field
-
-	Kept   bool // typed before
-	Stored bool // one may be stored
-}
-
-// Secret gives a template the field of a credential.
-func (p *formPage) Secret(name string) secretField {
-	return secretField{p.Field(name), p.Kept[name], p.Stored}
+	return field{name, labels()[name], p.Values[name], p.Problems[name], p.Kept[name], p.Stored}
 }
 
 // problem puts what is wrong beside its field, and on top what has none.
@@ -136,6 +122,7 @@ func (p *formPage) Summary() (list []field) {
 // shows it again.
 type filled struct {
 	page  *formPage
+	was   *db.Provider
 	p     *db.Provider
 	given provider.CredentialInput
 	ok    bool // nothing is wrong with the settings
@@ -146,7 +133,7 @@ func (s *Server) fill(r *http.Request, base *db.Provider, adding bool) filled {
 	me := who(r)
 	is := *base
 	page := newPage(me, base, adding)
-	f := filled{page: page, p: &is}
+	f := filled{page: page, was: base, p: &is}
 	text := func(name string) string { return strings.TrimSpace(r.PostForm.Get(name)) }
 
 	given := provider.Values{}

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,44 +21,41 @@ type preset struct {
 	OAuthPreset string `json:"oauthPreset,omitempty"`
 	Note        string `json:"note,omitempty"`  // what a person has to do there first
 	Guess       bool   `json:"guess,omitempty"` // nobody said so
+
+	Domains string `json:"-"` // that its mailboxes have
 }
 
-// known are the large providers, with the domains that their mailboxes have.
-func known() []struct {
-	preset
-	domains []string
-} {
+// known are the large providers.
+func known() []preset {
 	const appPassword = "It takes an app password, not the one of the account: " //nolint:gosec // G101: words, no credential
-	return []struct {
-		preset
-		domains []string
-	}{
-		{preset{Name: "Gmail", Host: "imap.gmail.com", OAuthPreset: db.PresetGoogle,
-			Note: appPassword + "turn on two-step verification, then make one at myaccount.google.com/apppasswords. Or connect with OAuth2."},
-			[]string{"gmail.com", "googlemail.com"}},
-		{preset{Name: "Outlook and Microsoft 365", Host: "outlook.office365.com", Auth: db.AuthOAuth2, OAuthPreset: db.PresetMicrosoft,
-			Note: "Microsoft takes no passwords: register an app and connect with OAuth2."},
-			[]string{"outlook.com", "hotmail.com", "live.com", "msn.com", "outlook.de", "hotmail.de", "hotmail.co.uk", "hotmail.fr", "live.de", "live.co.uk", "onmicrosoft.com"}},
-		{preset{Name: "Yahoo", Host: "imap.mail.yahoo.com", Note: appPassword + "make one under Account security."},
-			[]string{"yahoo.com", "yahoo.de", "yahoo.co.uk", "yahoo.fr", "yahoo.it", "yahoo.es", "ymail.com", "rocketmail.com", "myyahoo.com"}},
-		{preset{Name: "iCloud", Host: "imap.mail.me.com", Note: appPassword + "make one at account.apple.com. The username is the part before the @."},
-			[]string{"icloud.com", "me.com", "mac.com"}},
-		{preset{Name: "Fastmail", Host: "imap.fastmail.com", Note: appPassword + "make one under Privacy & Security."},
-			[]string{"fastmail.com", "fastmail.fm", "sent.com", "messagingengine.com"}},
-		{preset{Name: "Zoho", Host: "imap.zoho.com", Note: "Switch IMAP on in Zoho's settings first; with two-factor login it takes an app password."},
-			[]string{"zoho.com", "zohomail.com"}},
-		{preset{Name: "Zoho (Europe)", Host: "imap.zoho.eu", Note: "Switch IMAP on in Zoho's settings first; with two-factor login it takes an app password."},
-			[]string{"zoho.eu", "zohomail.eu"}},
-		{preset{Name: "GMX", Host: "imap.gmx.net", Note: "Switch POP3/IMAP on in GMX's settings first."},
-			[]string{"gmx.net", "gmx.de", "gmx.at", "gmx.ch", "gmx.eu"}},
-		{preset{Name: "GMX", Host: "imap.gmx.com", Note: "Switch POP3/IMAP on in GMX's settings first."},
-			[]string{"gmx.com", "gmx.us", "gmx.co.uk"}},
-		{preset{Name: "Yandex", Host: "imap.yandex.com", Note: appPassword + "switch IMAP on in the settings, then make one for Mail."},
-			[]string{"yandex.com", "yandex.ru", "ya.ru", "yandex.by", "yandex.kz"}},
-		{preset{Name: "IONOS", Host: "imap.ionos.de"}, []string{"ionos.de", "online.de", "onlinehome.de", "1und1.de"}},
-		{preset{Name: "IONOS", Host: "imap.ionos.com"}, []string{"ionos.com", "1and1.com"}},
-		{preset{Name: "IONOS", Host: "imap.ionos.co.uk"}, []string{"ionos.co.uk", "1and1.co.uk"}},
+	const switchOn = "Switch POP3/IMAP on in GMX's settings first."
+	list := []preset{
+		{Name: "Gmail", Host: "imap.gmail.com", OAuthPreset: db.PresetGoogle, Note: appPassword + "turn on two-step verification, then make one at myaccount.google.com/apppasswords. Or connect with OAuth2.",
+			Domains: "gmail.com googlemail.com"},
+		{Name: "Outlook and Microsoft 365", Host: "outlook.office365.com", Auth: db.AuthOAuth2, OAuthPreset: db.PresetMicrosoft, Note: "Microsoft takes no passwords: register an app and connect with OAuth2.",
+			Domains: "outlook.com hotmail.com live.com msn.com outlook.de hotmail.de hotmail.co.uk hotmail.fr live.de live.co.uk onmicrosoft.com"},
+		{Name: "Yahoo", Host: "imap.mail.yahoo.com", Note: appPassword + "make one under Account security.",
+			Domains: "yahoo.com yahoo.de yahoo.co.uk yahoo.fr yahoo.it yahoo.es ymail.com rocketmail.com myyahoo.com"},
+		{Name: "iCloud", Host: "imap.mail.me.com", Note: appPassword + "make one at account.apple.com. The username is the part before the @.",
+			Domains: "icloud.com me.com mac.com"},
+		{Name: "Fastmail", Host: "imap.fastmail.com", Note: appPassword + "make one under Privacy & Security.",
+			Domains: "fastmail.com fastmail.fm sent.com messagingengine.com"},
+		{Name: "Zoho", Host: "imap.zoho.com", Note: "Switch IMAP on in Zoho's settings first; with two-factor login it takes an app password.",
+			Domains: "zoho.com zohomail.com"},
+		{Name: "Zoho (Europe)", Host: "imap.zoho.eu", Note: "Switch IMAP on in Zoho's settings first; with two-factor login it takes an app password.",
+			Domains: "zoho.eu zohomail.eu"},
+		{Name: "GMX", Host: "imap.gmx.net", Note: switchOn, Domains: "gmx.net gmx.de gmx.at gmx.ch gmx.eu"},
+		{Name: "GMX", Host: "imap.gmx.com", Note: switchOn, Domains: "gmx.com gmx.us gmx.co.uk"},
+		{Name: "Yandex", Host: "imap.yandex.com", Note: appPassword + "switch IMAP on in the settings, then make one for Mail.",
+			Domains: "yandex.com yandex.ru ya.ru yandex.by yandex.kz"},
+		{Name: "IONOS", Host: "imap.ionos.de", Domains: "ionos.de online.de onlinehome.de 1und1.de"},
+		{Name: "IONOS", Host: "imap.ionos.com", Domains: "ionos.com 1and1.com"},
+		{Name: "IONOS", Host: "imap.ionos.co.uk", Domains: "ionos.co.uk 1and1.co.uk"},
 	}
+	for i := range list {
+		list[i].Port, list[i].TLS = 993, string(db.TLSImplicit)
+	}
+	return list
 }
 
 // lookupPatience bounds the questions to the DNS.
@@ -75,11 +74,9 @@ func presetsFor(ctx context.Context, lookup lookupSRV, mailbox string) []preset 
 		return nil
 	}
 	for _, k := range known() {
-		for _, d := range k.domains {
+		for d := range strings.FieldsSeq(k.Domains) {
 			if domain == d || strings.HasSuffix(domain, "."+d) {
-				p := k.preset
-				p.Port, p.TLS = 993, string(db.TLSImplicit)
-				return []preset{p}
+				return []preset{k}
 			}
 		}
 	}
@@ -98,4 +95,22 @@ func presetsFor(ctx context.Context, lookup lookupSRV, mailbox string) []preset 
 		guesses = append(guesses, preset{Name: name + domain, Host: name + domain, Port: 993, TLS: string(db.TLSImplicit), Guess: true})
 	}
 	return guesses
+}
+
+// presetsOf are those of a company that was chosen, else of the mailbox.
+func presetsOf(ctx context.Context, lookup lookupSRV, mailbox, name string) []preset {
+	for _, k := range known() {
+		if k.Name == name {
+			return []preset{k}
+		}
+	}
+	return presetsFor(ctx, lookup, mailbox)
+}
+
+// into fills a form in.
+func (p preset) into(values map[string]string) {
+	values["host"], values["port"], values["tls"] = p.Host, strconv.Itoa(p.Port), p.TLS
+	values["auth"] = cmp.Or(p.Auth, values["auth"])
+	values["oauth-preset"] = cmp.Or(values["oauth-preset"], p.OAuthPreset)
+	values["username"] = cmp.Or(values["username"], values["mailbox"])
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,40 +23,40 @@ const (
 
 type providerPage struct {
 	chrome
-
 	card
+	tested
+
 	Folders    []db.FolderStatus
 	Runs       []db.Run
 	RunChart   chart
 	Quarantine []db.Quarantine
 	Audit      []db.Audit
 	Tasks      []taskView
-	Steps      []step // of a test, without a script
-	Tested     bool
-	Passed     bool
 	Person     bool // somebody has to sign in
 	Since      string
 }
 
 func (s *Server) show(w http.ResponseWriter, r *http.Request) {
 	if p, ok := s.provider(w, r); ok {
-		s.showWith(w, r, http.StatusOK, p, func(page *providerPage) { page.Done = doneText(r) })
+		s.showWith(w, r, http.StatusOK, p, &providerPage{chrome: chrome{Done: doneText(r)}})
 	}
 }
 
-// showWith shows a provider's page, with something more on it.
-func (s *Server) showWith(w http.ResponseWriter, r *http.Request, status int, p *db.Provider, more func(page *providerPage)) {
-	page := &providerPage{chrome: chrome{Title: p.Name, Who: who(r)}, Tasks: s.tasks.of(ref(p)), Person: provider.NeedsPerson(p), Since: "7d"}
+// alert shows a provider's page with what went wrong.
+func (s *Server) alert(w http.ResponseWriter, r *http.Request, status int, p *db.Provider, text string) {
+	s.showWith(w, r, status, p, &providerPage{chrome: chrome{Alert: text}})
+}
+
+// showWith shows a provider's page, with what page has already.
+func (s *Server) showWith(w http.ResponseWriter, r *http.Request, status int, p *db.Provider, page *providerPage) {
+	page.Title, page.Who, page.Tasks, page.Person, page.Since = p.Name, who(r), s.tasks.of(ref(p)), provider.NeedsPerson(p), "7d"
 	if err := s.fillProvider(r.Context(), page, p); err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	for _, t := range page.Tasks {
-		if t.Running() {
-			page.Refresh = "3;url=" + path(p, "")
-		}
+	if slices.ContainsFunc(page.Tasks, taskView.Running) {
+		page.Refresh = "3;url=" + path(p, "")
 	}
-	more(page)
 	s.render(w, r, status, "provider.html", page)
 }
 
@@ -94,9 +95,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request, what string, do fun
 		return
 	}
 	if err := do(r.Context(), p, who(r).Name); err != nil {
-		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) {
-			page.Alert = say(p, err, "still as it was: “Test the connection first” switched off resumes it anyway")
-		})
+		s.alert(w, r, http.StatusUnprocessableEntity, p, say(p, err, "still as it was: “Test the connection first” switched off resumes it anyway"))
 		return
 	}
 	done(w, r, path(p, ""), what)
@@ -166,15 +165,12 @@ func (s *Server) test(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if wantsSteps(r) {
-		st := s.stream(w)
-		passed := s.mailboxes.Diagnose(r.Context(), p, func(s provider.Step) { st.step(p, s) })
-		st.send("end", "test-end", passed)
-		return
+	t, told := s.runTest(w, r, p, func(report func(provider.Step)) (*folderChoice, bool) {
+		return nil, s.mailboxes.Diagnose(r.Context(), p, report)
+	})
+	if !told {
+		s.showWith(w, r, http.StatusOK, p, &providerPage{tested: t})
 	}
-	var steps []step
-	passed := s.mailboxes.Diagnose(r.Context(), p, func(s provider.Step) { steps = append(steps, worded(p, s)) })
-	s.showWith(w, r, http.StatusOK, p, func(page *providerPage) { page.Steps, page.Tested, page.Passed = steps, true, passed })
 }
 
 type removePage struct {
@@ -184,29 +180,23 @@ type removePage struct {
 	Errors   []string
 }
 
-func (s *Server) removeForm(w http.ResponseWriter, r *http.Request) {
-	if p, ok := s.provider(w, r); ok {
-		s.render(w, r, http.StatusOK, "remove.html", removePage{chrome: chrome{Title: "Remove " + p.Name, Who: who(r)}, Provider: p})
-	}
-}
-
-// remove wants the name typed.
+// remove asks for the name, and wants it typed.
 func (s *Server) remove(w http.ResponseWriter, r *http.Request) {
 	p, ok := s.provider(w, r)
 	if !ok || !s.parseForm(w, r) {
 		return
 	}
-	page := removePage{chrome: chrome{Title: "Remove " + p.Name, Who: who(r)}, Provider: p}
-	if typed := strings.TrimSpace(r.PostForm.Get("confirm")); typed != strings.TrimSpace(p.Name) {
-		page.Errors = []string{"That is not its name: nothing was removed."}
-		s.render(w, r, http.StatusUnprocessableEntity, "remove.html", page)
-		return
+	page, status := removePage{chrome: chrome{Title: "Remove " + p.Name, Who: who(r)}, Provider: p}, http.StatusOK
+	if r.Method == http.MethodPost {
+		if strings.TrimSpace(r.PostForm.Get("confirm")) == strings.TrimSpace(p.Name) {
+			if err := s.mailboxes.Remove(r.Context(), p, who(r).Name); err != nil {
+				s.fail(w, r, err)
+				return
+			}
+			done(w, r, "/", "removed")
+			return
+		}
+		page.Errors, status = []string{"That is not its name: nothing was removed."}, http.StatusUnprocessableEntity
 	}
-	if err := s.mailboxes.Remove(r.Context(), p, who(r).Name); err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	done(w, r, "/", "removed")
+	s.render(w, r, status, "remove.html", page)
 }
-
-func portText(port int) string { return strconv.Itoa(port) }

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -10,29 +9,14 @@ import (
 
 	"imapsync/db"
 	"imapsync/parse"
-	"imapsync/provider"
 )
-
-// mail is a parsed mail, for people to look at.
-type mail struct {
-	From, To, Cc, Subject, Date string
-	Text, HTML                  string
-	Attachments                 []attachment
-	Defects                     []string
-}
-
-// attachment is a file of a mail.
-type attachment struct {
-	Name, Type string
-	Size       int64 // bytes
-}
 
 type quarantinePage struct {
 	chrome
 
 	Provider *db.Provider
 	Message  *db.Quarantine
-	Mail     *mail // nil when it cannot be read
+	Mail     *parse.Message // nil when it cannot be read
 	MailErr  string
 	Cut      bool // the text is longer
 }
@@ -83,7 +67,7 @@ func (s *Server) quarantined(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		page.MailErr = say(p, err, "")
 	} else {
-		page.Mail = new(readMail(raw))
+		page.Mail = parse.Parse(raw, parse.Limits{})
 		if len(page.Mail.Text) > maxPreview {
 			page.Mail.Text, page.Cut = cut(page.Mail.Text, maxPreview), true
 		}
@@ -134,7 +118,7 @@ func (s *Server) quarantinedRaw(w http.ResponseWriter, r *http.Request) {
 	}
 	raw, err := s.raw(r, q)
 	if err != nil {
-		s.showWith(w, r, http.StatusBadGateway, p, func(page *providerPage) { page.Alert = say(p, err, "") })
+		s.alert(w, r, http.StatusBadGateway, p, say(p, err, ""))
 		return
 	}
 	h := w.Header()
@@ -156,40 +140,29 @@ func (s *Server) setQuarantine(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.mailboxes.SetQuarantine(r.Context(), q, state, who(r).Name); err != nil {
-		s.showWith(w, r, http.StatusUnprocessableEntity, p, func(page *providerPage) { page.Alert = say(p, err, "") })
+		s.alert(w, r, http.StatusUnprocessableEntity, p, say(p, err, ""))
 		return
 	}
 	done(w, r, path(p, ""), verb)
 }
 
-// readMail parses a mail for people to look at.
-func readMail(raw []byte) mail {
-	m := parse.Parse(raw, parse.Limits{})
-	view := mail{
-		From: cmp.Or(m.FromLiteral, addressText(m.From)), To: addressesText(m.To), Cc: addressesText(m.Cc),
-		Subject: m.Subject, Date: m.DateHeader, Text: m.Text, HTML: m.HTML,
-	}
-	for _, at := range m.Attachments {
-		size, _ := io.Copy(io.Discard, at.Open()) // it never fails
-		view.Attachments = append(view.Attachments, attachment{Name: at.Name, Type: at.ContentType, Size: size})
-	}
-	for _, d := range m.Defects {
-		view.Defects = append(view.Defects, d.Code+": "+provider.OneLine(d.Detail))
-	}
-	return view
-}
-
-func addressText(a parse.Address) string {
+func address(a parse.Address) string {
 	if a.Name == "" {
 		return a.Email
 	}
 	return a.Name + " <" + a.Email + ">"
 }
 
-func addressesText(list []parse.Address) string {
+func addresses(list []parse.Address) string {
 	var texts []string
 	for _, a := range list {
-		texts = append(texts, addressText(a))
+		texts = append(texts, address(a))
 	}
 	return strings.Join(texts, ", ")
+}
+
+// fileSize reads an attachment for its number of bytes.
+func fileSize(at parse.Attachment) int64 {
+	size, _ := io.Copy(io.Discard, at.Open()) // it never fails
+	return size
 }

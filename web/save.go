@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -12,89 +13,65 @@ import (
 	"imapsync/provider"
 )
 
-// blank is a new provider for who is signed in.
-func (s *Server) blank(r *http.Request) (*db.Provider, error) {
-	tenant := who(r).Tenant
-	if tenant == "" {
-		tenant = db.DefaultTenant
+// formBase is what a form begins with: the stored provider of a path, or a new one
+// for who is signed in. When it reports false it has answered.
+func (s *Server) formBase(w http.ResponseWriter, r *http.Request) (p *db.Provider, adding, ok bool) {
+	if r.PathValue("id") == "" {
+		return provider.Fresh(cmp.Or(who(r).Tenant, db.DefaultTenant), uuid.New()), true, true
 	}
-	id, err := uuid.NewRandom()
-	return provider.Fresh(tenant, id), err
+	p, ok = s.provider(w, r)
+	return p, false, ok
 }
 
-func (s *Server) newForm(w http.ResponseWriter, r *http.Request) {
-	p, err := s.blank(r)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	s.render(w, r, http.StatusOK, "form.html", newPage(who(r), p, true))
-}
-
-func (s *Server) editForm(w http.ResponseWriter, r *http.Request) {
-	if p, ok := s.provider(w, r); ok {
-		s.render(w, r, http.StatusOK, "form.html", newPage(who(r), p, false))
+func (s *Server) showForm(w http.ResponseWriter, r *http.Request) {
+	if p, adding, ok := s.formBase(w, r); ok {
+		s.render(w, r, http.StatusOK, "form.html", newPage(who(r), p, adding))
 	}
 }
 
-// sent reads the form of a new mailbox or of a stored one. When it reports
-// false it has answered.
-func (s *Server) sent(w http.ResponseWriter, r *http.Request, adding bool) (base *db.Provider, f filled, ok bool) {
-	if adding {
-		var err error
-		if base, err = s.blank(r); err != nil {
-			s.fail(w, r, err)
-			return nil, f, false
-		}
-	} else if base, ok = s.provider(w, r); !ok {
-		return nil, f, false
+// sent reads a form. When it reports false it has answered.
+func (s *Server) sent(w http.ResponseWriter, r *http.Request) (f filled, ok bool) {
+	base, adding, ok := s.formBase(w, r)
+	if !ok || !s.parseForm(w, r) {
+		return f, false
 	}
-	if !s.parseForm(w, r) {
-		return nil, f, false
-	}
-	return base, s.fill(r, base, adding), true
+	return s.fill(r, base, adding), true
 }
 
 // right is sent for a form that has to be right: one that is not comes back with
 // what is wrong beside its fields.
-func (s *Server) right(w http.ResponseWriter, r *http.Request, adding bool) (base *db.Provider, f filled, ok bool) {
-	base, f, ok = s.sent(w, r, adding)
+func (s *Server) right(w http.ResponseWriter, r *http.Request) (f filled, ok bool) {
+	f, ok = s.sent(w, r)
 	if ok && !f.ok {
 		s.again(w, r, http.StatusUnprocessableEntity, f)
-		return nil, f, false
+		return f, false
 	}
-	return base, f, ok
+	return f, ok
 }
 
-func (s *Server) add(w http.ResponseWriter, r *http.Request) {
-	_, f, ok := s.right(w, r, true)
+// save stores what a form says.
+func (s *Server) save(w http.ResponseWriter, r *http.Request) {
+	f, ok := s.right(w, r)
 	if !ok {
 		return
 	}
-	if _, err := s.mailboxes.Add(r.Context(), f.p, f.given, f.page.Test, who(r).Name); err != nil {
-		s.refused(w, r, f, err, "nothing was stored: “Test the connection first” switched off stores it anyway")
+	var err error
+	what, undone := "changed", "changed"
+	if f.page.Adding {
+		what, undone = "added", "stored"
+		_, err = s.mailboxes.Add(r.Context(), f.p, f.given, f.page.Test, who(r).Name)
+	} else {
+		_, err = s.mailboxes.Change(r.Context(), f.was, f.p, f.given, f.page.Test, who(r).Name)
+	}
+	switch {
+	case errors.Is(err, provider.ErrUnchanged):
+		what = "unchanged"
+	case err != nil:
+		s.refused(w, r, f, err, "nothing was "+undone+": “Test the connection first” switched off stores it anyway")
 		return
 	}
 	s.drafts.take(r.PostForm.Get("draft"))
-	done(w, r, path(f.p, ""), "added")
-}
-
-func (s *Server) change(w http.ResponseWriter, r *http.Request) {
-	was, f, ok := s.right(w, r, false)
-	if !ok {
-		return
-	}
-	_, err := s.mailboxes.Change(r.Context(), was, f.p, f.given, f.page.Test, who(r).Name)
-	if errors.Is(err, provider.ErrUnchanged) {
-		done(w, r, path(f.p, ""), "unchanged")
-		return
-	}
-	if err != nil {
-		s.refused(w, r, f, err, "nothing was changed: “Test the connection first” switched off stores it anyway")
-		return
-	}
-	s.drafts.take(r.PostForm.Get("draft"))
-	done(w, r, path(f.p, ""), "changed")
+	done(w, r, path(f.p, ""), what)
 }
 
 // refused shows the form again with why it was not saved: that the connection
@@ -115,125 +92,88 @@ func (s *Server) refused(w http.ResponseWriter, r *http.Request, f filled, err e
 	s.again(w, r, http.StatusUnprocessableEntity, f)
 }
 
-func (s *Server) testNew(w http.ResponseWriter, r *http.Request)    { s.testForm(w, r, true) }
-func (s *Server) testEdited(w http.ResponseWriter, r *http.Request) { s.testForm(w, r, false) }
-
-// testForm tests what a form says and stores nothing. A script gets each step as
-// it is done; without one the form comes back with all of them.
-func (s *Server) testForm(w http.ResponseWriter, r *http.Request, adding bool) {
-	_, f, ok := s.right(w, r, adding)
+// testForm tests what a form says and stores nothing.
+func (s *Server) testForm(w http.ResponseWriter, r *http.Request) {
+	f, ok := s.right(w, r)
 	if !ok {
 		return
 	}
-	if adding && provider.NeedsPerson(f.p) {
+	if f.page.Adding && provider.NeedsPerson(f.p) {
 		f.page.Alert = "Save it first: then somebody signs in with “Connect with OAuth”, and the connection is tested."
 		s.again(w, r, http.StatusUnprocessableEntity, f)
 		return
 	}
-	names := f.p.Folders
-	if wantsSteps(r) {
-		st := s.stream(w)
-		folders, passed := s.mailboxes.Test(r.Context(), f.p, f.given, adding, func(s provider.Step) { st.step(f.p, s) })
-		if folders != nil {
-			f.page.Folders.list(folders, names)
-			st.send("folders", "folders", f.page.Folders)
+	told := false
+	f.page.tested, told = s.runTest(w, r, f.p, func(report func(provider.Step)) (*folderChoice, bool) {
+		folders, passed := s.mailboxes.Test(r.Context(), f.p, f.given, f.page.Adding, report)
+		if folders == nil {
+			return nil, passed
 		}
-		st.send("end", "test-end", passed)
-		return
+		f.page.Folders.list(folders, f.p.Folders)
+		return &f.page.Folders, passed
+	})
+	if !told {
+		s.again(w, r, http.StatusOK, f)
 	}
-	f.page.Tested = true
-	folders, passed := s.mailboxes.Test(r.Context(), f.p, f.given, adding, func(s provider.Step) { f.page.Steps = append(f.page.Steps, worded(f.p, s)) })
-	f.page.Passed = passed
-	if folders != nil {
-		f.page.Folders.list(folders, names)
-	}
-	s.again(w, r, http.StatusOK, f)
+}
+
+// tested is how a test went, on a page that is made when it has ended.
+type tested struct {
+	Steps  []step
+	Tested bool
+	Passed bool
 }
 
 // stepsType is the type of an answer that comes step by step, a JSON object a
 // line: what it is, and its HTML.
 const stepsType = "application/x-ndjson"
 
-func wantsSteps(r *http.Request) bool { return r.Header.Get("Accept") == stepsType }
-
-// stepStream is an answer that comes step by step.
-type stepStream struct {
-	server *Server
-	w      http.ResponseWriter
-}
-
-func (s *Server) stream(w http.ResponseWriter) stepStream {
-	w.Header().Set("Content-Type", stepsType)
-	return stepStream{s, w}
-}
-
-func (st stepStream) step(p *db.Provider, s provider.Step) {
-	st.send("step", "step", worded(p, s))
-}
-
-func (st stepStream) send(kind, template string, data any) {
-	var html strings.Builder
-	if err := st.server.templates.ExecuteTemplate(&html, template, data); err != nil {
-		st.server.log.Error("page_failed", "path", template, "error", err.Error())
-		return
+// runTest tests p. A script gets each step as it is done, the folders and the
+// end: told says so. Without one all of it is for a page.
+func (s *Server) runTest(w http.ResponseWriter, r *http.Request, p *db.Provider, test func(report func(provider.Step)) (*folderChoice, bool)) (t tested, told bool) {
+	if r.Header.Get("Accept") != stepsType {
+		_, t.Passed = test(func(one provider.Step) { t.Steps = append(t.Steps, worded(p, one)) })
+		t.Tested = true
+		return t, false
 	}
-	line := struct {
-		Kind string `json:"kind"`
-		HTML string `json:"html"`
-	}{kind, html.String()}
-	_ = json.NewEncoder(st.w).Encode(line)       // a browser that went away
-	_ = http.NewResponseController(st.w).Flush() // likewise
+	w.Header().Set("Content-Type", stepsType)
+	send := func(kind, template string, data any) {
+		var html strings.Builder
+		if err := s.templates.ExecuteTemplate(&html, template, data); err != nil {
+			s.log.Error("page_failed", "path", template, "error", err.Error())
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"kind": kind, "html": html.String()}) // a browser that went away
+		_ = http.NewResponseController(w).Flush()                                             // likewise
+	}
+	folders, passed := test(func(one provider.Step) { send("step", "step", worded(p, one)) })
+	if folders != nil {
+		send("folders", "folders", folders)
+	}
+	send("end", "test-end", passed)
+	return t, true
 }
-
-func (s *Server) lookupNew(w http.ResponseWriter, r *http.Request)    { s.lookupForm(w, r, true) }
-func (s *Server) lookupEdited(w http.ResponseWriter, r *http.Request) { s.lookupForm(w, r, false) }
 
 // lookupForm fills in where the mailbox lives, without a script.
-func (s *Server) lookupForm(w http.ResponseWriter, r *http.Request, adding bool) {
-	_, f, ok := s.sent(w, r, adding)
+func (s *Server) lookupForm(w http.ResponseWriter, r *http.Request) {
+	f, ok := s.sent(w, r)
 	if !ok {
 		return
 	}
 	page := f.page
 	clear(page.Problems) // it is not done yet
 	page.Folders.Errors, page.Alert = nil, ""
-	page.LookedUp, page.Found = true, s.presetsOf(r, page.Values["mailbox"], page.Values["preset"])
+	page.LookedUp, page.Found = true, presetsOf(r.Context(), s.lookup, page.Values["mailbox"], page.Values["preset"])
 	if len(page.Found) > 0 {
 		page.Found[0].into(page.Values)
 	}
 	s.again(w, r, http.StatusOK, f)
 }
 
-// into fills a form in.
-func (p preset) into(values map[string]string) {
-	values["host"], values["tls"] = p.Host, p.TLS
-	values["port"] = portText(p.Port)
-	if p.Auth != "" {
-		values["auth"] = p.Auth
-	}
-	if p.OAuthPreset != "" && values["oauth-preset"] == "" {
-		values["oauth-preset"] = p.OAuthPreset
-	}
-	if values["username"] == "" {
-		values["username"] = values["mailbox"]
-	}
-}
-
 // presets answers the script of the form, as JSON.
 func (s *Server) presets(w http.ResponseWriter, r *http.Request) {
-	found := s.presetsOf(r, strings.TrimSpace(r.URL.Query().Get("mailbox")), r.URL.Query().Get("preset"))
+	q := r.URL.Query()
+	found := presetsOf(r.Context(), s.lookup, strings.TrimSpace(q.Get("mailbox")), q.Get("preset"))
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(append([]preset{}, found...)) // a browser that went away
-}
-
-// presetsOf are those of a company that was chosen, else of the mailbox.
-func (s *Server) presetsOf(r *http.Request, mailbox, name string) []preset {
-	for _, k := range known() {
-		if name != "" && k.Name == name {
-			p := k.preset
-			p.Port, p.TLS = 993, string(db.TLSImplicit)
-			return []preset{p}
-		}
-	}
-	return presetsFor(r.Context(), s.lookup, mailbox)
 }

@@ -18,10 +18,11 @@ import (
 // functions are what the templates call.
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"ago": func(t *time.Time) string { return ago(t, time.Now()) }, "moment": moment, "size": byteSize,
+		"ago": func(t *time.Time) string { return ago(t, time.Now()) }, "moment": moment, "size": provider.ByteSize, "oneLine": provider.OneLine,
 		"state": stateWord, "server": serverOf, "plural": plural, "took": took,
 		"forecast": func(f forecast) string { return forecastText(f.Forecast, time.Now()) },
 		"path":     path, "len64": func(n int) int64 { return int64(n) }, "verbs": verbsOf,
+		"address": address, "addresses": addresses, "fileSize": fileSize,
 	}
 }
 
@@ -76,17 +77,6 @@ func plural(n int64, word string) string {
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
 
 func serverOf(p *db.Provider) string { return net.JoinHostPort(p.Host, strconv.Itoa(p.Port)) }
-
-// byteSize writes a number of bytes for people.
-func byteSize(n int64) string {
-	switch {
-	case n < 1000:
-		return fmt.Sprintf("%d B", n)
-	case n < 1000_000:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	}
-	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-}
 
 // forecastText is one line about a credential's end.
 func forecastText(f oauth.Forecast, now time.Time) string {
@@ -200,16 +190,13 @@ type forecast struct {
 }
 
 func (s *Server) card(o *db.Overview, now time.Time) card {
-	c := card{Overview: o, Chart: dayChart(o)}
+	c := card{Overview: o, Chart: dayChart(o), Reason: o.LastError}
 	for _, f := range provider.Forecasts(o.Provider, now) {
 		one := forecast{Forecast: f}
 		if f.Warn {
 			one.Fix = sayAbout(fault.About{Code: f.Credential})
 		}
 		c.Forecasts = append(c.Forecasts, one)
-	}
-	if o.LastError != "" {
-		c.Reason = o.LastError
 	}
 	switch o.State {
 	case db.StatePaused:
