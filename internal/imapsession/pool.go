@@ -119,5 +119,5 @@ func (s *Session) Resume(ctx context.Context) error {
 // hang on it.
 func (s *Session) bind(ctx context.Context) {
 	s.ctx = ctx
-	s.stop = context.AfterFunc(ctx, func() { s.wire.NetConn().Close() })
+	s.stop = context.AfterFunc(ctx, func() { s.wire.Conn.Close() })
 }

@@ -396,14 +396,14 @@ func TestTLSResumption(t *testing.T) {
 	}
 	for i, user := range []string{"u", "v", "u"} { // whoever's mailbox it is for
 		s := connect(user, string(d.CA.PEM))
-		if got := s.wire.NetConn().(*tls.Conn).ConnectionState().DidResume; got != (i > 0) {
+		if got := s.wire.Conn.(*tls.Conn).ConnectionState().DidResume; got != (i > 0) {
 			t.Errorf("connection %d: resumed %v", i+1, got)
 		}
 		s.Close()
 	}
 	s := connect("u", string(d.CA.PEM)+string(other.PEM))
 	defer s.Close()
-	if s.wire.NetConn().(*tls.Conn).ConnectionState().DidResume {
+	if s.wire.Conn.(*tls.Conn).ConnectionState().DidResume {
 		t.Error("resumed under another authority's trust")
 	}
 	if _, err := dialer.Open(t.Context(), account("u", string(other.PEM))); err == nil {

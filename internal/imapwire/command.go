@@ -97,7 +97,7 @@ func (w *Conn) endCommandLine(tail []byte) {
 		clear(c.line)
 		c.line, c.words, c.secret = c.line[:0], 0, false
 	}()
-	n, sync, literal := literalMark(trimEOL(tail))
+	n, sync, literal := literalMark(bytes.TrimRight(tail, "\r\n"))
 	if c.lit = n; sync {
 		w.contWanted++
 	}

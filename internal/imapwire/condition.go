@@ -60,13 +60,12 @@ func (w *Conn) emitStatus(st statusLine) {
 	case fold(st.code, "UIDNEXT"), fold(st.code, "UIDVALIDITY"), fold(st.code, "HIGHESTMODSEQ"):
 		if isStatusItem(st.code, st.args) {
 			w.out = append(w.out, " ["...)
-			w.out = append(appendUpper(w.out, st.code), ' ')
+			w.out = append(append(w.out, bytes.ToUpper(st.code)...), ' ')
 			w.out = append(append(w.out, st.args...), ']')
 		}
 	case isAtom(st.code) && !fold(st.code, "COPYUID") && !fold(st.code, "APPENDUID") && !fold(st.code, "PERMANENTFLAGS"):
 		w.out = append(w.out, " ["...)
-		w.out = appendUpper(w.out, st.code)
-		w.out = append(w.out, ']')
+		w.out = append(append(w.out, bytes.ToUpper(st.code)...), ']')
 	}
 	if st.typ != "OK" && len(st.text) > 0 {
 		if text := w.cleanText(st.text); text != "" {

@@ -5,6 +5,7 @@
 package imapwire
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -37,8 +38,8 @@ import (
 // METADATA are dropped, and of a FETCH only UID, RFC822.SIZE, INTERNALDATE and
 // one body section survive.
 type Conn struct {
-	conn net.Conn
-	lim  Limits
+	net.Conn // the socket
+	lim      Limits
 
 	// Reading side, under readMu. The client reads from one goroutine at a time
 	// until a literal breaks off, then from two (its reader, and whoever discards
@@ -49,7 +50,6 @@ type Conn struct {
 	out      []byte // out[o:] is ready for the client
 	o        int
 	pass     int64 // bytes of a literal still to be handed through
-	total    int64 // bytes read since the connection began
 	greeted  bool
 	acc      []byte   // one response with its literals, see gather
 	nums     []uint32 // one SEARCH response
@@ -80,11 +80,39 @@ type Conn struct {
 	err        error
 }
 
+// Limits bounds what a server may cost. A zero field takes its default.
+type Limits struct {
+	Command     time.Duration // silence, or an unfinished line, while a command is outstanding; 30 s
+	Literal     time.Duration // time in which a literal must advance by 16 KiB (or end); 60 s
+	Idle        time.Duration // silence in IDLE; 10 min. At rest there is no limit
+	Line        int           // bytes of one line without its literals; 1 MiB
+	SearchNums  int           // numbers in one SEARCH response; 2,000,000
+	LiteralSize int64         // bytes announced for one literal; 64 MiB
+	Buffer      int           // bytes of a literal kept in memory while its UID is unknown; 256 KiB
+}
+
+func (lim Limits) withDefaults() Limits {
+	return Limits{
+		Command:     cmp.Or(lim.Command, 30*time.Second),
+		Literal:     cmp.Or(lim.Literal, 60*time.Second),
+		Idle:        cmp.Or(lim.Idle, 10*time.Minute),
+		Line:        cmp.Or(lim.Line, 1<<20),
+		SearchNums:  cmp.Or(lim.SearchNums, 2_000_000),
+		LiteralSize: cmp.Or(lim.LiteralSize, 64<<20),
+		Buffer:      cmp.Or(lim.Buffer, 256<<10),
+	}
+}
+
+const (
+	bufferSize    = 32 << 10 // socket buffer; a literal read into less than half of it goes through it
+	progressBytes = 16 << 10 // bytes that count as progress inside a line or a literal
+)
+
 // New is the filter over conn, whose server has yet to greet. It takes over
 // conn's read deadline.
 func New(conn net.Conn, lim Limits) *Conn {
 	return &Conn{
-		conn:  conn,
+		Conn:  conn,
 		lim:   lim.withDefaults(),
 		in:    make([]byte, bufferSize),
 		uidOf: make(map[uint32]uint32),
@@ -255,18 +283,14 @@ func (w *Conn) readSocket(p []byte) (int, error) {
 	w.rearm()
 	w.mu.Unlock()
 
-	n, err := w.conn.Read(p)
+	n, err := w.Conn.Read(p)
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = false
 	w.spent += time.Since(w.waitFrom)
-	w.total += int64(n)
 	if w.got += n; w.got >= progressBytes {
 		w.spent, w.got = 0, 0
-	}
-	if w.lim.Total > 0 && w.total > w.lim.Total {
-		return 0, &LimitError{What: "connection", Got: w.total, Max: w.lim.Total}
 	}
 	if n > 0 {
 		return n, nil // an error beside data comes again with the next read
@@ -302,7 +326,7 @@ func (w *Conn) rearm() {
 	if d := w.patience(); d > 0 {
 		deadline = w.waitFrom.Add(d - w.spent)
 	}
-	_ = w.conn.SetReadDeadline(deadline) // fails on a closed socket only, as will the read
+	_ = w.Conn.SetReadDeadline(deadline) // fails on a closed socket only, as will the read
 }
 
 // progress starts the server's time afresh: a line ended or a command began.
@@ -315,7 +339,8 @@ func (w *Conn) progress() {
 	w.rearm()
 }
 
-// literal switches between the deadlines of a literal and of a line.
+// literal switches between the deadlines of a literal and of a line, and starts
+// the server's time afresh.
 func (w *Conn) literal(in bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -330,7 +355,7 @@ func (w *Conn) Write(p []byte) (int, error) {
 	w.progress()
 	w.mu.Unlock()
 
-	n, err := w.conn.Write(send)
+	n, err := w.Conn.Write(send)
 	if err != nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -347,24 +372,13 @@ func (w *Conn) Close() error {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
-	return w.conn.Close()
+	return w.Conn.Close()
 }
-
-// LocalAddr is that of the socket.
-func (w *Conn) LocalAddr() net.Addr { return w.conn.LocalAddr() }
-
-// RemoteAddr is that of the socket.
-func (w *Conn) RemoteAddr() net.Addr { return w.conn.RemoteAddr() }
-
-// NetConn is the connection beneath.
-func (w *Conn) NetConn() net.Conn { return w.conn }
 
 // SetReadDeadline does nothing: go-imap sets none while it waits and fixed ones
 // elsewhere, and the wire keeps its own.
 func (w *Conn) SetReadDeadline(time.Time) error { return nil }
 
-// SetWriteDeadline passes the client's deadline on; go-imap's 30 s are fine.
-func (w *Conn) SetWriteDeadline(t time.Time) error { return w.conn.SetWriteDeadline(t) }
-
-// SetDeadline sets the write deadline only, see SetReadDeadline.
-func (w *Conn) SetDeadline(t time.Time) error { return w.conn.SetWriteDeadline(t) }
+// SetDeadline sets the write deadline only, see SetReadDeadline; go-imap's 30 s
+// are fine for that.
+func (w *Conn) SetDeadline(t time.Time) error { return w.SetWriteDeadline(t) }

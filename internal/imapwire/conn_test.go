@@ -178,10 +178,6 @@ func TestWireErrors(t *testing.T) {
 	if e, ok := errors.AsType[*LimitError](w.Err()); !ok || e.What != "line" {
 		t.Error(w.Err())
 	}
-	_, w = through(Limits{Total: 1000}, askExam, strings.Repeat("* 1 EXISTS\r\n", 1000))
-	if e, ok := errors.AsType[*LimitError](w.Err()); !ok || e.What != "connection" {
-		t.Error(w.Err())
-	}
 	_, w = through(Limits{}, "", "")
 	if e, ok := errors.AsType[*Error](w.Err()); !ok || e.Command != "" || !errors.Is(e, io.EOF) {
 		t.Error(w.Err())

@@ -12,7 +12,7 @@ var ErrTimeout = errors.New("server too slow")
 
 // LimitError says that the server exceeded a cap of Limits.
 type LimitError struct {
-	What string // "line", "literal", "search", "connection"
+	What string // "line", "literal", "search", "list"
 	Got  int64  // bytes or numbers announced or read, at least
 	Max  int64
 }

@@ -188,7 +188,7 @@ func (w *Conn) beginBody(n int64) (stream bool, err error) {
 		}
 		w.literal(true)
 		defer w.literal(false)
-		f.body, err = w.read(f.body, n)
+		err = w.read(n, func(b []byte) { f.body = append(f.body, b...) })
 		f.hasBody = err == nil
 		return false, err
 	}

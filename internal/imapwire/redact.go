@@ -72,27 +72,14 @@ func (w *Conn) Excerpt(line []byte) string {
 // ASCII letters.
 func replaceFold(s, old, by string) string {
 	var b strings.Builder
-	for {
-		i := indexFold(s, old)
-		if i < 0 {
-			break
+	for i := 0; i < len(s); {
+		if i+len(old) <= len(s) && strings.EqualFold(s[i:i+len(old)], old) {
+			b.WriteString(by)
+			i += len(old)
+			continue
 		}
-		b.WriteString(s[:i])
-		b.WriteString(by)
-		s = s[i+len(old):]
+		b.WriteByte(s[i])
+		i++
 	}
-	if b.Len() == 0 {
-		return s
-	}
-	b.WriteString(s)
 	return b.String()
-}
-
-func indexFold(s, sub string) int {
-	for i := 0; i+len(sub) <= len(s); i++ {
-		if strings.EqualFold(s[i:i+len(sub)], sub) {
-			return i
-		}
-	}
-	return -1
 }

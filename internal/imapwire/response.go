@@ -50,10 +50,8 @@ func (w *Conn) line() ([]byte, error) {
 		if i := bytes.IndexByte(w.in[w.r+seen:w.e], '\n'); i >= 0 {
 			line := w.in[w.r : w.r+seen+i]
 			w.r += seen + i + 1
-			w.mu.Lock()
-			w.progress()
-			w.mu.Unlock()
-			return trimEOL(line), nil
+			w.literal(false)
+			return bytes.TrimRight(line, "\r\n"), nil
 		}
 		seen = w.e - w.r
 		if seen > w.lim.Line {
@@ -72,31 +70,22 @@ func (w *Conn) discard(n int64) error {
 	}
 	w.literal(true)
 	defer w.literal(false)
+	return w.read(n, func([]byte) {})
+}
+
+// read hands n bytes of a literal to use, piece by piece.
+func (w *Conn) read(n int64, use func([]byte)) error {
 	for n > 0 {
 		b, err := w.some()
 		if err != nil {
 			return err
 		}
-		k := min(n, int64(len(b)))
-		w.r += int(k)
-		n -= k
+		b = b[:min(n, int64(len(b)))]
+		use(b)
+		w.r += len(b)
+		n -= int64(len(b))
 	}
 	return nil
-}
-
-// read appends n bytes of a literal to dst.
-func (w *Conn) read(dst []byte, n int64) ([]byte, error) {
-	for n > 0 {
-		b, err := w.some()
-		if err != nil {
-			return dst, err
-		}
-		k := min(n, int64(len(b)))
-		dst = append(dst, b[:k]...)
-		w.r += int(k)
-		n -= k
-	}
-	return dst, nil
 }
 
 // some is at least one byte of the response under way.
@@ -130,8 +119,9 @@ func (w *Conn) gather(line []byte) ([]byte, error) {
 		if n+int64(len(w.acc)) > int64(w.lim.Line) {
 			return nil, &LimitError{What: "line", Got: n + int64(len(w.acc)), Max: int64(w.lim.Line)}
 		}
-		var err error
-		if w.acc, err = w.read(append(w.acc, '\n'), n); err != nil {
+		w.acc = append(w.acc, '\n')
+		err := w.read(n, func(b []byte) { w.acc = append(w.acc, b...) })
+		if err != nil {
 			return nil, err
 		}
 		if line, err = w.line(); err != nil {
@@ -197,20 +187,17 @@ func (w *Conn) continuation(line []byte) {
 		return
 	}
 	w.contWanted--
-	text := bytes.TrimSpace(line[1:])
-	switch {
+	w.out = append(w.out, "+ "...)
+	switch text := bytes.TrimSpace(line[1:]); {
 	case w.awaited("IDLE") != nil:
 		w.idling = true
 		w.progress()
-		text = nil
 	case w.awaited("AUTHENTICATE") != nil:
-		if _, err := base64.StdEncoding.DecodeString(string(text)); err != nil {
-			text = nil // "+ Ready", "+ go ahead": an empty challenge in prose
-		}
-	default:
-		text = nil
+		if _, err := base64.StdEncoding.DecodeString(string(text)); err == nil {
+			w.out = append(w.out, text...)
+		} // else "+ Ready", "+ go ahead": an empty challenge in prose
 	}
-	w.out = append(append(append(w.out, "+ "...), text...), "\r\n"...)
+	w.out = append(w.out, "\r\n"...)
 }
 
 // tagged passes on the completion of an outstanding command. One for a command
@@ -266,15 +253,14 @@ func (w *Conn) untagged(line []byte) error {
 		case fold(word, "EXPUNGE"):
 			clear(w.uidOf) // the numbers above it have shifted
 			w.emitNumbered(num, " EXPUNGE\r\n")
-			return nil
 		case fold(word, "EXISTS"):
 			w.emitNumbered(num, " EXISTS\r\n")
-			return nil
 		case fold(word, "RECENT"):
 			w.emitNumbered(num, " RECENT\r\n")
-			return nil
+		default:
+			return w.drop(line)
 		}
-		return w.drop(line)
+		return nil
 	}
 	switch {
 	case fold(word, "LIST"):

@@ -87,9 +87,7 @@ func (w *Conn) search() error {
 		}
 		break
 	}
-	w.mu.Lock()
-	w.progress()
-	w.mu.Unlock()
+	w.literal(false)
 	if !slices.IsSorted(w.nums) {
 		slices.Sort(w.nums)
 	}

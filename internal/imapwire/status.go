@@ -37,7 +37,7 @@ func (w *Conn) mailboxStatus(d *decoder) {
 		}
 		value, ok := d.str()
 		if ok && isStatusItem(item, value) {
-			w.out = append(append(appendUpper(w.separate(), item), ' '), value...)
+			w.out = append(append(append(w.separate(), bytes.ToUpper(item)...), ' '), value...)
 		}
 		return ok
 	})

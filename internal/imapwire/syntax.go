@@ -2,6 +2,7 @@ package imapwire
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 )
 
@@ -257,7 +258,39 @@ func fold(b []byte, upper string) bool {
 	return true
 }
 
-// trimEOL removes the line ending.
-func trimEOL(line []byte) []byte { return bytes.TrimRight(line, "\r\n") }
-
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+// separate appends the blank between the items of a list, and gives out.
+func (w *Conn) separate() []byte {
+	if w.out[len(w.out)-1] != '(' {
+		w.out = append(w.out, ' ')
+	}
+	return w.out
+}
+
+func (w *Conn) emitNumbered(n uint32, what string) {
+	w.out = append(w.out, "* "...)
+	w.out = strconv.AppendUint(w.out, uint64(n), 10)
+	w.out = append(w.out, what...)
+}
+
+// appendQuoted appends s as a quoted string, or as a literal where that needs one.
+func appendQuoted(b []byte, s string) []byte {
+	if strings.ContainsAny(s, "\r\n\x00") {
+		return append(appendLiteralMark(b, int64(len(s))), s...)
+	}
+	b = append(b, '"')
+	for i := range len(s) {
+		if s[i] == '"' || s[i] == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, s[i])
+	}
+	return append(b, '"')
+}
+
+func appendLiteralMark(b []byte, n int64) []byte {
+	b = append(b, '{')
+	b = strconv.AppendInt(b, n, 10)
+	return append(b, "}\r\n"...)
+}
