@@ -122,7 +122,7 @@ func (d *diagnosis) reach(ctx context.Context) bool {
 	}
 	defer conn.Close()
 	d.fine("connect", "%s answers in %d ms", conn.RemoteAddr(), d.opts.Now().Sub(d.began).Milliseconds())
-	secured, err := imapsession.Secure(ctx, conn, to)
+	secured, err := new(imapsession.Dialer).Secure(ctx, conn, to)
 	if err != nil {
 		d.wrong("tls", err)
 		return false

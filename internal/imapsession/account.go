@@ -57,13 +57,7 @@ type Timeouts struct {
 	Literal time.Duration // silence in a message body; 60 s
 }
 
-func (t Timeouts) withDefaults() Timeouts {
-	return Timeouts{
-		Connect: cmp.Or(t.Connect, 10*time.Second),
-		Command: cmp.Or(t.Command, 30*time.Second),
-		Literal: cmp.Or(t.Literal, 60*time.Second),
-	}
-}
+func (t Timeouts) connect() time.Duration { return cmp.Or(t.Connect, 10*time.Second) }
 
 // address is where to dial.
 func (a *Account) address() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }

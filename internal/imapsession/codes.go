@@ -10,89 +10,47 @@ import (
 	"imapsync/internal/fault"
 )
 
-// cause is what an error is about.
-type cause struct {
-	class fault.Class
-	code  string
+// responses has the code for each response code of a NO, BAD or BYE that says
+// what it is about: those of RFC 5530, RFC 3501 section 7.1, and some that
+// servers made up.
+var responses = map[string]string{
+	"UNAVAILABLE":          "unavailable",
+	"LIMIT":                "limit",
+	"INUSE":                "inuse",
+	"THROTTLED":            "throttled",
+	"OVERQUOTA":            "overquota",
+	"SERVERBUG":            "serverbug",
+	"CONTACTADMIN":         "contactadmin",
+	"NONEXISTENT":          "folder_missing",
+	"TRYCREATE":            "folder_missing",
+	"NOPERM":               "no_permission",
+	"AUTHENTICATIONFAILED": "authenticationfailed",
+	"AUTHORIZATIONFAILED":  "authorizationfailed",
+	"EXPIRED":              "expired",
 }
 
-// responses says what the response codes of a NO, BAD or BYE are about: those of
-// RFC 5530, RFC 3501 section 7.1, and some that servers made up.
-var responses = map[string]cause{
-	"UNAVAILABLE":          {fault.Transient, "unavailable"},
-	"LIMIT":                {fault.Transient, "limit"},
-	"INUSE":                {fault.Transient, "inuse"},
-	"THROTTLED":            {fault.Transient, "throttled"},
-	"OVERQUOTA":            {fault.Transient, "overquota"},
-	"SERVERBUG":            {fault.Transient, "serverbug"},
-	"CONTACTADMIN":         {fault.Transient, "contactadmin"},
-	"NONEXISTENT":          {fault.Config, "folder_missing"},
-	"TRYCREATE":            {fault.Config, "folder_missing"},
-	"NOPERM":               {fault.Config, "no_permission"},
-	"AUTHENTICATIONFAILED": {fault.Auth, "authenticationfailed"},
-	"AUTHORIZATIONFAILED":  {fault.Auth, "authorizationfailed"},
-	"EXPIRED":              {fault.Auth, "expired"},
-}
-
-// classes has the codes of everything else that goes wrong between dialling and
-// the end of a session.
-var classes = map[string]fault.Class{
-	// Reaching the server.
-	"host_not_found": fault.Config,
-	"dns":            fault.Transient,
-	"connect":        fault.Transient,
-
-	// Securing the connection.
-	"ca_file":           fault.Config,
-	"tls":               fault.Transient,
-	"tls_timeout":       fault.Transient,
-	"tls_host":          fault.Config,
-	"tls_not_yet_valid": fault.Config,
-	"tls_expired":       fault.Config,
-	"tls_self_signed":   fault.Config,
-	"tls_unknown_ca":    fault.Config,
-	"tls_certificate":   fault.Config,
-	"tls_not_spoken":    fault.Config,
-	"tls_version":       fault.Config,
-	"tls_handshake":     fault.Config,
-	"starttls":          fault.Transient,
-	"starttls_timeout":  fault.Transient,
-	"starttls_tls":      fault.Config,
-	"starttls_missing":  fault.Config,
-	"starttls_refused":  fault.Config,
-	"starttls_injected": fault.Config,
-	"starttls_preauth":  fault.Config,
-
-	// Greeting and login.
-	"greeting":         fault.Transient,
-	"bye":              fault.Transient,
-	"preauth":          fault.Config,
-	"capability":       fault.Transient,
-	"login_disabled":   fault.Config,
-	"login_refused":    fault.Auth,
-	"no_oauth":         fault.Config,
-	"token_refused":    fault.Auth,
-	"privacy_required": fault.Config,
-
-	// After it.
-	"throttled":      fault.Transient, // in words, without a response code
-	"refused":        fault.Transient,
-	"folder_missing": fault.Config,
-	"connection":     fault.Transient,
-	"over_limit":     fault.Transient,
-	"protocol":       fault.Transient,
-	"timeout":        fault.Transient,
-	"cancelled":      fault.Transient,
-}
+// classes has the class of each code that an error of a session may have.
+var classes = func() map[string]fault.Class {
+	classes := map[string]fault.Class{}
+	for class, codes := range map[fault.Class]string{
+		fault.Auth: "authenticationfailed authorizationfailed expired login_refused token_refused",
+		fault.Config: `host_not_found preauth login_disabled no_oauth privacy_required folder_missing no_permission
+			ca_file tls_host tls_not_yet_valid tls_expired tls_self_signed tls_unknown_ca tls_certificate
+			tls_not_spoken tls_version tls_handshake
+			starttls_tls starttls_missing starttls_refused starttls_injected starttls_preauth`,
+		fault.Transient: `dns connect tls tls_timeout starttls starttls_timeout greeting bye capability
+			unavailable limit inuse throttled overquota serverbug contactadmin
+			refused connection over_limit protocol timeout cancelled`,
+	} {
+		for code := range strings.FieldsSeq(codes) {
+			classes[code] = class
+		}
+	}
+	return classes
+}()
 
 // Codes are the codes that an error of a session may have, by their class.
-func Codes() map[string]fault.Class {
-	codes := maps.Clone(classes)
-	for _, c := range responses {
-		codes[c.code] = c.class
-	}
-	return codes
-}
+func Codes() map[string]fault.Class { return maps.Clone(classes) }
 
 // failf is an error with one of the codes of classes.
 func failf(code, format string, args ...any) *fault.Error {
@@ -110,19 +68,19 @@ func throttled(text string) bool {
 	return slices.ContainsFunc(throttleWords[:], func(word string) bool { return strings.Contains(text, word) })
 }
 
-// about says what a NO, BAD or BYE outside of login is about.
-func about(typ, response, text string) cause {
-	if c, ok := responses[strings.ToUpper(response)]; ok {
-		return c
+// about is the code of a NO, BAD or BYE outside of login.
+func about(typ, response, text string) string {
+	if code, ok := responses[strings.ToUpper(response)]; ok {
+		return code
 	}
 	code := "refused"
 	switch {
 	case throttled(text):
-		code = "throttled"
+		code = "throttled" // in words, without a response code
 	case typ == "BYE":
 		code = "bye"
 	}
-	return cause{classes[code], code}
+	return code
 }
 
-func aboutError(e *imap.Error) cause { return about(string(e.Type), string(e.Code), e.Text) }
+func aboutError(e *imap.Error) string { return about(string(e.Type), string(e.Code), e.Text) }

@@ -31,7 +31,6 @@ func (d *Dialer) clock() func() time.Time {
 // Open dials, secures and logs in. The session ends when ctx does: its socket
 // is closed, so that nothing can hang on it.
 func (d *Dialer) Open(ctx context.Context, a Account) (*Session, error) {
-	a.Timeouts = a.Timeouts.withDefaults()
 	credential, err := a.Login(ctx)
 	if err != nil {
 		return nil, err
@@ -50,7 +49,7 @@ func (d *Dialer) open(ctx context.Context, a Account, credential string) (s *Ses
 	if err != nil {
 		return nil, false, err
 	}
-	secured, err := d.secure(ctx, conn, a)
+	secured, err := d.Secure(ctx, conn, a)
 	if err != nil {
 		conn.Close()
 		return nil, false, orEnd(ctx, err)
@@ -73,7 +72,7 @@ func (d *Dialer) open(ctx context.Context, a Account, credential string) (s *Ses
 
 // Lookup asks DNS for the addresses of the account's server.
 func Lookup(ctx context.Context, a Account) ([]string, error) {
-	within, cancel := context.WithTimeout(ctx, a.Timeouts.withDefaults().Connect)
+	within, cancel := context.WithTimeout(ctx, a.Timeouts.connect())
 	defer cancel()
 	addresses, err := net.DefaultResolver.LookupHost(within, a.Host)
 	if err != nil {
@@ -84,7 +83,7 @@ func Lookup(ctx context.Context, a Account) ([]string, error) {
 
 // Dial connects to the account's server, and no more.
 func Dial(ctx context.Context, a Account) (net.Conn, error) {
-	nd := net.Dialer{Timeout: a.Timeouts.withDefaults().Connect, KeepAlive: 15 * time.Second}
+	nd := net.Dialer{Timeout: a.Timeouts.connect(), KeepAlive: 15 * time.Second}
 	conn, err := nd.DialContext(ctx, "tcp", a.address())
 	if err != nil {
 		return nil, orEnd(ctx, dialError(err))
@@ -95,11 +94,7 @@ func Dial(ctx context.Context, a Account) (net.Conn, error) {
 // Secure secures a connection that Dial made, as the account says: by the
 // *tls.Conn that it returns, or not at all. There is no way from a failed
 // handshake to plaintext.
-func Secure(ctx context.Context, conn net.Conn, a Account) (net.Conn, error) {
-	return new(Dialer).secure(ctx, conn, a)
-}
-
-func (d *Dialer) secure(ctx context.Context, conn net.Conn, a Account) (net.Conn, error) {
+func (d *Dialer) Secure(ctx context.Context, conn net.Conn, a Account) (net.Conn, error) {
 	if a.TLS == TLSNone {
 		return conn, nil
 	}
@@ -107,10 +102,15 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, a Account) (net.Conn
 	if err != nil {
 		return nil, err
 	}
-	patience := a.Timeouts.withDefaults().Connect
+	patience := a.Timeouts.connect()
 	if a.TLS == TLSStartTLS {
-		if err := startTLSWithin(ctx, conn, patience); err != nil {
-			return nil, err
+		within, cancel := context.WithTimeoutCause(ctx, patience, failf("starttls_timeout", "starttls: no answer within %s", patience))
+		defer cancel()
+		stop := context.AfterFunc(within, func() { conn.Close() })
+		err := startTLS(conn)
+		stop()
+		if err != nil {
+			return nil, orEnd(within, err)
 		}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, failf("tls_timeout", "tls: %s did not agree on encryption within %s", cfg.ServerName, patience))
@@ -120,18 +120,6 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, a Account) (net.Conn
 		return nil, orEnd(ctx, tlsError(a.TLS, cfg.ServerName, err, d.clock()()))
 	}
 	return tc, nil
-}
-
-// startTLSWithin is startTLS with a bound.
-func startTLSWithin(ctx context.Context, conn net.Conn, patience time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, failf("starttls_timeout", "starttls: no answer within %s", patience))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	if err := startTLS(conn); err != nil {
-		return orEnd(ctx, err)
-	}
-	return nil
 }
 
 // orEnd prefers the reason a context ended to the error that its end caused.

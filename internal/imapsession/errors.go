@@ -28,8 +28,7 @@ func Classify(err error) (fault.Class, string) {
 	} else if errors.Is(err, context.Canceled) {
 		code = "cancelled"
 	} else if e, ok := errors.AsType[*imap.Error](err); ok {
-		c := aboutError(e)
-		return c.class, c.code
+		code = aboutError(e)
 	}
 	return classes[code], code
 }
@@ -47,10 +46,7 @@ func BackoffHint(err error) time.Duration {
 	if m == nil {
 		return 0
 	}
-	n, convErr := strconv.Atoi(m[1])
-	if convErr != nil {
-		return 0
-	}
+	n, _ := strconv.Atoi(m[1]) // at most nine digits
 	unit := time.Millisecond
 	if strings.HasPrefix(strings.ToLower(m[2]), "s") {
 		unit = time.Second
@@ -88,8 +84,7 @@ var errNoCapabilities = errors.New("no answer")
 
 // saidError is what the server said of itself.
 func saidError(step string, last imapwire.Status) error {
-	c := about(last.Type, last.Code, last.Text)
-	return fault.Newf(c.class, c.code, "%sserver said %s", step, last)
+	return failf(about(last.Type, last.Code, last.Text), "%sserver said %s", step, last)
 }
 
 // wireCause says what ended a connection. The step is left to the caller, who
@@ -122,8 +117,7 @@ func greetingError(err error, last imapwire.Status) error {
 		return saidError("greeting: ", last)
 	}
 	if e, ok := errors.AsType[*imap.Error](err); ok {
-		c := aboutError(e)
-		return fault.Newf(c.class, c.code, "greeting: server said %s", last)
+		return failf(aboutError(e), "greeting: server said %s", last)
 	}
 	return failf("greeting", "greeting: %w", err)
 }
@@ -138,15 +132,15 @@ func loginError(err error, last imapwire.Status) error {
 		}
 		return fmt.Errorf("login: %w", err)
 	}
-	c := aboutError(e)
+	code := aboutError(e)
 	switch response := strings.ToUpper(string(e.Code)); {
-	case c.class == fault.Auth:
+	case classes[code] == fault.Auth:
 	case response == "PRIVACYREQUIRED":
-		c = cause{classes["privacy_required"], "privacy_required"}
+		code = "privacy_required"
 	case response == "" && e.Type == imap.StatusResponseTypeNo && !throttled(e.Text):
-		c = cause{classes["login_refused"], "login_refused"}
+		code = "login_refused"
 	default:
-		c.class = fault.Transient
+		return fault.Newf(fault.Transient, code, "login refused: %s", last)
 	}
-	return fault.Newf(c.class, c.code, "login refused: %s", last)
+	return failf(code, "login refused: %s", last)
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"imapsync/internal/fault"
-	"imapsync/internal/imapwire"
 )
 
 func (s *Session) login(a Account, version, text string) error {
@@ -186,22 +185,16 @@ func (s *Session) withToken(a Account, caps imap.CapSet, token string) error {
 	if err == nil {
 		return nil
 	}
-	err = s.cause(err)
+	err = loginError(s.cause(err), s.wire.LastStatus())
 	if b.refusal == "" {
-		return loginError(err, s.wire.LastStatus())
+		return err
 	}
-	return tokenRefused(err, s.wire.LastStatus(), s.wire.Excerpt([]byte(b.refusal)))
-}
-
-// tokenRefused classes a refusal that the server explained in a challenge: it
-// is about the token, unless the end of the exchange speaks of something else.
-func tokenRefused(err error, last imapwire.Status, why string) error {
-	err = loginError(err, last)
+	// The server explained itself in a challenge: it is about the token, unless
+	// the end of the exchange speaks of something else.
 	class, code := Classify(err)
-	switch {
-	case code == "authenticationfailed", code == "authorizationfailed", code == "expired":
-	case class == fault.Auth, code == "refused", code == "connection":
+	switch code {
+	case "login_refused", "refused", "connection":
 		class, code = fault.Auth, "token_refused"
 	}
-	return fault.Newf(class, code, "%w (the server says of the token: %s)", err, why)
+	return fault.Newf(class, code, "%w (the server says of the token: %s)", err, s.wire.Excerpt([]byte(b.refusal)))
 }

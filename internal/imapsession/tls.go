@@ -67,11 +67,8 @@ func tlsConfig(a Account) (*tls.Config, error) {
 
 // tlsError names what is wrong with a certificate, or with the handshake.
 func tlsError(mode TLSMode, host string, err error, now time.Time) error {
-	if host == "" {
-		host = "the server"
-	}
 	if e, ok := errors.AsType[x509.HostnameError](err); ok {
-		if c := e.Certificate; c != nil && len(c.DNSNames)+len(c.IPAddresses) == 0 {
+		if c := e.Certificate; len(c.DNSNames)+len(c.IPAddresses) == 0 {
 			return failf("tls_host", "tls: the certificate of %s has no subject alternative name, only a common name (%s): the server needs another",
 				host, c.Subject.CommonName).With("reason", "no_names")
 		}
@@ -79,18 +76,15 @@ func tlsError(mode TLSMode, host string, err error, now time.Time) error {
 			CertNames(e.Certificate), host)
 	}
 	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
-		if e.Cert != nil && now.Before(e.Cert.NotBefore) {
+		if now.Before(e.Cert.NotBefore) {
 			return failf("tls_not_yet_valid", "tls: the certificate of %s is not valid before %s",
 				host, e.Cert.NotBefore.UTC().Format(time.RFC3339))
 		}
-		expired := "in the past"
-		if e.Cert != nil {
-			expired = e.Cert.NotAfter.UTC().Format(time.RFC3339)
-		}
-		return failf("tls_expired", "tls: the certificate of %s expired %s: it must be renewed on the server", host, expired)
+		return failf("tls_expired", "tls: the certificate of %s expired %s: it must be renewed on the server",
+			host, e.Cert.NotAfter.UTC().Format(time.RFC3339))
 	}
 	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		if e.Cert != nil && e.Cert.Issuer.String() == e.Cert.Subject.String() {
+		if e.Cert.Issuer.String() == e.Cert.Subject.String() {
 			return failf("tls_self_signed", "tls: the certificate of %s is self-signed", host)
 		}
 		return failf("tls_unknown_ca", "tls: the certificate of %s is signed by an unknown authority (%s)", host, IssuerName(e.Cert))
@@ -118,20 +112,14 @@ func tlsError(mode TLSMode, host string, err error, now time.Time) error {
 	return failf("tls", "tls: %w", err)
 }
 
-// IssuerName is what a person calls the authority of a certificate, which may
-// be nil.
+// IssuerName is what a person calls the authority of a certificate.
 func IssuerName(c *x509.Certificate) string {
-	if c == nil {
-		return "unnamed"
-	}
 	return cmp.Or(c.Issuer.CommonName, c.Issuer.String(), "unnamed")
 }
 
-// CertNames lists whom a certificate, which may be nil, is for.
+// CertNames lists whom a certificate is for.
 func CertNames(c *x509.Certificate) string {
 	switch {
-	case c == nil:
-		return "another host"
 	case len(c.DNSNames) > 0:
 		return strings.Join(c.DNSNames, ", ")
 	case len(c.IPAddresses) > 0:
