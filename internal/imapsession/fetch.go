@@ -42,9 +42,10 @@ func (s *Session) examined(cmd *imapclient.SelectCommand) (*imap.SelectData, err
 
 // prefetched is what was asked for together with EXAMINE.
 type prefetched struct {
-	first uint32 // of the search, which went up to MaxUID
-	uids  []uint32
-	sizes map[uint32]Listed
+	first    uint32 // of the search, which went up to MaxUID
+	searched bool   // uids is not taken yet
+	uids     []uint32
+	sizes    map[uint32]Listed
 }
 
 // ExaminePrefetch opens a folder, searches it from first on and asks for the sizes
@@ -62,12 +63,7 @@ func (s *Session) ExaminePrefetch(name string, first, last uint32) (*imap.Select
 	if err != nil || searchErr != nil || sizeErr != nil {
 		return data, err
 	}
-	s.prefetched = &prefetched{first: first, uids: []uint32{}, sizes: sizes}
-	for _, uid := range found.AllUIDs() {
-		if uint32(uid) >= first {
-			s.prefetched.uids = append(s.prefetched.uids, uint32(uid))
-		}
-	}
+	s.prefetched = &prefetched{first, true, between(found.AllUIDs(), first, MaxUID), sizes}
 	return data, nil
 }
 

@@ -20,8 +20,6 @@ type unilateral struct {
 	arrived  chan struct{} // capacity 1: there are more messages than before
 }
 
-func newUnilateral() *unilateral { return &unilateral{arrived: make(chan struct{}, 1)} }
-
 // handler takes note of EXISTS and EXPUNGE. An EXISTS that tells nothing new,
 // as some servers send with every IDLE, is no arrival.
 func (u *unilateral) handler() *imapclient.UnilateralDataHandler {
@@ -76,10 +74,11 @@ func (s *Session) Closed() <-chan struct{} { return s.client.Closed() }
 
 // EndIdle ends IDLE and waits for the server to say so.
 func (s *Session) EndIdle() error {
-	if err := s.idling.Close(); err != nil {
-		return fmt.Errorf("idle: %w", s.cause(err))
+	err := s.idling.Close()
+	if err == nil {
+		err = s.idling.Wait()
 	}
-	if err := s.idling.Wait(); err != nil {
+	if err != nil {
 		return fmt.Errorf("idle: %w", s.cause(err))
 	}
 	s.answered = s.now()

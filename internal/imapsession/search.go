@@ -21,10 +21,9 @@ func (s *Session) Search(first, last uint32, criteria *imap.SearchCriteria) ([]u
 	if first > last || first == 0 {
 		return nil, nil
 	}
-	if a := s.prefetched; a != nil && a.uids != nil && a.first == first && last == MaxUID && criteria == nil {
-		uids := a.uids
-		a.uids = nil // the next one wants to know what is there then
-		return uids, nil
+	if a := s.prefetched; a != nil && a.searched && a.first == first && last == MaxUID && criteria == nil {
+		a.searched = false // the next one wants to know what is there then
+		return a.uids, nil
 	}
 	ask := uidRange(first, last)
 	if criteria != nil {
@@ -38,13 +37,17 @@ func (s *Session) Search(first, last uint32, criteria *imap.SearchCriteria) ([]u
 		}
 		return nil, fmt.Errorf("search: %w", err)
 	}
-	var uids []uint32
-	for _, uid := range data.AllUIDs() {
+	return between(data.AllUIDs(), first, last), nil
+}
+
+// between leaves out what was not asked for.
+func between(all []imap.UID, first, last uint32) (uids []uint32) {
+	for _, uid := range all {
 		if uint32(uid) >= first && uint32(uid) <= last {
 			uids = append(uids, uint32(uid))
 		}
 	}
-	return uids, nil
+	return uids
 }
 
 // listRange stands in for SEARCH on servers that refuse it.

@@ -2,6 +2,8 @@ package imapwire
 
 import (
 	"bytes"
+	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -23,16 +25,18 @@ func (w *Conn) untaggedStatus(st statusLine) error {
 	case "PREAUTH":
 		return nil
 	case "OK":
-		switch {
-		case fold(st.code, "UIDNEXT"), fold(st.code, "UIDVALIDITY"), fold(st.code, "HIGHESTMODSEQ"):
-		case fold(st.code, "CAPABILITY"), fold(st.code, "CLOSED"):
-		default:
+		if !hasNumber(st.code) && !fold(st.code, "CAPABILITY") && !fold(st.code, "CLOSED") {
 			return nil
 		}
 	}
 	w.out = append(w.out, "* "...)
 	w.emitStatus(st)
 	return nil
+}
+
+// hasNumber reports whether a response code is one that tells the client a number.
+func hasNumber(code []byte) bool {
+	return fold(code, "UIDNEXT") || fold(code, "UIDVALIDITY") || fold(code, "HIGHESTMODSEQ")
 }
 
 // note remembers a status. Callers hold mu.
@@ -57,15 +61,12 @@ func (w *Conn) emitStatus(st statusLine) {
 		w.out = append(w.out, " [CAPABILITY"...)
 		w.emitCapabilities(st.args)
 		w.out = append(w.out, ']')
-	case fold(st.code, "UIDNEXT"), fold(st.code, "UIDVALIDITY"), fold(st.code, "HIGHESTMODSEQ"):
+	case hasNumber(st.code):
 		if isStatusItem(st.code, st.args) {
-			w.out = append(w.out, " ["...)
-			w.out = append(append(w.out, bytes.ToUpper(st.code)...), ' ')
-			w.out = append(append(w.out, st.args...), ']')
+			w.out = fmt.Appendf(w.out, " [%s %s]", bytes.ToUpper(st.code), st.args)
 		}
 	case isAtom(st.code) && !fold(st.code, "COPYUID") && !fold(st.code, "APPENDUID") && !fold(st.code, "PERMANENTFLAGS"):
-		w.out = append(w.out, " ["...)
-		w.out = append(append(w.out, bytes.ToUpper(st.code)...), ']')
+		w.out = fmt.Appendf(w.out, " [%s]", bytes.ToUpper(st.code))
 	}
 	if st.typ != "OK" && len(st.text) > 0 {
 		if text := w.cleanText(st.text); text != "" {
@@ -82,9 +83,8 @@ func (w *Conn) emitStatus(st statusLine) {
 }
 
 // emitCapabilities writes the capabilities (RFC 3501 section 7.2.1) that are
-// atoms. IMAP4rev2 beside
-// IMAP4rev1 must not count before ENABLE (RFC 9051 appendix E); go-imap would at
-// once send names in UTF-8.
+// atoms. IMAP4rev2 beside IMAP4rev1 must not count before
+// ENABLE (RFC 9051 appendix E); go-imap would at once send names in UTF-8.
 func (w *Conn) emitCapabilities(b []byte) {
 	rev1 := false
 	for word, rest := cutWord(b); word != nil; word, rest = cutWord(rest) {
@@ -105,6 +105,8 @@ type statusLine struct {
 	text []byte
 }
 
+var bracketed = regexp.MustCompile(`^\[([^]"]|"[^"]*")*\]`)
+
 // parseStatus reads `OK [CODE args] text`. A bracket that never closes, or a
 // code that is no word, counts as text.
 func parseStatus(b []byte) (st statusLine, ok bool) {
@@ -121,32 +123,19 @@ func parseStatus(b []byte) (st statusLine, ok bool) {
 	if len(st.text) == 0 || st.text[0] != '[' {
 		return st, true
 	}
-	end, quoted := -1, false
-	for i, c := range st.text {
-		if c == '"' {
-			quoted = !quoted
-		} else if c == ']' && !quoted {
-			end = i
-			break
-		}
-	}
+	end := len(bracketed.Find(st.text)) - 1
 	if end < 0 {
 		end = bytes.IndexByte(st.text, ']') // an odd number of quotes
 	}
 	if end < 0 {
 		return st, true
 	}
-	code := st.text[1:end]
-	i := bytes.IndexAny(code, " =")
-	if i < 0 {
-		i = len(code)
+	code, args := st.text[1:end], []byte(nil)
+	if i := bytes.IndexAny(code, " ="); i >= 0 {
+		code, args = code[:i], bytes.TrimSpace(code[i+1:])
 	}
-	if !isAtom(code[:i]) {
-		return st, true
-	}
-	st.code, st.text = code[:i], bytes.TrimSpace(st.text[end+1:])
-	if i < len(code) {
-		st.args = bytes.TrimSpace(code[i+1:])
+	if isAtom(code) {
+		st.code, st.args, st.text = code, args, bytes.TrimSpace(st.text[end+1:])
 	}
 	return st, true
 }

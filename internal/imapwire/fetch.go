@@ -19,9 +19,8 @@ import (
 // confirmed the guess. Without a guess the body waits in memory, up to
 // Limits.Buffer; beyond that the response is an error.
 type fetchResponse struct {
-	open    bool // a body is being streamed
-	cmd     command
-	wanted  bool // a FETCH is outstanding
+	open    bool    // a body is being streamed
+	cmd     command // the FETCH that is outstanding; nameless without
 	seq     uint32
 	uid     uint32 // as stated in this response
 	guess   uint32 // as streamed, when not stated yet
@@ -47,7 +46,7 @@ func (w *Conn) beginFetch(seq uint32, line []byte) error {
 	}
 	w.mu.Lock()
 	if c := w.awaited("UID FETCH"); c != nil {
-		f.cmd, f.wanted = *c, true
+		f.cmd = *c
 	}
 	w.mu.Unlock()
 
@@ -140,20 +139,6 @@ func (w *Conn) skipList(d *decoder) error {
 			d.value()
 		}
 	}
-}
-
-func (w *Conn) skipLiteral(n int64, d *decoder) error {
-	if err := w.discard(n); err != nil {
-		return err
-	}
-	return w.nextLine(d)
-}
-
-// nextLine goes on behind a literal.
-func (w *Conn) nextLine(d *decoder) error {
-	line, err := w.line()
-	*d = decoder{b: line}
-	return unexpectedEOF(err)
 }
 
 // fetchError is an error if the response has given the client a body already;
@@ -271,9 +256,7 @@ func (w *Conn) endFetch() error {
 // the message.
 func (f *fetchResponse) answers() bool {
 	switch {
-	case !f.wanted:
-		return false
-	case f.uid == 0 && !f.hasBody:
+	case f.cmd.name == "", f.uid == 0 && !f.hasBody:
 		return false
 	case f.cmd.wantBody:
 		return f.hasBody

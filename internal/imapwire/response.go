@@ -133,19 +133,30 @@ func (w *Conn) gather(line []byte) ([]byte, error) {
 
 // drop skips a response that the client must not see, with its literals.
 func (w *Conn) drop(line []byte) error {
-	for {
-		n, _, ok := literalMark(line)
+	for d := (&decoder{b: line}); ; {
+		n, _, ok := literalMark(d.b)
 		if !ok {
 			return nil
 		}
-		err := w.discard(n)
-		if err != nil {
+		if err := w.skipLiteral(n, d); err != nil {
 			return err
 		}
-		if line, err = w.line(); err != nil {
-			return unexpectedEOF(err)
-		}
 	}
+}
+
+// skipLiteral passes over a literal and goes on behind it.
+func (w *Conn) skipLiteral(n int64, d *decoder) error {
+	if err := w.discard(n); err != nil {
+		return err
+	}
+	return w.nextLine(d)
+}
+
+// nextLine goes on behind a literal.
+func (w *Conn) nextLine(d *decoder) error {
+	line, err := w.line()
+	*d = decoder{b: line}
+	return unexpectedEOF(err)
 }
 
 // greeting reads the first line (RFC 3501 section 7.1): OK, PREAUTH or BYE.
