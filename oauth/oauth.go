@@ -164,13 +164,14 @@ func CheckURL(text string) error {
 		return errors.New("holds a user or a password: give those as client id and client secret")
 	case u.Fragment != "":
 		return errors.New("holds a fragment (#…)")
-	case u.Scheme == "https", u.Scheme == "http" && thisMachine(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && IsLoopback(u.Hostname()):
 		return nil
 	}
 	return errors.New("tokens are sent over https only")
 }
 
-func thisMachine(host string) bool {
+// IsLoopback reports whether a host is this machine.
+func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

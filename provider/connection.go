@@ -92,16 +92,25 @@ func (s *Service) checkWith(ctx context.Context, p *db.Provider, credential mail
 		return nil, err
 	}
 	defer session.Close()
-	folders, err := session.Folders()
-	if err != nil {
+	check := &Check{Capabilities: session.Capabilities()}
+	if check.Folders, err = foldersOf(session); err != nil {
 		return nil, err
 	}
-	check := &Check{Capabilities: session.Capabilities(), Folders: []Folder{}}
 	names, err := session.CheckFolders(p.Folders)
-	for _, f := range folders {
-		check.Folders = append(check.Folders, Folder{f, slices.Contains(names, f.Name)})
+	for i, f := range check.Folders {
+		check.Folders[i].Configured = slices.Contains(names, f.Name)
 	}
 	return check, err
+}
+
+// foldersOf lists the folders on the server.
+func foldersOf(session *imapsession.Session) ([]Folder, error) {
+	list, err := session.Folders()
+	folders := []Folder{}
+	for _, f := range list {
+		folders = append(folders, Folder{Folder: f})
+	}
+	return folders, err
 }
 
 // Test goes the way of a pass over a mailbox, new or stored, with what was given
@@ -109,58 +118,37 @@ func (s *Service) checkWith(ctx context.Context, p *db.Provider, credential mail
 // server, when it came so far, and whether nothing was wrong. Tokens that are
 // got for a new one are not stored.
 func (s *Service) Test(ctx context.Context, p *db.Provider, in CredentialInput, adding bool, report func(Step)) ([]Folder, bool) {
+	return s.diagnose(ctx, p, in, adding, true, report)
+}
+
+// Diagnose is Test for a stored mailbox, without its folders.
+func (s *Service) Diagnose(ctx context.Context, p *db.Provider, report func(Step)) bool {
+	_, ok := s.diagnose(ctx, p, CredentialInput{}, false, false, report)
+	return ok
+}
+
+func (s *Service) diagnose(ctx context.Context, p *db.Provider, in CredentialInput, adding, list bool, report func(Step)) ([]Folder, bool) {
 	c, err := s.credentials(in)
 	if err != nil {
 		report(Step{Name: "credential", State: StepWrong, Text: err.Error(), Err: err})
 		return nil, false
 	}
-	ctx, cancel := testContext(ctx)
-	defer cancel()
 	c.unkept = adding
-	loggedIn := false
-	ok := s.diagnose(ctx, c, p, func(step Step) {
-		loggedIn = loggedIn || step.Name == "login" && step.State == StepOK
-		report(step)
-	})
-	if !loggedIn {
-		return nil, false
-	}
-	check, err := s.check(ctx, c, p)
-	if check == nil {
-		class, code := mailsync.Classify(err)
-		report(Step{Name: "folders", State: StepWrong, Text: err.Error(), Class: class, Code: code, Err: err})
-		return nil, false
-	}
-	return check.Folders, ok
-}
-
-// Diagnose is Test for a stored mailbox, without its folders.
-func (s *Service) Diagnose(ctx context.Context, p *db.Provider, report func(Step)) bool {
-	c, err := s.credentials(CredentialInput{})
-	if err != nil {
-		report(Step{Name: "credential", State: StepWrong, Text: err.Error(), Err: err})
-		return false
-	}
 	ctx, cancel := testContext(ctx)
 	defer cancel()
-	return s.diagnose(ctx, c, p, report)
-}
-
-func (s *Service) diagnose(ctx context.Context, c *credentials, p *db.Provider, report func(Step)) bool {
-	return diagnose(ctx, p, diagnoseOptions{
-		Version: s.Version,
-		Credential: func(ctx context.Context) (mailsync.Credential, string, error) {
-			credential, err := c.of(ctx, p, db.Fence{})
-			if err != nil || p.AuthType == db.AuthOAuth2 {
-				return credential, "oauth2, " + cmp.Or(p.OAuthFlow, db.FlowCode), err
-			}
-			if !c.input.Password.IsZero() {
-				return credential, "password, as given", nil
-			}
-			_, where, err := c.chain.Find(ctx, p.Tenant, db.PasswordName(p.ID))
-			return credential, "password, from " + where, err
-		},
-	}, report)
+	d := diagnosis{p: p, version: s.Version, list: list, report: report, credential: func(ctx context.Context) (mailsync.Credential, string, error) {
+		credential, err := c.of(ctx, p, db.Fence{})
+		if err != nil || p.AuthType == db.AuthOAuth2 {
+			return credential, "oauth2, " + cmp.Or(p.OAuthFlow, db.FlowCode), err
+		}
+		if !in.Password.IsZero() {
+			return credential, "password, as given", nil
+		}
+		_, where, err := c.chain.Find(ctx, p.Tenant, db.PasswordName(p.ID))
+		return credential, "password, from " + where, err
+	}}
+	ok := d.run(ctx)
+	return d.folders, ok
 }
 
 // About is what a face finds its words for an error of p by. Facts are how it

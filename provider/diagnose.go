@@ -43,49 +43,42 @@ type Step struct {
 	Err   error         `json:"-"` // what Text says, to be told from others
 }
 
-// diagnoseOptions are what a diagnosis needs beside the provider's settings.
-type diagnoseOptions struct {
-	// Credential finds what the provider logs in with, and says where.
-	Credential func(ctx context.Context) (c mailsync.Credential, where string, err error)
-	Timeouts   mailsync.Timeouts
-	Version    string
-	Now        func() time.Time // nil: time.Now
-}
-
 // maxHeaderBytes bounds the header that is read.
 const maxHeaderBytes = 8 << 20
 
 // certificateWarning is how long before its end a certificate is warned of.
 const certificateWarning = 14 * 24 * time.Hour
 
-// diagnose goes the way of a pass up to one message's header, and reports each
+// diagnosis goes the way of a pass up to one message's header, and reports each
 // step as it is done. It ends at the first step that is wrong, but for folders,
-// which are all looked at. On the mail server nothing is changed. It reports
-// whether nothing was wrong.
-func diagnose(ctx context.Context, p *db.Provider, opts diagnoseOptions, report func(Step)) bool {
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
-	d := &diagnosis{p: p, opts: opts, report: report, ok: true, began: opts.Now()}
+// which are all looked at. On the mail server nothing is changed.
+type diagnosis struct {
+	p          *db.Provider
+	version    string
+	credential func(ctx context.Context) (c mailsync.Credential, where string, err error)
+	report     func(Step)
+	list       bool // the folders of the server are wanted
+
+	folders []Folder
+	wrongs  int
+	began   time.Time // the step
+}
+
+// run reports whether nothing was wrong.
+func (d *diagnosis) run(ctx context.Context) bool {
+	d.began = time.Now()
 	if d.reach(ctx) {
 		d.use(ctx)
 	}
-	return d.ok
-}
-
-// diagnosis is one under way.
-type diagnosis struct {
-	p      *db.Provider
-	opts   diagnoseOptions
-	report func(Step)
-	ok     bool
-	began  time.Time // the step
+	return d.wrongs == 0
 }
 
 func (d *diagnosis) step(s Step) {
-	now := d.opts.Now()
+	now := time.Now()
 	s.Took, d.began = now.Sub(d.began), now
-	d.ok = d.ok && s.State != StepWrong
+	if s.State == StepWrong {
+		d.wrongs++
+	}
 	d.report(s)
 }
 
@@ -106,7 +99,7 @@ func (d *diagnosis) wrong(name string, err error) {
 
 // reach looks up, connects and secures, on a connection of its own.
 func (d *diagnosis) reach(ctx context.Context) bool {
-	to := mailsync.AccountOf(d.p, mailsync.SessionOptions{Timeouts: d.opts.Timeouts})
+	to := mailsync.AccountOf(d.p, mailsync.SessionOptions{})
 	if net.ParseIP(to.Host) == nil {
 		addresses, err := imapsession.Lookup(ctx, to)
 		if err != nil {
@@ -121,7 +114,7 @@ func (d *diagnosis) reach(ctx context.Context) bool {
 		return false
 	}
 	defer conn.Close()
-	d.fine("connect", "%s answers in %d ms", conn.RemoteAddr(), d.opts.Now().Sub(d.began).Milliseconds())
+	d.fine("connect", "%s answers in %d ms", conn.RemoteAddr(), time.Since(d.began).Milliseconds())
 	secured, err := new(imapsession.Dialer).Secure(ctx, conn, to)
 	if err != nil {
 		d.wrong("tls", err)
@@ -132,7 +125,7 @@ func (d *diagnosis) reach(ctx context.Context) bool {
 		d.warn("tls", "plaintext", "none: the password and all mail travel unencrypted")
 		return true
 	}
-	d.step(certificateStep(tc.ConnectionState(), d.opts.Now()))
+	d.step(certificateStep(tc.ConnectionState(), time.Now()))
 	return true
 }
 
@@ -170,7 +163,7 @@ func subjectName(c *x509.Certificate) string {
 
 // use logs in and reads what a pass would read, up to a message's header.
 func (d *diagnosis) use(ctx context.Context) {
-	credential, where, err := d.opts.Credential(ctx)
+	credential, where, err := d.credential(ctx)
 	if err != nil {
 		d.wrong("credential", mailsync.CredentialError(err))
 		return
@@ -182,21 +175,27 @@ func (d *diagnosis) use(ctx context.Context) {
 			d.wrong("token", err)
 			return
 		}
-		d.step(tokenStep(d.p, token, d.opts))
+		d.step(tokenStep(d.p, token, time.Now()))
 	}
-	s, err := mailsync.Connect(ctx, d.p, mailsync.SessionOptions{
-		Credential: credential, Timeouts: d.opts.Timeouts, MaxMessageBytes: maxHeaderBytes, Version: d.opts.Version,
-	})
+	s, err := mailsync.Connect(ctx, d.p, mailsync.SessionOptions{Credential: credential, MaxMessageBytes: maxHeaderBytes, Version: d.version})
 	if err != nil {
 		d.wrong("login", err)
 		return
 	}
 	defer s.Close()
 	d.fine("login", "as %s; the server offers %s", d.p.Username, strings.Join(s.Capabilities(), " "))
+	if d.list {
+		if d.folders, err = foldersOf(s); err != nil {
+			d.wrong("folders", err)
+		}
+	}
 	found, failed, err := s.Resolve(d.p.Folders, nil)
 	if err != nil {
 		d.wrong("folder", err)
 		return
+	}
+	for i, f := range d.folders {
+		d.folders[i].Configured = slices.ContainsFunc(found, func(st imapsession.FolderStatus) bool { return st.Name == f.Name })
 	}
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
 		d.wrong("folder", fmt.Errorf("folder %q: %w", name, failed[name]))
@@ -258,16 +257,16 @@ func (d *diagnosis) header(s *imapsession.Session, folder string, uidNext uint32
 }
 
 // tokenStep tells what an access token says of itself, where it can be read.
-func tokenStep(p *db.Provider, token secret.Value, opts diagnoseOptions) Step {
+func tokenStep(p *db.Provider, token secret.Value, now time.Time) Step {
 	claims, ok := oauth.Decode(token)
 	if !ok {
 		return Step{Name: "token", State: StepOK, Text: "got one; it cannot be read by anybody but the server"}
 	}
 	s := Step{Name: "token", State: StepOK, Text: claims.String()}
-	if reason, what := claims.Problem(p.OAuthPreset, p.Username, opts.Now()); reason != "" {
+	if reason, what := claims.Problem(p.OAuthPreset, p.Username, now); reason != "" {
 		s.Text += ": " + what
 		s.State, s.Code = StepWrong, "token_claims"
-		s.Err = fault.New(fault.Config, s.Code, errors.New(s.Text)).With("reason", reason).With("now", opts.Now().UTC().Format(time.RFC3339))
+		s.Err = fault.New(fault.Config, s.Code, errors.New(s.Text)).With("reason", reason).With("now", now.UTC().Format(time.RFC3339))
 	}
 	return s
 }

@@ -17,21 +17,25 @@ import (
 	mailsync "imapsync/sync"
 )
 
-// patient is how long these servers, which all answer, are waited for.
-const patient = 15 * time.Second
+// patient is how long these servers, which all answer, are waited for, in milliseconds.
+const patient = 15_000
 
-func diagnosed(t *testing.T, p *db.Provider, opts diagnoseOptions) (steps map[string]Step, order string, ok bool) {
+// finder finds what a provider logs in with.
+type finder = func(context.Context) (mailsync.Credential, string, error)
+
+func diagnosed(t *testing.T, p *db.Provider, credential finder) (steps map[string]Step, order string, ok bool) {
 	t.Helper()
 	steps = map[string]Step{}
-	opts.Timeouts = mailsync.Timeouts{Connect: patient, Command: patient, Literal: patient}
-	ok = diagnose(t.Context(), p, opts, func(s Step) {
+	p.ConnectTimeoutMS, p.CommandTimeoutMS, p.LiteralTimeoutMS = patient, patient, patient
+	d := diagnosis{p: p, credential: credential, report: func(s Step) {
 		steps[s.Name] = s
 		order += s.Name + " "
-	})
+	}}
+	ok = d.run(t.Context())
 	return steps, strings.TrimSpace(order), ok
 }
 
-func withPassword(password string) func(context.Context) (mailsync.Credential, string, error) {
+func withPassword(password string) finder {
 	return func(context.Context) (mailsync.Credential, string, error) {
 		return mailsync.Credential{Password: secret.New(password)}, "here", nil
 	}
@@ -45,7 +49,7 @@ func TestDiagnoseGoesTheWayOfAPassAndChangesNothing(t *testing.T) {
 		srv.Mailbox("INBOX").Append("Subject: x\r\nMessage-ID: <1@x>\r\n\r\nbody\r\n")
 	}
 	p := &db.Provider{Settings: db.Settings{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username, Folders: db.FolderNames{"INBOX", "Missing"}}}
-	steps, order, ok := diagnosed(t, p, diagnoseOptions{Credential: withPassword(srv.Password)})
+	steps, order, ok := diagnosed(t, p, withPassword(srv.Password))
 	if want := "connect tls credential login folder folder fetch"; order != want || ok {
 		t.Errorf("steps %q, ok %v; want %q and not ok: a folder is missing", order, ok, want)
 	}
@@ -67,30 +71,30 @@ func TestDiagnoseGoesTheWayOfAPassAndChangesNothing(t *testing.T) {
 	}
 
 	p.Folders = db.FolderNames{"INBOX"}
-	if _, _, ok := diagnosed(t, p, diagnoseOptions{Credential: withPassword(srv.Password)}); !ok {
+	if _, _, ok := diagnosed(t, p, withPassword(srv.Password)); !ok {
 		t.Error("nothing is wrong, and it is not ok")
 	}
 	for _, tt := range []struct {
 		name       string
-		change     func(p *db.Provider, opts *diagnoseOptions)
+		change     func(p *db.Provider, credential *finder)
 		last, code string
 	}{
-		{"no credential", func(_ *db.Provider, o *diagnoseOptions) {
-			o.Credential = func(context.Context) (mailsync.Credential, string, error) {
+		{"no credential", func(_ *db.Provider, o *finder) {
+			*o = func(context.Context) (mailsync.Credential, string, error) {
 				return mailsync.Credential{}, "", secret.ErrAbsent
 			}
 		}, "credential", "secret"},
-		{"vault away", func(_ *db.Provider, o *diagnoseOptions) {
-			o.Credential = func(context.Context) (mailsync.Credential, string, error) {
+		{"vault away", func(_ *db.Provider, o *finder) {
+			*o = func(context.Context) (mailsync.Credential, string, error) {
 				return mailsync.Credential{}, "", errors.Join(secret.ErrUnavailable)
 			}
 		}, "credential", "secret_unavailable"},
-		{"wrong password", func(_ *db.Provider, o *diagnoseOptions) { o.Credential = withPassword("wrong") }, "login", "authenticationfailed"},
-		{"unknown authority", func(p *db.Provider, _ *diagnoseOptions) { p.CAPEM = "" }, "tls", "tls_self_signed"},
-		{"nobody there", func(p *db.Provider, _ *diagnoseOptions) { p.Port = 1 }, "connect", "connect"},
-		{"no such host", func(p *db.Provider, _ *diagnoseOptions) { p.Host = "no-such-host.invalid" }, "dns", "host_not_found"},
+		{"wrong password", func(_ *db.Provider, o *finder) { *o = withPassword("wrong") }, "login", "authenticationfailed"},
+		{"unknown authority", func(p *db.Provider, _ *finder) { p.CAPEM = "" }, "tls", "tls_self_signed"},
+		{"nobody there", func(p *db.Provider, _ *finder) { p.Port = 1 }, "connect", "connect"},
+		{"no such host", func(p *db.Provider, _ *finder) { p.Host = "no-such-host.invalid" }, "dns", "host_not_found"},
 	} {
-		q, opts := *p, diagnoseOptions{Credential: withPassword(srv.Password)}
+		q, opts := *p, withPassword(srv.Password)
 		tt.change(&q, &opts)
 		steps, order, ok := diagnosed(t, &q, opts)
 		s := steps[tt.last]
@@ -107,7 +111,7 @@ func TestDiagnoseAMessageWithoutHeader(t *testing.T) {
 	srv.Mailbox("INBOX").Append("Subject: x\r\n\r\nbody\r\n")
 	srv.Play(imapserver.Quirk{Name: "no body", Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error { return x.Untagged() }})
 	p := &db.Provider{Settings: db.Settings{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username}}
-	steps, _, ok := diagnosed(t, p, diagnoseOptions{Credential: withPassword(srv.Password)})
+	steps, _, ok := diagnosed(t, p, withPassword(srv.Password))
 	if s := steps["fetch"]; ok || s.State != StepWrong || s.Code != "no_header" {
 		t.Errorf("fetch: %+v, ok %v", s, ok)
 	}

@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,25 +82,14 @@ func audit(p *db.Provider, by, action string, detail db.Detail) db.Audit {
 
 func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
 
-// MailboxTakenError says that a tenant has a mailbox already; that another has
+// mailboxTaken says in which tenant a mailbox is there already; that another has
 // its name, says a db.NameTakenError.
-type MailboxTakenError struct {
-	Tenant string
-	err    error
-}
-
-func (e *MailboxTakenError) Error() string { return e.err.Error() + " in tenant " + e.Tenant }
-
-// Unwrap returns the error of the database.
-func (e *MailboxTakenError) Unwrap() error { return e.err }
-
 func mailboxTaken(p *db.Provider, err error) error {
-	if errors.Is(err, db.ErrExists) {
-		if _, nameTaken := errors.AsType[*db.NameTakenError](err); !nameTaken {
-			return &MailboxTakenError{p.Tenant, err}
-		}
+	_, nameTaken := errors.AsType[*db.NameTakenError](err)
+	if nameTaken || !errors.Is(err, db.ErrExists) {
+		return err
 	}
-	return err
+	return fault.Newf(fault.Config, "mailbox_taken", "%w in tenant %s", err, p.Tenant)
 }
 
 // MayStore says why p cannot be stored beside the others of its tenant: its name
@@ -107,35 +98,38 @@ func (s *Service) MayStore(ctx context.Context, p *db.Provider) error {
 	return mailboxTaken(p, s.Store.MayStore(ctx, p))
 }
 
+// prepare makes p ready to be stored: its credentials can be kept and are sealed,
+// nothing is there in its place, and, if wanted, its connection passed a test.
+func (s *Service) prepare(ctx context.Context, p *db.Provider, in CredentialInput, adding, test bool) (check *Check, sealed []db.Secret, words []string, err error) {
+	c, err := s.credentials(in)
+	if err == nil && in.Any() {
+		err = c.canKeep()
+	}
+	if err == nil {
+		err = s.MayStore(ctx, p)
+	}
+	if err == nil && test {
+		c.unkept = adding
+		check, err = s.check(ctx, c, p)
+	}
+	if err == nil {
+		sealed, words, err = c.seal(ctx, p, time.Now().UTC())
+	}
+	return check, sealed, words, err
+}
+
 // Add tests a new provider, unless a person has to sign in first, and stores
 // it. Not tested, its status stays configuring until the first pass, and the
 // check is nil.
-func (s *Service) Add(ctx context.Context, p *db.Provider, in CredentialInput, test bool, by string) (check *Check, err error) {
-	c, err := s.credentials(in)
+func (s *Service) Add(ctx context.Context, p *db.Provider, in CredentialInput, test bool, by string) (*Check, error) {
+	check, sealed, _, err := s.prepare(ctx, p, in, true, test && !NeedsPerson(p))
 	if err != nil {
 		return nil, err
 	}
-	c.unkept = true
-	if in.Any() {
-		if err := c.canKeep(); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.MayStore(ctx, p); err != nil {
-		return nil, err
-	}
-	if test && !NeedsPerson(p) {
-		if check, err = s.check(ctx, c, p); err != nil {
-			return nil, err
-		}
+	if check != nil {
 		p.Status = db.StatusConnected
 	}
-	sealed, _, err := c.seal(ctx, p, p.CreatedAt)
-	if err != nil {
-		return nil, err
-	}
-	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
-	return check, mailboxTaken(p, s.Store.AddProvider(ctx, p, sealed, audit(p, by, "provider_created", detail)))
+	return check, mailboxTaken(p, s.Store.AddProvider(ctx, p, sealed, audit(p, by, "provider_created", identity(p))))
 }
 
 // Change tests a provider whose settings were changed, where the change concerns
@@ -144,24 +138,7 @@ func (s *Service) Change(ctx context.Context, was, is *db.Provider, in Credentia
 	if changed = Changed(was, is); len(changed) == 0 && !in.Any() {
 		return nil, ErrUnchanged
 	}
-	c, err := s.credentials(in)
-	if err != nil {
-		return nil, err
-	}
-	if in.Any() {
-		if err := c.canKeep(); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.MayStore(ctx, is); err != nil {
-		return nil, err
-	}
-	if test && (in.Any() || needsTest(changed)) && !SignInAgain(is, changed) {
-		if _, err := s.check(ctx, c, is); err != nil {
-			return nil, err
-		}
-	}
-	sealed, words, err := c.seal(ctx, is, time.Now().UTC())
+	_, sealed, words, err := s.prepare(ctx, is, in, false, test && (in.Any() || needsTest(changed)) && !SignInAgain(is, changed))
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +148,11 @@ func (s *Service) Change(ctx context.Context, was, is *db.Provider, in Credentia
 		err = mailboxTaken(is, err)
 	}
 	return changed, err
+}
+
+// identity is what the audit log keeps of a provider that comes or goes.
+func identity(p *db.Provider) db.Detail {
+	return db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
 }
 
 // Pause stops reading a mailbox, for a person.
@@ -190,8 +172,7 @@ func (s *Service) Resume(ctx context.Context, p *db.Provider, test bool, by stri
 
 // Remove deletes a mailbox with all that is kept about it.
 func (s *Service) Remove(ctx context.Context, p *db.Provider, by string) error {
-	detail := db.Detail{"name": p.Name, "mailbox": p.Mailbox, "host": p.Host}
-	return s.Store.RemoveProvider(ctx, ref(p), audit(p, by, "provider_removed", detail))
+	return s.Store.RemoveProvider(ctx, ref(p), audit(p, by, "provider_removed", identity(p)))
 }
 
 // Day is what mail servers know of time.
@@ -207,31 +188,50 @@ func ParseSince(value string, now time.Time) (time.Time, error) {
 	return t, err
 }
 
+// lock takes the lock of p, for which a run that has it is waited for so long.
+func lock(ctx context.Context, store *db.Store, p *db.Provider, patience time.Duration) (fence db.Fence, unlock func(), err error) {
+	locks, err := store.OpenLocks(ctx)
+	if err != nil {
+		return fence, nil, err
+	}
+	defer func() {
+		if err != nil {
+			locks.Close()
+		}
+	}()
+	for began := time.Now(); ; {
+		held, ok, err := locks.TryLock(ctx, p.Tenant, p.ID, uuid.NewString(), time.Now().UTC())
+		switch {
+		case err != nil:
+			return fence, nil, err
+		case ok:
+			return held.Fence, func() { held.Unlock(); locks.Close() }, nil
+		case time.Since(began) >= patience:
+			return fence, nil, Busy(p)
+		}
+		select {
+		case <-ctx.Done():
+			return fence, nil, context.Cause(ctx)
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
 // Resync has the next pass go through folders again, from a day on; without
 // folders, through all that were read before. Accept lets it publish unknown
 // messages however many they are. It returns the number of folders.
 func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, since time.Time, accept bool, by string) (int, error) {
-	locks, err := s.Store.OpenLocks(ctx)
+	fence, unlock, err := lock(ctx, s.Store, p, 0)
 	if err != nil {
 		return 0, err
 	}
-	defer locks.Close()
-	lock, ok, err := locks.TryLock(ctx, p.Tenant, p.ID, uuid.NewString(), time.Now().UTC())
-	if err != nil {
-		return 0, err
-	}
-	if !ok {
-		return 0, Busy(p)
-	}
-	defer lock.Unlock()
+	defer unlock()
 	states, err := s.Store.FolderStates(ctx, ref(p))
 	if err != nil {
 		return 0, err
 	}
 	if len(folders) == 0 {
-		for name := range states {
-			folders = append(folders, name)
-		}
+		folders = slices.Collect(maps.Keys(states))
 	}
 	reason := "asked for by a person"
 	if accept {
@@ -244,7 +244,7 @@ func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, 
 		}
 		mailsync.SearchAgain(st, since, reason)
 		entry := audit(p, by, "folder_resynced", db.Detail{"folder": name, "since": since.Format(time.DateOnly), "reason": reason})
-		if err := s.Store.RenumberFolder(ctx, lock.Fence, st, false, entry); err != nil {
+		if err := s.Store.RenumberFolder(ctx, fence, st, false, entry); err != nil {
 			return 0, err
 		}
 	}

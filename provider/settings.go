@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ const (
 // differences, the audit log, what is shown and what is checked come of it.
 type Setting struct {
 	Name    string // to flags, fields, problems and the audit log
-	Column  string // in the database
+	Column  string // in the database, which tags the field of db.Settings
 	Kind    Kind
 	Help    string   // a line
 	Values  []string // to choose from
@@ -56,14 +57,6 @@ type Setting struct {
 	Form    bool // the page has a field
 	NoFlag  bool // the command line has none
 
-	// One of these, by the kind, says where it is kept.
-	text   func(s *db.Settings) *string
-	number func(s *db.Settings) *int
-	size   func(s *db.Settings) *int64
-	truth  func(s *db.Settings) *bool
-	date   func(s *db.Settings) **time.Time
-	list   func(s *db.Settings) *db.FolderNames
-
 	json  string                                          // in JSON, where it is not the name in camel case
 	check func(v *validation, t *Setting, p *db.Provider) // in place of its kind's
 }
@@ -78,106 +71,73 @@ const (
 // One more is a column, a field of db.Settings, and a row here.
 var settings = [...]Setting{
 	{Name: "name", Column: "provider_name", Help: "what to call it, once in a tenant (default: the mailbox)",
-		Missing: "give the provider a name", Form: true, check: checkName,
-		text: func(s *db.Settings) *string { return &s.Name }},
+		Missing: "give the provider a name", Form: true, check: checkName},
 	{Name: "mailbox", Column: "mailbox", Kind: Address, Help: "address of the mailbox, once in a tenant",
-		Missing: "give the address of the mailbox, e.g. support@example.com", Form: true,
-		text: func(s *db.Settings) *string { return &s.Mailbox }},
+		Missing: "give the address of the mailbox, e.g. support@example.com", Form: true},
 	{Name: "host", Column: "host", Kind: Host, Help: "IMAP server",
-		Missing: "give the IMAP server, e.g. imap.example.com", Tested: true, Form: true,
-		text: func(s *db.Settings) *string { return &s.Host }},
+		Missing: "give the IMAP server, e.g. imap.example.com", Tested: true, Form: true},
 	{Name: "port", Column: "port", Kind: Number, Least: 1, Most: 65535, Default: "993",
-		Help: "its port (default: 993, or 143 for starttls and none)", Tested: true, Form: true,
-		number: func(s *db.Settings) *int { return &s.Port }},
-	{Name: "tls", Column: "secure, allow_starttls", Kind: Enum, Values: []string{"implicit", "starttls", "none"}, Default: "implicit",
-		Help: "implicit, starttls, or none for plaintext (default: implicit)", Tested: true, Form: true,
-		text: func(s *db.Settings) *string { return (*string)(&s.TLS) }},
+		Help: "its port (default: 993, or 143 for starttls and none)", Tested: true, Form: true},
+	{Name: "tls", Column: "tls", Kind: Enum, Values: []string{"implicit", "starttls", "none"}, Default: "implicit",
+		Help: "implicit, starttls, or none for plaintext (default: implicit)", Tested: true, Form: true},
 	{Name: "ca", Column: "ca_pem", Kind: PEM, Help: "certificate of the authority that signed the server's, in PEM (default: the system's)",
-		Unset: "the system's", Tested: true, Form: true, json: "caPem",
-		text: func(s *db.Settings) *string { return &s.CAPEM }},
+		Unset: "the system's", Tested: true, Form: true, json: "caPem"},
 	{Name: "tls-server-name", Column: "tls_server_name", Kind: Host, Help: "name in the server's certificate (default: the host)",
-		Unset: "the host", Tested: true, Form: true,
-		text: func(s *db.Settings) *string { return &s.TLSServerName }},
+		Unset: "the host", Tested: true, Form: true},
 	{Name: "auth", Column: "auth_type", Kind: Enum, Values: []string{db.AuthPassword, db.AuthOAuth2}, Default: db.AuthPassword,
-		Help: "how to log in: password or oauth2 (default: password)", Tested: true, Consent: true, Form: true,
-		text: func(s *db.Settings) *string { return &s.AuthType }},
+		Help: "how to log in: password or oauth2 (default: password)", Tested: true, Consent: true, Form: true},
 	{Name: "username", Column: "username", Most: maxUsernameBytes, Help: "login name (default: the mailbox)",
-		Missing: "give the name to log in with, most often the mailbox address", Tested: true, Form: true,
-		text: func(s *db.Settings) *string { return &s.Username }},
+		Missing: "give the name to log in with, most often the mailbox address", Tested: true, Form: true},
 	{Name: "eager-login", Column: "eager_login", Kind: Bool, Tested: true, check: checkEagerLogin,
-		Help:  "log in before the server has greeted: a round trip less, for servers that keep what comes early, such as Dovecot",
-		truth: func(s *db.Settings) *bool { return &s.EagerLogin }},
+		Help: "log in before the server has greeted: a round trip less, for servers that keep what comes early, such as Dovecot"},
 	{Name: "folder", Column: "folder_filters", Kind: List, Help: "folder to read, * and % are wildcards (repeatable; default: INBOX)",
-		Unset: "INBOX", Tested: true, Form: true, json: "folders",
-		list: func(s *db.Settings) *db.FolderNames { return &s.Folders }},
+		Unset: "INBOX", Tested: true, Form: true, json: "folders"},
 	{Name: "max-emails-per-sync", Column: "max_emails_per_sync", Kind: Number, Least: 1, Most: 1_000_000, Default: "50",
-		Help: "messages downloaded in one pass, all folders together (default: 50)", Form: true,
-		number: func(s *db.Settings) *int { return &s.MaxEmailsPerSync }},
+		Help: "messages downloaded in one pass, all folders together (default: 50)", Form: true},
 	{Name: "start", Column: "start", Values: []string{"recent", "all", "none", "since:30d"}, Default: "recent", Form: true, check: checkStart,
-		Help: "where to start in a folder that has never been read: recent, all, none, since:30d or since:2026-01-31 (default: recent)",
-		text: func(s *db.Settings) *string { return &s.Start }},
+		Help: "where to start in a folder that has never been read: recent, all, none, since:30d or since:2026-01-31 (default: recent)"},
 	{Name: "defaults-id", Column: "inbound_ticket_defaults_id", Kind: UUID, Help: "goes into each event as inboundDefaultsId",
-		Unset: "none", Form: true,
-		text: func(s *db.Settings) *string { return &s.DefaultsID }},
-	{Name: "active", Column: "is_active", Kind: Bool, Default: "true", Help: "runs read this mailbox", Form: true, NoFlag: true,
-		truth: func(s *db.Settings) *bool { return &s.Active }},
+		Unset: "none", Form: true},
+	{Name: "active", Column: "is_active", Kind: Bool, Default: "true", Help: "runs read this mailbox", Form: true, NoFlag: true},
 	{Name: "connect-timeout", Column: "connection_timeout_ms", Kind: Duration, Least: leastTimeout, Most: hour,
-		Help: "longest wait for the TCP and TLS handshake (default: the run's)", Unset: ofRun, OfRun: true,
-		number: func(s *db.Settings) *int { return &s.ConnectTimeoutMS }},
+		Help: "longest wait for the TCP and TLS handshake (default: the run's)", Unset: ofRun, OfRun: true},
 	{Name: "command-timeout", Column: "command_timeout_ms", Kind: Duration, Least: leastTimeout, Most: hour,
-		Help: "longest silence of the server while it works (default: the run's)", Unset: ofRun, OfRun: true,
-		number: func(s *db.Settings) *int { return &s.CommandTimeoutMS }},
+		Help: "longest silence of the server while it works (default: the run's)", Unset: ofRun, OfRun: true},
 	{Name: "literal-timeout", Column: "literal_timeout_ms", Kind: Duration, Least: leastTimeout, Most: hour,
-		Help: "longest pause while a message body is downloaded (default: the run's)", Unset: ofRun, OfRun: true,
-		number: func(s *db.Settings) *int { return &s.LiteralTimeoutMS }},
+		Help: "longest pause while a message body is downloaded (default: the run's)", Unset: ofRun, OfRun: true},
 	{Name: "pass-timeout", Column: "pass_timeout_ms", Kind: Duration, Least: leastTimeout, Most: 24 * hour,
-		Help: "longest time for one pass (default: the run's)", Unset: ofRun, OfRun: true,
-		number: func(s *db.Settings) *int { return &s.PassTimeoutMS }},
+		Help: "longest time for one pass (default: the run's)", Unset: ofRun, OfRun: true},
 	{Name: "max-message-bytes", Column: "max_message_bytes", Kind: Bytes,
-		Help: "larger messages go out as headers only (default: the run's)", Unset: ofRun, OfRun: true,
-		size: func(s *db.Settings) *int64 { return &s.MaxMessageBytes }},
+		Help: "larger messages go out as headers only (default: the run's)", Unset: ofRun, OfRun: true},
 	{Name: "max-attachment-bytes", Column: "max_attachment_bytes", Kind: Bytes,
-		Help: "largest attachment kept (default: the run's)", Unset: ofRun, OfRun: true,
-		size: func(s *db.Settings) *int64 { return &s.MaxAttachment }},
+		Help: "largest attachment kept (default: the run's)", Unset: ofRun, OfRun: true},
 	{Name: "max-attachments-total-bytes", Column: "max_attachments_total_bytes", Kind: Bytes,
-		Help: "attachments kept of one message, together (default: the run's)", Unset: ofRun, OfRun: true,
-		size: func(s *db.Settings) *int64 { return &s.MaxAttachments }},
+		Help: "attachments kept of one message, together (default: the run's)", Unset: ofRun, OfRun: true},
 	{Name: "max-attachments", Column: "max_attachments", Kind: Number, Least: 1, Most: 10_000,
-		Help: "number of attachments kept of one message (default: the run's)", Unset: ofRun, OfRun: true,
-		number: func(s *db.Settings) *int { return &s.MaxAttachmentN }},
+		Help: "number of attachments kept of one message (default: the run's)", Unset: ofRun, OfRun: true},
 	{Name: "max-bytes-per-day", Column: "max_bytes_per_day", Kind: Bytes, Unset: "no quota",
-		Help: "a pass ends when it has downloaded so much since midnight UTC (0: no quota)",
-		size: func(s *db.Settings) *int64 { return &s.MaxBytesPerDay }},
+		Help: "a pass ends when it has downloaded so much since midnight UTC (0: no quota)"},
 	{Name: "oauth-preset", Column: "oauth_preset", Kind: Enum, Values: []string{db.PresetGoogle, db.PresetMicrosoft, db.PresetCustom},
 		Help:    "with oauth2: google, microsoft or custom",
-		Missing: "give google, microsoft, or custom for another server", OAuth: true, Tested: true, Consent: true, Form: true,
-		text: func(s *db.Settings) *string { return &s.OAuthPreset }},
+		Missing: "give google, microsoft, or custom for another server", OAuth: true, Tested: true, Consent: true, Form: true},
 	{Name: "oauth-flow", Column: "oauth_flow", Values: []string{db.FlowCode, db.FlowDevice, db.FlowClientCredentials, db.FlowServiceAccount},
 		Help:  "how tokens are got first: code, device, client-credentials or service-account (default: code)",
-		OAuth: true, Tested: true, Consent: true, Form: true, check: checkFlow,
-		text: func(s *db.Settings) *string { return &s.OAuthFlow }},
+		OAuth: true, Tested: true, Consent: true, Form: true, check: checkFlow},
 	{Name: "oauth-client-id", Column: "oauth_client_id", Most: maxUsernameBytes, Help: "the id that the app was registered with",
-		Missing: "give the id that the app was registered with", Unset: "none", OAuth: true, Tested: true, Consent: true, Form: true, check: checkClientID,
-		text: func(s *db.Settings) *string { return &s.OAuthClientID }},
+		Missing: "give the id that the app was registered with", Unset: "none", OAuth: true, Tested: true, Consent: true, Form: true, check: checkClientID},
 	{Name: "oauth-client-secret-expires", Column: "oauth_client_secret_expires", Kind: Date,
 		Help:  "the last day of the client secret, as in 2027-01-31, to be warned before",
-		Unset: "not known", OAuth: true, Form: true,
-		date: func(s *db.Settings) **time.Time { return &s.SecretExpiresAt }},
+		Unset: "not known", OAuth: true, Form: true},
 	{Name: "oauth-authorize-url", Column: "oauth_authorize_url", Kind: URL, Help: "where a person signs in (default: the preset's)",
-		Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowCode),
-		text: func(s *db.Settings) *string { return &s.OAuthAuthorize }},
+		Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowCode)},
 	{Name: "oauth-token-url", Column: "oauth_token_url", Kind: URL, Help: "where tokens are got (default: the preset's)",
-		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true, check: neededBy(db.FlowCode, db.FlowDevice, db.FlowClientCredentials),
-		text: func(s *db.Settings) *string { return &s.OAuthToken }},
+		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true, check: neededBy(db.FlowCode, db.FlowDevice, db.FlowClientCredentials)},
 	{Name: "oauth-device-url", Column: "oauth_device_url", Kind: URL, Help: "where a device code is got (default: the preset's)",
-		Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowDevice),
-		text: func(s *db.Settings) *string { return &s.OAuthDevice }},
+		Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowDevice)},
 	{Name: "oauth-scopes", Column: "oauth_scopes", Most: 4000, Help: "scopes to request, separated by spaces (default: the preset's)",
-		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true,
-		text: func(s *db.Settings) *string { return &s.OAuthScopes }},
+		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true},
 	{Name: "oauth-tenant", Column: "oauth_tenant", Help: "Microsoft's directory: its id or a domain (default: organizations)",
-		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true, check: checkDirectory,
-		text: func(s *db.Settings) *string { return &s.OAuthTenant }},
+		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true, check: checkDirectory},
 }
 
 // Settings are all that a person sets of a mailbox, in the order of the form.
@@ -193,21 +153,40 @@ func Find(name string) *Setting {
 	return nil
 }
 
+// columns are the fields of db.Settings by their columns.
+var columns = func() map[string]int {
+	byName := map[string]int{}
+	for i, fields := 0, reflect.TypeFor[db.Settings](); i < fields.NumField(); i++ {
+		byName[fields.Field(i).Tag.Get("db")] = i
+	}
+	return byName
+}()
+
+// at is where s keeps the setting: a pointer to a string, a number, a truth, a day
+// or names.
+func (t *Setting) at(s *db.Settings) any {
+	field := reflect.ValueOf(s).Elem().Field(columns[t.Column]).Addr().Interface()
+	if mode, ok := field.(*db.TLSMode); ok {
+		return (*string)(mode)
+	}
+	return field
+}
+
 // Text is what s has, as a person would give it: "" where it is empty, names of
 // a list a line each.
 func (t *Setting) Text(s *db.Settings) string {
-	switch {
-	case t.text != nil:
-		return *t.text(s)
-	case t.truth != nil:
-		return strconv.FormatBool(*t.truth(s))
-	case t.list != nil:
-		return strings.Join(*t.list(s), "\n")
-	case t.date != nil:
-		if day := *t.date(s); day != nil {
-			return day.Format(time.DateOnly)
+	switch v := t.at(s).(type) {
+	case *string:
+		return *v
+	case *bool:
+		return strconv.FormatBool(*v)
+	case *db.FolderNames:
+		return strings.Join(*v, "\n")
+	case **time.Time:
+		if *v == nil {
+			return ""
 		}
-		return ""
+		return (*v).Format(time.DateOnly)
 	}
 	switch n := t.count(s); {
 	case n == 0:
@@ -226,10 +205,7 @@ func (t *Setting) Shown(s *db.Settings) string {
 
 // count is the value of a number.
 func (t *Setting) count(s *db.Settings) int64 {
-	if t.number != nil {
-		return int64(*t.number(s))
-	}
-	return *t.size(s)
+	return reflect.ValueOf(t.at(s)).Elem().Int()
 }
 
 // set takes what a person gave. An empty number or truth leaves what is there.
@@ -238,42 +214,34 @@ func (t *Setting) set(s *db.Settings, given []string) error {
 	if len(given) > 0 {
 		text = given[len(given)-1]
 	}
-	switch {
-	case t.Kind == UUID:
-		if id, err := uuid.Parse(text); err == nil {
+	switch v := t.at(s).(type) {
+	case *string:
+		if id, err := uuid.Parse(text); t.Kind == UUID && err == nil {
 			text = id.String()
 		}
-		*t.text(s) = text
-	case t.text != nil:
-		*t.text(s) = text
-	case t.list != nil:
-		if *t.list(s) = given; text == "" && len(given) <= 1 {
-			*t.list(s) = nil
+		*v = text
+	case *db.FolderNames:
+		if *v = given; text == "" && len(given) <= 1 {
+			*v = nil
 		}
-	case t.date != nil:
-		return t.setDate(s, text)
-	case text == "":
-	case t.truth != nil:
-		is, err := strconv.ParseBool(text)
+	case **time.Time:
+		if *v = nil; text == "" {
+			return nil
+		}
+		day, err := time.Parse(time.DateOnly, text)
+		if *v = &day; err != nil {
+			return fmt.Errorf("%q is not a date like 2027-01-31", text)
+		}
+	case *bool:
+		is, err := strconv.ParseBool(cmp.Or(text, strconv.FormatBool(*v)))
 		if err != nil {
 			return fmt.Errorf("%q: use true or false", text)
 		}
-		*t.truth(s) = is
+		*v = is
 	default:
-		return t.setCount(s, text)
-	}
-	return nil
-}
-
-func (t *Setting) setDate(s *db.Settings, text string) error {
-	*t.date(s) = nil
-	if text == "" {
-		return nil
-	}
-	day, err := time.Parse(time.DateOnly, text)
-	*t.date(s) = &day
-	if err != nil {
-		return fmt.Errorf("%q is not a date like 2027-01-31", text)
+		if text != "" {
+			return t.setCount(s, text)
+		}
 	}
 	return nil
 }
@@ -292,11 +260,7 @@ func (t *Setting) setCount(s *db.Settings, text string) error {
 	if err != nil || int64(int(n)) != n {
 		return fmt.Errorf("%q is not a number, or too large", text)
 	}
-	if t.number != nil {
-		*t.number(s) = int(n)
-	} else {
-		*t.size(s) = n
-	}
+	reflect.ValueOf(t.at(s)).Elem().SetInt(n)
 	return nil
 }
 
@@ -409,17 +373,21 @@ func (t *Setting) jsonName() string {
 // jsonValue is nil where it is left out: the default holds.
 func (t *Setting) jsonValue(s *db.Settings) any {
 	always := t.Default != "" || t.Missing != "" && !t.OAuth
-	switch {
-	case t.list != nil:
-		return append([]string{}, *t.list(s)...)
-	case t.truth != nil && (always || *t.truth(s)):
-		return *t.truth(s)
-	case t.number != nil || t.size != nil:
+	switch v := t.at(s).(type) {
+	case *db.FolderNames:
+		return append([]string{}, *v...)
+	case *bool:
+		if always || *v {
+			return *v
+		}
+	case *int, *int64:
 		if n := t.count(s); always || n != 0 {
 			return n
 		}
-	case t.truth == nil && (always || t.Text(s) != ""):
-		return t.Text(s)
+	default:
+		if text := t.Text(s); always || text != "" {
+			return text
+		}
 	}
 	return nil
 }

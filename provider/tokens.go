@@ -6,8 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/google/uuid"
-
 	"imapsync/db"
 	"imapsync/internal/fault"
 	"imapsync/oauth"
@@ -161,35 +159,16 @@ func (k *keptTokens) stored(ctx context.Context, sealed []db.Secret) bool {
 }
 
 // lock takes the provider's lock for a renewal outside of a pass.
-func (k *keptTokens) lock(ctx context.Context) (unlock func(), err error) {
-	locks, err := k.store.OpenLocks(ctx)
+func (k *keptTokens) lock(ctx context.Context) (func(), error) {
+	fence, unlock, err := lock(ctx, k.store, k.provider, k.patience)
 	if err != nil {
 		return nil, err
 	}
-	for began := time.Now(); ; {
-		lock, ok, err := locks.TryLock(ctx, k.provider.Tenant, k.provider.ID, uuid.NewString(), time.Now().UTC())
-		switch {
-		case err != nil:
-			locks.Close()
-			return nil, err
-		case ok:
-			k.fence = lock.Fence
-			return func() {
-				k.fence = db.Fence{}
-				lock.Unlock()
-				locks.Close()
-			}, nil
-		case time.Since(began) > k.patience:
-			locks.Close()
-			return nil, Busy(k.provider)
-		}
-		select {
-		case <-ctx.Done():
-			locks.Close()
-			return nil, context.Cause(ctx)
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
+	k.fence = fence
+	return func() {
+		k.fence = db.Fence{}
+		unlock()
+	}, nil
 }
 
 // loadUnsealed reads tokens where the database keeps no credentials.

@@ -140,13 +140,13 @@ func (v *validation) kind(t *Setting, s *db.Settings) {
 		v.number(t, t.count(s))
 		return
 	case List:
-		v.folders(*t.list(s))
+		v.folders(s.Folders)
 		return
 	case Bool, Date:
 		return
 	case Text, Address, Host, UUID, URL, Enum, PEM:
 	}
-	text := *t.text(s)
+	text := t.Text(s)
 	if text == "" && t.Missing == "" && t.Default == "" {
 		return
 	}
@@ -393,13 +393,8 @@ func (v *validation) endpoint(field, s string) {
 		v.wrong(field, "holds a user or a password: give those as client id and client secret")
 	case u.Fragment != "":
 		v.wrong(field, "%q holds a fragment (#…)", s)
-	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && oauth.IsLoopback(u.Hostname()):
 	default:
 		v.wrong(field, "%q: tokens are sent over https only", s)
 	}
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

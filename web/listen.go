@@ -14,6 +14,7 @@ import (
 	"os"
 	"time"
 
+	"imapsync/oauth"
 	"imapsync/secret"
 )
 
@@ -59,7 +60,7 @@ func Listen(ctx context.Context, o ListenOptions) (*Listener, error) {
 			return nil, err
 		}
 	}
-	if l.tls == nil && !o.BehindProxy && !isLoopback(host) {
+	if l.tls == nil && !o.BehindProxy && !oauth.IsLoopback(host) {
 		return nil, fmt.Errorf("--listen %s: others could read passwords on the way: give --tls-cert and --tls-key, "+
 			"or --behind-proxy and --public-url where a proxy does TLS, or listen on 127.0.0.1", o.Address)
 	}
@@ -79,8 +80,8 @@ func siteOf(o ListenOptions, host string, public *url.URL, listening net.Addr) S
 	switch {
 	case public != nil:
 		s.hosts = func(name string) bool { return name == public.Hostname() }
-	case isLoopback(host):
-		s.hosts = isLoopback
+	case oauth.IsLoopback(host):
+		s.hosts = oauth.IsLoopback
 	default:
 		s.hosts = func(string) bool { return true } // TLS: a browser has compared the name with the certificate
 	}
@@ -113,15 +114,10 @@ func (o ListenOptions) publicURL() (*url.URL, error) {
 	switch {
 	case encrypted && u.Scheme != "https":
 		return nil, fmt.Errorf("--public-url %s: begins with https:// where there is TLS", o.PublicURL)
-	case !encrypted && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+	case !encrypted && (u.Scheme != "http" || !oauth.IsLoopback(u.Hostname())):
 		return nil, fmt.Errorf("--public-url %s: goes with --behind-proxy, or with --tls-cert and --tls-key", o.PublicURL)
 	}
 	return &url.URL{Scheme: u.Scheme, Host: lower(u.Host)}, nil
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func readCertificate(certPath, keyPath string) (*tls.Config, error) {

@@ -22,6 +22,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/oauth2"
 
+	"imapsync/oauth"
 	"imapsync/secret"
 )
 
@@ -59,11 +60,11 @@ const issuerPatience = 10 * time.Second
 // error is one of configuration and names the flag of `imapsync web` that mends it.
 func NewOIDC(ctx context.Context, o OIDCOptions) (*OIDC, error) {
 	issuer, err := url.Parse(o.Issuer)
-	if err != nil || issuer.Host == "" || issuer.Scheme != "https" && (issuer.Scheme != "http" || !isLoopback(issuer.Hostname())) {
+	if err != nil || issuer.Host == "" || issuer.Scheme != "https" && (issuer.Scheme != "http" || !oauth.IsLoopback(issuer.Hostname())) {
 		return nil, fmt.Errorf("--oidc-issuer %q: give its https:// URL", o.Issuer)
 	}
 	back, err := url.Parse(o.RedirectURL)
-	if err != nil || back.Path != callbackPath || back.RawQuery != "" || back.Scheme != "https" && (back.Scheme != "http" || !isLoopback(back.Hostname())) {
+	if err != nil || back.Path != callbackPath || back.RawQuery != "" || back.Scheme != "https" && (back.Scheme != "http" || !oauth.IsLoopback(back.Hostname())) {
 		return nil, fmt.Errorf("--oidc-redirect-url %q: give this page's own https:// URL with the path %s, as registered at the issuer", o.RedirectURL, callbackPath)
 	}
 	if o.ClientID == "" {

@@ -62,6 +62,7 @@ var words = fault.Words{
 	{Codes: "folder_missing", When: "test", Say: "choose others under [folder]"},
 	{Codes: "paused", Say: "“Resume”"},
 	{Codes: "message_renumbered", Say: "the mail itself can be saved if it was kept"},
+	{Codes: "mailbox_taken", Say: "change it where it is"},
 	{Codes: "busy", Say: "try again when it has ended"},
 	{Codes: "folder_paused", Say: "go through its folders again, from a day on"},
 	{Codes: "no_permission start never_read"},

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/provider"
 	"imapsync/secret"
 )
@@ -153,8 +154,8 @@ func storeError(err error, undone string) error {
 	if taken, ok := errors.AsType[*db.NameTakenError](err); ok {
 		return usageError("--name: %w in this tenant: choose another name, or rename that mailbox: `imapsync provider set %s --name NAME`", taken, taken.ID)
 	}
-	if taken, ok := errors.AsType[*provider.MailboxTakenError](err); ok {
-		return usageError("--mailbox: %w: `imapsync provider list` shows it, `imapsync provider set` changes it", taken)
+	if e, ok := fault.Of(err); ok && e.Code == "mailbox_taken" {
+		return usageError("--mailbox: %w", e)
 	}
 	return testedError(err, undone)
 }

@@ -100,6 +100,7 @@ var words = fault.Words{
 	{Codes: "folder_paused", Do: "{doctor}"},
 	{Codes: "uidvalidity_unknown", When: "test", Say: later, Do: "{set} --folder FOLDER # others, or ask the administrator of {host}"},
 	{Codes: "paused", Say: "`imapsync provider resume {id}`", Do: "imapsync provider resume {id}"},
+	{Codes: "mailbox_taken", Say: "`imapsync provider list` shows it, `imapsync provider set` changes it", Do: "imapsync provider show {id}"},
 	{Codes: "never_read", Say: "`imapsync status {id}` shows the folders", Do: "imapsync status {id}"},
 	{Codes: "message_renumbered", Say: "`imapsync quarantine export {message}` has the mail if it was kept", Do: "imapsync quarantine list --provider {id}"},
 	{Codes: "start", Do: "{set} --start recent"},
