@@ -50,6 +50,7 @@ type Settings struct {
 	MaxAttachments   int64       `db:"max_attachments_total_bytes"`
 	MaxAttachmentN   int         `db:"max_attachments"`
 	MaxBytesPerDay   int64       `db:"max_bytes_per_day"`
+	MaxConnections   int         `db:"max_connections"`
 }
 
 // selectProviders reads settings and states. A list that is NULL and a text that
@@ -83,6 +84,7 @@ const selectProviders = `
 		coalesce(o.max_attachments_total_bytes, 0) AS max_attachments_total_bytes,
 		coalesce(o.max_attachments, 0) AS max_attachments,
 		coalesce(o.max_bytes_per_day, 0) AS max_bytes_per_day,
+		coalesce(o.max_connections, 0) AS max_connections,
 
 		p.status, coalesce(p.error_message, '') AS error_message, p.last_sync_at, p.inbound_paused_at,
 		coalesce(p.inbound_pause_reason, '') AS inbound_pause_reason, c.token_expires_at, o.oauth_authorised_at,
@@ -156,6 +158,7 @@ func writeSettings(ctx context.Context, tx *sqlx.Tx, p *Provider, now time.Time)
 			max_attachments_total_bytes = nullif(CAST(:max_attachments_total_bytes AS bigint), 0),
 			max_attachments = nullif(CAST(:max_attachments AS int), 0),
 			max_bytes_per_day = nullif(CAST(:max_bytes_per_day AS bigint), 0),
+			max_connections = nullif(CAST(:max_connections AS int), 0),
 			updated_at = :now
 		WHERE tenant = :tenant AND provider_id = :id`,
 	} {

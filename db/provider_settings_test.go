@@ -20,7 +20,7 @@ func TestEverySettingIsStored(t *testing.T) {
 		MaxEmailsPerSync: 7, Start: "all", OAuthPreset: "8", OAuthFlow: "9", OAuthAuthorize: "10", OAuthToken: "11",
 		OAuthClientID: "12", OAuthScopes: "13", OAuthTenant: "14", OAuthDevice: "15", SecretExpiresAt: &expires,
 		ConnectTimeoutMS: 16, CommandTimeoutMS: 17, LiteralTimeoutMS: 18, PassTimeoutMS: 19, MaxMessageBytes: 20,
-		MaxAttachment: 21, MaxAttachments: 22, MaxAttachmentN: 23, MaxBytesPerDay: 24,
+		MaxAttachment: 21, MaxAttachments: 22, MaxAttachmentN: 23, MaxBytesPerDay: 24, MaxConnections: 25,
 	}
 	for field, value := range reflect.ValueOf(want).Fields() {
 		if value.IsZero() {

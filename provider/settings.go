@@ -94,6 +94,8 @@ var settings = [...]Setting{
 		Unset: "INBOX", Tested: true, Form: true, json: "folders"},
 	{Name: "max-emails-per-sync", Column: "max_emails_per_sync", Kind: Number, Least: 1, Most: 1_000_000, Default: "50",
 		Help: "messages downloaded in one pass, all folders together (default: 50)", Form: true},
+	{Name: "max-connections", Column: "max_connections", Kind: Number, Least: 1, Most: 100, Unset: "3",
+		Help: "most IMAP connections at a time, of which a pass takes one (default: 3)", Form: true},
 	{Name: "start", Column: "start", Values: []string{"recent", "all", "none", "since:30d"}, Default: "recent", Form: true, check: checkStart,
 		Help: "where to start in a folder that has never been read: recent, all, none, since:30d or since:2026-01-31 (default: recent)"},
 	{Name: "defaults-id", Column: "inbound_ticket_defaults_id", Kind: UUID, Help: "goes into each event as inboundDefaultsId",

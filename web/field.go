@@ -6,7 +6,7 @@ func labels() map[string]string {
 		"tenant": "Tenant", "name": "Configuration name", "mailbox": "Mailbox", "host": "Server", "port": "Port", "tls": "Encryption",
 		"ca": "Certificate authority", "tls-server-name": "Name in the certificate", "auth": "Authentication",
 		"username": "Username", "password": "Password", "folder": "Folders",
-		"max-emails-per-sync": "Max emails per sync", "start": "Where to start", "defaults-id": "Inbound ticket defaults id",
+		"max-emails-per-sync": "Max emails per sync", "max-connections": "Max connections", "start": "Where to start", "defaults-id": "Inbound ticket defaults id",
 		"oauth-preset": "OAuth2 provider", "oauth-flow": "Way to sign in", "oauth-client-id": "Client id",
 		"oauth-client-secret":         "Client secret",
 		"oauth-client-secret-expires": "Last day of the client secret", "oauth-service-account": "Service account key", "oauth-tenant": "Microsoft directory", "oauth-scopes": "Scopes",
