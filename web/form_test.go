@@ -213,7 +213,7 @@ func TestTasks(t *testing.T) {
 		}
 		views[i].Began, views[i].Ended = time.Time{}, time.Time{}
 	}
-	want := []taskView{{Kind: taskSync, Done: 1, Total: 2, Lines: []taskLine{{Text: "half"}}, Outcome: "done"}, {Kind: taskSync, Err: "it failed"}}
+	want := []taskView{{Kind: taskSync, Done: 1, Total: 2, Lines: []provider.Progress{{Done: 1, Total: 2, Text: "half"}}, Outcome: "done"}, {Kind: taskSync, Err: "it failed"}}
 	if diff := cmp.Diff(want, views); diff != "" {
 		t.Errorf("tasks (-want +got):\n%s", diff)
 	}

@@ -10,13 +10,6 @@ import (
 	"time"
 )
 
-// allowance is how many attempts may fail in a row, and how long one of them
-// takes to be forgotten.
-type allowance struct {
-	burst int
-	every time.Duration
-}
-
 // maxAddresses bounds what is kept. The overall limit keeps it far below: an
 // address is forgotten after burst × every.
 const maxAddresses = 4096
@@ -24,34 +17,32 @@ const maxAddresses = 4096
 // limiter slows down who guesses. An attempt is taken before it is judged, so
 // that many at once get no further, and given back when it was right.
 type limiter struct {
-	perAddress, overall allowance
-
 	mu        sync.Mutex
-	all       bucket
-	addresses map[string]bucket
+	all       time.Time // when the attempts so far are forgotten
+	addresses map[string]time.Time
 }
 
-func newLimiter() *limiter {
-	return &limiter{
-		perAddress: allowance{burst: 5, every: 30 * time.Second},
-		overall:    allowance{burst: 60, every: time.Second},
-		addresses:  map[string]bucket{},
-	}
+func newLimiter() *limiter { return &limiter{addresses: map[string]time.Time{}} }
+
+// allowance is how many attempts may fail in a row, and how long one of them
+// takes to be forgotten.
+type allowance struct {
+	burst int
+	every time.Duration
 }
 
-// bucket keeps when the attempts so far are forgotten.
-type bucket struct{ clear time.Time }
+var (
+	perAddress = allowance{burst: 5, every: 30 * time.Second}
+	overall    = allowance{burst: 60, every: time.Second}
+)
 
 // wait is how long it takes until one more attempt is let through, if above zero.
-func (b bucket) wait(a allowance, now time.Time) time.Duration {
-	return max(0, b.clear.Sub(now)) - time.Duration(a.burst-1)*a.every
+func (a allowance) wait(forgotten, now time.Time) time.Duration {
+	return max(0, forgotten.Sub(now)) - time.Duration(a.burst-1)*a.every
 }
 
-func (b bucket) taken(a allowance, now time.Time) bucket {
-	if b.clear.Before(now) {
-		b.clear = now
-	}
-	return bucket{b.clear.Add(a.every)}
+func (a allowance) take(forgotten, now time.Time) time.Time {
+	return now.Add(max(0, forgotten.Sub(now)) + a.every)
 }
 
 // take counts an attempt. What it returns above zero is how long to wait.
@@ -59,17 +50,16 @@ func (l *limiter) take(address string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if wait := max(l.all.wait(l.overall, now), l.addresses[address].wait(l.perAddress, now)); wait > 0 {
+	if wait := max(overall.wait(l.all, now), perAddress.wait(l.addresses[address], now)); wait > 0 {
 		return wait
 	}
 	if len(l.addresses) >= maxAddresses {
-		maps.DeleteFunc(l.addresses, func(_ string, b bucket) bool { return !b.clear.After(now) })
+		maps.DeleteFunc(l.addresses, func(_ string, forgotten time.Time) bool { return !forgotten.After(now) })
 		if len(l.addresses) >= maxAddresses {
-			return l.overall.every
+			return overall.every
 		}
 	}
-	l.all = l.all.taken(l.overall, now)
-	l.addresses[address] = l.addresses[address].taken(l.perAddress, now)
+	l.all, l.addresses[address] = overall.take(l.all, now), perAddress.take(l.addresses[address], now)
 	return 0
 }
 
@@ -77,13 +67,10 @@ func (l *limiter) take(address string) time.Duration {
 func (l *limiter) giveBack(address string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.all.clear = l.all.clear.Add(-l.overall.every)
-	b := bucket{l.addresses[address].clear.Add(-l.perAddress.every)}
-	if !b.clear.After(time.Now()) {
+	l.all = l.all.Add(-overall.every)
+	if l.addresses[address] = l.addresses[address].Add(-perAddress.every); !l.addresses[address].After(time.Now()) {
 		delete(l.addresses, address)
-		return
 	}
-	l.addresses[address] = b
 }
 
 // addressOf is whom an attempt is counted for: an IPv4 address or an IPv6 /64,

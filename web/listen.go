@@ -162,29 +162,26 @@ func (l *Listener) Serve(ctx context.Context, handler http.Handler, log *slog.Lo
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug), // handshakes that failed
 	}
 	ended := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		polite := time.AfterFunc(endPolite, endRequests)
-		defer polite.Stop()
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endForever)
-		defer cancel()
-		if err := srv.Shutdown(end); err != nil {
-			err = srv.Close() // who still asks is cut off
-			ended <- err
-			return
+	go func() {
+		if l.tls != nil {
+			ended <- srv.ServeTLS(l.ln, "", "")
+		} else {
+			ended <- srv.Serve(l.ln)
 		}
-		ended <- nil
-	})
-	var err error
-	if l.tls != nil {
-		err = srv.ServeTLS(l.ln, "", "")
-	} else {
-		err = srv.Serve(l.ln)
-	}
-	if !errors.Is(err, http.ErrServerClosed) {
-		stop()
+	}()
+	select {
+	case err := <-ended:
 		return err
+	case <-ctx.Done():
 	}
-	return <-ended
+	polite := time.AfterFunc(endPolite, endRequests)
+	defer polite.Stop()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endForever)
+	defer cancel()
+	if srv.Shutdown(end) != nil {
+		return srv.Close() // who still asks is cut off
+	}
+	return nil
 }
 
 // Close closes an address that was not served.

@@ -3,6 +3,8 @@ package web
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,14 +43,9 @@ type taskView struct {
 	Ended   time.Time // zero while it runs
 	Done    int
 	Total   int
-	Lines   []taskLine
+	Lines   []provider.Progress
 	Outcome string // in words, when it went well
 	Err     string
-}
-
-type taskLine struct {
-	Text  string
-	Wrong bool
 }
 
 // Running reports whether it goes on.
@@ -96,11 +93,8 @@ func (t *tasks) begin(ref db.Ref, kind string, do func(ctx context.Context, repo
 // prune forgets what ended before, of this provider, and of all when there is
 // too much of it.
 func (t *tasks) prune(ref db.Ref) {
-	for key, view := range t.known {
-		if !view.Running() && (key.ref == ref || len(t.known) >= maxTasksKept) {
-			delete(t.known, key)
-		}
-	}
+	full := len(t.known) >= maxTasksKept
+	maps.DeleteFunc(t.known, func(key taskKey, view *taskView) bool { return !view.Running() && (full || key.ref == ref) })
 }
 
 func (t *tasks) report(view *taskView, p provider.Progress) {
@@ -108,7 +102,7 @@ func (t *tasks) report(view *taskView, p provider.Progress) {
 	defer t.mu.Unlock()
 	view.Done, view.Total = p.Done, max(p.Total, p.Done)
 	if p.Text != "" && len(view.Lines) < maxTaskLines {
-		view.Lines = append(view.Lines, taskLine{p.Text, p.Wrong})
+		view.Lines = append(view.Lines, p)
 	}
 }
 
@@ -120,7 +114,7 @@ func (t *tasks) of(ref db.Ref) []taskView {
 	for _, kind := range []string{taskDevice, taskSync, taskReconcile} {
 		if view := t.known[taskKey{ref, kind}]; view != nil {
 			c := *view
-			c.Lines = append([]taskLine(nil), view.Lines...)
+			c.Lines = slices.Clone(view.Lines)
 			list = append(list, c)
 		}
 	}

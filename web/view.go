@@ -94,20 +94,10 @@ func forecastText(f oauth.Forecast, now time.Time) string {
 }
 
 // verbs are what can be done to a quarantined message, and where.
-type verbs struct {
-	Base  string
-	State string
-}
+type verbs struct{ Base, State string }
 
-// verbsOf takes the message as lists have it, and as pages of one do.
-func verbsOf(p *db.Provider, q any) (verbs, error) {
-	switch q := q.(type) {
-	case db.Quarantine:
-		return verbs{path(p, "/quarantine/"+q.ID), q.State}, nil
-	case *db.Quarantine:
-		return verbs{path(p, "/quarantine/"+q.ID), q.State}, nil
-	}
-	return verbs{}, fmt.Errorf("%T is no quarantined message", q)
+func verbsOf(p *db.Provider, q db.Quarantine) verbs {
+	return verbs{path(p, "/quarantine/"+q.ID), q.State}
 }
 
 // bar is one bar of a chart.
