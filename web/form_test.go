@@ -96,6 +96,11 @@ func TestSay(t *testing.T) {
 // says that there is nothing to add.
 func TestEveryCodeHasWords(t *testing.T) {
 	faulttest.CheckWords(t, words, "refresh_token", "client_secret", "invalid_grant", "invalid_client", "token_throttled", "token_unavailable")
+	for _, word := range words {
+		if word.Do != "" && labels()[word.Do] == "" {
+			t.Errorf("%s: no field is called %s", word.Codes, word.Do)
+		}
+	}
 }
 
 var flagName = regexp.MustCompile(`--[a-z][a-z-]+`)
@@ -133,6 +138,21 @@ func TestEveryProblemHasItsField(t *testing.T) {
 	}
 	if shown != len(problems) {
 		t.Errorf("%d of %d problems stand beside a field: %v", shown, len(problems), problems)
+	}
+}
+
+// A step that failed leads to the field where it is mended: on this page, or on
+// that of the form.
+func TestStepsLeadToTheirFields(t *testing.T) {
+	p := &db.Provider{Settings: db.Settings{Tenant: ours, ID: "1"}}
+	failed := provider.Step{Name: "dns", State: provider.StepWrong, Class: fault.Config, Code: "host_not_found"}
+	for form, want := range map[string]string{"": "#host", path(p, "/edit"): "/t/" + ours + "/1/edit#host"} {
+		if got := worded(p, failed, form); got.Link != want || got.Fix != "check “Server”" {
+			t.Errorf("%q, %q; want %q", got.Fix, got.Link, want)
+		}
+	}
+	if got := worded(p, provider.Step{Name: "dns", State: provider.StepOK}, ""); got.Fix+got.Link != "" {
+		t.Errorf("a step that is ok has %q, %q", got.Fix, got.Link)
 	}
 }
 

@@ -165,7 +165,7 @@ func (s *Server) test(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	t, told := s.runTest(w, r, p, func(report func(provider.Step)) (*folderChoice, bool) {
+	t, told := s.runTest(w, r, p, path(p, "/edit"), func(report func(provider.Step)) (*folderChoice, bool) {
 		return nil, s.mailboxes.Diagnose(r.Context(), p, report)
 	})
 	if !told {

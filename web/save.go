@@ -104,7 +104,7 @@ func (s *Server) testForm(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	told := false
-	f.page.tested, told = s.runTest(w, r, f.p, func(report func(provider.Step)) (*folderChoice, bool) {
+	f.page.tested, told = s.runTest(w, r, f.p, "", func(report func(provider.Step)) (*folderChoice, bool) {
 		folders, passed := s.mailboxes.Test(r.Context(), f.p, f.given, f.page.Adding, report)
 		if folders == nil {
 			return nil, passed
@@ -128,11 +128,11 @@ type tested struct {
 // line: what it is, and its HTML.
 const stepsType = "application/x-ndjson"
 
-// runTest tests p. A script gets each step as it is done, the folders and the
+// runTest tests p, whose form is another page or, when it is "", this one. A script gets each step as it is done, the folders and the
 // end: told says so. Without one all of it is for a page.
-func (s *Server) runTest(w http.ResponseWriter, r *http.Request, p *db.Provider, test func(report func(provider.Step)) (*folderChoice, bool)) (t tested, told bool) {
+func (s *Server) runTest(w http.ResponseWriter, r *http.Request, p *db.Provider, form string, test func(report func(provider.Step)) (*folderChoice, bool)) (t tested, told bool) {
 	if r.Header.Get("Accept") != stepsType {
-		_, t.Passed = test(func(one provider.Step) { t.Steps = append(t.Steps, worded(p, one)) })
+		_, t.Passed = test(func(one provider.Step) { t.Steps = append(t.Steps, worded(p, one, form)) })
 		t.Tested = true
 		return t, false
 	}
@@ -146,7 +146,7 @@ func (s *Server) runTest(w http.ResponseWriter, r *http.Request, p *db.Provider,
 		_ = json.NewEncoder(w).Encode(map[string]string{"kind": kind, "html": html.String()}) // a browser that went away
 		_ = http.NewResponseController(w).Flush()                                             // likewise
 	}
-	folders, passed := test(func(one provider.Step) { send("step", "step", worded(p, one)) })
+	folders, passed := test(func(one provider.Step) { send("step", "step", worded(p, one, form)) })
 	if folders != nil {
 		send("folders", "folders", folders)
 	}

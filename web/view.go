@@ -169,7 +169,7 @@ type card struct {
 	Chart     chart
 	Forecasts []forecast
 	Reason    string // of an error
-	Fix       string // what to do about it
+	Fix, Link string // what to do about it, and where
 }
 
 // forecast is when a credential will die, and what to do before.
@@ -184,7 +184,7 @@ func (s *Server) card(o *db.Overview, now time.Time) card {
 	for _, f := range provider.Forecasts(o.Provider, now) {
 		one := forecast{Forecast: f}
 		if f.Warn {
-			one.Fix = sayAbout(fault.About{Code: f.Credential})
+			one.Fix = find(fault.About{Code: f.Credential}).Say
 		}
 		c.Forecasts = append(c.Forecasts, one)
 	}
@@ -207,7 +207,9 @@ func (s *Server) card(o *db.Overview, now time.Time) card {
 		}
 		c.Fix += "."
 	case db.StateError:
-		c.Fix = cmp.Or(sayLast(o.Provider), "“Test connection” on its page says more, step by step.")
+		word := findLast(o.Provider)
+		c.Fix = cmp.Or(word.Say, "“Test connection” on its page says more, step by step.")
+		c.Link = place(path(o.Provider, "/edit"), word)
 	case db.StateNew:
 		if provider.NeedsPerson(o.Provider) && o.AuthorisedAt == nil {
 			c.Fix = "Somebody has to sign in: “Connect with OAuth”."

@@ -11,55 +11,56 @@ import (
 )
 
 // words are what the pages say about errors. Say ends the error's own sentence,
-// or stands below it; [name] stands for the label of a setting. The fact "test"
-// holds where a connection is tested, and for the last error of a mailbox.
+// or stands below it; [name] stands for the label of a setting. Do is the field
+// where it is mended, which a step and a card link to. The fact "test" holds
+// where a connection is tested, and for the last error of a mailbox.
 var words = fault.Words{
 	// Finding the server.
-	{Codes: "host_not_found", Say: "check [host]"},
-	{Codes: "dns connect", When: "test", Say: "check [host], [port] and the network in between"},
+	{Codes: "host_not_found", Say: "check [host]", Do: "host"},
+	{Codes: "dns connect", When: "test", Say: "check [host], [port] and the network in between", Do: "host"},
 	{Codes: "timeout", When: "test", Say: "try again, or give it more time with [connect-timeout] and [command-timeout]"},
 
 	// Securing the connection.
 	{Codes: "tls_host", When: "no_names"},
-	{Codes: "tls_host", Say: "check [host] or set [tls-server-name]"},
-	{Codes: "tls_self_signed", Say: "give it under [ca] if you trust it"},
-	{Codes: "tls_unknown_ca", Say: "give its authority under [ca], or let the server send its whole chain"},
+	{Codes: "tls_host", Say: "check [host] or set [tls-server-name]", Do: "tls-server-name"},
+	{Codes: "tls_self_signed", Say: "give it under [ca] if you trust it", Do: "ca"},
+	{Codes: "tls_unknown_ca", Say: "give its authority under [ca], or let the server send its whole chain", Do: "ca"},
 	{Codes: "tls_not_yet_valid", Say: "check both clocks"},
 	{Codes: "tls_expires", Say: "the certificate must be renewed on the server, or no mail will be read from then on"},
-	{Codes: "tls_not_spoken", Say: "use [tls] STARTTLS, or port 993"},
-	{Codes: "starttls_tls", Say: "use [tls] TLS"},
-	{Codes: "starttls_timeout", Say: "if the server speaks TLS from the start on this port, use [tls] TLS"},
-	{Codes: "starttls_missing starttls_refused", Say: "use [tls] TLS; plaintext is never a fallback"},
-	{Codes: "privacy_required", Say: "use [tls] TLS or STARTTLS"},
-	{Codes: "tls", Say: "try again later, or " + checkPort},
-	{Codes: "greeting", When: "test", Say: checkPort},
+	{Codes: "tls_not_spoken", Say: "use [tls] STARTTLS, or port 993", Do: "tls"},
+	{Codes: "starttls_tls", Say: "use [tls] TLS", Do: "tls"},
+	{Codes: "starttls_timeout", Say: "if the server speaks TLS from the start on this port, use [tls] TLS", Do: "tls"},
+	{Codes: "starttls_missing starttls_refused", Say: "use [tls] TLS; plaintext is never a fallback", Do: "tls"},
+	{Codes: "privacy_required", Say: "use [tls] TLS or STARTTLS", Do: "tls"},
+	{Codes: "tls", Say: "try again later, or " + checkPort, Do: "port"},
+	{Codes: "greeting", When: "test", Say: checkPort, Do: "port"},
 	{Codes: "ca_file tls_expired tls_certificate tls_version tls_handshake starttls_preauth starttls_injected plaintext preauth"},
 
 	// Logging in.
 	{Codes: "login_disabled", When: "eager", Say: "switch [eager-login] off"},
-	{Codes: "login_disabled", Say: "use [tls] TLS or STARTTLS, or [auth] OAuth2"},
-	{Codes: "no_oauth", Say: "use [auth] Password, or check [host] and [tls]"},
+	{Codes: "login_disabled", Say: "use [tls] TLS or STARTTLS, or [auth] OAuth2", Do: "tls"},
+	{Codes: "no_oauth", Say: "use [auth] Password, or check [host] and [tls]", Do: "auth"},
 	{Codes: "invalid_grant", When: "person", Say: connect},
 	{Codes: "not_authorised refresh_token", Say: connect},
-	{Codes: "invalid_client", When: "test", Say: "check [oauth-client-id], and give [oauth-client-secret] anew"},
-	{Codes: "client_secret", Say: "make a new client secret, then enter [oauth-client-secret] and [oauth-client-secret-expires] under “Edit”"},
+	{Codes: "invalid_client", When: "test", Say: "check [oauth-client-id], and give [oauth-client-secret] anew", Do: "oauth-client-id"},
+	{Codes: "client_secret", Say: "make a new client secret, then enter [oauth-client-secret] and [oauth-client-secret-expires] under “Edit”", Do: "oauth-client-secret"},
 	{Codes: "token_claims", When: "clock", Say: "check the clock of this machine"},
-	{Codes: "token_claims", When: "audience", Say: "set [oauth-scopes] to those of Exchange Online"},
+	{Codes: "token_claims", When: "audience", Say: "set [oauth-scopes] to those of Exchange Online", Do: "oauth-scopes"},
 	{Codes: "token_claims", When: "app_role", Say: "grant the app the application permission IMAP.AccessAsApp of Office 365 Exchange Online, with admin consent"},
-	{Codes: "token_claims", When: "scope", Say: "add the permission to the app, then to [oauth-scopes]"},
+	{Codes: "token_claims", When: "scope", Say: "add the permission to the app, then to [oauth-scopes]", Do: "oauth-scopes"},
 	{Codes: "token_claims", When: "user", Say: "“Connect with OAuth” as the user of [username]; a shared mailbox is named under [mailbox]"},
 	{Codes: "service_account state consent answer device no_refresh_token token_type settings"},
-	{Codes: "authenticationfailed authorizationfailed expired login_refused token_refused", When: "test oauth2", Say: checkUser},
-	{Class: fault.Auth, When: "test oauth2", Say: checkUser},
+	{Codes: "authenticationfailed authorizationfailed expired login_refused token_refused", When: "test oauth2", Say: checkUser, Do: "username"},
+	{Class: fault.Auth, When: "test oauth2", Say: checkUser, Do: "username"},
 	{Class: fault.Auth, When: "test",
-		Say: "check [username] and the password; some servers want an app password, or IMAP switched on in the account"},
+		Say: "check [username] and the password; some servers want an app password, or IMAP switched on in the account", Do: "password"},
 
 	// What a mailbox logs in with.
-	{Codes: "secret", When: "absent", Say: "put it there, or store it: “Edit”"},
+	{Codes: "secret", When: "absent", Say: "put it there, or store it: “Edit”", Do: "auth"},
 	{Codes: "secret"},
 
 	// Reading it.
-	{Codes: "folder_missing", When: "test", Say: "choose others under [folder]"},
+	{Codes: "folder_missing", When: "test", Say: "choose others under [folder]", Do: "folder"},
 	{Codes: "paused", Say: "“Resume”"},
 	{Codes: "message_renumbered", Say: "the mail itself can be saved if it was kept"},
 	{Codes: "mailbox_taken", Say: "change it where it is"},
@@ -85,10 +86,11 @@ const (
 
 var settingName = regexp.MustCompile(`\[[a-z-]+\]`)
 
-// sayAbout is what the pages say about an error, with the labels of the form.
-func sayAbout(about fault.About) string {
-	return settingName.ReplaceAllStringFunc(words.Find(about).Say,
-		func(name string) string { return called(name[1 : len(name)-1]) })
+// find returns the words for an error, with the labels of the form.
+func find(about fault.About) fault.Word {
+	word := words.Find(about)
+	word.Say = settingName.ReplaceAllStringFunc(word.Say, func(name string) string { return called(name[1 : len(name)-1]) })
+	return word
 }
 
 // say is an error in the words of the pages. Of a connection that did not pass
@@ -100,37 +102,47 @@ func say(p *db.Provider, err error, undone string) string {
 	if isTest && failed.Reached {
 		about.Facts = append(about.Facts, "test")
 	}
-	if text = fault.Ended(text, sayAbout(about)); isTest && undone != "" {
+	if text = fault.Ended(text, find(about).Say); isTest && undone != "" {
 		text += "; " + undone
 	}
 	return text
 }
 
-// sayLast is what to do about the last error of p. Its class is known by the
+// findLast is what to do about the last error of p. Its class is known by the
 // login failures that were counted; else its code says enough.
-func sayLast(p *db.Provider) string {
+func findLast(p *db.Provider) fault.Word {
 	about := provider.AboutProvider(p, fault.About{Code: p.LastErrorCode, Facts: []string{"test"}})
 	if p.AuthFailures > 0 {
 		about.Class = fault.Auth
 	}
-	return sayAbout(about)
+	return find(about)
 }
 
-// step is one of a test, with what to do about it.
+// step is one of a test, with what to do about it and where.
 type step struct {
 	provider.Step
 
-	Fix string
+	Fix, Link string
 }
 
-func worded(p *db.Provider, s provider.Step) step {
+// worded gives a step its words; form is the address of the form.
+func worded(p *db.Provider, s provider.Step, form string) step {
 	one := step{Step: s}
 	one.Text = provider.OneLine(s.Text)
-	if s.State != "ok" {
+	if s.State != provider.StepOK {
 		about := provider.About(p, s.Err)
 		about.Class, about.Code = s.Class, s.Code
 		about.Facts = append(about.Facts, "test")
-		one.Fix = sayAbout(about)
+		word := find(about)
+		one.Fix, one.Link = word.Say, place(form, word)
 	}
 	return one
+}
+
+// place is the address of the field where something is mended, if there is one.
+func place(form string, word fault.Word) string {
+	if word.Do == "" {
+		return ""
+	}
+	return form + "#" + word.Do
 }
