@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/user"
+	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,6 +21,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/fault"
+	"imapsync/provider"
 	"imapsync/publish"
 	"imapsync/secret"
 )
@@ -33,6 +38,7 @@ type app struct {
 	logFormat       string
 	logLevel        string
 	secretKeyFile   string
+	tenant, output  string // of the commands that have these flags
 
 	stays bool // the process stays up: what it is connected to may go away and come back
 
@@ -75,7 +81,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	default:
 		return usageError("--log-format %q: use json or text", format)
 	}
-	return nil
+	return a.checkShared(cmd.Flags())
 }
 
 // environmentName is the variable that stands for a flag.
@@ -160,5 +166,207 @@ func (a *app) keyRing() (*secret.KeyRing, error) {
 	return ring, nil
 }
 
+// onStore completes a command about what is stored: work gets the store, and
+// --tenant and -o say of whom and how.
+func (a *app) onStore(cmd *cobra.Command, work func(ctx context.Context, store *db.Store, args []string) error, formats ...string) *cobra.Command {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.withStore(cmd.Context(), func(store *db.Store) error { return work(cmd.Context(), store, args) })
+	}
+	a.tenantFlag(cmd)
+	a.outputFlag(cmd, append([]string{"text", "json"}, formats...)...)
+	return cmd
+}
+
+// onProvider completes a command about one mailbox: work gets the one that a
+// person means, and what they named it by.
+func (a *app) onProvider(cmd *cobra.Command, work func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, named string) error) *cobra.Command {
+	cmd.Args = oneProvider
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		return a.withStore(ctx, func(store *db.Store) error {
+			p, err := findProvider(ctx, store, args[0], a.tenant)
+			if err != nil {
+				return err
+			}
+			return work(ctx, a.service(store), p, args[0])
+		})
+	}
+	a.tenantFlag(cmd)
+	return cmd
+}
+
+// noProvider is what there is to say when there is no mailbox.
+const noProvider = "no provider yet: `imapsync provider add --help`"
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.HasSubCommands() {
+		return usageError("unknown command %q: see `%s --help`", args[0], cmd.CommandPath())
+	}
+	return usageError("%s takes no argument, got %q", cmd.CommandPath(), args[0])
+}
+
+// oneProvider accepts exactly the argument PROVIDER.
+func oneProvider(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 || args[0] == "" {
+		return usageError("%s takes one PROVIDER, its name or id: `imapsync provider list` shows what there is", cmd.CommandPath())
+	}
+	return nil
+}
+
+// oneProviderOrAll accepts the argument PROVIDER, or none.
+func oneProviderOrAll(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageError("%s takes at most one PROVIDER, got %d", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
+// group is a command that only has others.
+func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
+	cmd.Args = noArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(subcommands...)
+	return cmd
+}
+
+// withStore opens the store for work, and closes it afterwards.
+func (a *app) withStore(ctx context.Context, work func(store *db.Store) error) error {
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return work(store)
+}
+
+// service does to mailboxes what commands ask for. Without a store it tells what
+// can be told without.
+func (a *app) service(store *db.Store) *provider.Service {
+	return provider.New(provider.Options{Store: store, Box: a.box(), LookupEnv: os.LookupEnv, Log: a.log, Version: version(), Connect: a.openNATS})
+}
+
+// findProviders finds the providers that are named, or all.
+func findProviders(ctx context.Context, store *db.Store, names []string, tenant string) ([]*db.Provider, error) {
+	if len(names) == 0 {
+		return store.ListProviders(ctx, tenant)
+	}
+	var list []*db.Provider
+	for _, name := range names {
+		p, err := findProvider(ctx, store, name, tenant)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// findProvider finds the provider that a person means.
+func findProvider(ctx context.Context, store *db.Store, nameOrID, tenant string) (*db.Provider, error) {
+	p, err := store.FindProvider(ctx, nameOrID, tenant)
+	switch {
+	case errors.Is(err, db.ErrAmbiguous):
+		return nil, usageError("%w: `imapsync provider list` shows them", err)
+	case errors.Is(err, db.ErrNotFound):
+		return nil, usageError("%w: `imapsync provider list` shows what there is", err)
+	}
+	return p, err
+}
+
+// only is the provider that a list is narrowed to, or the tenant alone.
+func (a *app) only(ctx context.Context, store *db.Store, nameOrID string) (db.Ref, error) {
+	if nameOrID == "" {
+		return db.Ref{Tenant: a.tenant}, nil
+	}
+	p, err := findProvider(ctx, store, nameOrID, a.tenant)
+	if err != nil {
+		return db.Ref{}, err
+	}
+	return ref(p), nil
+}
+
+func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
+
+// actor is the operating system's user.
+func actor() string {
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return "uid " + strconv.Itoa(os.Getuid())
+}
+
 // printf writes to standard output; a reader that went away is no error of ours.
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.stdout, format, args...) }
+
+// notef tells a person something that is not the output.
+func (a *app) notef(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
+
+// json reports whether -o json was asked for.
+func (a *app) json() bool { return a.output == "json" }
+
+// printJSON writes v as indented JSON.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// printJSONLine writes v as one line of JSON.
+func (a *app) printJSONLine(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// printList writes what was found: as JSON, or as a table of what row says of
+// each, or none when there is nothing.
+func printList[T any](a *app, found []T, none, head string, row func(T) []any) error {
+	switch {
+	case a.json():
+		return a.printJSON(append([]T{}, found...))
+	case len(found) == 0:
+		a.printf("%s\n", none)
+		return nil
+	}
+	t := newTable(a.stdout, head)
+	for _, one := range found {
+		t.row(row(one)...)
+	}
+	return t.Flush()
+}
+
+// table lines up its columns.
+type table struct{ *tabwriter.Writer }
+
+func newTable(to io.Writer, head ...any) table {
+	t := table{tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)}
+	if len(head) > 0 {
+		t.row(head...)
+	}
+	return t
+}
+
+// row writes a row; a cell may hold several, between tabs.
+func (t table) row(cells ...any) {
+	for i, cell := range cells {
+		if i > 0 {
+			fmt.Fprint(t, "\t")
+		}
+		fmt.Fprint(t, cell)
+	}
+	fmt.Fprintln(t)
+}
+
+// moment writes a time, in UTC.
+func moment(t *time.Time) string { return momentOr(t, "never") }
+
+func momentOr(t *time.Time, none string) string {
+	if t == nil {
+		return none
+	}
+	return t.UTC().Format(time.RFC3339)
+}

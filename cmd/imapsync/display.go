@@ -23,8 +23,8 @@ type runDisplay struct {
 	lastError error
 }
 
-func newRunDisplay(a *app, output string) *runDisplay {
-	d := &runDisplay{app: a, log: a.log, json: output == "json"}
+func newRunDisplay(a *app) *runDisplay {
+	d := &runDisplay{app: a, log: a.log, json: a.json()}
 	if d.terminal = a.logFormat == "" && isTerminal(a.stderr) && !d.json; d.terminal && !a.debug() {
 		d.log = slog.New(slog.DiscardHandler)
 	}

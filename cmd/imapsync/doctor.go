@@ -14,7 +14,6 @@ import (
 	"imapsync/db"
 	"imapsync/event"
 	"imapsync/internal/fault"
-	"imapsync/oauth"
 	"imapsync/provider"
 	"imapsync/publish"
 	"imapsync/secret"
@@ -22,7 +21,6 @@ import (
 )
 
 func newDoctor(a *app) *cobra.Command {
-	var tenant, output string
 	cmd := &cobra.Command{
 		Use: "doctor [PROVIDER]", Short: "Look at everything a run needs, and name the fix",
 		Long: "Look at Postgres, the places of credentials, NATS, and each mailbox (or one): DNS, TCP, TLS,\n" +
@@ -33,16 +31,16 @@ func newDoctor(a *app) *cobra.Command {
 		Example: "  imapsync doctor\n  imapsync doctor support -o json",
 		Args:    oneProviderOrAll,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d := &doctor{app: a, json: output == "json", steps: []doctorStep{}}
-			err := d.examine(cmd.Context(), args, tenant)
-			if d.json {
+			d := &doctor{app: a, steps: []doctorStep{}}
+			err := d.examine(cmd.Context(), args)
+			if a.json() {
 				err = errors.Join(err, a.printJSON(d.steps))
 			}
 			return err
 		},
 	}
-	tenantFlag(cmd, &tenant)
-	outputFlag(cmd, &output)
+	a.tenantFlag(cmd)
+	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
 
@@ -59,7 +57,6 @@ type doctorStep struct {
 // doctor is one examination under way.
 type doctor struct {
 	app   *app
-	json  bool
 	steps []doctorStep
 	wrong int
 	began time.Time
@@ -69,7 +66,7 @@ type doctor struct {
 // doctorPatience bounds what is asked of Postgres, NATS and Vault.
 const doctorPatience = 20 * time.Second
 
-func (d *doctor) examine(ctx context.Context, args []string, tenant string) error {
+func (d *doctor) examine(ctx context.Context, args []string) error {
 	d.began = time.Now()
 	store, dbErr := d.postgres(ctx)
 	if store != nil {
@@ -83,9 +80,12 @@ func (d *doctor) examine(ctx context.Context, args []string, tenant string) erro
 		}
 		return &exitError{code: exitFailed}
 	}
-	list, err := d.providers(ctx, store, args, tenant)
+	list, err := findProviders(ctx, store, args, d.app.tenant)
 	if err != nil {
 		return err
+	}
+	if len(list) == 0 {
+		d.first("provider", finding{true, stepWarn, "there is no mailbox yet", "imapsync provider add --help"})
 	}
 	for _, p := range list {
 		if ctx.Err() != nil {
@@ -97,14 +97,6 @@ func (d *doctor) examine(ctx context.Context, args []string, tenant string) erro
 		return &exitError{code: exitFailed}
 	}
 	return nil
-}
-
-func (d *doctor) providers(ctx context.Context, store *db.Store, args []string, tenant string) ([]*db.Provider, error) {
-	list, err := findProviders(ctx, store, args, tenant)
-	if err == nil && len(list) == 0 {
-		d.warn("provider", "there is no mailbox yet", "imapsync provider add --help")
-	}
-	return list, err
 }
 
 // add keeps a step, and prints it.
@@ -119,7 +111,7 @@ func (d *doctor) add(s provider.Step, fix string) {
 	if s.State == provider.StepWrong {
 		d.wrong++
 	}
-	if d.steps = append(d.steps, step); d.json {
+	if d.steps = append(d.steps, step); d.app.json() {
 		return
 	}
 	d.app.printf("%-6s %s: %s\n", step.State, name, step.Text)
@@ -132,13 +124,34 @@ func (d *doctor) fine(name, format string, args ...any) {
 	d.add(provider.Step{Name: name, State: provider.StepOK, Text: fmt.Sprintf(format, args...)}, "")
 }
 
-func (d *doctor) warn(name, text, fix string) {
-	d.add(provider.Step{Name: name, State: provider.StepWarn, Text: text}, fix)
+// failed tells that a thing cannot be used, and why.
+func (d *doctor) failed(name string, err error, fix string) error {
+	d.add(provider.Step{Name: name, State: provider.StepWrong, Text: err.Error()}, fix)
+	return err
 }
 
-func (d *doctor) bad(name, text, fix string) {
-	d.add(provider.Step{Name: name, State: provider.StepWrong, Text: text}, fix)
+// finding is what a look at a thing may show, and what to do about it.
+type finding struct {
+	holds     bool
+	state     provider.StepState
+	text, fix string
 }
+
+// first tells the first finding that holds.
+func (d *doctor) first(name string, findings ...finding) {
+	for _, f := range findings {
+		if f.holds {
+			d.add(provider.Step{Name: name, State: f.state, Text: f.text}, f.fix)
+			return
+		}
+	}
+}
+
+const (
+	stepOK    = provider.StepOK
+	stepWarn  = provider.StepWarn
+	stepWrong = provider.StepWrong
+)
 
 // postgres returns the store, nil when it cannot be used and the error says why.
 func (d *doctor) postgres(ctx context.Context) (*db.Store, error) {
@@ -146,44 +159,34 @@ func (d *doctor) postgres(ctx context.Context) (*db.Store, error) {
 	defer cancel()
 	opts, err := d.app.dbOptions()
 	if err != nil {
-		d.bad("postgres", err.Error(), "export DATABASE_URL=postgres://imapsync@localhost:5432/imapsync")
-		return nil, err
+		return nil, d.failed("postgres", err, "export DATABASE_URL=postgres://imapsync@localhost:5432/imapsync")
 	}
 	store, err := db.Open(ctx, opts)
+	if errors.Is(err, db.ErrConfig) {
+		return nil, d.failed("postgres", err, "check user, password and database in DATABASE_URL")
+	}
 	if err != nil {
-		fix := "check DATABASE_URL, and that Postgres runs there and lets this machine in"
-		if errors.Is(err, db.ErrConfig) {
-			fix = "check user, password and database in DATABASE_URL"
-		}
-		d.bad("postgres", err.Error(), fix)
-		return nil, err
+		return nil, d.failed("postgres", err, "check DATABASE_URL, and that Postgres runs there and lets this machine in")
 	}
 	h, err := store.Health(ctx)
-	switch {
-	case err != nil && h.LockURL:
-		d.bad("postgres", err.Error(), "check LOCK_DATABASE_URL: a direct connection to the same database")
-	case err != nil:
-		d.bad("postgres", err.Error(), "check DATABASE_URL")
-	case h.TooOld:
-		d.bad("postgres", "PostgreSQL "+h.Version+" is too old", "update it to 13 or newer")
-	case h.ReadOnly:
-		d.bad("postgres", "it takes no writes: a standby, or default_transaction_read_only", "let DATABASE_URL name the primary")
-	default:
-		d.fine("postgres", "PostgreSQL %s", h.Version)
-	}
+	d.first("postgres",
+		finding{err != nil && h.LockURL, stepWrong, fmt.Sprint(err), "check LOCK_DATABASE_URL: a direct connection to the same database"},
+		finding{err != nil, stepWrong, fmt.Sprint(err), "check DATABASE_URL"},
+		finding{h.TooOld, stepWrong, "PostgreSQL " + h.Version + " is too old", "update it to 13 or newer"},
+		finding{h.ReadOnly, stepWrong, "it takes no writes: a standby, or default_transaction_read_only", "let DATABASE_URL name the primary"},
+		finding{true, stepOK, "PostgreSQL " + h.Version, ""})
 	if err == nil {
 		d.ways(h)
 	}
-	if err := store.CheckSchema(ctx); err != nil {
-		d.bad("schema", err.Error(), "imapsync migrate")
-		return nil, errors.Join(err, store.Close())
+	version, fix := int64(0), "imapsync migrate"
+	if err = store.CheckSchema(ctx); err == nil {
+		fix = "imapsync migrate status"
+		version, _, err = store.SchemaVersion(ctx)
 	}
-	have, _, err := store.SchemaVersion(ctx)
 	if err != nil {
-		d.bad("schema", err.Error(), "imapsync migrate status")
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(d.failed("schema", err, fix), store.Close())
 	}
-	d.fine("schema", "version %d, as this binary needs it", have)
+	d.fine("schema", "version %d, as this binary needs it", version)
 	return store, nil
 }
 
@@ -192,21 +195,17 @@ const maxSkew = 5 * time.Second
 
 // ways tells of the connections to Postgres, and of its clock.
 func (d *doctor) ways(h db.Health) {
-	switch {
-	case h.LockPooled && h.LockURL:
-		d.bad("locks", "LOCK_DATABASE_URL goes through a pooler that shares sessions: two runs would both hold a mailbox", "let LOCK_DATABASE_URL name Postgres itself, past the pooler")
-	case h.LockPooled:
-		d.bad("locks", "DATABASE_URL goes through a pooler that shares sessions: two runs would both hold a mailbox", "set LOCK_DATABASE_URL to a direct connection to Postgres")
-	case h.Pooled:
-		d.fine("locks", "a pooler is between, and LOCK_DATABASE_URL goes past it")
-	default:
-		d.fine("locks", "no pooler shares the connection's session")
-	}
-	if skew := h.ClockSkew.Abs().Round(time.Millisecond); skew > maxSkew {
-		d.warn("clock", fmt.Sprintf("the clocks of this machine and of Postgres are %s apart: mailboxes are due too early or too late", skew), "run a time service (chrony, systemd-timesyncd) on both")
-	} else {
-		d.fine("clock", "%s from that of Postgres", skew)
-	}
+	const shared = " goes through a pooler that shares sessions: two runs would both hold a mailbox"
+	d.first("locks",
+		finding{h.LockPooled && h.LockURL, stepWrong, "LOCK_DATABASE_URL" + shared, "let LOCK_DATABASE_URL name Postgres itself, past the pooler"},
+		finding{h.LockPooled, stepWrong, "DATABASE_URL" + shared, "set LOCK_DATABASE_URL to a direct connection to Postgres"},
+		finding{h.Pooled, stepOK, "a pooler is between, and LOCK_DATABASE_URL goes past it", ""},
+		finding{true, stepOK, "no pooler shares the connection's session", ""})
+	skew := h.ClockSkew.Abs().Round(time.Millisecond)
+	d.first("clock",
+		finding{skew > maxSkew, stepWarn, fmt.Sprintf("the clocks of this machine and of Postgres are %s apart: mailboxes are due too early or too late", skew),
+			"run a time service (chrony, systemd-timesyncd) on both"},
+		finding{true, stepOK, skew.String() + " from that of Postgres", ""})
 }
 
 // secrets looks at the places of credentials, and at the key. Without a store
@@ -216,7 +215,7 @@ func (d *doctor) secrets(ctx context.Context, store *db.Store) *secret.Chain {
 	defer cancel()
 	chain, err := d.app.service(store).Chain()
 	if err != nil {
-		d.bad("credentials", err.Error(), "export IMAPSYNC_SECRET_CHAIN="+secret.DefaultPlaces+" # or set what is named here")
+		_ = d.failed("credentials", err, "export IMAPSYNC_SECRET_CHAIN="+secret.DefaultPlaces+" # or set what is named here")
 		return nil
 	}
 	var places []string
@@ -226,18 +225,17 @@ func (d *doctor) secrets(ctx context.Context, store *db.Store) *secret.Chain {
 	d.fine("credentials", "read from %s, in this order (IMAPSYNC_SECRET_CHAIN)", strings.Join(places, ", "))
 	if v := chain.Vault(); v != nil {
 		if err := v.Check(ctx); err != nil {
-			d.bad("vault", err.Error(), find(nil, fault.New("", "secret", err).With("vault", v.Address()), "vault").Do)
+			_ = d.failed("vault", err, find(nil, fault.New("", "secret", err).With("vault", v.Address()), "vault").Do)
 		} else {
 			d.fine("vault", "%s, log-in works", v.Address())
 		}
 	}
-	if !chain.Has(secret.PlaceDB) {
-		if chain.CanPut() != nil {
-			d.warn("credentials", "rotated tokens cannot be kept", "set IMAPSYNC_SECRET_WRITE_DIR to a directory that stays, or put db into IMAPSYNC_SECRET_CHAIN")
-		}
+	if chain.Has(secret.PlaceDB) {
+		d.key(ctx, store)
 		return chain
 	}
-	d.key(ctx, store)
+	d.first("credentials", finding{chain.CanPut() != nil, stepWarn, "rotated tokens cannot be kept",
+		"set IMAPSYNC_SECRET_WRITE_DIR to a directory that stays, or put db into IMAPSYNC_SECRET_CHAIN"})
 	return chain
 }
 
@@ -247,17 +245,14 @@ func (d *doctor) key(ctx context.Context, store *db.Store) {
 	if store != nil {
 		var err error
 		if counts, err = store.SecretKeys(ctx); err != nil {
-			d.bad("key", err.Error(), "imapsync doctor # again, once DATABASE_URL can be read")
+			_ = d.failed("key", err, "imapsync doctor # again, once DATABASE_URL can be read")
 			return
 		}
 	}
 	ring, err := d.app.keyRing()
 	if err != nil {
-		if len(counts) > 0 {
-			d.bad("key", err.Error(), find(nil, err, "sealed").Do)
-		} else {
-			d.warn("key", err.Error()+" (nothing is sealed yet)", find(nil, err).Do)
-		}
+		d.first("key", finding{len(counts) > 0, stepWrong, err.Error(), find(nil, err, "sealed").Do},
+			finding{true, stepWarn, err.Error() + " (nothing is sealed yet)", find(nil, err).Do})
 		return
 	}
 	ids := ring.IDs()
@@ -272,42 +267,32 @@ func (d *doctor) key(ctx context.Context, store *db.Store) {
 			unknown += n
 		}
 	}
-	switch {
-	case store == nil:
-		d.warn("key", ids[0]+": what is stored could not be looked at", "")
-	case unknown > 0:
-		d.bad("key", fmt.Sprintf("%d of %d stored credentials are sealed under a key that the key file does not hold", unknown, total),
-			"put the old key back into "+d.app.secretKeyFile+", below the first line, or give each credential anew: imapsync provider set NAME --password-prompt")
-	case old > 0:
-		d.warn("key", fmt.Sprintf("%d of %d stored credentials are sealed under an old key", old, total), "imapsync secret rotate")
-	default:
-		d.fine("key", "%s opens all of %d stored credentials", ids[0], total)
-	}
+	d.first("key",
+		finding{store == nil, stepWarn, ids[0] + ": what is stored could not be looked at", ""},
+		finding{unknown > 0, stepWrong, fmt.Sprintf("%d of %d stored credentials are sealed under a key that the key file does not hold", unknown, total),
+			"put the old key back into " + d.app.secretKeyFile + ", below the first line, or give each credential anew: imapsync provider set NAME --password-prompt"},
+		finding{old > 0, stepWarn, fmt.Sprintf("%d of %d stored credentials are sealed under an old key", old, total), "imapsync secret rotate"},
+		finding{true, stepOK, fmt.Sprintf("%s opens all of %d stored credentials", ids[0], total), ""})
 }
 
-const natsFix = "check NATS_URL, and that nats-server runs there"
-
 func (d *doctor) nats(ctx context.Context) error {
+	const fix = "check NATS_URL, and that nats-server runs there"
 	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
 	nc, err := d.app.openNATS(ctx)
+	if errors.Is(err, event.ErrConfig) {
+		return d.failed("nats", err, "check NATS_URL and NATS_CREDS")
+	}
 	if err != nil {
-		fix := natsFix
-		if errors.Is(err, event.ErrConfig) {
-			fix = "check NATS_URL and NATS_CREDS"
-		}
-		d.bad("nats", err.Error(), fix)
-		return err
+		return d.failed("nats", err, fix)
 	}
 	defer nc.Close()
 	h, err := publish.CheckHealth(ctx, nc)
+	if errors.Is(err, event.ErrNoJetStream) {
+		return d.failed("jetstream", err, "start nats-server with -js, or put jetstream {} into nats-server.conf")
+	}
 	if err != nil {
-		fix := natsFix
-		if errors.Is(err, event.ErrNoJetStream) {
-			fix = "start nats-server with -js, or put jetstream {} into nats-server.conf"
-		}
-		d.bad("jetstream", err.Error(), fix)
-		return err
+		return d.failed("jetstream", err, fix)
 	}
 	d.fine("nats", "nats-server %s, max_payload %s", h.Server, provider.ByteSize(h.MaxPayload))
 	limit := "no limit but the disk"
@@ -315,19 +300,13 @@ func (d *doctor) nats(ctx context.Context) error {
 		limit = provider.ByteSize(h.StoreLimit)
 	}
 	d.fine("jetstream", "storage used: %s of %s", provider.ByteSize(int64(h.StoreUsed)), limit)
-	switch {
-	case !h.Stream:
-		d.fine("stream", "%s is not there yet: the first run makes it", event.StreamName)
-	default:
-		d.fine("stream", "%s holds %d events, %s", event.StreamName, h.Messages, provider.ByteSize(int64(h.Bytes)))
-	}
+	d.first("stream",
+		finding{!h.Stream, stepOK, event.StreamName + " is not there yet: the first run makes it", ""},
+		finding{true, stepOK, fmt.Sprintf("%s holds %d events, %s", event.StreamName, h.Messages, provider.ByteSize(int64(h.Bytes))), ""})
 	for _, problem := range h.Problems {
 		about := &fault.Error{Code: problem.Code, Params: map[string]string{"stream": problem.Stream, "want": problem.Want}}
-		if fix := cmp.Or(find(nil, about).Do, problem.Fix); problem.Fatal {
-			d.bad("stream", problem.What, fix)
-		} else {
-			d.warn("stream", problem.What, fix)
-		}
+		fix := cmp.Or(find(nil, about).Do, problem.Fix)
+		d.first("stream", finding{problem.Fatal, stepWrong, problem.What, fix}, finding{true, stepWarn, problem.What, fix})
 	}
 	return nil
 }
@@ -344,82 +323,62 @@ func (d *doctor) mailbox(ctx context.Context, store *db.Store, chain *secret.Cha
 			d.add(s, fix)
 		})
 	}
-	for _, f := range forecasts(p, time.Now()) {
-		if f.Warn {
-			d.warn("forecast", forecastText(f.Forecast), f.Fix)
+	now := time.Now()
+	for _, f := range forecasts(p, now) {
+		text := strings.ReplaceAll(f.Credential, "_", " ")
+		if f.EndsAt == nil {
+			text += ": " + f.Rule
+		} else {
+			text += " ends " + f.EndsAt.UTC().Format(time.DateOnly) + " (" + f.Rule + ")"
 		}
+		d.first("forecast", finding{f.Warn, stepWarn, text, f.Fix})
 	}
-	d.state(p, time.Now())
-	d.folders(ctx, store, p)
-}
-
-func forecastText(f oauth.Forecast) string {
-	text := strings.ReplaceAll(f.Credential, "_", " ")
-	if f.EndsAt == nil {
-		return text + ": " + f.Rule
-	}
-	return text + " ends " + f.EndsAt.UTC().Format(time.DateOnly) + " (" + f.Rule + ")"
+	d.state(p, now)
+	d.folders(ctx, store, p, now)
 }
 
 // state is what the database says of a mailbox: switched off, paused, failing.
 func (d *doctor) state(p *db.Provider, now time.Time) {
+	paused := p.PausedAt != nil
+	refused := paused && p.PauseReason == db.PauseAuthFailure
+	waits := "paused since " + moment(p.PausedAt) + " (" + p.PauseReason + "); mail waits on the server"
 	resume := "imapsync provider resume " + p.ID
-	switch {
-	case !p.Active || !p.AutoProcess:
-		d.warn("state", "it is switched off: no run reads it", "switch it on where it was switched off (is_active, auto_process_emails)")
-	case p.PausedAt != nil:
-		text := "paused since " + p.PausedAt.UTC().Format(time.RFC3339) + " (" + p.PauseReason + "); mail waits on the server"
-		switch {
-		case p.PauseReason != db.PauseAuthFailure:
-			d.warn("state", text, resume)
-		case p.AuthType == db.AuthOAuth2:
-			d.bad("state", text, "imapsync provider auth "+p.ID+" && "+resume)
-		default:
-			d.bad("state", text, "imapsync provider set "+p.ID+" --password-prompt && "+resume)
-		}
-	case p.ConsecutiveFailures > 0:
-		text := fmt.Sprintf("the last %d passes failed: %s", p.ConsecutiveFailures, p.LastError)
-		fix := "imapsync run --provider " + p.ID
-		if p.NextAttemptAt != nil && p.NextAttemptAt.After(now) {
-			text += "; next attempt " + p.NextAttemptAt.UTC().Format(time.RFC3339)
-			fix += " # does not wait"
-		}
-		d.warn("state", text, fix)
-	case p.LastSuccessAt == nil:
-		d.fine("state", "not read yet")
-	default:
-		d.fine("state", "last read %s", p.LastSuccessAt.UTC().Format(time.RFC3339))
+	failing := fmt.Sprintf("the last %d passes failed: %s", p.ConsecutiveFailures, p.LastError)
+	run := "imapsync run --provider " + p.ID
+	if p.NextAttemptAt != nil && p.NextAttemptAt.After(now) {
+		failing += "; next attempt " + moment(p.NextAttemptAt)
+		run += " # does not wait"
 	}
+	d.first("state",
+		finding{!p.Active || !p.AutoProcess, stepWarn, "it is switched off: no run reads it", "switch it on where it was switched off (is_active, auto_process_emails)"},
+		finding{refused && p.AuthType == db.AuthOAuth2, stepWrong, waits, "imapsync provider auth " + p.ID + " && " + resume},
+		finding{refused, stepWrong, waits, "imapsync provider set " + p.ID + " --password-prompt && " + resume},
+		finding{paused, stepWarn, waits, resume},
+		finding{p.ConsecutiveFailures > 0, stepWarn, failing, run},
+		finding{p.LastSuccessAt == nil, stepOK, "not read yet", ""},
+		finding{true, stepOK, "last read " + moment(p.LastSuccessAt), ""})
 }
 
 // folders tells which are paused, and how much waits in all.
-func (d *doctor) folders(ctx context.Context, store *db.Store, p *db.Provider) {
+func (d *doctor) folders(ctx context.Context, store *db.Store, p *db.Provider, now time.Time) {
 	states, err := store.FolderStates(ctx, ref(p))
 	if err != nil {
-		d.bad("backlog", err.Error(), "imapsync doctor "+p.ID+" # again, once DATABASE_URL can be read")
+		_ = d.failed("backlog", err, "imapsync doctor "+p.ID+" # again, once DATABASE_URL can be read")
 		return
 	}
 	var backlog int64
 	for _, st := range states {
 		backlog += st.Backlog
-		if st.PausedReason != "" {
-			d.bad("folder", fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), find(p, mailsync.PausedFolder(st.Folder, st.PausedReason, st.ResyncCount)).Do)
-		}
+		d.first("folder", finding{st.PausedReason != "", stepWrong, fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), find(p, mailsync.PausedFolder(st.Folder, st.PausedReason, st.ResyncCount)).Do})
 	}
-	text, fix := fmt.Sprintf("%d mails wait, %d a pass", backlog, p.MaxEmailsPerSync), ""
-	if backlog > 10*int64(p.MaxEmailsPerSync) {
-		fix = "imapsync run --provider " + p.ID + " --drain # or more a pass: imapsync provider set " + p.ID + " --max-emails-per-sync N"
-	}
+	text, today := fmt.Sprintf("%d mails wait, %d a pass", backlog, p.MaxEmailsPerSync), p.BytesToday(now)
 	if p.MaxBytesPerDay > 0 {
-		today := p.BytesToday(time.Now())
 		text += fmt.Sprintf("; %s of %s today", provider.ByteSize(today), provider.ByteSize(p.MaxBytesPerDay))
-		if today >= p.MaxBytesPerDay {
-			fix = "imapsync provider set " + p.ID + " --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"
-		}
 	}
-	if fix != "" {
-		d.warn("backlog", text, fix)
-	} else {
-		d.fine("backlog", "%s", text)
-	}
+	set := "imapsync provider set " + p.ID
+	d.first("backlog",
+		finding{p.MaxBytesPerDay > 0 && today >= p.MaxBytesPerDay, stepWarn, text, set + " --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"},
+		finding{backlog > 10*int64(p.MaxEmailsPerSync), stepWarn, text,
+			"imapsync run --provider " + p.ID + " --drain # or more a pass: " + set + " --max-emails-per-sync N"},
+		finding{true, stepOK, text, ""})
 }

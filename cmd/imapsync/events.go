@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,15 +15,11 @@ import (
 )
 
 func newEvents(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "events", Short: "Read the stream of events", Args: noArgs, RunE: helpOnly}
-	cmd.AddCommand(newEventsTail(a))
-	return cmd
+	return group(&cobra.Command{Use: "events", Short: "Read the stream of events"}, newEventsTail(a))
 }
 
-func helpOnly(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-
 func newEventsTail(a *app) *cobra.Command {
-	var provider, tenant, output string
+	var named string
 	var all bool
 	var idle time.Duration
 	var count int
@@ -32,25 +28,21 @@ func newEventsTail(a *app) *cobra.Command {
 		Long:    "Show events as they arrive. It reads for itself alone: nothing is acknowledged, and no\nconsumer misses anything by it.",
 		Example: "  imapsync events tail --all --idle 1s\n  imapsync events tail --provider support -o json | jq .payload.emailData.subject",
 		Args:    noArgs,
+		PreRunE: func(*cobra.Command, []string) error {
+			return usage(zeroOr("idle", idle, tick), atLeast("count", count, 0))
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			if err := usage(zeroOr("idle", idle, tick), atLeast("count", count, 0)); err != nil {
+			ref, err := a.providerRef(ctx, named)
+			if err != nil {
 				return err
-			}
-			opts := event.SubscribeOptions{Tenant: tenant, NewOnly: !all, Idle: idle}
-			if provider != "" {
-				ref, err := a.providerRef(ctx, provider, opts.Tenant)
-				if err != nil {
-					return err
-				}
-				opts.Tenant, opts.ProviderID = ref.Tenant, ref.ID
 			}
 			nc, err := a.openNATS(ctx)
 			if err != nil {
 				return err
 			}
 			defer nc.Close()
-			sub, err := event.Subscribe(ctx, nc, opts)
+			sub, err := event.Subscribe(ctx, nc, event.SubscribeOptions{Tenant: ref.Tenant, ProviderID: ref.ID, NewOnly: !all, Idle: idle})
 			if err != nil {
 				return err
 			}
@@ -60,49 +52,39 @@ func newEventsTail(a *app) *cobra.Command {
 					a.log.Warn("event_unreadable", "error", bad.Error())
 					continue
 				}
-				if err != nil {
-					return endOfTail(ctx, err)
+				if err != nil && (ctx.Err() != nil || errors.Is(err, context.Canceled)) {
+					return nil // Ctrl-C is an ordinary end
 				}
-				if err := a.printEvent(rec, output); err != nil {
+				if err == nil {
+					err = a.printEvent(rec.Event)
+				}
+				if shown++; err != nil || shown == count {
 					return err
-				}
-				if shown++; shown == count {
-					return nil
 				}
 			}
 			return nil
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&provider, "provider", "", "only of this provider, by name or id")
+	fs.StringVar(&named, "provider", "", "only of this provider, by name or id")
 	fs.BoolVar(&all, "all", false, "begin with what is on the stream already")
 	fs.DurationVar(&idle, "idle", 0, "end when nothing came for so long (0: never)")
 	fs.IntVar(&count, "count", 0, "end after so many events (0: never)")
-	tenantFlag(cmd, &tenant)
-	outputFlag(cmd, &output)
+	a.tenantFlag(cmd)
+	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
 
-// endOfTail makes Ctrl-C an ordinary end.
-func endOfTail(ctx context.Context, err error) error {
-	if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
-		return err
+func (a *app) printEvent(e *event.Event) error {
+	if a.json() {
+		return a.printJSONLine(e)
 	}
-	return nil
-}
-
-func (a *app) printEvent(rec *event.Received, output string) error {
-	if output == "json" {
-		enc := json.NewEncoder(a.stdout)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(rec.Event)
-	}
-	mail := rec.Event.Payload.EmailData
+	mail := e.Payload.EmailData
 	folder := ""
 	if mail.IMAP != nil {
 		folder = mail.IMAP.Folder
 	}
-	a.printf("%s  %-24s  %-30s  %s", rec.Event.Timestamp.UTC().Format(time.RFC3339), provider.OneLine(folder), mail.From.Email, provider.OneLine(mail.Subject))
+	a.printf("%s  %-24s  %-30s  %s", moment(&e.Timestamp), provider.OneLine(folder), mail.From.Email, provider.OneLine(mail.Subject))
 	if n := len(mail.Attachments); n > 0 {
 		a.printf("  [%d attachments]", n)
 	}
@@ -110,23 +92,24 @@ func (a *app) printEvent(rec *event.Received, output string) error {
 	return nil
 }
 
-// providerRef finds a provider in the database. An id needs none when the
-// tenant is given too.
-func (a *app) providerRef(ctx context.Context, nameOrID, tenant string) (db.Ref, error) {
-	if id, err := uuid.Parse(nameOrID); err == nil && tenant != "" {
-		return db.Ref{Tenant: tenant, ID: id.String()}, nil
+// providerRef finds what events are narrowed to. The database is asked only for
+// a name, or an id without its tenant.
+func (a *app) providerRef(ctx context.Context, nameOrID string) (found db.Ref, err error) {
+	if id, err := uuid.Parse(nameOrID); err == nil && a.tenant != "" {
+		return db.Ref{Tenant: a.tenant, ID: id.String()}, nil
 	}
-	var found db.Ref
-	err := a.withProvider(ctx, nameOrID, tenant, func(_ *db.Store, p *db.Provider) error {
-		found = ref(p)
-		return nil
+	if nameOrID == "" {
+		return db.Ref{Tenant: a.tenant}, nil
+	}
+	err = a.withStore(ctx, func(store *db.Store) (err error) {
+		found, err = a.only(ctx, store, nameOrID)
+		return err
 	})
 	return found, err
 }
 
 func newBlob(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "blob", Short: "Read attachments and raw mail", Args: noArgs, RunE: helpOnly}
-	cmd.AddCommand(&cobra.Command{
+	return group(&cobra.Command{Use: "blob", Short: "Read attachments and raw mail"}, &cobra.Command{
 		Use: "get KEY", Short: "Write a blob to standard output",
 		Long:    "Write an attachment or a raw mail to standard output. KEY is blob.key of an event. The bytes\nare checked against the SHA-256 in the key: on a mismatch the command fails.",
 		Example: "  imapsync blob get 0000…/7f3c…/9f86d0… > invoice.pdf",
@@ -137,8 +120,23 @@ func newBlob(a *app) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.writeBlob(cmd.Context(), args[0])
+			r, err := a.service(nil).OpenBlob(cmd.Context(), args[0])
+			if errors.Is(err, event.ErrBlob) {
+				err = usageError("%w: KEY is blob.key of an event, whole", err)
+			}
+			return a.copyOut(r, err)
 		},
 	})
-	return cmd
+}
+
+// copyOut writes what could be opened to standard output.
+func (a *app) copyOut(r io.ReadCloser, err error) error {
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := io.Copy(a.stdout, r); err != nil {
+		return &exitError{exitFailed, err}
+	}
+	return nil
 }

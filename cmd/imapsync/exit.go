@@ -7,6 +7,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/internal/fault"
 	"imapsync/provider"
 	"imapsync/publish"
 	"imapsync/secret"
@@ -23,6 +24,9 @@ const (
 	exitSchema      = 76
 	exitConfig      = 78
 )
+
+// exitCodesPointer ends the help of commands with few codes of their own.
+const exitCodesPointer = "\n\nExit codes: `imapsync --help`."
 
 const exitCodesHelp = `Exit codes:
   0   done; providers that failed are rows, metrics and log lines
@@ -87,4 +91,12 @@ func exitCode(err error) int {
 		return exitTempfail
 	}
 	return exitBug
+}
+
+// exitOf is the exit code of an error about one mailbox.
+func exitOf(class fault.Class) int {
+	if class == fault.Auth || class == fault.Config {
+		return exitConfig
+	}
+	return exitTempfail
 }

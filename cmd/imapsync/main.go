@@ -111,13 +111,3 @@ func flagFault(err error) string {
 	}
 	return fmt.Sprintf("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), want)
 }
-
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if cmd.HasSubCommands() {
-		return usageError("unknown command %q: see `%s --help`", args[0], cmd.CommandPath())
-	}
-	return usageError("%s takes no argument, got %q", cmd.CommandPath(), args[0])
-}

@@ -2,13 +2,13 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"github.com/spf13/cobra"
 
@@ -44,95 +44,68 @@ func newParse(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) parseArgument(arg string, defects bool) []error {
+func (a *app) parseArgument(arg string, defects bool) (failed []error) {
+	add := func(err error) {
+		if err != nil {
+			failed = append(failed, err)
+		}
+	}
 	if arg == "-" {
 		raw, err := io.ReadAll(a.stdin)
 		if err != nil {
 			return []error{fmt.Errorf("standard input: %w", err)}
 		}
-		return a.parseBytes("standard input", raw, defects)
+		add(a.parseBytes("standard input", raw, defects))
+		return failed
 	}
-	var failed []error
-	err := filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			if pe, ok := errors.AsType[*fs.PathError](err); ok {
-				err = fmt.Errorf("%s: %w", path, pe.Err)
+	add(filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
+			err = fmt.Errorf("%s: %w", path, pe.Err)
+		}
+		if err == nil && !d.IsDir() {
+			var raw []byte
+			if raw, err = os.ReadFile(path); err == nil { //nolint:gosec // reading the named files is what the command is for
+				err = a.parseBytes(path, raw, defects)
 			}
-			failed = append(failed, err)
-			return nil
 		}
-		if d.IsDir() {
-			return nil
-		}
-		raw, err := os.ReadFile(path) //nolint:gosec // reading the named files is what the command is for
-		if err != nil {
-			failed = append(failed, err)
-			return nil
-		}
-		failed = append(failed, a.parseBytes(path, raw, defects)...)
+		add(err)
 		return nil
-	})
-	return append(failed, nonNil(err)...)
+	}))
+	return failed
 }
 
-func nonNil(err error) []error {
-	if err == nil {
-		return nil
-	}
-	return []error{err}
-}
-
-func (a *app) parseBytes(name string, raw []byte, defects bool) []error {
+func (a *app) parseBytes(name string, raw []byte, defects bool) error {
 	for i, mail := range splitMbox(raw) {
 		m := parse.Parse(mail, parse.Limits{})
 		if defects {
 			for _, d := range m.Defects {
 				a.printf("%s: message %d: %s: %s\n", name, i+1, d.Code, provider.OneLine(d.Detail))
 			}
-			continue
-		}
-		enc := json.NewEncoder(a.stdout)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(publish.EmailDataFrom(m, int64(len(mail)), publish.Limits{})); err != nil {
-			return []error{fmt.Errorf("%s: %w", name, err)}
+		} else if err := a.printJSONLine(publish.EmailDataFrom(m, int64(len(mail)), publish.Limits{})); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// splitMbox parts an mbox at its From_ lines (RFC 4155) and takes the escape
-// off lines that begin with >From. Anything else is one mail.
+// fromLine is the From_ line before a mail (RFC 4155): the first line of an
+// mbox, or one behind an empty line of the mail before.
+var fromLine = regexp.MustCompile(`(?:^|\n\n|\r\n\r\n)(From [^\n]*\n?)`)
+
+// splitMbox parts an mbox at its From_ lines and takes the escape off lines that
+// begin with >From. Anything else is one mail.
 func splitMbox(raw []byte) [][]byte {
-	separator := []byte("From ")
-	if !bytes.HasPrefix(raw, separator) {
+	if !bytes.HasPrefix(raw, []byte("From ")) {
 		return [][]byte{raw}
 	}
 	var mails [][]byte
-	for len(raw) > 0 {
-		_, body, _ := bytes.Cut(raw, []byte("\n"))
-		end := len(body)
-		for at := 0; ; {
-			i := bytes.Index(body[at:], []byte("\nFrom "))
-			if i < 0 {
-				break
-			}
-			at += i + 1
-			if blankBefore(body, at) {
-				end = at
-				break
-			}
+	lines := fromLine.FindAllSubmatchIndex(raw, -1)
+	for i, line := range lines {
+		end := len(raw)
+		if i+1 < len(lines) {
+			end = lines[i+1][2]
 		}
-		mails = append(mails, unescapeFrom(body[:end]))
-		raw = body[end:]
+		mails = append(mails, bytes.ReplaceAll(raw[line[3]:end], []byte("\n>From "), []byte("\nFrom ")))
 	}
 	return mails
-}
-
-// blankBefore reports whether an empty line, or nothing, stands before at.
-func blankBefore(b []byte, at int) bool {
-	return at == 0 || bytes.HasSuffix(b[:at], []byte("\n\n")) || bytes.HasSuffix(b[:at], []byte("\r\n\r\n"))
-}
-
-func unescapeFrom(mail []byte) []byte {
-	return bytes.ReplaceAll(mail, []byte("\n>From "), []byte("\nFrom "))
 }

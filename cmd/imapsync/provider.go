@@ -4,154 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
-	"strconv"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/provider"
 )
 
 func newProvider(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "provider", Short: "Add, show, change and test mailboxes", Args: noArgs, RunE: helpOnly,
+	return group(&cobra.Command{
+		Use: "provider", Short: "Add, show, change and test mailboxes",
 		Long: "A provider is one mailbox account. It is named by its id, or by its name when that is unique\n" +
 			"(--tenant narrows the search).\n\n" + exitCodesHelp,
-	}
-	cmd.AddCommand(newProviderAdd(a), newProviderList(a), newProviderShow(a), newProviderSet(a), newProviderRm(a),
+	}, newProviderAdd(a), newProviderList(a), newProviderShow(a), newProviderSet(a), newProviderRm(a),
 		newProviderAuth(a), newProviderTest(a), newProviderFolders(a), newProviderPause(a), newProviderResume(a), newProviderResync(a))
-	return cmd
 }
-
-// noProvider is what there is to say when there is no mailbox.
-const noProvider = "no provider yet: `imapsync provider add --help`"
-
-// tenantFlag adds --tenant to a command that looks for a provider.
-func tenantFlag(cmd *cobra.Command, tenant *string) {
-	cmd.Flags().StringVar(tenant, "tenant", "", "look only in this tenant, a UUID (default: all tenants)")
-	previous := cmd.PreRunE
-	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
-		if *tenant != "" {
-			id, err := uuid.Parse(*tenant)
-			if err != nil {
-				return usageError("--tenant: %q is not a UUID", *tenant)
-			}
-			*tenant = id.String()
-		}
-		if previous != nil {
-			return previous(cmd, args)
-		}
-		return nil
-	}
-}
-
-// oneProvider accepts exactly the argument PROVIDER.
-func oneProvider(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 || args[0] == "" {
-		return usageError("%s takes one PROVIDER, its name or id: `imapsync provider list` shows what there is", cmd.CommandPath())
-	}
-	return nil
-}
-
-// oneProviderOrAll accepts the argument PROVIDER, or none.
-func oneProviderOrAll(cmd *cobra.Command, args []string) error {
-	if len(args) > 1 {
-		return usageError("%s takes at most one PROVIDER, got %d", cmd.CommandPath(), len(args))
-	}
-	return nil
-}
-
-// withStore opens the store for work, and closes it afterwards.
-func (a *app) withStore(ctx context.Context, work func(store *db.Store) error) error {
-	store, err := a.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	return work(store)
-}
-
-// withService opens the store for what is done to mailboxes in work.
-func (a *app) withService(ctx context.Context, work func(mailboxes *provider.Service) error) error {
-	return a.withStore(ctx, func(store *db.Store) error { return work(a.service(store)) })
-}
-
-// service does to mailboxes what commands ask for. Without a store it tells what
-// can be told without.
-func (a *app) service(store *db.Store) *provider.Service {
-	return provider.New(provider.Options{Store: store, Box: a.box(), LookupEnv: os.LookupEnv, Log: a.log, Version: version(), Connect: a.openNATS})
-}
-
-// onProvider completes a command about one mailbox: work gets the one that a
-// person means, and what they named it by.
-func (a *app) onProvider(cmd *cobra.Command, work func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, named string) error) *cobra.Command {
-	var tenant string
-	cmd.Args = oneProvider
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return a.withProvider(cmd.Context(), args[0], tenant, func(store *db.Store, p *db.Provider) error {
-			return work(cmd.Context(), a.service(store), p, args[0])
-		})
-	}
-	tenantFlag(cmd, &tenant)
-	return cmd
-}
-
-// withProvider opens the store and finds the provider that a person means, for
-// work.
-func (a *app) withProvider(ctx context.Context, nameOrID, tenant string, work func(store *db.Store, p *db.Provider) error) error {
-	return a.withStore(ctx, func(store *db.Store) error {
-		p, err := findProvider(ctx, store, nameOrID, tenant)
-		if err != nil {
-			return err
-		}
-		return work(store, p)
-	})
-}
-
-// findProviders finds the providers that are named, or all.
-func findProviders(ctx context.Context, store *db.Store, names []string, tenant string) ([]*db.Provider, error) {
-	if len(names) == 0 {
-		return store.ListProviders(ctx, tenant)
-	}
-	var list []*db.Provider
-	for _, name := range names {
-		p, err := findProvider(ctx, store, name, tenant)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, p)
-	}
-	return list, nil
-}
-
-// findProvider finds the provider that a person means.
-func findProvider(ctx context.Context, store *db.Store, nameOrID, tenant string) (*db.Provider, error) {
-	p, err := store.FindProvider(ctx, nameOrID, tenant)
-	switch {
-	case errors.Is(err, db.ErrAmbiguous):
-		return nil, usageError("%w: `imapsync provider list` shows them", err)
-	case errors.Is(err, db.ErrNotFound):
-		return nil, usageError("%w: `imapsync provider list` shows what there is", err)
-	}
-	return p, err
-}
-
-// notef tells a person something that is not the output.
-func (a *app) notef(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
-
-// actor is the operating system's user.
-func actor() string {
-	if u, err := user.Current(); err == nil && u.Username != "" {
-		return u.Username
-	}
-	return "uid " + strconv.Itoa(os.Getuid())
-}
-
-func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
 
 func newProviderPause(a *app) *cobra.Command {
 	return a.onProvider(&cobra.Command{
@@ -220,4 +92,236 @@ func (a *app) confirm(ctx context.Context, p *db.Provider) error {
 		return usageError("provider rm: %q is not %q: nothing was removed", line, p.Name)
 	}
 	return err
+}
+
+func newProviderResync(a *app) *cobra.Command {
+	var since string
+	var from time.Time
+	var folders []string
+	var accept bool
+	cmd := a.onProvider(&cobra.Command{
+		Use: "resync PROVIDER", Short: "Go through folders again for mail that was missed",
+		Long: "Begin a new cursor in the provider's folders: the next run goes through all unread mail and\n" +
+			"all mail since a day, by headers first. What was published before is known and left out, so\n" +
+			"nothing is doubled. It also lets folders go on that were paused because the server had\n" +
+			"numbered them anew." + exitCodesPointer,
+		Example: "  imapsync provider resync support\n  imapsync provider resync support --folder INBOX --since 7d",
+		PreRunE: func(*cobra.Command, []string) (err error) {
+			from, _, err = dateRange(since, "", time.Now())
+			return err
+		},
+	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
+		n, err := mailboxes.Resync(ctx, p, folders, from, accept, actor())
+		if errors.Is(err, provider.ErrBusy) {
+			return withMore(err, "try again when it has ended")
+		}
+		if e, ok := fault.Of(err); ok && e.Code == "never_read" {
+			return &exitError{exitUsage, inWords(p, err)}
+		}
+		if err != nil {
+			return err
+		}
+		a.notef("%s: the next run goes through %d folders again, from %s on", p.Name, n, from.Format(time.DateOnly))
+		return nil
+	})
+	fs := cmd.Flags()
+	fs.StringSliceVar(&folders, "folder", nil, "only this folder (repeatable; default: all that were read before)")
+	fs.StringVar(&since, "since", "7d", "from this day on: "+sinceForms)
+	fs.BoolVar(&accept, "accept", false, "publish unknown messages however many they are")
+	return cmd
+}
+
+func newProviderAdd(a *app) *cobra.Command {
+	var f providerFlags
+	var tenant, id string
+	cmd := &cobra.Command{
+		Use: "add", Short: "Add a mailbox",
+		Long: "Add a mailbox and print its id. The connection is tested first: when that fails, nothing is\n" +
+			"stored. The password comes from a file, from standard input, or from a prompt on the terminal;\n" +
+			"it is stored sealed under the key of IMAPSYNC_SECRET_KEY_FILE and never shown again.\n\n" +
+			"Time-outs and caps given here hold for this provider alone; they are taken from the command\n" +
+			"line only, since the environment's are the run's." + exitCodesPointer,
+		Example: "  imapsync provider add --mailbox support@example.com --host imap.example.com\n" +
+			"  imapsync provider add --name support --mailbox support@example.com --host imap.example.com \\\n" +
+			"      --folder INBOX --folder Support/New --start since:30d --password-file support.pw",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			p, err := f.newProvider(tenant, id)
+			if err != nil {
+				return err
+			}
+			fromCommandLine := f.password
+			if fromCommandLine.only(f.onCommandLine); fromCommandLine.any() {
+				f.password = fromCommandLine
+			}
+			mailboxes := a.service(nil) // before anything is opened
+			// One that is put beside the database by its id needs not be given.
+			ask, err := mailboxes.NeedsPassword(ctx, p)
+			if err != nil {
+				return err
+			}
+			in := f.credentials(ctx, a, p, f.forNew)
+			if ask && !f.password.any() && !isTerminal(a.stdin) {
+				f.wrong(provider.Password, "missing: give --password-file FILE or --password-stdin, or run it on a terminal to be asked")
+			}
+			ask = ask || f.password.any()
+			if ask || in.Any() {
+				if err := mailboxes.CanKeep(); err != nil {
+					f.files = append(f.files, err)
+				}
+			}
+			if err := f.err(p); err != nil {
+				return err
+			}
+			// Before anybody is asked to type something.
+			return a.withStore(ctx, func(store *db.Store) error {
+				mailboxes := a.service(store)
+				if in.Password.IsZero() && ask {
+					if err := mailboxes.MayStore(ctx, p); err != nil {
+						return storeError(err, "")
+					}
+					if in.Password, err = f.password.readFor(ctx, a, p); err != nil {
+						return err
+					}
+				}
+				return a.addProvider(ctx, mailboxes, p, in, !f.noTest)
+			})
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&tenant, "tenant", db.DefaultTenant, "whose mailbox it is, a UUID")
+	cmd.Flags().StringVar(&id, "id", "", "its id, a UUID: credentials may be put under it beforehand (default: a new one)")
+	f.addTest(cmd)
+	a.outputFlag(cmd, "text", "json")
+	return cmd
+}
+
+// newProvider is a provider of the defaults and the flags. What is wrong is
+// kept for err.
+func (f *providerFlags) newProvider(tenant, id string) (*db.Provider, error) {
+	fresh, err := uuid.NewRandom()
+	if err != nil {
+		return nil, err
+	}
+	if id != "" {
+		if fresh, err = uuid.Parse(id); err != nil {
+			f.wrong("id", "%q is not a UUID", id)
+		}
+	}
+	p := provider.Fresh(tenant, fresh)
+	if id, err := uuid.Parse(tenant); err == nil {
+		p.Tenant = id.String()
+	}
+	f.apply(p, f.forNew, true)
+	return p, nil
+}
+
+const plaintextWarning = "warning: --tls none sends the password and all mail unencrypted"
+
+// addProvider tests and stores p, and says what is next.
+func (a *app) addProvider(ctx context.Context, mailboxes *provider.Service, p *db.Provider, in provider.CredentialInput, test bool) error {
+	if p.TLS == db.TLSNone {
+		a.notef(plaintextWarning)
+	}
+	check, err := mailboxes.Add(ctx, p, in, test, actor())
+	if err != nil {
+		return storeError(err, "nothing was stored: --no-test stores it anyway")
+	}
+	if a.json() {
+		return a.printJSON(provider.View{Provider: p, Check: check})
+	}
+	if check != nil {
+		a.notef("connected to %s as %s; it has %d folders:", p.Host, p.Username, len(check.Folders))
+		printFolders(a.stderr, check.Folders)
+	}
+	next := "run --provider"
+	if provider.NeedsPerson(p) {
+		next = "provider auth"
+	}
+	a.notef("added %s; next: imapsync %s %s", p.Name, next, p.ID)
+	a.printf("%s\n", p.ID)
+	return nil
+}
+
+// storeError says what is to be done about a mailbox that could not be stored:
+// its connection did not pass the test, which is undone, or its name or its
+// address is there already.
+func storeError(err error, undone string) error {
+	if taken, ok := errors.AsType[*db.NameTakenError](err); ok {
+		return usageError("--name: %w in this tenant: choose another name, or rename that mailbox: `imapsync provider set %s --name NAME`", taken, taken.ID)
+	}
+	if e, ok := fault.Of(err); ok && e.Code == "mailbox_taken" {
+		return usageError("--mailbox: %w", e)
+	}
+	return testedError(err, undone)
+}
+
+func newProviderSet(a *app) *cobra.Command {
+	var f providerFlags
+	cmd := &cobra.Command{
+		Use: "set PROVIDER", Short: "Change settings of a mailbox",
+		Long: "Change the settings given on the command line and leave the others; the environment does not\n" +
+			"count here. When what changes concerns the connection, that is tested first, and when the\n" +
+			"test fails, nothing is stored. An empty value (--folder '', --ca-file '') goes back to the\n" +
+			"default, as 0 does for time-outs and caps. The cursor stays: another --start counts for\n" +
+			"folders that were never read." + exitCodesPointer,
+		Example: "  imapsync provider set support --max-emails-per-sync 200\n" +
+			"  imapsync provider set support --password-prompt",
+	}
+	f.add(cmd)
+	a.onProvider(cmd, func(ctx context.Context, mailboxes *provider.Service, was *db.Provider, _ string) error {
+		is := *was
+		f.password.only(f.onCommandLine)
+		f.apply(&is, f.onCommandLine, false)
+		in := f.credentials(ctx, a, &is, f.onCommandLine)
+		if err := f.err(&is); err != nil {
+			return err
+		}
+		if len(provider.Changed(was, &is)) == 0 && !f.password.any() && !in.Any() {
+			if !f.given() {
+				return usageError("%s: nothing to change: give the settings to change, see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
+			}
+			a.notef("%s: nothing to change", was.Name)
+			return nil
+		}
+		if f.password.any() && in.Password.IsZero() {
+			var err error
+			if in.Password, err = f.password.readFor(ctx, a, &is); err != nil {
+				return err
+			}
+		}
+		return a.changeProvider(ctx, mailboxes, was, &is, in, !f.noTest)
+	})
+	f.addTest(cmd)
+	return cmd
+}
+
+func (a *app) changeProvider(ctx context.Context, mailboxes *provider.Service, was, is *db.Provider, in provider.CredentialInput, test bool) error {
+	changed, err := mailboxes.Change(ctx, was, is, in, test, actor())
+	if err != nil {
+		return storeError(err, "nothing was changed: --no-test stores it anyway")
+	}
+	names := slices.Clone(changed)
+	for i, name := range names {
+		if provider.Find(name) != nil { // credentials are named as they are
+			names[i] = flagOf(name)
+		}
+	}
+	a.notef("changed %s: %s", is.Name, strings.Join(names, ", "))
+	if is.TLS == db.TLSNone && slices.Contains(changed, "tls") {
+		a.notef(plaintextWarning)
+	}
+	if provider.SignInAgain(is, changed) {
+		a.notef("next: imapsync provider auth %s", is.ID)
+	}
+	a.notePaused(is)
+	return nil
+}
+
+// notePaused says that a mailbox which was just seen to is not read all the same.
+func (a *app) notePaused(p *db.Provider) {
+	if p.PausedAt != nil {
+		a.notef("it is paused (%s): `imapsync provider resume %s` goes on", p.PauseReason, p.ID)
+	}
 }

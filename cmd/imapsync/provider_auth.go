@@ -90,9 +90,7 @@ func (a *app) authorise(ctx context.Context, f *authFlags, mailboxes *provider.S
 		return testedError(err, "what was granted is stored")
 	}
 	a.notef("connected to %s as %s", p.Host, p.Username)
-	if p.PausedAt != nil {
-		a.notef("it is paused (%s): `imapsync provider resume %s` goes on", p.PauseReason, p.ID)
-	}
+	a.notePaused(p)
 	return nil
 }
 
@@ -194,13 +192,9 @@ func authError(p *db.Provider, err error) error {
 	if _, ok := errors.AsType[*exitError](err); ok {
 		return err
 	}
-	class, code := mailsync.Classify(err)
-	exit := exitTempfail
-	if class == fault.Config || class == fault.Auth {
-		exit = exitConfig
-	}
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &exitError{exit, &fault.Error{Class: class, Code: code, Err: fmt.Errorf("%s: %s", p.Name, provider.OneLine(err.Error()))}}
+	class, code := mailsync.Classify(err)
+	return &exitError{exitOf(class), &fault.Error{Class: class, Code: code, Err: fmt.Errorf("%s: %s", p.Name, provider.OneLine(err.Error()))}}
 }

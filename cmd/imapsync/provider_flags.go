@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"imapsync/db"
 	"imapsync/oauth"
@@ -24,6 +26,8 @@ type providerFlags struct {
 	secretFile  string
 	accountFile string
 	typed       map[string]bool // on the command line, not from the environment
+	password    passwordFlags
+	noTest      bool
 	problems    []provider.Problem
 	files       []error // files that cannot be used
 }
@@ -72,7 +76,13 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 	}
 	f.flags.StringVar(&f.secretFile, flagOf(provider.ClientSecret), "", "read the client secret from this `file`, which others must not be able to read")
 	f.flags.StringVar(&f.accountFile, flagOf(provider.ServiceAccount), "", "read the JSON key of a service account from this `file`, which others must not be able to read")
+	f.password.add(f.flags)
 	f.typed = typedFlags(cmd)
+	f.flags.SortFlags = false
+}
+
+func (f *providerFlags) addTest(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.noTest, "no-test", false, "store it without testing the connection")
 }
 
 // typedFlags are, once cmd runs, those of its flags that stand on the command
@@ -151,25 +161,29 @@ func readCA(path string) (string, error) {
 	return string(pem), nil
 }
 
-// secrets reads the secrets of OAuth2 that count, so that their faults are told
-// with all others.
-func (f *providerFlags) secrets(p *db.Provider, counts func(flag string) bool) provider.CredentialInput {
-	secretFlag, accountFlag := flagOf(provider.ClientSecret), flagOf(provider.ServiceAccount)
-	if p.AuthType != db.AuthOAuth2 {
+// credentials reads those that count, but for a password that a person types or
+// that is on standard input, so that their faults are told with all others.
+func (f *providerFlags) credentials(ctx context.Context, a *app, p *db.Provider, counts func(flag string) bool) (in provider.CredentialInput) {
+	oauth2 := p.AuthType == db.AuthOAuth2
+	f.problems = append(f.problems, f.password.check(a.stdin)...)
+	if oauth2 && f.password.any() {
+		f.wrong(provider.Password, "a mailbox with --auth oauth2 has no password")
+	}
+	if !oauth2 {
+		names := []string{provider.ClientSecret, provider.ServiceAccount}
 		for _, t := range provider.Settings() {
-			if t.OAuth && f.onCommandLine(t.Name) {
-				f.wrong(t.Name, "goes with --auth oauth2")
+			if t.OAuth {
+				names = append(names, t.Name)
 			}
 		}
-		for _, name := range []string{provider.ClientSecret, provider.ServiceAccount} {
+		for _, name := range names {
 			if f.onCommandLine(flagOf(name)) {
 				f.wrong(name, "goes with --auth oauth2")
 			}
 		}
 	}
-	var in provider.CredentialInput
-	read := func(flag, path string) (v secret.Value) {
-		if counts(flag) && path != "" {
+	read := func(setting, path string) (v secret.Value) {
+		if flag := flagOf(setting); counts(flag) && path != "" {
 			var err error
 			if v, err = secret.ReadFile(path); err != nil {
 				f.files = append(f.files, configError("--%s: %w", flag, err))
@@ -177,17 +191,22 @@ func (f *providerFlags) secrets(p *db.Provider, counts func(flag string) bool) p
 		}
 		return v
 	}
-	in.ClientSecret, in.ServiceAccount = read(secretFlag, f.secretFile), read(accountFlag, f.accountFile)
-	if !in.ServiceAccount.IsZero() {
+	if in.ClientSecret, in.ServiceAccount = read(provider.ClientSecret, f.secretFile), read(provider.ServiceAccount, f.accountFile); !in.ServiceAccount.IsZero() {
 		if err := oauth.CheckServiceAccount(in.ServiceAccount); err != nil {
-			f.files = append(f.files, fmt.Errorf("--%s %s: %w", accountFlag, f.accountFile, err))
+			f.files = append(f.files, fmt.Errorf("--%s %s: %w", flagOf(provider.ServiceAccount), f.accountFile, err))
 		}
 	}
-	if p.AuthType != db.AuthOAuth2 {
-		return provider.CredentialInput{}
+	switch {
+	case !oauth2:
+		in = provider.CredentialInput{}
+	case p.Status == db.StatusConfiguring && p.RefreshedAt == nil:
+		f.problems = append(f.problems, provider.MissingSecrets(p, counts(flagOf(provider.ServiceAccount)), counts(flagOf(provider.ClientSecret)))...)
 	}
-	if p.Status == db.StatusConfiguring && p.RefreshedAt == nil {
-		f.problems = append(f.problems, provider.MissingSecrets(p, counts(accountFlag), counts(secretFlag))...)
+	if pw := &f.password; pw.file != "" && !pw.stdin && !pw.prompt {
+		var err error
+		if in.Password, err = pw.readFor(ctx, a, p); err != nil {
+			f.files = append(f.files, err)
+		}
 	}
 	return in
 }
@@ -219,4 +238,110 @@ func (f *providerFlags) origin(flag string) string {
 		return environmentName(flag)
 	}
 	return "--" + flag
+}
+
+// passwordFlags say where a password comes from. It is never in an argument,
+// which every user of the machine can see.
+type passwordFlags struct {
+	file   string
+	stdin  bool
+	prompt bool
+}
+
+func (f *passwordFlags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&f.file, "password-file", "", "read the password from this file, which others must not be able to read")
+	fs.BoolVar(&f.stdin, "password-stdin", false, "read the password from standard input")
+	fs.BoolVar(&f.prompt, "password-prompt", false, "ask for the password on the terminal")
+}
+
+// only forgets what did not come from the command line.
+func (f *passwordFlags) only(given func(flag string) bool) {
+	if !given("password-file") {
+		f.file = ""
+	}
+	f.stdin = f.stdin && given("password-stdin")
+	f.prompt = f.prompt && given("password-prompt")
+}
+
+func (f *passwordFlags) any() bool { return f.file != "" || f.stdin || f.prompt }
+
+// check finds what is wrong with the flags, before anything is read.
+func (f *passwordFlags) check(stdin any) []provider.Problem {
+	n := 0
+	for _, set := range []bool{f.file != "", f.stdin, f.prompt} {
+		if set {
+			n++
+		}
+	}
+	switch {
+	case n > 1:
+		return []provider.Problem{provider.Wrong(provider.Password, "give one of --password-file, --password-stdin and --password-prompt")}
+	case f.prompt && !isTerminal(stdin):
+		return []provider.Problem{provider.Wrong("password-prompt", "standard input is not a terminal: use --password-file or --password-stdin")}
+	}
+	return nil
+}
+
+// readFor gets the password of p; a person is asked for it.
+func (f *passwordFlags) readFor(ctx context.Context, a *app, p *db.Provider) (secret.Value, error) {
+	var v secret.Value
+	var err error
+	flag := "--password-file"
+	switch {
+	case f.file != "":
+		v, err = secret.ReadFile(f.file)
+	case f.stdin:
+		flag = "--password-stdin"
+		v, err = secret.Read(a.stdin, "standard input")
+	default:
+		flag = "password"
+		v, err = a.askPassword(ctx, fmt.Sprintf("Password of %s at %s: ", p.Username, p.Host))
+	}
+	if ctx.Err() != nil {
+		return secret.Value{}, ctx.Err()
+	}
+	if err != nil {
+		return secret.Value{}, configError("%s: %w", flag, err)
+	}
+	if strings.ContainsAny(v.Reveal(), "\r\n\x00") {
+		return secret.Value{}, configError("%s: more than one line, or a NUL: a password is one line", flag)
+	}
+	return v, nil
+}
+
+// askPassword asks on the terminal, without echo. An interrupt gives the
+// terminal its echo back.
+func (a *app) askPassword(ctx context.Context, prompt string) (secret.Value, error) {
+	f, ok := a.stdin.(*os.File)
+	if !ok {
+		return secret.Value{}, errors.New("standard input is not a terminal")
+	}
+	fd := int(f.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	fmt.Fprint(a.stderr, prompt)
+	defer fmt.Fprintln(a.stderr)
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		answers <- answer{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return secret.Value{}, errors.Join(ctx.Err(), term.Restore(fd, before))
+	case ans := <-answers:
+		if ans.err != nil {
+			return secret.Value{}, ans.err
+		}
+		if len(ans.text) == 0 {
+			return secret.Value{}, secret.ErrEmpty
+		}
+		return secret.New(string(ans.text)), nil
+	}
 }

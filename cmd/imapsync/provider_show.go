@@ -5,133 +5,116 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/provider"
+	"imapsync/secret"
+	mailsync "imapsync/sync"
 )
-
-func newProviderList(a *app) *cobra.Command {
-	var tenant, output string
-	cmd := &cobra.Command{
-		Use: "list", Short: "List the mailboxes", Long: "List the mailboxes of all tenants, or of one." + exitCodesPointer,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withStore(cmd.Context(), func(store *db.Store) error {
-				list, err := store.ListProviders(cmd.Context(), tenant)
-				if err != nil {
-					return err
-				}
-				if output != "json" {
-					return a.printProviders(list)
-				}
-				views := []provider.View{}
-				for _, p := range list {
-					views = append(views, provider.View{Provider: p})
-				}
-				return a.printJSON(views)
-			})
-		},
-	}
-	tenantFlag(cmd, &tenant)
-	outputFlag(cmd, &output)
-	return cmd
-}
 
 // maxErrorRunes is how much of an error a table shows.
 const maxErrorRunes = 60
 
-func (a *app) printProviders(list []*db.Provider) error {
-	if len(list) == 0 {
-		a.notef(noProvider)
-		return nil
-	}
-	now := time.Now()
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tID\tMAILBOX\tHOST\tSTATUS\tPAUSED\tLAST SYNC\tLAST ERROR")
-	for _, p := range list {
-		paused := "-"
-		if p.PausedAt != nil {
-			paused = cmp.Or(p.PauseReason, "yes")
+func newProviderList(a *app) *cobra.Command {
+	return a.onStore(&cobra.Command{
+		Use: "list", Short: "List the mailboxes", Long: "List the mailboxes of all tenants, or of one." + exitCodesPointer,
+		Args: noArgs,
+	}, func(ctx context.Context, store *db.Store, _ []string) error {
+		list, err := store.ListProviders(ctx, a.tenant)
+		if err == nil && len(list) == 0 && !a.json() {
+			a.notef(noProvider)
+			return nil
 		}
-		message := []rune(provider.OneLine(cmp.Or(p.LastError, p.ErrorMessage)))
-		if len(message) > maxErrorRunes {
-			message = append(message[:maxErrorRunes], '…')
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, p.ID, p.Mailbox, p.Host, p.Status, paused,
-			ago(p.LastSyncAt, now), string(message))
-	}
-	return w.Flush()
+		var views []provider.View
+		for _, p := range list {
+			views = append(views, provider.View{Provider: p})
+		}
+		now := time.Now()
+		return printList(a, views, "", "NAME\tID\tMAILBOX\tHOST\tSTATUS\tPAUSED\tLAST SYNC\tLAST ERROR", func(p provider.View) []any {
+			paused := "-"
+			if p.PausedAt != nil {
+				paused = cmp.Or(p.PauseReason, "yes")
+			}
+			message := []rune(provider.OneLine(cmp.Or(p.LastError, p.ErrorMessage)))
+			if len(message) > maxErrorRunes {
+				message = append(message[:maxErrorRunes], '…')
+			}
+			return []any{p.Name, p.ID, p.Mailbox, p.Host, p.Status, paused, ago(p.LastSyncAt, now), string(message)}
+		})
+	})
 }
 
 func newProviderShow(a *app) *cobra.Command {
-	var output string
 	cmd := a.onProvider(&cobra.Command{
 		Use: "show PROVIDER", Short: "Show all settings and the state of a mailbox",
 		Long: "Show all settings and the state of a mailbox. A password is never shown. Where its folders\n" +
 			"stand is for `imapsync status`." + exitCodesPointer,
 		Example: "  imapsync provider show support -o json",
 	}, func(_ context.Context, _ *provider.Service, p *db.Provider, _ string) error {
-		if output == "json" {
+		if a.json() {
 			return a.printJSON(provider.View{Provider: p})
 		}
 		return a.printProvider(p)
 	})
-	outputFlag(cmd, &output)
+	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
 
 func (a *app) printProvider(p *db.Provider) error {
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	row := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, value) }
+	t := newTable(a.stdout)
 	settings := func(ofOAuth bool) {
-		for _, t := range provider.Settings() {
+		for _, s := range provider.Settings() {
 			switch {
-			case t.OAuth != ofOAuth || t.NoFlag || t.Name == "port":
-			case t.Name == "name":
-				row("name", p.Name)
-				row("id", p.ID)
-				row("tenant", p.Tenant)
-			case t.Name == "host":
-				row("server", net.JoinHostPort(p.Host, strconv.Itoa(p.Port)))
-			case t.Kind == provider.PEM && p.CAPEM != "":
-				row(flagOf(t.Name), authority(p.CAPEM))
+			case s.OAuth != ofOAuth || s.NoFlag || s.Name == "port":
+			case s.Name == "name":
+				t.row("name", p.Name)
+				t.row("id", p.ID)
+				t.row("tenant", p.Tenant)
+			case s.Name == "host":
+				t.row("server", net.JoinHostPort(p.Host, strconv.Itoa(p.Port)))
+			case s.Kind == provider.PEM && p.CAPEM != "":
+				t.row(flagOf(s.Name), authority(p.CAPEM))
 			default:
-				row(flagOf(t.Name), t.Shown(&p.Settings))
+				t.row(flagOf(s.Name), s.Shown(&p.Settings))
 			}
 		}
 	}
 	settings(false)
-	for _, r := range [][2]string{
-		{"", ""}, {"status", p.Status}, {"active", strconv.FormatBool(p.Active)}, {"paused", pausedText(p)},
+	paused := "no"
+	if p.PausedAt != nil {
+		paused = fmt.Sprintf("since %s (%s)", moment(p.PausedAt), cmp.Or(p.PauseReason, "no reason given"))
+	}
+	lastError := strings.TrimPrefix(p.LastErrorCode+": "+provider.OneLine(cmp.Or(storedError(p), p.ErrorMessage)), ": ")
+	for _, r := range [][]any{
+		{"", ""}, {"status", p.Status}, {"active", p.Active}, {"paused", paused},
 		{"created", moment(&p.CreatedAt)}, {"last sync", moment(p.LastSyncAt)}, {"last attempt", moment(p.LastAttemptAt)},
-		{"last success", moment(p.LastSuccessAt)}, {"next attempt", nextAttempt(p)},
-		{"failures in a row", strconv.Itoa(p.ConsecutiveFailures)}, {"login failures in a row", strconv.Itoa(p.AuthFailures)},
-		{"last error", cmp.Or(lastError(p), "none")},
-		{"published", strconv.FormatInt(p.Published, 10)}, {"duplicates", strconv.FormatInt(p.Duplicates, 10)},
-		{"quarantined", strconv.FormatInt(p.Quarantined, 10)},
+		{"last success", moment(p.LastSuccessAt)}, {"next attempt", momentOr(p.NextAttemptAt, "with the next run")},
+		{"failures in a row", p.ConsecutiveFailures}, {"login failures in a row", p.AuthFailures},
+		{"last error", cmp.Or(lastError, "none")},
+		{"published", p.Published}, {"duplicates", p.Duplicates}, {"quarantined", p.Quarantined},
 	} {
-		row(r[0], r[1])
+		t.row(r...)
 	}
 	if p.AuthType == db.AuthOAuth2 {
-		row("", "")
+		t.row("", "")
 		settings(true)
-		row("authorised", moment(p.AuthorisedAt))
-		row("token expires", moment(p.TokenExpiresAt))
+		t.row("authorised", moment(p.AuthorisedAt))
+		t.row("token expires", moment(p.TokenExpiresAt))
 	}
-	return w.Flush()
-}
-
-// lastError is why the last pass failed, in one line.
-func lastError(p *db.Provider) string {
-	return strings.TrimPrefix(p.LastErrorCode+": "+provider.OneLine(cmp.Or(storedError(p), p.ErrorMessage)), ": ")
+	return t.Flush()
 }
 
 // authority names the certificates of a PEM.
@@ -148,24 +131,154 @@ func authority(caPEM string) string {
 	}
 }
 
-func pausedText(p *db.Provider) string {
-	if p.PausedAt == nil {
-		return "no"
-	}
-	return fmt.Sprintf("since %s (%s)", moment(p.PausedAt), cmp.Or(p.PauseReason, "no reason given"))
+// testResult is one provider of `provider test -o json`.
+type testResult struct {
+	Tenant     string          `json:"tenant"`
+	ID         string          `json:"id"`
+	Name       string          `json:"name"`
+	Host       string          `json:"host"`
+	OK         bool            `json:"ok"`
+	ErrorClass string          `json:"errorClass,omitempty"`
+	ErrorCode  string          `json:"errorCode,omitempty"`
+	Error      string          `json:"error,omitempty"`
+	Check      *provider.Check `json:"check,omitempty"`
 }
 
-func nextAttempt(p *db.Provider) string {
-	if p.NextAttemptAt == nil {
-		return "with the next run"
-	}
-	return moment(p.NextAttemptAt)
+func newProviderTest(a *app) *cobra.Command {
+	return a.onStore(&cobra.Command{
+		Use: "test [PROVIDER]", Short: "Test the connection of one mailbox, or of all",
+		Long: "Connect, log in, list capabilities and folders, and open the folders that are read. Nothing\n" +
+			"is changed, on the server or here.\n\n" +
+			"Exit codes: 0 all is well · 75 it may pass by itself (network, a busy server) · 78 a setting\n" +
+			"or the password is wrong · others as in `imapsync --help`",
+		Example: "  imapsync provider test support",
+		Args:    oneProviderOrAll,
+	}, func(ctx context.Context, store *db.Store, args []string) error {
+		list, err := findProviders(ctx, store, args, a.tenant)
+		if err != nil {
+			return err
+		}
+		return a.testProviders(ctx, a.service(store), list)
+	})
 }
 
-// moment writes a time, in UTC.
-func moment(t *time.Time) string {
-	if t == nil {
-		return "never"
+func (a *app) testProviders(ctx context.Context, mailboxes *provider.Service, list []*db.Provider) error {
+	results := []testResult{}
+	var failed []error
+	code := exitOK
+	for _, p := range list {
+		check, err := mailboxes.Check(ctx, p, provider.CredentialInput{})
+		err = testedError(err, "")
+		r := testResult{Tenant: p.Tenant, ID: p.ID, Name: p.Name, Host: p.Host, OK: err == nil, Check: check}
+		if err != nil {
+			if errors.Is(err, db.ErrUnreachable) || ctx.Err() != nil {
+				return err
+			}
+			class, word := mailsync.Classify(err)
+			r.ErrorClass, r.ErrorCode, r.Error = string(class), word, provider.OneLine(err.Error())
+			failed = append(failed, fmt.Errorf("%s: %w", p.Name, err))
+			code = max(code, exitCode(err)) // configuration before what may pass by itself
+		}
+		results = append(results, r)
+		if r.OK && !a.json() { // what failed is told at the end, with its exit code
+			a.printCheck(p, check)
+		}
 	}
-	return t.UTC().Format(time.RFC3339)
+	if a.json() {
+		if err := a.printJSON(results); err != nil {
+			return err
+		}
+	}
+	if len(list) == 0 {
+		a.notef(noProvider)
+	}
+	if len(failed) > 0 {
+		return &exitError{code, errors.Join(failed...)}
+	}
+	return nil
+}
+
+func (a *app) printCheck(p *db.Provider, check *provider.Check) {
+	var read []string
+	for _, f := range check.Folders {
+		if f.Configured {
+			read = append(read, f.Name)
+		}
+	}
+	a.printf("%s: ok: %s as %s, %d folders, reads %q\n  capabilities: %s\n", p.Name,
+		net.JoinHostPort(p.Host, strconv.Itoa(p.Port)), p.Username, len(check.Folders), read, check.Capabilities)
+}
+
+func newProviderFolders(a *app) *cobra.Command {
+	cmd := a.onProvider(&cobra.Command{
+		Use: "folders PROVIDER", Short: "List the folders of a mailbox, and which are read",
+		Long: "List the folders on the server with their number of messages and special use, and which of\n" +
+			"them are read. A folder that is configured and missing is an error." + exitCodesPointer,
+		Example: "  imapsync provider folders support",
+	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
+		check, err := mailboxes.Check(ctx, p, provider.CredentialInput{})
+		switch {
+		case check == nil:
+		case a.json():
+			if err := a.printJSON(check.Folders); err != nil {
+				return err
+			}
+		default:
+			printFolders(a.stdout, check.Folders)
+		}
+		return testedError(err, "")
+	})
+	a.outputFlag(cmd, "text", "json")
+	return cmd
+}
+
+// printFolders writes the table of folders.
+func printFolders(to io.Writer, folders []provider.Folder) {
+	t := newTable(to, "FOLDER", "MESSAGES", "SPECIAL USE", "READ")
+	for _, f := range folders {
+		var messages any = f.Messages
+		if f.Messages < 0 {
+			messages = "-"
+		}
+		read := "no"
+		if f.Configured {
+			read = "yes"
+		}
+		t.row(f.Name, messages, cmp.Or(f.SpecialUse, "-"), read)
+	}
+	t.Flush()
+}
+
+// checkError makes one line of what went wrong: where, what, and the fix.
+func checkError(failed *provider.TestError) error {
+	if !failed.Reached {
+		if errors.Is(failed, secret.ErrAbsent) {
+			return &exitError{exitConfig, inWords(failed.Provider, failed, "test")}
+		}
+		return inWords(failed.Provider, failed.Err)
+	}
+	class, code := mailsync.Classify(failed)
+	exit := exitOf(class)
+	if class == fault.Bug {
+		exit = exitBug
+	}
+	return &exitError{exit, &fault.Error{Class: class, Code: code, Err: inWords(failed.Provider, failed, "test")}}
+}
+
+// testedError is checkError for an error that may be of something else; then
+// undone, what it means for the command, is not said.
+func testedError(err error, undone string) error {
+	failed, ok := errors.AsType[*provider.TestError](err)
+	if !ok {
+		return err
+	}
+	if err = checkError(failed); undone != "" {
+		err = withMore(err, undone)
+	}
+	return err
+}
+
+// withMore adds to an error what it means for the command.
+func withMore(err error, more string) error {
+	return &exitError{exitCode(err), fmt.Errorf("%w; %s", err, more)}
 }

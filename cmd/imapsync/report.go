@@ -87,7 +87,7 @@ func (a *app) keepReporting(ctx context.Context, r *reportFlags, o *observe.Obse
 }
 
 func newExporter(a *app) *cobra.Command {
-	var listen, tenant string
+	var listen string
 	cmd := &cobra.Command{
 		Use: "exporter", Short: "Serve metrics for Prometheus, read from Postgres", Args: noArgs,
 		Long: "Serve metrics for Prometheus on /metrics, read from Postgres at every scrape: they\n" +
@@ -98,7 +98,7 @@ func newExporter(a *app) *cobra.Command {
 			a.stays = true
 			return a.withStore(cmd.Context(), func(store *db.Store) error {
 				o := a.observer(store)
-				o.Tenant = tenant
+				o.Tenant = a.tenant
 				ln, err := o.Listen(cmd.Context(), listen)
 				if err != nil {
 					return configError("--listen %s: %w", listen, err)
@@ -109,6 +109,6 @@ func newExporter(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9464", "address to listen on")
-	tenantFlag(cmd, &tenant)
+	a.tenantFlag(cmd)
 	return cmd
 }

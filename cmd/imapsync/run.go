@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,8 +23,10 @@ import (
 
 // runFlags are the flags of `imapsync run`.
 type runFlags struct {
+	publishFlags
+
 	providers []string
-	tenant    string
+	filter    db.DueFilter
 	shard     string
 	failOn    string
 	deadline  time.Duration
@@ -29,10 +34,7 @@ type runFlags struct {
 	span      time.Duration // --for
 	watch     watchFlags
 	report    reportFlags
-	output    string
-	options   mailsync.Options
-	publish   publishFlags
-	timeouts  timeoutFlags
+	job       mailsync.Options
 	typed     map[string]bool // on the command line, not from the environment
 }
 
@@ -55,16 +57,16 @@ func newRun(a *app) *cobra.Command {
 	}
 	f.add(cmd.Flags())
 	f.typed = typedFlags(cmd)
-	outputFlag(cmd, &f.output)
+	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
 
 // add makes the flags.
 func (f *runFlags) add(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.providers, "provider", nil, "take only this provider, by name or id (repeatable)")
-	fs.StringVar(&f.tenant, "tenant", "", "take only the providers of this tenant")
-	fs.BoolVar(&f.options.Drain, "drain", false, "go on until nothing is left, max_emails_per_sync at a time")
-	fs.IntVar(&f.options.Workers, "workers", mailsync.DefaultWorkers, "providers at a time")
+	fs.StringVar(&f.filter.Tenant, "tenant", "", "take only the providers of this tenant")
+	fs.BoolVar(&f.job.Drain, "drain", false, "go on until nothing is left, max_emails_per_sync at a time")
+	fs.IntVar(&f.job.Workers, "workers", mailsync.DefaultWorkers, "providers at a time")
 	fs.StringVar(&f.shard, "shard", "", "take part i of n of the providers, e.g. 0/4")
 	fs.DurationVar(&f.deadline, "deadline", 0, "begin nothing new after this time (0: no deadline)")
 	fs.DurationVar(&f.repeat, "repeat", 0, "pass again this long after the last pass began, connections kept (default: once)")
@@ -72,37 +74,42 @@ func (f *runFlags) add(fs *pflag.FlagSet) {
 	f.watch.add(fs)
 	f.report.add(fs)
 	fs.StringVar(&f.failOn, "fail-on", "all", "all: exit 75 when every provider failed; any: exit 1 when one failed")
-	f.publish.add(fs)
-	fs.Int64Var(&f.options.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
-	f.timeouts.add(fs)
+	f.publishFlags.add(fs)
+	fs.Int64Var(&f.job.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
 	fs.DurationVar(&f.timeouts.Pass, "pass-timeout", 0, "one pass over a provider (0: the provider's, else 15m)")
 }
 
-func (f *runFlags) check() (shardIndex, shardCount int, err error) {
+// options are those of the job.
+func (f *runFlags) options() mailsync.Options {
+	o := f.job
+	o.MaxMessageBytes, o.Timeouts = f.message, f.timeouts
+	return o
+}
+
+func (f *runFlags) check() error {
 	var problems []error
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if slices.Contains(f.providers, "") {
 		wrong("--provider: empty: give a name or an id, or leave the flag out for all that are due")
 	}
-	if f.tenant != "" {
-		if id, err := uuid.Parse(f.tenant); err != nil {
-			wrong("--tenant %q: not a UUID", f.tenant)
+	if tenant := f.filter.Tenant; tenant != "" {
+		if id, err := uuid.Parse(tenant); err != nil {
+			wrong("--tenant %q: not a UUID", tenant)
 		} else {
-			f.tenant = id.String()
+			f.filter.Tenant = id.String()
 		}
 	}
 	if f.failOn != "all" && f.failOn != "any" {
 		wrong("--fail-on %q: use all or any", f.failOn)
 	}
 	repeat, span := f.orLeftOut("repeat", f.repeat, time.Second), f.orLeftOut("for", f.span, tick)
-	problems = append(problems, atLeast("workers", f.options.Workers, 1), zeroOr("deadline", f.deadline, tick), repeat, span)
+	problems = append(problems, atLeast("workers", f.job.Workers, 1), zeroOr("deadline", f.deadline, tick), repeat, span)
 	if repeat == nil && span == nil && (f.span > 0) != (f.repeat > 0) {
 		wrong("--repeat and --for go together, e.g. --repeat 15s --for 55s; to stay up use --watch")
 	}
 	problems = append(problems, f.watch.check(f), f.report.check(f))
-	problems = append(problems, f.publish.check()...)
-	problems = append(problems, atLeast("max-in-flight-bytes", f.options.MaxInFlightBytes, 1))
-	problems = append(append(problems, f.timeouts.check()...), zeroOr("pass-timeout", f.timeouts.Pass, provider.MinTimeout))
+	problems = append(problems, f.publishFlags.check(atLeast("max-in-flight-bytes", f.job.MaxInFlightBytes, 1))...)
+	problems = append(problems, zeroOr("pass-timeout", f.timeouts.Pass, provider.MinTimeout))
 	if f.shard != "" {
 		index, count, ok := strings.Cut(f.shard, "/")
 		i, errI := strconv.Atoi(index)
@@ -110,9 +117,9 @@ func (f *runFlags) check() (shardIndex, shardCount int, err error) {
 		if !ok || errI != nil || errN != nil || n < 1 || i < 0 || i >= n {
 			wrong("--shard %q: use i/n with 0 <= i < n, e.g. 0/4", f.shard)
 		}
-		shardIndex, shardCount = i, n
+		f.filter.ShardIndex, f.filter.ShardCount = i, n
 	}
-	return shardIndex, shardCount, usage(problems...)
+	return usage(problems...)
 }
 
 // orLeftOut is atLeast for a flag that asks for something when it is given: zero
@@ -125,53 +132,66 @@ func (f *runFlags) orLeftOut(flag string, value, least time.Duration) error {
 }
 
 func (a *app) run(ctx context.Context, f *runFlags) error {
-	shardIndex, shardCount, err := f.check()
-	if err != nil {
+	if err := f.check(); err != nil {
 		return err
 	}
 	a.stays = f.watch.on
-	f.options.MaxMessageBytes, f.options.Timeouts = f.publish.message, f.timeouts.Timeouts
 	return a.withStore(ctx, func(store *db.Store) error {
-		j, err := a.newJob(ctx, store, f.options)
+		j, err := newJob(ctx, a.service(store), f.options())
 		if err != nil {
 			return err
 		}
 		defer j.Close()
-		return a.runJob(ctx, j, f, shardIndex, shardCount)
+		started := time.Now()
+		a.maintainWhenDue(ctx, store)
+		refs, err := a.runRefs(ctx, store, f)
+		if err != nil {
+			return err
+		}
+		if err := j.OpenPublisher(ctx, f.publishFlags.options); err != nil {
+			return err
+		}
+		work, cancel := j.Runner.StopWith(ctx, f.end())
+		defer cancel()
+		show := newRunDisplay(a)
+		show.quiet = f.repeat > 0 || f.watch.on
+		j.Runner.Log = show.log
+		j.Runner.OnProgress, j.Runner.OnResult = show.progress, show.result
+		var summary mailsync.Summary
+		switch {
+		case f.watch.on:
+			return a.watch(work, j, f, refs, show)
+		case f.repeat > 0:
+			summary, err = j.Runner.Repeat(work, f.repeat, refs, func(ctx context.Context) ([]db.Ref, error) { return a.runRefs(ctx, store, f) })
+		default:
+			summary, err = j.Runner.Run(work, refs)
+		}
+		show.summary(summary, time.Since(started))
+		a.writeTextfile(ctx, &f.report, store)
+		return runError(f, summary, err, show.lastError)
 	})
 }
 
-func (a *app) runJob(ctx context.Context, j *provider.Job, f *runFlags, shardIndex, shardCount int) error {
-	started := time.Now()
-	a.maintainWhenDue(ctx, j.Store)
-	if f.watch.on {
-		return a.watch(ctx, j, f, shardIndex, shardCount)
+// newJob is a job that keeps to the memory of opts.
+func newJob(ctx context.Context, mailboxes *provider.Service, opts mailsync.Options) (*provider.Job, error) {
+	j, err := mailboxes.NewJob(ctx, opts)
+	if err == nil {
+		boundMemory(opts.MaxInFlightBytes)
 	}
-	refs, err := a.runRefs(ctx, j.Store, f, shardIndex, shardCount)
-	if err != nil {
-		return err
-	}
-	if err := j.OpenPublisher(ctx, f.publish.options()); err != nil {
-		return err
-	}
+	return j, err
+}
 
-	work, cancel := j.Runner.StopWith(ctx, f.end())
-	defer cancel()
-	show := newRunDisplay(a, f.output)
-	show.quiet = f.repeat > 0
-	j.Runner.Log = show.log
-	j.Runner.OnProgress, j.Runner.OnResult = show.progress, show.result
-	var summary mailsync.Summary
-	if f.repeat > 0 {
-		summary, err = j.Runner.Repeat(work, f.repeat, refs, func(ctx context.Context) ([]db.Ref, error) {
-			return a.runRefs(ctx, j.Store, f, shardIndex, shardCount)
-		})
-	} else {
-		summary, err = j.Runner.Run(work, refs)
+// boundMemory has the garbage collector keep the heap near what may be in
+// flight: by default it would let as much garbage stand beside it. GOMEMLIMIT
+// wins.
+func boundMemory(inFlight int64) {
+	const rest = 8 << 20 // what a run needs besides raw mail
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // the limit bounds the heap; below it, collecting is work for nothing
 	}
-	show.summary(summary, time.Since(started))
-	a.writeTextfile(ctx, &f.report, j.Store)
-	return runError(f, summary, err, show.lastError)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(cmp.Or(inFlight, mailsync.DefaultMaxInFlightBytes) + rest)
+	}
 }
 
 // end is when nothing new is begun any more, 0 for never.
@@ -182,19 +202,25 @@ func (f *runFlags) end() time.Duration {
 	return max(f.deadline, f.span)
 }
 
-// runRefs are the providers of a run: those named, or those that are due.
-func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags, shardIndex, shardCount int) ([]db.Ref, error) {
+// runRefs are the providers of a run: those named, or those that are due. A
+// watch looks by itself for those that nobody named.
+func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags) ([]db.Ref, error) {
 	if len(f.providers) == 0 {
-		return store.ProvidersDue(ctx, db.DueFilter{Tenant: f.tenant, Now: time.Now().UTC(), ShardIndex: shardIndex, ShardCount: shardCount})
+		if f.watch.on {
+			return nil, nil
+		}
+		due := f.filter
+		due.Now = time.Now().UTC()
+		return store.ProvidersDue(ctx, due)
+	}
+	named, err := findProviders(ctx, store, f.providers, f.filter.Tenant)
+	if err != nil {
+		return nil, err
 	}
 	var refs []db.Ref
 	var idle []error
-	for _, name := range f.providers {
-		p, err := findProvider(ctx, store, name, f.tenant)
-		if err != nil {
-			return nil, err
-		}
-		if err := provider.Idle(p); err != nil {
+	for _, p := range named {
+		if err := provider.Idle(p); err != nil && !f.watch.on {
 			idle = append(idle, inWords(p, err))
 			continue
 		}
@@ -245,6 +271,72 @@ func runError(f *runFlags, s mailsync.Summary, err, last error) error {
 		return &exitError{exitTempfail, provider.ErrDeferred}
 	case s.Skipped == s.Providers:
 		return &exitError{exitTempfail, provider.ErrStopped}
+	}
+	return nil
+}
+
+// watchFlags are those of `imapsync run --watch`.
+type watchFlags struct {
+	on       bool
+	interval time.Duration
+	poll     time.Duration
+	max      int
+}
+
+func (w *watchFlags) add(fs *pflag.FlagSet) {
+	fs.BoolVar(&w.on, "watch", false, "stay up and pass over a provider whenever mail comes")
+	fs.DurationVar(&w.interval, "watch-interval", mailsync.DefaultWatchInterval, "with --watch: poll this often even if the server announces nothing")
+	fs.DurationVar(&w.poll, "poll-interval", mailsync.DefaultWatchPoll, "with --watch: as above, for servers without a working IDLE")
+	fs.IntVar(&w.max, "max-watched", mailsync.DefaultMaxWatched, "with --watch: providers that this process watches")
+}
+
+// maxWatched is how many locks the table of a Postgres server has room for, by
+// its defaults and with a margin: each provider takes one.
+const maxWatched = 12_000
+
+func (w *watchFlags) check(f *runFlags) error {
+	if w.on && (f.repeat > 0 || f.job.Drain || f.deadline > 0) {
+		return errors.New("--watch goes with none of --repeat, --drain and --deadline")
+	}
+	err := errors.Join(atLeast("watch-interval", w.interval, time.Second), atLeast("poll-interval", w.poll, time.Second),
+		within("max-watched", w.max, 1, maxWatched))
+	if err != nil || w.on {
+		return err
+	}
+	// In the environment they may stand for another run.
+	for _, flag := range [...]string{"watch-interval", "poll-interval", "max-watched"} {
+		if f.typed[flag] {
+			err = errors.Join(err, fmt.Errorf("--%s: goes with --watch: add that, or leave it out", flag))
+		}
+	}
+	return err
+}
+
+// watchedBytes is what one connection at rest takes in memory.
+const watchedBytes = 192 << 10
+
+// watch passes over providers, those of only or all, until it is told to end.
+func (a *app) watch(ctx context.Context, j *provider.Job, f *runFlags, only []db.Ref, show *runDisplay) error {
+	started := time.Now()
+	boundMemory(f.job.MaxInFlightBytes + int64(f.watch.max)*watchedBytes)
+	show.log.Info("watch_start", "interval_ms", f.watch.interval.Milliseconds(), "poll_ms", f.watch.poll.Milliseconds(), "max_watched", f.watch.max)
+	o := a.observer(j.Store)
+	o.Tenant, o.State = f.filter.Tenant, j.Runner.WatchState
+	if f.report.listenHealth != "" {
+		ln, err := o.Listen(ctx, f.report.listenHealth)
+		if err != nil {
+			return configError("--listen-health %s: %w", f.report.listenHealth, err)
+		}
+		go o.Serve(ctx, ln)
+	}
+	reporting, endReports := context.WithCancel(ctx)
+	defer endReports()
+	go a.keepReporting(reporting, &f.report, o)
+	summary, err := j.Runner.Watch(ctx, mailsync.WatchOptions{Filter: f.filter, Only: only,
+		Interval: f.watch.interval, Poll: f.watch.poll, MaxAccounts: f.watch.max})
+	show.summary(summary, time.Since(started))
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
 	}
 	return nil
 }

@@ -18,17 +18,12 @@ import (
 	"imapsync/secret"
 )
 
-// exitCodesPointer ends the help of commands with few codes of their own.
-const exitCodesPointer = "\n\nExit codes: `imapsync --help`."
-
 func newSecret(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "secret", Short: "Keys for stored credentials", Args: noArgs, RunE: helpOnly,
+	return group(&cobra.Command{
+		Use: "secret", Short: "Keys for stored credentials",
 		Long: "Keys for stored credentials. Passwords are kept in Postgres, sealed (AES-256-GCM) under a key\n" +
 			"that Postgres never sees: it is in the file that IMAPSYNC_SECRET_KEY_FILE names." + exitCodesPointer,
-	}
-	cmd.AddCommand(newSecretKeygen(a), newSecretRotate(a))
-	return cmd
+	}, newSecretKeygen(a), newSecretRotate(a))
 }
 
 func newSecretKeygen(a *app) *cobra.Command {
@@ -98,7 +93,6 @@ type rotateResult struct {
 }
 
 func newSecretRotate(a *app) *cobra.Command {
-	var output string
 	cmd := &cobra.Command{
 		Use: "rotate", Short: "Seal every stored credential again, under the first key",
 		Long: "Seal every stored credential again under the first key of IMAPSYNC_SECRET_KEY_FILE, in\n" +
@@ -106,39 +100,34 @@ func newSecretRotate(a *app) *cobra.Command {
 			"other lines can be taken out of the key file." + exitCodesPointer,
 		Example: "  imapsync secret keygen --add \"$IMAPSYNC_SECRET_KEY_FILE\"\n  imapsync secret rotate",
 		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.rotateSecrets(cmd.Context(), output) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			box := a.box()
+			key, err := box.SealingKey()
+			if err != nil {
+				return err
+			}
+			return a.withStore(cmd.Context(), func(store *db.Store) error { return a.rotateSecrets(cmd.Context(), store, box, key) })
+		},
 	}
-	outputFlag(cmd, &output)
+	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
 
-func (a *app) rotateSecrets(ctx context.Context, output string) error {
-	box := a.box()
-	r := rotateResult{Failed: []string{}}
-	var err error
-	if r.Key, err = box.SealingKey(); err != nil {
-		return err
-	}
-	store, err := a.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	for after := (db.Secret{}); ; {
-		batch, err := store.ResealSecrets(ctx, box, after, rotateBatch)
-		if err != nil {
+func (a *app) rotateSecrets(ctx context.Context, store *db.Store, box *secret.Box, key string) error {
+	r := rotateResult{Key: key, Failed: []string{}}
+	for batch := (db.Reseal{}); !batch.Done; {
+		var err error
+		if batch, err = store.ResealSecrets(ctx, box, batch.Last, rotateBatch); err != nil {
 			return err
 		}
 		r.Sealed, r.Already, r.Failed = r.Sealed+batch.Sealed, r.Already+batch.Already, append(r.Failed, batch.Failed...)
 		a.log.Debug("secrets_sealed", "sealed", r.Sealed, "already", r.Already, "failed", len(r.Failed))
-		if after = batch.Last; batch.Done {
-			break
-		}
 	}
+	var err error
 	if r.Keys, err = store.SecretKeys(ctx); err != nil {
 		return err
 	}
-	if output == "json" {
+	if a.json() {
 		err = a.printJSON(r)
 	} else {
 		a.printf("%d sealed again under key %s, %d were already\n", r.Sealed, r.Key, r.Already)

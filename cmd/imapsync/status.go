@@ -1,12 +1,11 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
-
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -25,47 +24,39 @@ type providerStatus struct {
 }
 
 func newStatus(a *app) *cobra.Command {
-	var tenant, output string
-	cmd := &cobra.Command{
+	return a.onStore(&cobra.Command{
 		Use: "status [PROVIDER]", Short: "Show where every provider and folder stands",
 		Args: oneProviderOrAll,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withStore(cmd.Context(), func(store *db.Store) error {
-				providers, err := findProviders(cmd.Context(), store, args, tenant)
-				if err != nil {
-					return err
-				}
-				status, err := observe.Status(cmd.Context(), store, providers, tenant, len(args) == 1)
-				if err != nil {
-					return err
-				}
-				if output == "prometheus" {
-					return observe.Metrics(status, version(), time.Now()).Write(a.stdout)
-				}
-				list := []providerStatus{}
-				for _, s := range status {
-					list = append(list, providerStatus{s, forecasts(s.Source, time.Now())})
-				}
-				if output == "json" {
-					return a.printJSON(list)
-				}
-				return a.printStatus(list)
-			})
-		},
-	}
-	tenantFlag(cmd, &tenant)
-	outputFlag(cmd, &output, "prometheus")
-	return cmd
+	}, func(ctx context.Context, store *db.Store, args []string) error {
+		providers, err := findProviders(ctx, store, args, a.tenant)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		status, err := observe.Status(ctx, store, providers, a.tenant, len(args) == 1)
+		if err != nil {
+			return err
+		}
+		if a.output == "prometheus" {
+			return observe.Metrics(status, version(), now).Write(a.stdout)
+		}
+		list := []providerStatus{}
+		for _, s := range status {
+			list = append(list, providerStatus{s, forecasts(s.Source, now)})
+		}
+		if a.json() {
+			return a.printJSON(list)
+		}
+		return a.printStatus(list, now)
+	}, "prometheus")
 }
 
-func (a *app) printStatus(list []providerStatus) error {
-	now := time.Now()
+func (a *app) printStatus(list []providerStatus, now time.Time) error {
 	paint := colours(isTerminal(a.stdout))
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	// A cell's colour is part of its width: every cell of a column has one, all
 	// of the same length.
-	fmt.Fprintf(w, "%s\t%s\tLAST SEARCH\tOLDEST UNDELIVERED\tNEXT ATTEMPT\tPUBLISHED\tQUARANTINED\tBACKLOG\tERROR\n",
-		paint(plain, "PROVIDER"), paint(plain, "STATE"))
+	t := newTable(a.stdout, paint(plain, "PROVIDER"), paint(plain, "STATE"), "LAST SEARCH", "OLDEST UNDELIVERED", "NEXT ATTEMPT",
+		"PUBLISHED", "QUARANTINED", "BACKLOG", "ERROR")
 	for _, s := range list {
 		var backlog, quarantined int64
 		var oldest *time.Time
@@ -76,11 +67,12 @@ func (a *app) printStatus(list []providerStatus) error {
 				oldest = f.OldestAt
 			}
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", paint(bold, s.Name), paint(s.colour(), s.state()), ago(s.LastSuccessAt, now),
-			age(oldest, now), s.next(now), s.Published, quarantined, backlog, provider.OneLine(storedError(s.Source)))
+		state, colour, next := s.state(now)
+		t.row(paint(bold, s.Name), paint(colour, state), ago(s.LastSuccessAt, now), age(oldest, now), next,
+			s.Published, quarantined, backlog, provider.OneLine(storedError(s.Source)))
 		for _, c := range s.Credentials {
 			if c.Warn {
-				fmt.Fprintf(w, "%s\n", paint(yellow, "  "+credentialWarning(c, now)))
+				t.row(paint(yellow, "  "+credentialWarning(c, now)))
 			}
 		}
 		for _, f := range s.Folders {
@@ -90,14 +82,14 @@ func (a *app) printStatus(list []providerStatus) error {
 			} else if f.Error != "" {
 				colour = red
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t\t\t%d\t%d\t%s\n", paint(plain, "  "+f.Name), paint(colour, state), ago(f.LastSearchAt, now),
-				age(f.OldestAt, now), f.Retrying+f.Dead, f.Backlog, provider.OneLine(folderError(s.Source, f)))
+			t.row(paint(plain, "  "+f.Name), paint(colour, state), ago(f.LastSearchAt, now), age(f.OldestAt, now), "", "",
+				f.Retrying+f.Dead, f.Backlog, provider.OneLine(folderError(s.Source, f)))
 		}
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(w, noProvider)
+		t.row(noProvider)
 	}
-	return w.Flush()
+	return t.Flush()
 }
 
 // folderError is what is wrong with a folder in the words of the command line.
@@ -126,36 +118,25 @@ func colours(terminal bool) func(colour, text string) string {
 	return func(colour, text string) string { return colour + text + plain }
 }
 
-func (s providerStatus) colour() string {
-	switch {
-	case s.PausedAt != nil || !s.Active:
-		return yellow
-	case s.Status == db.StatusError:
-		return red
-	case s.Status == db.StatusConnected:
-		return green
-	}
-	return plain
-}
-
-func (s providerStatus) state() string {
+// state is that of a provider, its colour, and when it is read next.
+func (s providerStatus) state(now time.Time) (state, colour, next string) {
 	switch {
 	case s.PausedAt != nil:
-		return "paused (" + s.PauseReason + ")"
+		return "paused (" + s.PauseReason + ")", yellow, "-"
 	case !s.Active:
-		return "inactive"
+		return "inactive", yellow, "-"
 	}
-	return s.Status
-}
-
-func (s providerStatus) next(now time.Time) string {
-	switch {
-	case s.PausedAt != nil || !s.Active:
-		return "-"
-	case s.NextAttemptAt == nil || !s.NextAttemptAt.After(now):
-		return "due"
+	next = "due"
+	if s.NextAttemptAt != nil && s.NextAttemptAt.After(now) {
+		next = "in " + s.NextAttemptAt.Sub(now).Round(time.Second).String()
 	}
-	return "in " + s.NextAttemptAt.Sub(now).Round(time.Second).String()
+	switch s.Status {
+	case db.StatusError:
+		return s.Status, red, next
+	case db.StatusConnected:
+		return s.Status, green, next
+	}
+	return s.Status, plain, next
 }
 
 // credentialWarning is one line about a credential that is about to die.
@@ -183,5 +164,5 @@ func ago(t *time.Time, now time.Time) string {
 	if t == nil {
 		return "never"
 	}
-	return now.Sub(*t).Round(time.Second).String() + " ago"
+	return age(t, now) + " ago"
 }
