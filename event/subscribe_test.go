@@ -118,7 +118,7 @@ func TestMailToConsumer(t *testing.T) {
 	d.Raw, d.KeepRaw = raw, true
 	ev := publish.New(m, d, p.Limits())
 	for range 2 {
-		if err := p.StoreBlobs(testContext(t), ev, m, d.Raw); err != nil {
+		if err := p.StoreBlobs(testContext(t), ev); err != nil {
 			t.Fatal(err)
 		}
 	}

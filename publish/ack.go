@@ -59,7 +59,7 @@ func (a *Ack) wait(ctx context.Context) (Result, error) {
 				return Result{}, fmt.Errorf("publish: %w", err)
 			}
 		}
-		ack, err := a.answer(ctx)
+		ack, err := answer(ctx, a.future)
 		if err == nil {
 			return Result{Seq: ack.Sequence, Duplicate: ack.Duplicate, Attempts: a.attempts}, nil
 		}
@@ -116,12 +116,12 @@ func (p *Publisher) verdictOf(err error) (verdict, error) {
 	return verdictOf(err)
 }
 
-// answer waits for what the broker says to the last send.
-func (a *Ack) answer(ctx context.Context) (*jetstream.PubAck, error) {
+// answer waits for what the broker says to a publish.
+func answer(ctx context.Context, future jetstream.PubAckFuture) (*jetstream.PubAck, error) {
 	select {
-	case ack := <-a.future.Ok():
+	case ack := <-future.Ok():
 		return ack, nil
-	case err := <-a.future.Err():
+	case err := <-future.Err():
 		return nil, err
 	case <-ctx.Done():
 		return nil, ctx.Err()

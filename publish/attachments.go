@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"math"
 
 	"imapsync/event"
 	"imapsync/parse"
@@ -39,21 +40,28 @@ type file struct {
 }
 
 // measure decodes each attachment once, for size, SHA-256 and inline content.
-func measure(attachments []parse.Attachment, lim Limits) []file {
-	files := make([]file, len(attachments))
+// What no cap lets through is not hashed, unless it is part of the identity.
+func measure(m *parse.Message, lim Limits) []file {
+	files := make([]file, len(m.Attachments))
 	counted := caps{Limits: lim}
-	for i, a := range attachments {
-		f := file{Attachment: a}
-		if counted.count < lim.AttachmentCount && min(lim.AttachmentBytes, lim.AttachmentTotalBytes-counted.total) >= mib {
+	keyed := normalMessageID(m.MessageID) == ""
+	for i, a := range m.Attachments {
+		most := counted.most()
+		if most >= mib {
 			a.Keep() // what that keeps is under the caps, and is read again to be stored
 		}
+		if keyed {
+			most = math.MaxInt64
+		}
+		f := file{Attachment: a}
 		r, h := a.Open(), sha256.New() // reading never fails, see parse.Attachment
 		if lim.InlineBytes > 0 {
 			f.content, _ = io.ReadAll(io.LimitReader(r, lim.InlineBytes+1))
 			_, _ = h.Write(f.content)
 		}
-		rest, _ := io.Copy(h, r)
-		if f.size = int64(len(f.content)) + rest; f.size > lim.InlineBytes {
+		hashed, _ := io.Copy(h, io.LimitReader(r, most))
+		rest, _ := io.Copy(io.Discard, r)
+		if f.size = int64(len(f.content)) + hashed + rest; f.size > lim.InlineBytes {
 			f.content = nil
 		}
 		f.over, f.limit = counted.take(f.size)
@@ -68,6 +76,14 @@ type caps struct {
 	Limits
 	count int
 	total int64
+}
+
+// most is the largest attachment that would be under the caps now.
+func (c *caps) most() int64 {
+	if c.count >= c.AttachmentCount {
+		return 0
+	}
+	return min(c.AttachmentBytes, c.AttachmentTotalBytes-c.total)
 }
 
 // take counts an attachment, or says which cap it is over.

@@ -36,42 +36,36 @@ type BlobOptions struct {
 type Blobs struct {
 	*event.Blobs
 	js           jetstream.JetStream
-	objects      jetstream.ObjectStore
 	stream       jetstream.Stream // of the bucket
 	bucket       string
 	chunk        int
 	refreshAfter time.Duration // 0 is never
-	doubt        time.Duration // an object that took as long is read back
 }
 
 // OpenBlobs opens the bucket. It keeps objects for EventAge and 7 days when it
 // is made here; one that is there is never altered. Errors wrap ErrStream,
 // ErrNoJetStream or ErrUnreachable.
 func OpenBlobs(ctx context.Context, nc *nats.Conn, o BlobOptions) (*Blobs, error) {
-	b := &Blobs{bucket: cmp.Or(o.Bucket, event.DefaultBucket), doubt: jetstream.DefaultPubRetryWait}
+	b := &Blobs{bucket: cmp.Or(o.Bucket, event.DefaultBucket)}
 	eventAge := cmp.Or(o.EventAge, StreamMaxAge)
 	var err error
 	if b.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(chunkTimeout), jetstream.WithPublishAsyncTimeout(chunkTimeout)); err != nil {
 		return nil, err
 	}
-	open := func(ctx context.Context) (jetstream.ObjectStore, error) { return b.js.ObjectStore(ctx, b.bucket) }
-	b.objects, err = ask(ctx, open)
-	if errors.Is(err, jetstream.ErrBucketNotFound) && o.Create {
+	b.stream, err = openStream(ctx, b.js, "OBJ_"+b.bucket)
+	if errors.Is(err, jetstream.ErrStreamNotFound) && o.Create {
 		cfg := jetstream.ObjectStoreConfig{
 			Bucket: b.bucket, Description: "attachments and raw mail of imapsync", Storage: jetstream.FileStorage,
 		}
 		if eventAge > 0 {
 			cfg.TTL = eventAge + blobMargin
 		}
-		b.objects, err = ask(ctx, func(ctx context.Context) (jetstream.ObjectStore, error) { return b.js.CreateObjectStore(ctx, cfg) })
-		if errors.Is(err, jetstream.ErrBucketExists) { // another process was first
-			b.objects, err = ask(ctx, open)
+		_, err = ask(ctx, func(ctx context.Context) (jetstream.ObjectStore, error) { return b.js.CreateObjectStore(ctx, cfg) })
+		if err == nil || errors.Is(err, jetstream.ErrBucketExists) { // by another process
+			b.stream, err = openStream(ctx, b.js, "OBJ_"+b.bucket)
 		}
 	}
-	if err == nil {
-		b.stream, err = openStream(ctx, b.js, "OBJ_"+b.bucket)
-	}
-	if err != nil && !errors.Is(err, jetstream.ErrBucketNotFound) {
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("bucket %s: %w", b.bucket, streamError(err))
 	}
 	if b.Blobs, err = event.OpenBlobs(ctx, nc, b.bucket); err != nil {

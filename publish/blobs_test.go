@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -159,8 +160,8 @@ func TestBlobsAreAnyClientsObjects(t *testing.T) {
 	}
 }
 
-// TestBlobOfAnEarlierVersion: what was stored by the writer of chunks that this
-// package once had, message by message, is read and found, and not put again.
+// TestBlobOfAnEarlierVersion: what an earlier version stored, message by message,
+// is read and found, and not put again.
 func TestBlobOfAnEarlierVersion(t *testing.T) {
 	b := openBlobs(t, connect(t, devenv.TestNATS(t)))
 	data, err := os.ReadFile("testdata/blob_of_0.1.json")
@@ -228,35 +229,42 @@ func TestBlobForAnEarlierReader(t *testing.T) {
 	}
 }
 
-// TestChunkOutOfPlace: nats.go may send a chunk again when others stand behind it.
-// An object that took so long that this can be is looked at before it is visible.
-func TestChunkOutOfPlace(t *testing.T) {
+// TestChunkRefused: a chunk for which nobody was there is not sent again behind
+// others. The object is, and nothing of the first is seen or left.
+func TestChunkRefused(t *testing.T) {
 	b := openBlobs(t, connect(t, devenv.TestNATS(t)))
 	data := make([]byte, 4*chunkBytes)
 	for i := range data {
 		data[i] = byte(i / chunkBytes)
 	}
+	listen := func(subjects ...string) {
+		cfg := b.stream.CachedInfo().Config
+		cfg.Subjects = subjects
+		if _, err := b.js.UpdateStream(testContext(t), cfg); err != nil {
+			t.Error(err)
+		}
+	}
 	tries := 0
 	open := func() io.Reader {
 		tries++
 		first := tries == 1
-		late := readFunc(func([]byte) (int, error) {
-			if first {
-				time.Sleep(jetstream.DefaultPubRetryWait)
-				m, err := b.stream.GetMsg(testContext(t), 1)
-				if err == nil {
-					err = b.stream.DeleteMsg(testContext(t), 1)
+		pause := func(act func()) io.Reader {
+			return readFunc(func([]byte) (int, error) {
+				if first {
+					act()
 				}
-				if err == nil {
-					_, err = b.js.Publish(testContext(t), m.Subject, m.Data)
-				}
-				if err != nil {
-					t.Error(err)
-				}
-			}
-			return 0, io.EOF
+				return 0, io.EOF
+			})
+		}
+		deaf := pause(func() {
+			time.Sleep(100 * time.Millisecond) // the first chunk is stored
+			listen("$O.imap-mail.M.>")
 		})
-		return io.MultiReader(bytes.NewReader(data[:3*chunkBytes]), late, bytes.NewReader(data[3*chunkBytes:]))
+		hears := pause(func() {
+			time.Sleep(100 * time.Millisecond) // the second is refused
+			listen("$O.imap-mail.C.>", "$O.imap-mail.M.>")
+		})
+		return io.MultiReader(bytes.NewReader(data[:chunkBytes]), deaf, bytes.NewReader(data[chunkBytes:2*chunkBytes]), hears, bytes.NewReader(data[2*chunkBytes:]))
 	}
 	if stored, err := b.Put(testContext(t), keyOf(data), int64(len(data)), open); !stored || err != nil || tries != 2 {
 		t.Errorf("%v, %v, after %d tries", stored, err, tries)
@@ -329,7 +337,8 @@ func TestBrokenPutLeavesNothing(t *testing.T) {
 		}
 	}
 	// Killed before it was made visible: nothing is seen, the next put works.
-	if _, err := b.upload(testContext(t), "incoming/x", put{keyOf(data), int64(len(data)), reader(data)}); err != nil {
+	sum := sha256.Sum256(data)
+	if _, err := b.upload(testContext(t), "$O.imap-mail.C.x", sum[:], put{keyOf(data), int64(len(data)), reader(data), false}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Stat(testContext(t), keyOf(data)); !errors.Is(err, event.ErrBlob) {
@@ -585,6 +594,34 @@ func BenchmarkPut(b *testing.B) {
 	}
 }
 
+// provePuts holds that every blob an event names is put, from bytes that are
+// those its key names.
+func provePuts(t testing.TB, m *Mail) {
+	t.Helper()
+	data := &m.Payload.EmailData
+	named := 0
+	for _, blob := range []*event.Blob{data.Body.TextBlob, data.Body.HTMLBlob} {
+		if blob != nil {
+			named++
+		}
+	}
+	if data.RawMIME != nil {
+		named++
+	}
+	if named += len(data.Attachments); len(m.puts) != named || m.HasBlobs() != (named > 0) {
+		t.Errorf("%d blobs are put, %d are named", len(m.puts), named)
+	}
+	for i, p := range m.puts {
+		got, err := io.ReadAll(p.open())
+		if err != nil || int64(len(got)) != p.size || p.key != keyOf(got) {
+			t.Errorf("blob %d: %d bytes, %v, want %d with key %s", i, len(got), err, p.size, p.key)
+		}
+		if i < len(data.Attachments) && (data.Attachments[i].Blob.Key != p.key || data.Attachments[i].Size != p.size) {
+			t.Errorf("blob %d is not that of %+v", i, data.Attachments[i])
+		}
+	}
+}
+
 // TestAttachmentIsDecodedOnce holds that what New decoded is what is stored: of
 // the raw mail nothing is read again.
 func TestAttachmentIsDecodedOnce(t *testing.T) {
@@ -593,20 +630,32 @@ func TestAttachmentIsDecodedOnce(t *testing.T) {
 	m := parse.Parse(raw, parse.Limits{})
 	ev := New(m, testDelivery(), p.Limits())
 	clear(raw)
-	if err := p.StoreBlobs(testContext(t), ev, m, nil); err != nil || len(ev.Payload.EmailData.Attachments) != 1 {
+	if err := p.StoreBlobs(testContext(t), ev); err != nil || len(ev.Payload.EmailData.Attachments) != 1 {
 		t.Errorf("%v, attachments %+v", err, ev.Payload.EmailData.Attachments)
 	}
 }
 
-func TestStoreBlobsOfAnotherMessage(t *testing.T) {
+// TestBlobsOfAnEventCutShort: an event that lists fewer files than the mail has
+// has the blobs of those it lists, each its own bytes.
+func TestBlobsOfAnEventCutShort(t *testing.T) {
 	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
-	m := parse.Parse([]byte(mail(testHeader, "x", "a.txt", "content")), parse.Limits{})
-	other := parse.Parse([]byte(mail(testHeader, "x", "a.txt", "tnetnoc")), parse.Limits{})
-	ev := New(m, testDelivery(), p.Limits())
-	if err := p.StoreBlobs(testContext(t), ev, other, nil); !errors.Is(err, event.ErrBlob) {
-		t.Errorf("%v, want ErrBlob", err)
+	files := []string{"empty.txt", "", "a.txt", "first", "large.txt", strings.Repeat("x", 100), "b.txt", "second", "c.txt", "third"}
+	m := parse.Parse([]byte(mail(testHeader, "x", files...)), parse.Limits{})
+	lim := p.Limits()
+	lim.AttachmentBytes, lim.AttachmentCount = 50, 2
+	ev := New(m, testDelivery(), lim)
+	if err := p.StoreBlobs(testContext(t), ev); err != nil {
+		t.Fatal(err)
 	}
-	if err := p.StoreBlobs(testContext(t), ev, &parse.Message{}, nil); !errors.Is(err, event.ErrBlob) {
-		t.Errorf("%v, want ErrBlob", err)
+	var got []string
+	for _, a := range ev.Payload.EmailData.Attachments {
+		data, err := get(t, openBlobs(t, p.nc), a.Blob.Key)
+		if err != nil {
+			t.Error(err)
+		}
+		got = append(got, a.Name+" "+string(data))
+	}
+	if want := []string{"a.txt first", "b.txt second"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

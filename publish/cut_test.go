@@ -160,9 +160,8 @@ func TestBodiesAreCutFirstAndKeptWhole(t *testing.T) {
 	if data := (*emailData)(&data); len(data.Defects) < 2 || !data.hasDefect(event.DefectBodyTruncated) || data.hasDefect(event.DefectHeaders) || data.hasDefect(event.DefectRecipients) {
 		t.Errorf("defects %v", data.Defects)
 	}
-	puts, err := blobsOf(ev.Event, m, nil)
-	if err != nil || len(puts) != 2 {
-		t.Fatalf("%d blobs, %v", len(puts), err)
+	if provePuts(t, ev); len(ev.puts) != 2 {
+		t.Fatalf("%d blobs", len(ev.puts))
 	}
 }
 

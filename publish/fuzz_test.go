@@ -26,9 +26,7 @@ func FuzzNew(f *testing.F) {
 		if out := validate(t, ev); len(out) > minEventBytes {
 			t.Errorf("%d bytes", len(out))
 		}
-		if _, err := blobsOf(ev.Event, m, raw); err != nil {
-			t.Error(err)
-		}
+		provePuts(t, ev)
 		if again := New(parse.Parse(raw, parse.Limits{}), d, lim); again.Key != ev.Key || again.ID != ev.ID {
 			t.Error("two keys for one mail")
 		}

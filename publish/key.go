@@ -69,7 +69,7 @@ func Fingerprint(m *parse.Message) string {
 	if normalMessageID(m.MessageID) != "" {
 		return headerFingerprint(m) // no attachment needs to be read
 	}
-	return wholeFingerprint(m, measure(m.Attachments, Limits{}))
+	return wholeFingerprint(m, measure(m, Limits{}))
 }
 
 func wholeFingerprint(m *parse.Message, files []file) string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,13 +47,14 @@ type Mail struct {
 	Lost bool `json:"-"`
 
 	json []byte // of the event, until it is sealed; nil when it is not at hand
+	puts []put  // the blobs that the event names
 }
 
 // New returns the event of one mail. It is pure: the blobs it names are put by
-// Publisher.StoreBlobs, from the same message and raw mail.
+// Publisher.StoreBlobs.
 func New(m *parse.Message, d Delivery, lim Limits) *Mail {
 	lim = lim.withDefaults()
-	files := measure(m.Attachments, lim)
+	files := measure(m, lim)
 	k := identity(m, files)
 	occurred, internal := utc(d.OccurredAt), utc(d.InternalDate)
 	ev := &event.Event{
@@ -85,6 +87,7 @@ func New(m *parse.Message, d Delivery, lim Limits) *Mail {
 	}
 	mail := &Mail{Event: ev}
 	mail.fit(d, lim)
+	mail.nameBlobs(m, slices.DeleteFunc(files, func(f file) bool { return f.size == 0 || f.over != "" }), d.Raw)
 	return mail
 }
 
@@ -93,7 +96,7 @@ func New(m *parse.Message, d Delivery, lim Limits) *Mail {
 // broker. Size is that of the whole mail in bytes.
 func EmailDataFrom(m *parse.Message, size int64, lim Limits) event.EmailData {
 	lim = lim.withDefaults()
-	files := measure(m.Attachments, lim)
+	files := measure(m, lim)
 	data := emailDataOf(m, files, Delivery{Size: size})
 	data.ID = emailID(m, identity(m, files))
 	data.ReceivedAt = utc(m.Date)

@@ -5,7 +5,7 @@
 //	nc, err := publish.Connect(ctx, publish.ConnectOptions{URL: "nats://127.0.0.1:4222"})
 //	pub, err := publish.NewPublisher(ctx, nc, publish.PublisherOptions{})
 //	mail := publish.New(msg, publish.Delivery{Tenant: …, ProviderID: …, Raw: raw}, pub.Limits())
-//	err = pub.StoreBlobs(ctx, mail, msg, raw) // attachments and raw mail, before the event
+//	err = pub.StoreBlobs(ctx, mail)          // attachments and raw mail, before the event
 //	ack, err := pub.Publish(ctx, mail)        // returns once it is on its way
 //	res, err := ack.Wait(ctx)                 // res.Seq, res.Duplicate
 //
@@ -30,7 +30,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"imapsync/event"
-	"imapsync/parse"
 )
 
 // PublisherOptions says how to publish. Zero fields take the defaults named.
@@ -178,20 +177,18 @@ func (p *Publisher) weight(m *nats.Msg) int64 {
 }
 
 // StoreBlobs stores the blobs that an event names and the store lacks: its
-// attachments, bodies that were cut, the raw mail. It comes before Publish,
-// with the message and raw mail that New was given. It uses the same memory
-// whatever the size.
-func (p *Publisher) StoreBlobs(ctx context.Context, mail *Mail, m *parse.Message, raw []byte) error {
-	puts, err := blobsOf(mail.Event, m, raw)
-	if err != nil || len(puts) == 0 {
-		return err
+// attachments, bodies that were cut, the raw mail, which must be as New was given
+// it. It comes before Publish. It uses the same memory whatever the size.
+func (p *Publisher) StoreBlobs(ctx context.Context, m *Mail) error {
+	if !m.HasBlobs() {
+		return nil
 	}
 	blobs, err := p.Blobs(ctx)
 	if err != nil {
 		return err
 	}
-	for _, put := range puts {
-		if _, err := blobs.Put(ctx, put.key, put.size, put.open); err != nil {
+	for _, put := range m.puts {
+		if _, err := blobs.put(ctx, put); err != nil {
 			return err
 		}
 	}

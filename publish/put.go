@@ -10,9 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,14 +22,19 @@ import (
 	"imapsync/parse"
 )
 
-// putTries is how often a put is tried: five seconds in all.
-const putTries = 8
+const (
+	// putTries is how often a put is tried: five seconds in all.
+	putTries = 8
+	// chunkWindow is how many chunks of one blob may be on their way at once.
+	chunkWindow = 8
+)
 
 // put is one blob to be stored.
 type put struct {
-	key  string
-	size int64
-	open func() io.Reader
+	key    string
+	size   int64
+	open   func() io.Reader
+	summed bool // the SHA-256 in key was made of these very bytes, by New: once is enough
 }
 
 // Put stores what open reads, size bytes whose SHA-256 is the end of key,
@@ -39,8 +42,16 @@ type put struct {
 // whether it stored anything. Open may be called several times, once a try.
 // Memory is the same whatever the size. Several at once on one key are
 // harmless, and one that is broken off leaves nothing that can be seen.
+//
+// It does not put through nats.go's ObjectStore, which makes an object visible
+// before its chunks are confirmed, may send a chunk again behind later ones, has
+// all of them on their way at once, and takes the chunks of an object that it
+// replaces from under whoever reads them.
 func (b *Blobs) Put(ctx context.Context, key string, size int64, open func() io.Reader) (stored bool, err error) {
-	p := put{key, size, open}
+	return b.put(ctx, put{key: key, size: size, open: open})
+}
+
+func (b *Blobs) put(ctx context.Context, p put) (stored bool, err error) {
 	for try := 1; ; try++ {
 		stored, err := b.putOnce(ctx, p)
 		if err == nil {
@@ -51,10 +62,10 @@ func (b *Blobs) Put(ctx context.Context, key string, size int64, open func() io.
 			verdict, named = failed, err
 		}
 		if verdict == failed || try == putTries {
-			return false, fmt.Errorf("blob %s: %w", key, named)
+			return false, fmt.Errorf("blob %s: %w", p.key, named)
 		}
 		if cause := sleep(ctx, backoff(try)); cause != nil {
-			return false, fmt.Errorf("blob %s: %w: %w", key, named, cause)
+			return false, fmt.Errorf("blob %s: %w: %w", p.key, named, cause)
 		}
 	}
 }
@@ -72,22 +83,18 @@ func (b *Blobs) putOnce(ctx context.Context, p put) (bool, error) {
 	if err != nil || len(digest) != sha256.Size {
 		return false, fmt.Errorf("%w: the key does not end in a sha256", event.ErrBlob)
 	}
-	// nats.go makes an object visible before its chunks are confirmed, and takes
-	// the chunks of one that it replaces from under whoever reads them. So it
-	// puts under a name that nobody asks for; whole, the object gets its own.
-	name := "incoming/" + nuid.Next()
-	defer b.discard(ctx, b.MetaSubject(name))
-	object, err := b.upload(ctx, name, p)
-	if err != nil {
+	object := jetstream.ObjectInfo{
+		ObjectMeta: jetstream.ObjectMeta{Name: p.key, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(b.chunk)}},
+		Bucket:     b.bucket, NUID: nuid.Next(), Size: uint64(p.size), Digest: "SHA-256=" + base64.URLEncoding.EncodeToString(digest),
+	}
+	chunks := b.ChunkSubject(object.NUID)
+	if object.Chunks, err = b.upload(ctx, chunks, digest, p); err != nil {
+		b.discard(ctx, chunks)
 		return false, err
 	}
-	if want := "SHA-256=" + base64.URLEncoding.EncodeToString(digest); object.Digest != want {
-		b.discard(ctx, b.ChunkSubject(object.NUID))
-		return false, fmt.Errorf("%w: read %d bytes with %s, want %s", event.ErrBlob, object.Size, object.Digest, want)
-	}
-	err = b.reveal(ctx, p.key, object, info.Seq)
+	err = b.reveal(ctx, object, info.Seq)
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok { // else it may be visible all the same
-		b.discard(ctx, b.ChunkSubject(object.NUID))
+		b.discard(ctx, chunks)
 		if api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeSequenceInProcess {
 			// Someone else has put it: the next try finds it.
 			return false, fmt.Errorf("%w: put by another: %s", event.ErrTimeout, api.Description)
@@ -96,163 +103,101 @@ func (b *Blobs) putOnce(ctx context.Context, p put) (bool, error) {
 	return err == nil, err
 }
 
-// upload puts an object, and returns once it is proven to be whole.
-func (b *Blobs) upload(ctx context.Context, name string, p put) (*jetstream.ObjectInfo, error) {
-	// Without a deadline nats.go bounds each chunk by chunkTimeout. While its
-	// context lives, it takes away what it stored of an object that fails.
-	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(3*time.Second, cancel) })()
-
-	began := time.Now()
-	meta := jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(min(int64(b.chunk), p.size))}}
-	object, err := b.objects.Put(own, meta, &feed{ctx: ctx, b: b, name: name, r: p.open(), left: p.size})
-	if err != nil {
-		return nil, err
-	}
-	// A chunk for which nobody was there nats.go sends again after a while, from
-	// a buffer in which the next chunk may stand by then.
-	if object.Chunks > 1 && time.Since(began) >= b.doubt {
-		if err := b.readBack(ctx, name); err != nil {
-			b.discard(ctx, b.ChunkSubject(object.NUID))
-			return nil, fmt.Errorf("%w: read back: %s", event.ErrTimeout, err.Error()) // to be put again
+// upload sends the bytes under a subject that nothing refers to yet, and returns
+// once all are confirmed. A chunk that fails ends it: sent again it would stand
+// behind later ones.
+func (b *Blobs) upload(ctx context.Context, subject string, digest []byte, p put) (chunks uint32, err error) {
+	var onWay []jetstream.PubAckFuture
+	settle := func(ctx context.Context, most int) error { // until no more than that are on their way
+		for len(onWay) > most {
+			first := onWay[0]
+			onWay = onWay[1:]
+			if _, err := answer(ctx, first); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return object, nil
+	defer func() {
+		if err != nil { // or a chunk on its way would escape the discarding
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			for settle(ctx, 0) != nil {
+			}
+		}
+	}()
+	r, h := p.open(), sha256.New()
+	buf := make([]byte, min(int64(b.chunk), p.size))
+	for left := p.size; left > 0; chunks++ {
+		piece := buf[:min(left, int64(len(buf)))]
+		if _, err := io.ReadFull(r, piece); err != nil {
+			return 0, fmt.Errorf("%w: read: %w", event.ErrBlob, err)
+		}
+		left -= int64(len(piece))
+		if !p.summed {
+			_, _ = h.Write(piece)
+		}
+		if err := settle(ctx, chunkWindow-1); err != nil {
+			return 0, err
+		}
+		// The bytes are copied to the connection before this returns, and without
+		// retries never read again: the buffer is free.
+		future, err := b.js.PublishMsgAsync(&nats.Msg{Subject: subject, Data: piece}, jetstream.WithRetryAttempts(0))
+		if err != nil {
+			return 0, err
+		}
+		onWay = append(onWay, future)
+	}
+	if n, _ := io.ReadFull(r, make([]byte, 1)); n > 0 {
+		return 0, fmt.Errorf("%w: it is longer than %d bytes", event.ErrBlob, p.size)
+	}
+	if got := h.Sum(nil); !p.summed && !bytes.Equal(got, digest) {
+		return 0, fmt.Errorf("%w: read %d bytes with sha256 %x, want %x", event.ErrBlob, p.size, got, digest)
+	}
+	return chunks, settle(ctx, 0)
 }
 
-// readBack reads an object, and by that proves it.
-func (b *Blobs) readBack(ctx context.Context, name string) error {
-	r, _, err := b.Get(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	_, err = io.Copy(io.Discard, r)
-	return err
-}
-
-// reveal makes an object visible under key, if the metadata there is still what
+// reveal makes an object visible, if the metadata under its name is still what
 // Stat saw. The chunks of one that was there stay until they expire, for whoever
 // reads them now.
-func (b *Blobs) reveal(ctx context.Context, key string, object *jetstream.ObjectInfo, seen uint64) error {
-	shown := *object
-	shown.Name, shown.ModTime = key, time.Time{}
-	data, err := json.Marshal(shown)
+func (b *Blobs) reveal(ctx context.Context, object jetstream.ObjectInfo, seen uint64) error {
+	data, err := json.Marshal(object)
 	if err != nil {
 		return err
 	}
-	msg := &nats.Msg{Subject: b.MetaSubject(key), Data: data, Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}}}
+	msg := &nats.Msg{Subject: b.MetaSubject(object.Name), Data: data, Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}}}
 	_, err = ask(ctx, func(ctx context.Context) (*jetstream.PubAck, error) {
 		return b.js.PublishMsg(ctx, msg, jetstream.WithExpectStream("OBJ_"+b.bucket), jetstream.WithExpectLastSequencePerSubject(seen))
 	})
 	return err
 }
 
-// discard takes away what nothing refers to. When that fails too, it expires
-// with the bucket.
-func (b *Blobs) discard(ctx context.Context, subject string) {
+// discard takes away chunks that nothing refers to. When that fails too, they
+// expire with the bucket.
+func (b *Blobs) discard(ctx context.Context, chunks string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
-	_ = b.stream.Purge(ctx, jetstream.WithPurgeSubject(subject))
-}
-
-// feed is what nats.go reads an object from: left bytes, not one less or more. It
-// fills each buffer, which is a chunk, and ends with its context.
-type feed struct {
-	ctx    context.Context // of a put: an io.Reader has no other way to be bounded
-	b      *Blobs
-	name   string
-	r      io.Reader
-	left   int64
-	chunks int
-	mark   jetstream.PubAckFuture // the last one, see pace
-}
-
-// paceChunks is how many chunks there are between two marks: half of what may be
-// on its way at once.
-const paceChunks = 4
-
-func (f *feed) Read(chunk []byte) (int, error) {
-	if f.ctx.Err() != nil {
-		return 0, context.Cause(f.ctx)
-	}
-	if f.chunks++; f.chunks%paceChunks == 0 {
-		if err := f.pace(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := io.ReadFull(f.r, chunk)
-	f.left -= int64(n)
-	switch {
-	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
-		return 0, fmt.Errorf("%w: read: %w", event.ErrBlob, err)
-	case f.left < 0 || err != nil && f.left > 0:
-		return 0, fmt.Errorf("%w: it is not as long as was said, by %d bytes", event.ErrBlob, max(f.left, -f.left))
-	case err != nil:
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-// pace waits until the broker has stored all up to the mark before the last.
-// nats.go would send the whole object at once, which the broker has to hold, and
-// from 128 MB on refuses. A mark is a message that it cannot take, since the
-// subject has no message of that number: it says so once it comes to it.
-func (f *feed) pace() error {
-	mark, err := f.b.js.PublishMsgAsync(nats.NewMsg(f.b.MetaSubject(f.name)), jetstream.WithExpectLastSequencePerSubject(math.MaxInt64))
-	if err != nil {
-		return err
-	}
-	before := f.mark
-	if f.mark = mark; before == nil {
-		return nil
-	}
-	select {
-	case <-before.Ok():
-	case err := <-before.Err():
-		if _, answered := errors.AsType[*jetstream.APIError](err); !answered {
-			return err
-		}
-	case <-f.ctx.Done():
-		return context.Cause(f.ctx)
-	}
-	return nil
+	_ = b.stream.Purge(ctx, jetstream.WithPurgeSubject(chunks))
 }
 
 // HasBlobs reports whether the event names blobs, which StoreBlobs is to store.
-func (m *Mail) HasBlobs() bool {
-	data := &m.Payload.EmailData
-	named := func(a event.Attachment) bool { return a.Blob != nil }
-	return data.RawMIME != nil || data.Body.TextBlob != nil || data.Body.HTMLBlob != nil || slices.ContainsFunc(data.Attachments, named)
-}
+func (m *Mail) HasBlobs() bool { return len(m.puts) > 0 }
 
-// blobsOf lists the blobs an event names, with where their bytes are.
-func blobsOf(ev *event.Event, m *parse.Message, raw []byte) ([]put, error) {
-	data := &ev.Payload.EmailData
-	var puts []put
-	sources := m.Attachments // the event lists some of them, in the same order
-	for _, a := range data.Attachments {
-		if a.Blob == nil {
-			continue
-		}
-		i := slices.IndexFunc(sources, func(s parse.Attachment) bool { return clipped(s.ID, idLength.bytes) == a.ID })
-		if i < 0 {
-			return nil, fmt.Errorf("%w: the message has no attachment %q", event.ErrBlob, a.ID)
-		}
-		puts = append(puts, put{a.Blob.Key, a.Size, sources[i].Open})
-		sources = sources[i+1:]
+// nameBlobs lists the blobs that the event names, with where their bytes are.
+func (m *Mail) nameBlobs(msg *parse.Message, listed []file, raw []byte) {
+	data := &m.Payload.EmailData
+	for i, a := range data.Attachments { // the first of those listed
+		m.puts = append(m.puts, put{a.Blob.Key, a.Size, listed[i].Open, true})
 	}
 	text := func(blob *event.Blob, s string) {
 		if blob != nil {
-			puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return strings.NewReader(s) }})
+			m.puts = append(m.puts, put{blob.Key, blob.Size, func() io.Reader { return strings.NewReader(s) }, true})
 		}
 	}
-	text(data.Body.TextBlob, m.Text)
-	text(data.Body.HTMLBlob, m.HTML)
+	text(data.Body.TextBlob, msg.Text)
+	text(data.Body.HTMLBlob, msg.HTML)
 	if data.RawMIME != nil {
 		blob := data.RawMIME.Blob
-		puts = append(puts, put{blob.Key, blob.Size, func() io.Reader { return bytes.NewBuffer(raw) }})
+		m.puts = append(m.puts, put{blob.Key, blob.Size, func() io.Reader { return bytes.NewReader(raw) }, true})
 	}
-	return puts, nil
 }

@@ -26,7 +26,7 @@ func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
 			continue
 		}
 		g.Go(func() error {
-			err := f.runner.Publisher.StoreBlobs(ctx, m.event, m.parsed, m.raw)
+			err := f.runner.Publisher.StoreBlobs(ctx, m.event)
 			if errors.Is(err, event.ErrBlob) {
 				m.fail("blob", "blob", err) // of this message alone
 				return nil

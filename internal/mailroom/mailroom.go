@@ -75,7 +75,7 @@ func (r *Room) Put(raw []byte) *event.Event {
 		Tenant: "00000000-0000-4000-8000-000000000000", ProviderID: "648edc4d-8eb8-47b8-b465-b57bd497620d",
 		Folder: "INBOX", UID: r.mails, UIDValidity: 1, InternalDate: now, OccurredAt: now, Raw: raw, KeepRaw: true,
 	}, r.publisher.Limits())
-	err := r.publisher.StoreBlobs(r.t.Context(), ev, m, raw)
+	err := r.publisher.StoreBlobs(r.t.Context(), ev)
 	if err == nil {
 		var ack *publish.Ack
 		if ack, err = r.publisher.Publish(r.t.Context(), ev); err == nil {
