@@ -105,6 +105,15 @@ func (c *credentials) read(ctx context.Context, p *db.Provider, name string) (se
 	return c.chain.Get(ctx, p.Tenant, name)
 }
 
+// optional is read for what may be absent.
+func (c *credentials) optional(ctx context.Context, p *db.Provider, name string) (secret.Value, error) {
+	value, err := c.read(ctx, p, name)
+	if errors.Is(err, secret.ErrAbsent) {
+		return value, nil
+	}
+	return value, err
+}
+
 // client makes the OAuth2 client of a provider.
 func (c *credentials) client(ctx context.Context, p *db.Provider) (*oauth.Client, error) {
 	s := oauth.Settings{
@@ -113,13 +122,12 @@ func (c *credentials) client(ctx context.Context, p *db.Provider) (*oauth.Client
 		Subject: p.Username,
 	}
 	var err error
-	if s.ClientSecret, err = c.read(ctx, p, db.OAuthClientSecretName(p.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
-		return nil, err
+	s.ClientSecret, err = c.optional(ctx, p, db.OAuthClientSecretName(p.ID))
+	if err == nil && s.Flow == oauth.ServiceAccount {
+		s.ServiceAccount, err = c.optional(ctx, p, db.ServiceAccountName(p.ID))
 	}
-	if s.Flow == oauth.ServiceAccount {
-		if s.ServiceAccount, err = c.read(ctx, p, db.ServiceAccountName(p.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
 	return oauth.New(s)
 }

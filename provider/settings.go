@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,7 +70,7 @@ const (
 
 // settings are all that a person sets of a mailbox, in the order of the form.
 // One more is a column, a field of db.Settings, and a row here.
-var settings = [...]Setting{
+var settings = []*Setting{
 	{Name: "name", Column: "provider_name", Help: "what to call it, once in a tenant (default: the mailbox)",
 		Missing: "give the provider a name", Form: true, check: checkName},
 	{Name: "mailbox", Column: "mailbox", Kind: Address, Help: "address of the mailbox, once in a tenant",
@@ -143,14 +144,12 @@ var settings = [...]Setting{
 }
 
 // Settings are all that a person sets of a mailbox, in the order of the form.
-func Settings() []Setting { return settings[:] }
+func Settings() []*Setting { return settings }
 
 // Find returns the setting of a name, nil where there is none.
 func Find(name string) *Setting {
-	for i := range settings {
-		if settings[i].Name == name {
-			return &settings[i]
-		}
+	if i := slices.IndexFunc(settings, func(t *Setting) bool { return t.Name == name }); i >= 0 {
+		return settings[i]
 	}
 	return nil
 }
@@ -275,8 +274,7 @@ type Values map[string][]string
 func Apply(p *db.Provider, given Values, adding bool) []Problem {
 	var problems []Problem
 	port := DefaultPort(p.TLS)
-	for i := range settings {
-		t := &settings[i]
+	for _, t := range settings {
 		if values, ok := given[t.Name]; ok {
 			if err := t.set(&p.Settings, values); err != nil {
 				problems = append(problems, Problem{t.Name, "%s", []any{err}})
@@ -313,8 +311,8 @@ func Fresh(tenant string, id uuid.UUID) *db.Provider {
 		Settings: db.Settings{Tenant: tenant, ID: id.String(), AutoProcess: true, CreatedAt: time.Now().UTC()},
 		State:    db.State{Status: db.StatusConfiguring},
 	}
-	for i := range settings {
-		if t := &settings[i]; t.Default != "" {
+	for _, t := range settings {
+		if t.Default != "" {
 			_ = t.set(&p.Settings, []string{t.Default}) // a test sets them all
 		}
 	}
@@ -324,8 +322,8 @@ func Fresh(tenant string, id uuid.UUID) *db.Provider {
 // Changed are the names of the settings that differ.
 func Changed(was, is *db.Provider) []string {
 	var names []string
-	for i := range settings {
-		if t := &settings[i]; !t.same(&was.Settings, &is.Settings) {
+	for _, t := range settings {
+		if !t.same(&was.Settings, &is.Settings) {
 			names = append(names, t.Name)
 		}
 	}
@@ -340,12 +338,10 @@ func (t *Setting) same(a, b *db.Settings) bool {
 }
 
 func anyOf(names []string, has func(t *Setting) bool) bool {
-	for _, name := range names {
-		if t := Find(name); t != nil && has(t) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(names, func(name string) bool {
+		t := Find(name)
+		return t != nil && has(t)
+	})
 }
 
 func needsTest(changed []string) bool {
@@ -415,9 +411,9 @@ func (v View) MarshalJSON() ([]byte, error) {
 	b.WriteByte('{')
 	member("tenant", p.Tenant)
 	member("id", p.ID)
-	for i := range settings {
-		if value := settings[i].jsonValue(&p.Settings); value != nil {
-			member(settings[i].jsonName(), value)
+	for _, t := range settings {
+		if value := t.jsonValue(&p.Settings); value != nil {
+			member(t.jsonName(), value)
 		}
 	}
 	state, err := json.Marshal(struct {

@@ -58,29 +58,25 @@ func setAccess(t *oauth.Tokens, text secret.Value) {
 	}
 }
 
-func (k *keptTokens) load(ctx context.Context) (oauth.Tokens, error) {
-	var t oauth.Tokens
-	var err error
+func (k *keptTokens) load(ctx context.Context) (t oauth.Tokens, err error) {
+	var access secret.Value
 	p := k.provider
-	if !k.chain.Has(secret.PlaceDB) {
-		return k.loadUnsealed(ctx)
-	}
-	if t.Refresh, k.refreshVersion, err = k.store.OpenSecretVersion(ctx, k.box, p.Tenant, db.RefreshTokenName(p.ID)); err != nil {
-		return oauth.Tokens{}, err
-	}
-	if k.refreshVersion == 0 {
-		// What was put elsewhere by hand begins; what is rotated from it wins.
-		if t.Refresh, err = k.read(ctx, p, db.RefreshTokenName(p.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
-			return oauth.Tokens{}, err
+	if k.chain.Has(secret.PlaceDB) {
+		if t.Refresh, k.refreshVersion, err = k.store.OpenSecretVersion(ctx, k.box, p.Tenant, db.RefreshTokenName(p.ID)); err == nil {
+			access, k.accessVersion, err = k.store.OpenSecretVersion(ctx, k.box, p.Tenant, db.AccessTokenName(p.ID))
 		}
+	} else {
+		access, err = k.optional(ctx, p, db.AccessTokenName(p.ID))
 	}
-	k.refresh = t.Refresh
-	text, version, err := k.store.OpenSecretVersion(ctx, k.box, p.Tenant, db.AccessTokenName(p.ID))
+	if err == nil && k.refreshVersion == 0 {
+		// What was put elsewhere by hand begins; what is rotated from it wins.
+		t.Refresh, err = k.optional(ctx, p, db.RefreshTokenName(p.ID))
+	}
 	if err != nil {
 		return oauth.Tokens{}, err
 	}
-	k.accessVersion = version
-	setAccess(&t, text)
+	k.refresh = t.Refresh
+	setAccess(&t, access)
 	return t, nil
 }
 
@@ -171,23 +167,7 @@ func (k *keptTokens) lock(ctx context.Context) (func(), error) {
 	}, nil
 }
 
-// loadUnsealed reads tokens where the database keeps no credentials.
-func (k *keptTokens) loadUnsealed(ctx context.Context) (oauth.Tokens, error) {
-	var t oauth.Tokens
-	var err error
-	if t.Refresh, err = k.read(ctx, k.provider, db.RefreshTokenName(k.provider.ID)); err != nil && !errors.Is(err, secret.ErrAbsent) {
-		return oauth.Tokens{}, err
-	}
-	k.refresh = t.Refresh
-	access, err := k.read(ctx, k.provider, db.AccessTokenName(k.provider.ID))
-	if err != nil && !errors.Is(err, secret.ErrAbsent) {
-		return oauth.Tokens{}, err
-	}
-	setAccess(&t, access)
-	return t, nil
-}
-
-// saveUnsealed stores tokens there. Only a refresh token that was rotated must
+// saveUnsealed stores tokens where the database keeps no credentials. Only a refresh token that was rotated must
 // be kept; an access token can be got anew.
 func (k *keptTokens) saveUnsealed(ctx context.Context, t oauth.Tokens, access secret.Value) error {
 	p := k.provider

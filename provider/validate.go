@@ -76,8 +76,7 @@ const MinTimeout = 100 * time.Millisecond
 func Validate(p *db.Provider) []Problem {
 	var v validation
 	v.uuid("tenant", p.Tenant)
-	for i := range settings {
-		t := &settings[i]
+	for _, t := range settings {
 		switch {
 		case t.OAuth && p.AuthType != db.AuthOAuth2:
 		case t.check != nil:
@@ -135,38 +134,27 @@ func (v *validation) wrong(field, format string, args ...any) {
 
 // kind checks a setting by its kind.
 func (v *validation) kind(t *Setting, s *db.Settings) {
-	switch t.Kind {
+	switch t.Kind { //nolint:exhaustive // the others are text
 	case Number, Bytes, Duration:
 		v.number(t, t.count(s))
 		return
 	case List:
 		v.folders(s.Folders)
 		return
-	case Bool, Date:
-		return
-	case Text, Address, Host, UUID, URL, Enum, PEM:
 	}
-	text := t.Text(s)
-	if text == "" && t.Missing == "" && t.Default == "" {
-		return
+	check := map[Kind]func(t *Setting, text string){
+		Text: v.line, Address: v.mailbox, Host: v.host, UUID: func(t *Setting, text string) { v.uuid(t.Name, text) }, URL: v.endpoint, Enum: v.enum, PEM: v.pem,
+	}[t.Kind]
+	if text := t.Text(s); check != nil && (text != "" || t.Missing != "" || t.Default != "") {
+		check(t, text)
 	}
-	switch t.Kind {
-	case Address:
-		v.mailbox(t, text)
-	case Host:
-		v.host(t, text)
-	case UUID:
-		v.uuid(t.Name, text)
-	case URL:
-		v.endpoint(t.Name, text)
-	case Enum:
-		v.enum(t, text)
-	case PEM:
-		if !IsPEM(text) {
-			v.wrong(t.Name, "%s", NoPEM)
-		}
-	default:
-		v.text(t.Name, text, int(t.Most), t.Missing)
+}
+
+func (v *validation) line(t *Setting, text string) { v.text(t.Name, text, int(t.Most), t.Missing) }
+
+func (v *validation) pem(t *Setting, text string) {
+	if !IsPEM(text) {
+		v.wrong(t.Name, "%s", NoPEM)
 	}
 }
 
@@ -381,7 +369,8 @@ func validStart(s string) bool {
 }
 
 // endpoint checks an address that tokens are sent to.
-func (v *validation) endpoint(field, s string) {
+func (v *validation) endpoint(t *Setting, s string) {
+	field := t.Name
 	if !v.text(field, s, maxURLBytes, "") {
 		return
 	}
