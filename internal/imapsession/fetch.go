@@ -24,20 +24,20 @@ type Listed struct {
 // Examine opens a folder read-only: \Seen is not ours to set. A zero in the
 // answer means that the server did not say.
 func (s *Session) Examine(name string) (*imap.SelectData, error) {
-	return s.examined(s.startExamine(name))
+	return s.startExamine(name)()
 }
 
-func (s *Session) startExamine(name string) *imapclient.SelectCommand {
+// startExamine sends EXAMINE; what it returns waits for the answer.
+func (s *Session) startExamine(name string) func() (*imap.SelectData, error) {
 	s.prefetched = nil
-	return s.client.Select(name, &imap.SelectOptions{ReadOnly: true})
-}
-
-func (s *Session) examined(cmd *imapclient.SelectCommand) (*imap.SelectData, error) {
-	data, err := cmd.Wait()
-	if err != nil {
-		return nil, fmt.Errorf("examine: %w", s.cause(err))
+	cmd := s.client.Select(name, &imap.SelectOptions{ReadOnly: true})
+	return func() (*imap.SelectData, error) {
+		data, err := cmd.Wait()
+		if err != nil {
+			return nil, fmt.Errorf("examine: %w", s.cause(err))
+		}
+		return data, nil
 	}
-	return data, nil
 }
 
 // prefetched is what was asked for together with EXAMINE.
@@ -53,10 +53,10 @@ type prefetched struct {
 // by the next Search and by FetchSizes; when they are refused, those ask
 // again.
 func (s *Session) ExaminePrefetch(name string, first, last uint32) (*imap.SelectData, error) {
-	opening := s.startExamine(name)
+	examined := s.startExamine(name)
 	searching := s.client.UIDSearch(uidRange(first, MaxUID), nil)
 	sizing := s.client.Fetch(imap.UIDSet{{Start: imap.UID(first), Stop: imap.UID(last)}}, sizeOptions())
-	data, err := s.examined(opening)
+	data, err := examined()
 	sizes := map[uint32]Listed{} // first: their answers may come before that of the search
 	sizeErr := readSizes(sizing, sizes, func(uid uint32) bool { return first <= uid && uid <= last })
 	found, searchErr := searching.Wait()

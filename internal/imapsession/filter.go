@@ -52,12 +52,7 @@ func slashed(f Folder) string {
 
 // matchAny applies LIST wildcards: * matches anything, % one level.
 func matchAny(patterns []string, f Folder) bool {
-	for _, p := range patterns {
-		if match(p, f.Name, f.Delimiter) || match(p, slashed(f), "/") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, f.Name, f.Delimiter) || match(p, slashed(f), "/") })
 }
 
 func match(pattern, name, delimiter string) bool {

@@ -75,11 +75,9 @@ func readList(cmd *imapclient.ListCommand) ([]Folder, error) {
 // InboxFirst orders INBOX before every other name, and leaves those as they are.
 func InboxFirst(a, b string) int {
 	switch {
-	case a == b:
-		return 0
-	case a == inbox:
+	case a == inbox && b != inbox:
 		return -1
-	case b == inbox:
+	case b == inbox && a != inbox:
 		return 1
 	}
 	return 0

@@ -134,8 +134,6 @@ type bearer struct {
 	refusal   string
 }
 
-var _ sasl.Client = (*bearer)(nil)
-
 // newBearer chooses the mechanism, XOAUTH2 before OAUTHBEARER: where both are
 // offered it is the one that is in use. It is nil when neither is.
 func newBearer(caps imap.CapSet, a Account, token string) *bearer {

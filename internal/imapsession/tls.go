@@ -42,26 +42,19 @@ func (t *tlsConfigs) of(a Account, clock func() time.Time) (*tls.Config, error) 
 	if cfg := t.known[key]; cfg != nil {
 		return cfg, nil
 	}
-	cfg, err := tlsConfig(a)
-	if err != nil {
-		return nil, err
+	cfg := &tls.Config{
+		ServerName: a.serverName(), MinVersion: tls.VersionTLS12, Time: clock, ClientSessionCache: tls.NewLRUClientSessionCache(1),
 	}
-	cfg.Time, cfg.ClientSessionCache = clock, tls.NewLRUClientSessionCache(1)
-	if t.known == nil || len(t.known) >= maxTLSConfigs {
-		t.known = map[tlsEndpoint]*tls.Config{}
-	}
-	t.known[key] = cfg
-	return cfg, nil
-}
-
-func tlsConfig(a Account) (*tls.Config, error) {
-	cfg := &tls.Config{ServerName: a.serverName(), MinVersion: tls.VersionTLS12}
 	if a.CAPEM != "" {
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM([]byte(a.CAPEM)) {
 			return nil, failf("ca_file", "tls: the CA of this mailbox holds no PEM certificate")
 		}
 	}
+	if t.known == nil || len(t.known) >= maxTLSConfigs {
+		t.known = map[tlsEndpoint]*tls.Config{}
+	}
+	t.known[key] = cfg
 	return cfg, nil
 }
 

@@ -55,7 +55,6 @@ type Conn struct {
 	nums     []uint32 // one SEARCH response
 	numsLeft bool     // nums[numsAt:] is still to be emitted
 	numsAt   int
-	lastList []byte // the name of the last LIST response, as emitted
 	fetch    fetchResponse
 	uidOf    map[uint32]uint32 // sequence number → UID in the selected mailbox
 	end      error             // what Read returns from now on
@@ -63,11 +62,11 @@ type Conn struct {
 	mu         sync.Mutex
 	pending    []command
 	maxTag     int64
-	cmd        commandLine // the outgoing line being parsed
-	contWanted int         // continuation requests the client waits for
-	alias      map[string]string
-	idling     bool // IDLE acknowledged, DONE not sent
-	leaving    bool // LOGOUT was sent
+	cmd        commandLine       // the outgoing line being parsed
+	contWanted int               // continuation requests the client waits for
+	alias      map[string]string // the client's spelling of a mailbox → the server's
+	idling     bool              // IDLE acknowledged, DONE not sent
+	leaving    bool              // LOGOUT was sent
 	inLiteral  bool
 	waiting    bool // a socket read is under way since waitFrom
 	waitFrom   time.Time
@@ -116,6 +115,7 @@ func New(conn net.Conn, lim Limits) *Conn {
 		lim:   lim.withDefaults(),
 		in:    make([]byte, bufferSize),
 		uidOf: make(map[uint32]uint32),
+		alias: make(map[string]string),
 	}
 }
 

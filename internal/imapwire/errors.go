@@ -65,17 +65,12 @@ type Status struct {
 }
 
 func (s Status) String() string {
-	var b strings.Builder
-	b.WriteString(s.Type)
+	parts := []string{s.Type}
 	if s.Code != "" {
-		b.WriteString(" [" + s.Code)
-		if s.Args != "" {
-			b.WriteString(" " + s.Args)
-		}
-		b.WriteString("]")
+		parts = append(parts, "["+strings.TrimSpace(s.Code+" "+s.Args)+"]")
 	}
 	if s.Text != "" {
-		b.WriteString(" " + s.Text)
+		parts = append(parts, s.Text)
 	}
-	return b.String()
+	return strings.Join(parts, " ")
 }

@@ -332,6 +332,6 @@ func isDateTime(b []byte) bool {
 		return false
 	}
 	month := slices.IndexFunc(months[:], func(name string) bool { return fold(mon, name) })
-	days := time.Date(int(year), time.Month(month+2), 0, 0, 0, 0, 0, time.UTC).Day()
-	return month >= 0 && day >= 1 && int(day) <= days && year >= 1000 && hour < 24 && minute < 60 && second < 60 && zone < 2400 && zone%100 < 60
+	return month >= 0 && year >= 1000 && hour < 24 && minute < 60 && second < 60 && zone < 2400 && zone%100 < 60 && day >= 1 &&
+		(day <= 28 || int(day) <= time.Date(int(year), time.Month(month+2), 0, 0, 0, 0, 0, time.UTC).Day())
 }

@@ -45,7 +45,6 @@ func (w *Conn) list(d *decoder) {
 		w.out = w.out[:start]
 		return
 	}
-	w.lastList = append(w.lastList[:0], name...)
 	w.emitMailbox(name)
 	w.out = append(w.out, "\r\n"...)
 }

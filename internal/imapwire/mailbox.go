@@ -26,9 +26,6 @@ func (w *Conn) emitMailbox(raw []byte) {
 	name := canonicalMailbox(raw)
 	if name != string(raw) {
 		w.mu.Lock()
-		if w.alias == nil {
-			w.alias = make(map[string]string)
-		}
 		if _, taken := w.alias[name]; !taken && len(w.alias) < maxAliases {
 			w.alias[name] = string(raw)
 		}

@@ -18,12 +18,9 @@ func (w *Conn) mailboxStatus(d *decoder) {
 		return
 	}
 	w.out = append(w.out, "* STATUS "...)
-	switch asked := w.askedStatus(name); {
-	case asked != "":
+	if asked := w.askedStatus(name); asked != "" {
 		w.out = append(w.out, asked...)
-	case sameMailbox(name, w.lastList):
-		w.emitMailbox(w.lastList)
-	default:
+	} else {
 		w.emitMailbox(name)
 	}
 	w.out = append(w.out, " ("...)

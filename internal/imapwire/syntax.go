@@ -2,6 +2,7 @@ package imapwire
 
 import (
 	"bytes"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -54,17 +55,18 @@ func (d *decoder) str() ([]byte, bool) {
 			}
 		}
 	}
-	s := d.word()
+	s := d.b[d.i:]
+	s = s[:before(s, " \t()\r\n")]
+	d.i += len(s)
 	return s, len(s) > 0
 }
 
-// word reads up to a blank, a bracket or the end of the line.
-func (d *decoder) word() []byte {
-	from := d.i
-	for d.i < len(d.b) && strings.IndexByte(" \t()\r\n", d.b[d.i]) < 0 {
-		d.i++
+// before is how many bytes come before the first of chars, or the end.
+func before(b []byte, chars string) int {
+	if i := bytes.IndexAny(b, chars); i >= 0 {
+		return i
 	}
-	return d.b[from:d.i]
+	return len(b)
 }
 
 // value reads a quoted string or, up to a blank or a bracket, anything else.
@@ -74,12 +76,10 @@ func (d *decoder) value() (s []byte, quoted bool) {
 			return s, true
 		}
 	}
-	from := d.i
-	d.i++
-	for d.i < len(d.b) && strings.IndexByte(" ()", d.b[d.i]) < 0 {
-		d.i++
-	}
-	return d.b[from:d.i], false
+	s = d.b[d.i:]
+	s = s[:1+before(s[1:], " ()")]
+	d.i += len(s)
+	return s, false
 }
 
 // attribute reads the name of a FETCH attribute, its section included:
@@ -113,7 +113,7 @@ func (d *decoder) quoted() ([]byte, bool) {
 			s := d.b[d.i+1 : i]
 			d.i = i + 1
 			if escaped {
-				s = unescape(s)
+				s = escapes.ReplaceAll(s, []byte("$1"))
 			}
 			return s, true
 		}
@@ -121,16 +121,7 @@ func (d *decoder) quoted() ([]byte, bool) {
 	return nil, false
 }
 
-func unescape(s []byte) []byte {
-	u := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+1 < len(s) {
-			i++
-		}
-		u = append(u, s[i])
-	}
-	return u
-}
+var escapes = regexp.MustCompile(`(?s)\\(.)`)
 
 // list calls each for the values of a list until it says no. The brackets may
 // be missing.
@@ -202,10 +193,7 @@ func cutWord(b []byte) (word, rest []byte) {
 	if len(b) == 0 {
 		return nil, nil
 	}
-	i := bytes.IndexAny(b, " \t")
-	if i < 0 {
-		i = len(b)
-	}
+	i := before(b, " \t")
 	if j := bytes.IndexByte(b[:i], '('); j > 0 {
 		i = j
 	}
