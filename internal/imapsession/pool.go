@@ -39,20 +39,17 @@ func (p *Pool[K]) Put(key K, s *Session) {
 		return
 	}
 	p.mu.Lock()
-	old := p.idle[key]
-	full := old == nil && len(p.idle) >= max(p.Max, maxKept)
-	if !full {
-		if p.idle == nil {
-			p.idle = map[K]*Session{}
-		}
+	surplus := p.idle[key]
+	if surplus == nil && len(p.idle) >= max(p.Max, maxKept) {
+		surplus = s
+	} else if p.idle == nil {
+		p.idle = map[K]*Session{key: s}
+	} else {
 		p.idle[key] = s
 	}
 	p.mu.Unlock()
-	if old != nil {
-		old.Close()
-	}
-	if full {
-		s.Close()
+	if surplus != nil {
+		surplus.Close()
 	}
 }
 
@@ -71,8 +68,7 @@ func (p *Pool[K]) remove(key K) *Session {
 	return s
 }
 
-// Close logs out of every connection that is held, all at once, and waits no
-// longer than a server has for its goodbye.
+// Close logs out of every connection that is held, all at once.
 func (p *Pool[K]) Close() {
 	p.mu.Lock()
 	idle := p.idle
@@ -88,8 +84,7 @@ func (p *Pool[K]) Close() {
 // knownAlive is how long after its last answer a connection needs no NOOP.
 const knownAlive = 5 * time.Second
 
-// rest unties a session from the pass that used it. It reports whether the
-// session may be used again.
+// rest unties a session from its pass, and reports whether it may be used again.
 func (s *Session) rest() bool {
 	if !s.Alive() || !s.stop() {
 		return false
@@ -99,8 +94,7 @@ func (s *Session) rest() bool {
 	return true
 }
 
-// Resume ties a session that rested to a pass, and makes sure that the server
-// still answers.
+// Resume ties a session that rested to a pass, if the server still answers.
 func (s *Session) Resume(ctx context.Context) error {
 	if !s.stop() {
 		return fmt.Errorf("noop: %w", context.Canceled)

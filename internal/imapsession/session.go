@@ -40,8 +40,7 @@ func newSession(ctx context.Context, w *imapwire.Conn, d *Dialer) *Session {
 	return s
 }
 
-// Pipelined reports whether the server keeps what it is sent along with another
-// command.
+// Pipelined reports whether what is sent along with another command is kept.
 func (s *Session) Pipelined() bool { return s.pipelined }
 
 // Capabilities lists what the server offers after login, sorted.

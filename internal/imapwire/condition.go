@@ -8,8 +8,7 @@ import (
 )
 
 // untaggedStatus passes on BYE and the codes that the client reads (RFC 3501
-// section 7.1). An untagged NO or BAD is a warning: it is remembered, not passed
-// on.
+// section 7.1). An untagged NO or BAD is a warning, remembered alone.
 func (w *Conn) untaggedStatus(st statusLine) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

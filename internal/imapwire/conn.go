@@ -1,6 +1,4 @@
-// Package imapwire is a net.Conn under go-imap's client that makes a server's
-// answers regular before the client reads them, bounds what a server may cost
-// in time and memory, and keeps secrets out of everything it reports. It knows
+// Package imapwire is a net.Conn under go-imap's client: see Conn. It knows
 // nothing of accounts and imports the standard library only.
 package imapwire
 
@@ -51,7 +49,7 @@ type Conn struct {
 	o        int
 	pass     int64 // bytes of a literal still to be handed through
 	greeted  bool
-	acc      []byte   // one response with its literals, see gather
+	acc      []byte   // one response with its literals, see gathered
 	nums     []uint32 // one SEARCH response
 	numsLeft bool     // nums[numsAt:] is still to be emitted
 	numsAt   int
@@ -217,8 +215,7 @@ func (w *Conn) passLiteral(p []byte) (n int, err error) {
 	return n, err
 }
 
-// fail ends the stream: the client sees err as the error of its reads, and Err
-// reports it with what was outstanding.
+// fail ends the stream: reads and Err give err, Err with what was outstanding.
 func (w *Conn) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -30,8 +30,6 @@ type fetchResponse struct {
 	hasBody bool   // body is valid
 	sent    bool   // the head of the response went to the client, with the body
 	held    byte   // the body's last byte
-	hadSize bool   // sent included …
-	hadDate bool
 }
 
 // maxFetchDepth bounds the nesting of an attribute's value.
@@ -142,9 +140,8 @@ func (w *Conn) skipList(d *decoder) error {
 }
 
 // fetchError is an error if the response has given the client a body already;
-// otherwise the response is unreadable but harmless, and dropped with what is
-// left of it, of which line is read. It does not quote the line, which may be
-// mail.
+// otherwise the response is harmless, and dropped with what is left of it, of
+// which line is read. It does not quote the line, which may be mail.
 func (w *Conn) fetchError(what string, line []byte) error {
 	if w.fetch.sent || w.fetch.hasBody {
 		return &ProtocolError{What: what}
@@ -193,22 +190,13 @@ func (w *Conn) emitFetchHead(uid uint32) {
 		w.out = append(w.out, "UID "...)
 		w.out = append(strconv.AppendUint(w.out, uint64(uid), 10), ' ')
 	}
-	w.emitSizeAndDate()
-}
-
-// emitSizeAndDate writes those of the two that are known and were not sent, each
-// with a blank behind it.
-func (w *Conn) emitSizeAndDate() {
-	f := &w.fetch
-	if f.size >= 0 && !f.hadSize {
+	if f.size >= 0 {
 		w.out = append(w.out, "RFC822.SIZE "...)
 		w.out = append(strconv.AppendInt(w.out, f.size, 10), ' ')
-		f.hadSize = true
 	}
-	if len(f.date) > 0 && !f.hadDate {
+	if len(f.date) > 0 {
 		w.out = append(w.out, "INTERNALDATE "...)
 		w.out = append(append(w.out, f.date...), ' ')
-		f.hadDate = true
 	}
 }
 
@@ -228,10 +216,7 @@ func (w *Conn) endFetch() error {
 		if f.guess != 0 && f.uid == 0 && w.uidOf[f.seq] != f.guess {
 			return &ProtocolError{What: "body without a UID"}
 		}
-		w.out = append(append(w.out, f.held), ' ')
-		w.emitSizeAndDate()
-		w.out[len(w.out)-1] = ')'
-		w.out = append(w.out, "\r\n"...)
+		w.out = append(append(w.out, f.held), ")\r\n"...) // size and date are not asked for with a body
 	} else if f.answers() {
 		w.emitFetchHead(cmp.Or(f.uid, w.uidOf[f.seq]))
 		if f.cmd.wantBody {

@@ -98,36 +98,26 @@ func (w *Conn) some() ([]byte, error) {
 	return w.in[w.r:w.e], nil
 }
 
-// gathered has a response read once it is whole.
+// gathered has a response read once it is whole, its literals as they travel:
+// {n}, a newline, the n bytes. Literals count against the line limit.
 func (w *Conn) gathered(line []byte, read func(*decoder)) error {
-	b, err := w.gather(line)
-	if err == nil {
-		read(&decoder{b: b})
-	}
-	return err
-}
-
-// gather copies a response with its literals into acc: {n}, a newline, the n
-// bytes, the rest of the line. Literals count against the line limit.
-func (w *Conn) gather(line []byte) ([]byte, error) {
-	w.acc = append(w.acc[:0], line...)
-	for {
+	for w.acc = append(w.acc[:0], line...); ; w.acc = append(w.acc, line...) {
 		n, _, ok := literalMark(line)
 		if !ok {
-			return w.acc, nil
+			read(&decoder{b: w.acc})
+			return nil
 		}
 		if n+int64(len(w.acc)) > int64(w.lim.Line) {
-			return nil, &LimitError{What: "line", Got: n + int64(len(w.acc)), Max: int64(w.lim.Line)}
+			return &LimitError{What: "line", Got: n + int64(len(w.acc)), Max: int64(w.lim.Line)}
 		}
 		w.acc = append(w.acc, '\n')
 		err := w.read(n, func(b []byte) { w.acc = append(w.acc, b...) })
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if line, err = w.line(); err != nil {
-			return nil, unexpectedEOF(err)
+			return unexpectedEOF(err)
 		}
-		w.acc = append(w.acc, line...)
 	}
 }
 

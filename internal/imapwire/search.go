@@ -6,8 +6,7 @@ import (
 )
 
 // startsSearch reports whether the next line is a SEARCH response, and skips to
-// its numbers if so. It does not wait for the line's end: that may be megabytes
-// away.
+// its numbers if so, whose end may be megabytes away.
 func (w *Conn) startsSearch() (bool, error) {
 	const word = "SEARCH"
 	for {
@@ -36,8 +35,8 @@ func (w *Conn) startsSearch() (bool, error) {
 	}
 }
 
-// search reads a SEARCH response (RFC 3501 section 7.2.5) number by number, then sorts: the client's set
-// takes quadratic time over numbers in disorder. Zero is no UID, and go-imap
+// search reads a SEARCH response (RFC 3501 section 7.2.5) number by number, then
+// sorts: the client's set takes quadratic time over numbers in disorder. Zero is no UID, and go-imap
 // takes it for "*"; what exceeds 32 bits no command can ask for; 4294967295, which
 // leaves no number for UIDNEXT, makes go-imap count for ever. Anything else that
 // is no number may hide a UID, so it is an error.

@@ -3,9 +3,8 @@ package imapwire
 import "bytes"
 
 // mailboxStatus passes on `STATUS name (items)` (RFC 3501 section 7.2.4) with
-// the items that a poller reads and that fit their type. Whatever way the server
-// spells the mailbox, the client gets the name it asked for: it compares byte by
-// byte.
+// the items that a poller reads and that fit their type. The client gets the name
+// that it asked for, however the server spells it: it compares byte by byte.
 func (w *Conn) mailboxStatus(d *decoder) {
 	var name []byte
 	if !d.bare() {

@@ -2,6 +2,7 @@ package imapwire
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -123,8 +124,7 @@ func (d *decoder) quoted() ([]byte, bool) {
 
 var escapes = regexp.MustCompile(`(?s)\\(.)`)
 
-// list calls each for the values of a list until it says no. The brackets may
-// be missing.
+// list calls each for the values of a list, bracketed or not, until it says no.
 func (d *decoder) list(each func() bool) {
 	d.take('(')
 	for each() {
@@ -159,8 +159,8 @@ func (d *decoder) literal() (n int64, ok bool) {
 	return n, ok
 }
 
-// literalMark recognises a line that ends in {n}, {n+}, {n-} or ~{n}. sync says
-// that the sender waits for a continuation.
+// literalMark recognises a line that ends in {n}, {n+}, {n-} or ~{n}: with sync,
+// the sender waits for a continuation.
 func literalMark(line []byte) (n int64, sync, ok bool) {
 	line, sync = bytes.TrimRight(line, " "), true
 	if len(line) < 3 || line[len(line)-1] != '}' {
@@ -278,7 +278,5 @@ func appendQuoted(b []byte, s string) []byte {
 }
 
 func appendLiteralMark(b []byte, n int64) []byte {
-	b = append(b, '{')
-	b = strconv.AppendInt(b, n, 10)
-	return append(b, "}\r\n"...)
+	return fmt.Appendf(b, "{%d}\r\n", n)
 }
