@@ -70,20 +70,18 @@ func (s *Service) Check(ctx context.Context, p *db.Provider, in CredentialInput)
 	return s.check(ctx, c, p)
 }
 
-func (s *Service) check(ctx context.Context, c *credentials, p *db.Provider) (*Check, error) {
+func (s *Service) check(ctx context.Context, c *credentials, p *db.Provider) (check *Check, err error) {
+	reached := true
+	defer func() {
+		if err != nil {
+			err = &TestError{p, reached, err}
+		}
+	}()
 	credential, err := c.of(ctx, p, db.Fence{})
 	if err != nil {
-		_, ofOAuth := errors.AsType[*oauth.Error](err)
-		return nil, &TestError{p, ofOAuth, err}
+		_, reached = errors.AsType[*oauth.Error](err)
+		return nil, err
 	}
-	check, err := s.checkWith(ctx, p, credential)
-	if err != nil {
-		return check, &TestError{p, true, err}
-	}
-	return check, nil
-}
-
-func (s *Service) checkWith(ctx context.Context, p *db.Provider, credential mailsync.Credential) (*Check, error) {
 	ctx, cancel := testContext(ctx)
 	defer cancel()
 	s.Log.Debug("connection_test", "provider_id", p.ID, "host", p.Host, "port", p.Port, "tls", string(p.TLS), "username", p.Username)
@@ -92,7 +90,7 @@ func (s *Service) checkWith(ctx context.Context, p *db.Provider, credential mail
 		return nil, err
 	}
 	defer session.Close()
-	check := &Check{Capabilities: session.Capabilities()}
+	check = &Check{Capabilities: session.Capabilities()}
 	if check.Folders, err = foldersOf(session); err != nil {
 		return nil, err
 	}
@@ -157,19 +155,16 @@ func About(p *db.Provider, err error) fault.About { return AboutProvider(p, mail
 
 // AboutProvider adds to about what is known of p.
 func AboutProvider(p *db.Provider, about fault.About) fault.About {
-	switch {
-	case p.AuthType != db.AuthOAuth2:
-		about.Facts = append(about.Facts, "password")
-	case NeedsPerson(p):
-		about.Facts = append(about.Facts, "oauth2", "person")
-	default:
-		about.Facts = append(about.Facts, "oauth2")
-	}
-	if p.EagerLogin {
-		about.Facts = append(about.Facts, "eager")
-	}
-	if p.TLS == db.TLSNone {
-		about.Facts = append(about.Facts, "plaintext")
+	for _, fact := range []struct {
+		name  string
+		holds bool
+	}{
+		{"password", p.AuthType != db.AuthOAuth2}, {"oauth2", p.AuthType == db.AuthOAuth2}, {"person", NeedsPerson(p)},
+		{"eager", p.EagerLogin}, {"plaintext", p.TLS == db.TLSNone},
+	} {
+		if fact.holds {
+			about.Facts = append(about.Facts, fact.name)
+		}
 	}
 	if about.Params == nil {
 		about.Params = map[string]string{}
