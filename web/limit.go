@@ -17,12 +17,19 @@ const maxAddresses = 4096
 // limiter slows down who guesses. An attempt is taken before it is judged, so
 // that many at once get no further, and given back when it was right.
 type limiter struct {
+	perAddress, overall allowance
+
 	mu        sync.Mutex
 	all       time.Time // when the attempts so far are forgotten
 	addresses map[string]time.Time
 }
 
-func newLimiter() *limiter { return &limiter{addresses: map[string]time.Time{}} }
+func newLimiter() *limiter {
+	return &limiter{
+		perAddress: allowance{burst: 5, every: 30 * time.Second}, overall: allowance{burst: 60, every: time.Second},
+		addresses: map[string]time.Time{},
+	}
+}
 
 // allowance is how many attempts may fail in a row, and how long one of them
 // takes to be forgotten.
@@ -30,11 +37,6 @@ type allowance struct {
 	burst int
 	every time.Duration
 }
-
-var (
-	perAddress = allowance{burst: 5, every: 30 * time.Second}
-	overall    = allowance{burst: 60, every: time.Second}
-)
 
 // wait is how long it takes until one more attempt is let through, if above zero.
 func (a allowance) wait(forgotten, now time.Time) time.Duration {
@@ -50,16 +52,16 @@ func (l *limiter) take(address string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if wait := max(overall.wait(l.all, now), perAddress.wait(l.addresses[address], now)); wait > 0 {
+	if wait := max(l.overall.wait(l.all, now), l.perAddress.wait(l.addresses[address], now)); wait > 0 {
 		return wait
 	}
 	if len(l.addresses) >= maxAddresses {
 		maps.DeleteFunc(l.addresses, func(_ string, forgotten time.Time) bool { return !forgotten.After(now) })
 		if len(l.addresses) >= maxAddresses {
-			return overall.every
+			return l.overall.every
 		}
 	}
-	l.all, l.addresses[address] = overall.take(l.all, now), perAddress.take(l.addresses[address], now)
+	l.all, l.addresses[address] = l.overall.take(l.all, now), l.perAddress.take(l.addresses[address], now)
 	return 0
 }
 
@@ -67,8 +69,8 @@ func (l *limiter) take(address string) time.Duration {
 func (l *limiter) giveBack(address string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.all = l.all.Add(-overall.every)
-	if l.addresses[address] = l.addresses[address].Add(-perAddress.every); !l.addresses[address].After(time.Now()) {
+	l.all = l.all.Add(-l.overall.every)
+	if l.addresses[address] = l.addresses[address].Add(-l.perAddress.every); !l.addresses[address].After(time.Now()) {
 		delete(l.addresses, address)
 	}
 }

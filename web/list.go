@@ -103,19 +103,17 @@ func (s *Server) fillList(r *http.Request, p *listPage, q url.Values) error {
 
 // link is the list in a state, from a page on.
 func (p *listPage) link(state string, page int) string {
-	q := url.Values{}
-	set := func(name, value string) {
+	q, more := url.Values{}, map[string]string{"q": p.Filter.Text, "state": state}
+	if p.Who.Tenant == "" {
+		more["tenant"] = p.Filter.Tenant
+	}
+	if page > 1 {
+		more["page"] = strconv.Itoa(page)
+	}
+	for name, value := range more {
 		if value != "" {
 			q.Set(name, value)
 		}
-	}
-	set("q", p.Filter.Text)
-	set("state", state)
-	if p.Who.Tenant == "" {
-		set("tenant", p.Filter.Tenant)
-	}
-	if page > 1 {
-		q.Set("page", strconv.Itoa(page))
 	}
 	if len(q) == 0 {
 		return "/"

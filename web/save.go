@@ -103,7 +103,7 @@ func (s *Server) testForm(w http.ResponseWriter, r *http.Request) {
 		s.again(w, r, http.StatusUnprocessableEntity, f)
 		return
 	}
-	told := false
+	var told bool
 	f.page.tested, told = s.runTest(w, r, f.p, "", func(report func(provider.Step)) (*folderChoice, bool) {
 		folders, passed := s.mailboxes.Test(r.Context(), f.p, f.given, f.page.Adding, report)
 		if folders == nil {
