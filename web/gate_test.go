@@ -53,8 +53,8 @@ func (l *logText) String() string {
 
 // inside stands for the pages: it says who has come in.
 var inside = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-	p, ok := PrincipalFrom(r.Context())
-	fmt.Fprintf(w, "%s in=%t name=%q tenant=%q", r.URL.Path, ok, p.Name, p.Tenant)
+	p := who(r)
+	fmt.Fprintf(w, "%s in=%t name=%q tenant=%q", r.URL.Path, p != Principal{}, p.Name, p.Tenant)
 })
 
 func serve(t *testing.T, change func(*served, *GateOptions)) *served {

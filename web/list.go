@@ -93,7 +93,7 @@ func (s *Server) fillList(r *http.Request, p *listPage, q url.Values) error {
 		return err
 	}
 	for _, o := range list {
-		p.Cards = append(p.Cards, s.card(o, now))
+		p.Cards = append(p.Cards, newCard(o, now))
 	}
 	if p.Who.Tenant == "" {
 		p.Tenants, err = s.store.Tenants(ctx, maxTenants)

@@ -1,6 +1,9 @@
 package web
 
-import "context"
+import (
+	"context"
+	"net/http"
+)
 
 // Principal is who has signed in.
 type Principal struct {
@@ -10,11 +13,10 @@ type Principal struct {
 
 type principalKey struct{}
 
-// PrincipalFrom returns who has signed in. Behind a Gate there is always one,
-// but for the assets.
-func PrincipalFrom(ctx context.Context) (Principal, bool) {
-	p, ok := ctx.Value(principalKey{}).(Principal)
-	return p, ok
+// who is signed in: behind a Gate there is always somebody, but for the assets.
+func who(r *http.Request) Principal {
+	p, _ := r.Context().Value(principalKey{}).(Principal)
+	return p
 }
 
 func withPrincipal(ctx context.Context, p Principal) context.Context {

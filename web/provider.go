@@ -69,7 +69,7 @@ func (s *Server) fillProvider(ctx context.Context, page *providerPage, p *db.Pro
 	if len(list) == 0 {
 		return db.ErrNotFound
 	}
-	page.card = s.card(list[0], now)
+	page.card = newCard(list[0], now)
 	if page.Folders, err = s.store.FolderStatuses(ctx, p.Tenant, p.ID); err != nil {
 		return err
 	}

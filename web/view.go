@@ -179,7 +179,7 @@ type forecast struct {
 	Fix string
 }
 
-func (s *Server) card(o *db.Overview, now time.Time) card {
+func newCard(o *db.Overview, now time.Time) card {
 	c := card{Overview: o, Chart: dayChart(o), Reason: o.LastError}
 	for _, f := range provider.Forecasts(o.Provider, now) {
 		one := forecast{Forecast: f}

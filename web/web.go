@@ -143,11 +143,6 @@ type chrome struct {
 	Refresh string // where the browser goes by itself, such as "2;url=/"
 }
 
-func who(r *http.Request) Principal {
-	p, _ := PrincipalFrom(r.Context()) // behind the gate there is one
-	return p
-}
-
 // provider finds the provider of a path, for who may see it. When it reports
 // false it has answered.
 func (s *Server) provider(w http.ResponseWriter, r *http.Request) (*db.Provider, bool) {
