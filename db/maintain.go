@@ -17,6 +17,16 @@ type Retention struct {
 	Ledger time.Duration // rows of imap_messages
 }
 
+// How long history is kept unless it is said otherwise. The stream forgets an
+// event after 14 days, and then the ledger alone tells that unread mail of a
+// folder that was numbered anew has been published: hence a year.
+const (
+	KeepRuns   = 90 * 24 * time.Hour
+	KeepLedger = 365 * 24 * time.Hour
+	// MinKeepLedger is the age of the stream and a margin.
+	MinKeepLedger = 30 * 24 * time.Hour
+)
+
 // Maintenance is what Maintain did.
 type Maintenance struct {
 	Busy       bool     `json:"busy"` // another process is at it; nothing was done
@@ -46,6 +56,17 @@ func (s *Store) MaintenanceDue(ctx context.Context, before time.Time) (bool, err
 		return false, fmt.Errorf("maintenance due: %w", wrap(err))
 	}
 	return done.Before(before), nil
+}
+
+// MaintainWhenDue sees to maintenance once a day. It returns nil when it is not
+// due.
+func (s *Store) MaintainWhenDue(ctx context.Context, now time.Time) (*Maintenance, error) {
+	due, err := s.MaintenanceDue(ctx, now.AddDate(0, 0, -1))
+	if err != nil || !due {
+		return nil, err
+	}
+	m, err := s.Maintain(ctx, now, Retention{Runs: KeepRuns, Ledger: KeepLedger})
+	return &m, err
 }
 
 // Maintain makes the partitions of the months ahead and gives up history that is

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"os"
+	"runtime/debug"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -25,7 +26,7 @@ type Job struct {
 }
 
 // NewJob makes sure of the stored passwords' key. Such a job may read mailboxes,
-// and nothing more.
+// and nothing more. A bound for what is in flight bounds the process's memory.
 func (s *Service) NewJob(ctx context.Context, opts mailsync.Options) (*Job, error) {
 	c, err := s.credentials(CredentialInput{})
 	if err == nil {
@@ -34,12 +35,28 @@ func (s *Service) NewJob(ctx context.Context, opts mailsync.Options) (*Job, erro
 	if err != nil {
 		return nil, err
 	}
+	if opts.MaxInFlightBytes > 0 {
+		BoundMemory(opts.MaxInFlightBytes)
+	}
 	opts.Host, _ = os.Hostname() // for people to read; empty when unknown
 	opts.Version = s.Version
 	return &Job{Store: s.Store, service: s, Runner: &mailsync.Runner{
 		Store: s.Store, Log: s.Log, Options: opts, Stop: ctx.Done(),
 		Credential: c.of,
 	}}, nil
+}
+
+// BoundMemory has the garbage collector keep the heap near what may be in
+// flight: by default it would let as much garbage stand beside it. GOMEMLIMIT
+// wins.
+func BoundMemory(inFlight int64) {
+	const rest = 8 << 20 // what a run needs besides raw mail
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // the limit bounds the heap; below it, collecting is work for nothing
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(inFlight + rest)
+	}
 }
 
 // OpenPublisher connects to the broker and opens the locks, so that the job may

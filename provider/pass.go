@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +84,40 @@ func (s *Service) Reconcile(ctx context.Context, p *db.Provider, report func(Pro
 		report(Progress{Done: done, Total: done}) // a folder that was read once may no longer be
 	}
 	return missing, err
+}
+
+// Verification is how the ledger of one mailbox compares with the stream.
+type Verification struct {
+	Provider    string `json:"provider"`
+	Published   int    `json:"published"` // by the ledger, since the time asked for
+	Lost        int    `json:"lost"`      // not on the stream
+	Republished int    `json:"republished"`
+	Gone        int    `json:"gone"` // lost, and no longer on the mail server either
+}
+
+// Verify looks whether what the ledger calls published is on the stream, and
+// publishes again what is not. Of an error about the mailbox there is a
+// Verification too.
+func (j *Job) Verify(ctx context.Context, p *db.Provider, since time.Time, republish bool) (*Verification, error) {
+	published, err := j.Store.PublishedSince(ctx, ref(p), since)
+	if err != nil {
+		return nil, err
+	}
+	v := &Verification{Provider: p.Name, Published: len(published)}
+	stored, err := j.Runner.Publisher.StoredKeys(ctx, p.Tenant, p.ID)
+	if err != nil {
+		return nil, fmt.Errorf("provider %s: read the stream: %w", p, err)
+	}
+	lost := slices.DeleteFunc(published, func(m db.Message) bool { return stored[m.EventKey] })
+	if v.Lost = len(lost); !republish || v.Lost == 0 {
+		return v, nil
+	}
+	found, res := j.Runner.Republish(ctx, p, lost)
+	if v.Republished = found; res.Busy {
+		return v, Busy(p)
+	}
+	v.Gone = v.Lost - found
+	return v, res.Err
 }
 
 // ReportText is one line about a folder that was compared.

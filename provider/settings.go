@@ -3,7 +3,9 @@ package provider
 import (
 	"bytes"
 	"cmp"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"reflect"
@@ -199,8 +201,18 @@ func (t *Setting) Text(s *db.Settings) string {
 	}
 }
 
-// Shown is Text for people: what an empty one means, and lists in one line.
+// Shown is Text for people: what an empty one means, lists in one line, and
+// certificates by the names in them.
 func (t *Setting) Shown(s *db.Settings) string {
+	if t.Kind == PEM && t.Text(s) != "" {
+		var names []string
+		for block, rest := pem.Decode([]byte(t.Text(s))); block != nil; block, rest = pem.Decode(rest) {
+			if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+				names = append(names, OneLine(cert.Subject.String()))
+			}
+		}
+		return cmp.Or(strings.Join(names, "; "), "of its own")
+	}
 	return cmp.Or(strings.ReplaceAll(t.Text(s), "\n", ", "), t.Unset)
 }
 

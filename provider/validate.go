@@ -2,10 +2,13 @@ package provider
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"net/mail"
 	"net/netip"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -153,16 +156,34 @@ func (v *validation) kind(t *Setting, s *db.Settings) {
 func (v *validation) line(t *Setting, text string) { v.text(t.Name, text, int(t.Most), t.Missing) }
 
 func (v *validation) pem(t *Setting, text string) {
-	if !IsPEM(text) {
-		v.wrong(t.Name, "%s", NoPEM)
+	if !isPEM(text) {
+		v.wrong(t.Name, "%s", noPEM)
 	}
 }
 
-// NoPEM says that a file holds no certificate.
-const NoPEM = "it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
+const noPEM = "it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
 
-// IsPEM reports whether a text holds a certificate.
-func IsPEM(text string) bool { return x509.NewCertPool().AppendCertsFromPEM([]byte(text)) }
+func isPEM(text string) bool { return x509.NewCertPool().AppendCertsFromPEM([]byte(text)) }
+
+// ReadPEM reads a file of certificates. Its error does not name the file.
+func ReadPEM(path string) (string, error) {
+	const most = 1 << 20 // bytes
+	f, err := os.Open(path)
+	if err != nil {
+		return "", errors.Unwrap(err)
+	}
+	defer f.Close()
+	pem, err := io.ReadAll(io.LimitReader(f, most+1))
+	switch {
+	case err != nil:
+		return "", errors.Unwrap(err)
+	case len(pem) > most:
+		return "", fmt.Errorf("larger than %d bytes", most)
+	case !isPEM(string(pem)):
+		return "", errors.New(noPEM)
+	}
+	return string(pem), nil
+}
 
 func (v *validation) number(t *Setting, n int64) {
 	zero := "" // what it means, where it may be

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -116,6 +117,20 @@ func GenerateKey() (Value, error) {
 	}
 	id := "k" + hex.EncodeToString(raw[keyBytes:])
 	return New(id + ":" + base64.StdEncoding.EncodeToString(raw[:keyBytes])), nil
+}
+
+// CreateKeyFile writes the line of a key to a new file of mode 0600. Its error is
+// fs.ErrExist where there is one already.
+func CreateKeyFile(path string, line Value) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, line.Reveal())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 // AddKey puts the line of a new key before all others of a key file, as one

@@ -69,6 +69,7 @@ var words = fault.Words{
 	{Codes: "no_permission start never_read"},
 
 	// All others.
+	{Codes: "postgres_old postgres_read_only locks_pooled clock key_unknown key_old paused_auth inactive failing failing_waits day_full backlog"},
 	{Codes: "schema pooler panic database_url stream_subjects stream_age stream_limit stream_message_size stream_discard stream_no_ack stream_retention stream_memory"},
 	{Codes: "postgres nats stream stream_full pass_timeout tls_timeout starttls secret_unavailable uidvalidity_unknown no_header bye cancelled capability connection " +
 		"contactadmin fenced idle_stalled inuse limit lock_lost over_limit overquota protocol refused serverbug throttled token_endpoint token_race " +

@@ -46,12 +46,6 @@ type app struct {
 	ctx context.Context //nolint:containedctx // for log lines written by callbacks
 }
 
-// context is the command's, for log lines.
-func (a *app) context() context.Context { return a.ctx }
-
-// debug reports whether --log-level asks for everything.
-func (a *app) debug() bool { return strings.EqualFold(a.logLevel, "debug") }
-
 func (a *app) globalFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&a.databaseURL, "database-url", "", "Postgres: postgres://user:password@host:5432/database (env DATABASE_URL)")
 	fs.StringVar(&a.lockDatabaseURL, "lock-database-url", "", "a direct connection when --database-url goes through a pooler (env LOCK_DATABASE_URL)")

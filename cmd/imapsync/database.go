@@ -82,16 +82,6 @@ func (a *app) printMigrated(list []db.Migration, print func(db.Migration)) error
 
 const day = 24 * time.Hour
 
-// How long history is kept unless it is said otherwise. The stream forgets an
-// event after 14 days, and then the ledger alone tells that unread mail of a
-// folder that was numbered anew has been published: hence a year.
-const (
-	keepRuns   = 90 * day
-	keepLedger = 365 * day
-	// minKeepLedger is the age of the stream and a margin.
-	minKeepLedger = 30 * day
-)
-
 func newMaintain(a *app) *cobra.Command {
 	keep := db.Retention{}
 	cmd := &cobra.Command{
@@ -101,7 +91,7 @@ func newMaintain(a *app) *cobra.Command {
 			"runs and beside itself. What is in quarantine, or above a cursor, is never given up.",
 		Example: "  imapsync maintain\n  imapsync maintain --keep-ledger 2160h",
 		PreRunE: func(*cobra.Command, []string) error {
-			return usage(zeroOr("keep-runs", keep.Runs, day), zeroOr("keep-ledger", keep.Ledger, minKeepLedger))
+			return usage(zeroOr("keep-runs", keep.Runs, day), zeroOr("keep-ledger", keep.Ledger, db.MinKeepLedger))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withStore(cmd.Context(), func(store *db.Store) error {
@@ -121,8 +111,8 @@ func newMaintain(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&keep.Runs, "keep-runs", keepRuns, "keep passes for this long (0: for ever)")
-	cmd.Flags().DurationVar(&keep.Ledger, "keep-ledger", keepLedger, "keep the ledger for this long (0: for ever)")
+	cmd.Flags().DurationVar(&keep.Runs, "keep-runs", db.KeepRuns, "keep passes for this long (0: for ever)")
+	cmd.Flags().DurationVar(&keep.Ledger, "keep-ledger", db.KeepLedger, "keep the ledger for this long (0: for ever)")
 	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
@@ -130,15 +120,10 @@ func newMaintain(a *app) *cobra.Command {
 // maintainWhenDue sees to maintenance once a day. That it failed is a log line
 // and nothing more.
 func (a *app) maintainWhenDue(ctx context.Context, store *db.Store) {
-	now := time.Now().UTC()
-	due, err := store.MaintenanceDue(ctx, now.Add(-day))
-	if err == nil && due {
-		var m db.Maintenance
-		if m, err = store.Maintain(ctx, now, db.Retention{Runs: keepRuns, Ledger: keepLedger}); err == nil && !m.Busy {
-			a.log.Info("maintained", "created", m.Created, "dropped", m.Dropped, "run_rows", m.RunRows, "ledger_rows", m.LedgerRows)
-		}
-	}
+	m, err := store.MaintainWhenDue(ctx, time.Now().UTC())
 	if err != nil {
 		a.log.Warn("maintain_failed", "error", err.Error())
+	} else if m != nil && !m.Busy {
+		a.log.Info("maintained", "created", m.Created, "dropped", m.Dropped, "run_rows", m.RunRows, "ledger_rows", m.LedgerRows)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"imapsync/db"
@@ -17,15 +18,14 @@ type runDisplay struct {
 	app       *app
 	log       *slog.Logger
 	terminal  bool
-	json      bool
 	quiet     bool // passes repeat: those that brought nothing are not worth a line
 	pending   bool // a progress line stands on the terminal, to be overwritten
 	lastError error
 }
 
 func newRunDisplay(a *app) *runDisplay {
-	d := &runDisplay{app: a, log: a.log, json: a.json()}
-	if d.terminal = a.logFormat == "" && isTerminal(a.stderr) && !d.json; d.terminal && !a.debug() {
+	d := &runDisplay{app: a, log: a.log}
+	if d.terminal = a.logFormat == "" && isTerminal(a.stderr) && !a.json(); d.terminal && !strings.EqualFold(a.logLevel, "debug") {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	return d
@@ -86,7 +86,7 @@ func (d *runDisplay) result(res mailsync.Result) {
 	d.logResult(r)
 	switch {
 	case d.nothing(r):
-	case d.json:
+	case d.app.json():
 		// A struct of plain fields always encodes.
 		line, _ := json.Marshal(r)
 		d.app.printf("%s\n", line)
@@ -115,7 +115,7 @@ func (d *runDisplay) logResult(r runResult) {
 		level = slog.LevelError
 		attrs = append(attrs, "class", r.ErrorClass, "code", r.ErrorCode, "error", r.Error)
 	}
-	d.log.Log(d.app.context(), level, "provider_done", attrs...)
+	d.log.Log(d.app.ctx, level, "provider_done", attrs...)
 }
 
 // summary is the line of the run as a whole.

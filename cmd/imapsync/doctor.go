@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"imapsync/provider"
 	"imapsync/publish"
 	"imapsync/secret"
-	mailsync "imapsync/sync"
 )
 
 func newDoctor(a *app) *cobra.Command {
@@ -85,7 +83,7 @@ func (d *doctor) examine(ctx context.Context, args []string) error {
 		return err
 	}
 	if len(list) == 0 {
-		d.first("provider", finding{true, stepWarn, "there is no mailbox yet", "imapsync provider add --help"})
+		d.warn("provider", "there is no mailbox yet", "imapsync provider add --help")
 	}
 	for _, p := range list {
 		if ctx.Err() != nil {
@@ -124,34 +122,22 @@ func (d *doctor) fine(name, format string, args ...any) {
 	d.add(provider.Step{Name: name, State: provider.StepOK, Text: fmt.Sprintf(format, args...)}, "")
 }
 
+func (d *doctor) warn(name, text, fix string) {
+	d.add(provider.Step{Name: name, State: provider.StepWarn, Text: text}, fix)
+}
+
+// tell adds steps, each with what to do by its code.
+func (d *doctor) tell(steps ...provider.Step) {
+	for _, s := range steps {
+		d.add(s, strings.ReplaceAll(remedy(d.p, s), "[key]", d.app.secretKeyFile))
+	}
+}
+
 // failed tells that a thing cannot be used, and why.
 func (d *doctor) failed(name string, err error, fix string) error {
 	d.add(provider.Step{Name: name, State: provider.StepWrong, Text: err.Error()}, fix)
 	return err
 }
-
-// finding is what a look at a thing may show, and what to do about it.
-type finding struct {
-	holds     bool
-	state     provider.StepState
-	text, fix string
-}
-
-// first tells the first finding that holds.
-func (d *doctor) first(name string, findings ...finding) {
-	for _, f := range findings {
-		if f.holds {
-			d.add(provider.Step{Name: name, State: f.state, Text: f.text}, f.fix)
-			return
-		}
-	}
-}
-
-const (
-	stepOK    = provider.StepOK
-	stepWarn  = provider.StepWarn
-	stepWrong = provider.StepWrong
-)
 
 // postgres returns the store, nil when it cannot be used and the error says why.
 func (d *doctor) postgres(ctx context.Context) (*db.Store, error) {
@@ -169,14 +155,13 @@ func (d *doctor) postgres(ctx context.Context) (*db.Store, error) {
 		return nil, d.failed("postgres", err, "check DATABASE_URL, and that Postgres runs there and lets this machine in")
 	}
 	h, err := store.Health(ctx)
-	d.first("postgres",
-		finding{err != nil && h.LockURL, stepWrong, fmt.Sprint(err), "check LOCK_DATABASE_URL: a direct connection to the same database"},
-		finding{err != nil, stepWrong, fmt.Sprint(err), "check DATABASE_URL"},
-		finding{h.TooOld, stepWrong, "PostgreSQL " + h.Version + " is too old", "update it to 13 or newer"},
-		finding{h.ReadOnly, stepWrong, "it takes no writes: a standby, or default_transaction_read_only", "let DATABASE_URL name the primary"},
-		finding{true, stepOK, "PostgreSQL " + h.Version, ""})
-	if err == nil {
-		d.ways(h)
+	if fix := "check DATABASE_URL"; err != nil {
+		if h.LockURL {
+			fix = "check LOCK_DATABASE_URL: a direct connection to the same database"
+		}
+		_ = d.failed("postgres", err, fix)
+	} else {
+		d.tell(provider.PostgresSteps(h)...)
 	}
 	version, fix := int64(0), "imapsync migrate"
 	if err = store.CheckSchema(ctx); err == nil {
@@ -188,24 +173,6 @@ func (d *doctor) postgres(ctx context.Context) (*db.Store, error) {
 	}
 	d.fine("schema", "version %d, as this binary needs it", version)
 	return store, nil
-}
-
-// maxSkew is how far clocks may be apart before it matters.
-const maxSkew = 5 * time.Second
-
-// ways tells of the connections to Postgres, and of its clock.
-func (d *doctor) ways(h db.Health) {
-	const shared = " goes through a pooler that shares sessions: two runs would both hold a mailbox"
-	d.first("locks",
-		finding{h.LockPooled && h.LockURL, stepWrong, "LOCK_DATABASE_URL" + shared, "let LOCK_DATABASE_URL name Postgres itself, past the pooler"},
-		finding{h.LockPooled, stepWrong, "DATABASE_URL" + shared, "set LOCK_DATABASE_URL to a direct connection to Postgres"},
-		finding{h.Pooled, stepOK, "a pooler is between, and LOCK_DATABASE_URL goes past it", ""},
-		finding{true, stepOK, "no pooler shares the connection's session", ""})
-	skew := h.ClockSkew.Abs().Round(time.Millisecond)
-	d.first("clock",
-		finding{skew > maxSkew, stepWarn, fmt.Sprintf("the clocks of this machine and of Postgres are %s apart: mailboxes are due too early or too late", skew),
-			"run a time service (chrony, systemd-timesyncd) on both"},
-		finding{true, stepOK, skew.String() + " from that of Postgres", ""})
 }
 
 // secrets looks at the places of credentials, and at the key. Without a store
@@ -234,8 +201,9 @@ func (d *doctor) secrets(ctx context.Context, store *db.Store) *secret.Chain {
 		d.key(ctx, store)
 		return chain
 	}
-	d.first("credentials", finding{chain.CanPut() != nil, stepWarn, "rotated tokens cannot be kept",
-		"set IMAPSYNC_SECRET_WRITE_DIR to a directory that stays, or put db into IMAPSYNC_SECRET_CHAIN"})
+	if chain.CanPut() != nil {
+		d.warn("credentials", "rotated tokens cannot be kept", "set IMAPSYNC_SECRET_WRITE_DIR to a directory that stays, or put db into IMAPSYNC_SECRET_CHAIN")
+	}
 	return chain
 }
 
@@ -250,29 +218,16 @@ func (d *doctor) key(ctx context.Context, store *db.Store) {
 		}
 	}
 	ring, err := d.app.keyRing()
-	if err != nil {
-		d.first("key", finding{len(counts) > 0, stepWrong, err.Error(), find(nil, err, "sealed").Do},
-			finding{true, stepWarn, err.Error() + " (nothing is sealed yet)", find(nil, err).Do})
-		return
+	switch {
+	case err != nil && len(counts) > 0:
+		_ = d.failed("key", err, find(nil, err, "sealed").Do)
+	case err != nil:
+		d.warn("key", err.Error()+" (nothing is sealed yet)", find(nil, err).Do)
+	case store == nil:
+		d.warn("key", ring.IDs()[0]+": what is stored could not be looked at", "")
+	default:
+		d.tell(provider.KeyStep(ring.IDs(), counts))
 	}
-	ids := ring.IDs()
-	total, old, unknown := 0, 0, 0
-	for id, n := range counts {
-		total += n
-		switch {
-		case id == ids[0]:
-		case slices.Contains(ids, id):
-			old += n
-		default:
-			unknown += n
-		}
-	}
-	d.first("key",
-		finding{store == nil, stepWarn, ids[0] + ": what is stored could not be looked at", ""},
-		finding{unknown > 0, stepWrong, fmt.Sprintf("%d of %d stored credentials are sealed under a key that the key file does not hold", unknown, total),
-			"put the old key back into " + d.app.secretKeyFile + ", below the first line, or give each credential anew: imapsync provider set NAME --password-prompt"},
-		finding{old > 0, stepWarn, fmt.Sprintf("%d of %d stored credentials are sealed under an old key", old, total), "imapsync secret rotate"},
-		finding{true, stepOK, fmt.Sprintf("%s opens all of %d stored credentials", ids[0], total), ""})
 }
 
 func (d *doctor) nats(ctx context.Context) error {
@@ -294,19 +249,14 @@ func (d *doctor) nats(ctx context.Context) error {
 	if err != nil {
 		return d.failed("jetstream", err, fix)
 	}
-	d.fine("nats", "nats-server %s, max_payload %s", h.Server, provider.ByteSize(h.MaxPayload))
-	limit := "no limit but the disk"
-	if h.StoreLimit > 0 {
-		limit = provider.ByteSize(h.StoreLimit)
-	}
-	d.fine("jetstream", "storage used: %s of %s", provider.ByteSize(int64(h.StoreUsed)), limit)
-	d.first("stream",
-		finding{!h.Stream, stepOK, event.StreamName + " is not there yet: the first run makes it", ""},
-		finding{true, stepOK, fmt.Sprintf("%s holds %d events, %s", event.StreamName, h.Messages, provider.ByteSize(int64(h.Bytes))), ""})
+	d.tell(provider.BrokerSteps(h)...)
 	for _, problem := range h.Problems {
+		s := provider.Step{Name: "stream", State: provider.StepWarn, Text: problem.What}
+		if problem.Fatal {
+			s.State = provider.StepWrong
+		}
 		about := &fault.Error{Code: problem.Code, Params: map[string]string{"stream": problem.Stream, "want": problem.Want}}
-		fix := cmp.Or(find(nil, about).Do, problem.Fix)
-		d.first("stream", finding{problem.Fatal, stepWrong, problem.What, fix}, finding{true, stepWarn, problem.What, fix})
+		d.add(s, cmp.Or(find(nil, about).Do, problem.Fix))
 	}
 	return nil
 }
@@ -314,8 +264,9 @@ func (d *doctor) nats(ctx context.Context) error {
 // mailbox goes the way of a pass, and tells where its passes stand.
 func (d *doctor) mailbox(ctx context.Context, store *db.Store, chain *secret.Chain, p *db.Provider) {
 	d.p = p
+	mailboxes := d.app.service(store)
 	if chain != nil {
-		d.app.service(store).Diagnose(ctx, p, func(s provider.Step) {
+		mailboxes.Diagnose(ctx, p, func(s provider.Step) {
 			fix := remedy(p, s)
 			if errors.Is(s.Err, secret.ErrAbsent) && chain.CanPut() != nil {
 				fix = "put it into a place that this line names" // no command can
@@ -331,54 +282,12 @@ func (d *doctor) mailbox(ctx context.Context, store *db.Store, chain *secret.Cha
 		} else {
 			text += " ends " + f.EndsAt.UTC().Format(time.DateOnly) + " (" + f.Rule + ")"
 		}
-		d.first("forecast", finding{f.Warn, stepWarn, text, f.Fix})
+		if f.Warn {
+			d.warn("forecast", text, f.Fix)
+		}
 	}
-	d.state(p, now)
-	d.folders(ctx, store, p, now)
-}
-
-// state is what the database says of a mailbox: switched off, paused, failing.
-func (d *doctor) state(p *db.Provider, now time.Time) {
-	paused := p.PausedAt != nil
-	refused := paused && p.PauseReason == db.PauseAuthFailure
-	waits := "paused since " + moment(p.PausedAt) + " (" + p.PauseReason + "); mail waits on the server"
-	resume := "imapsync provider resume " + p.ID
-	failing := fmt.Sprintf("the last %d passes failed: %s", p.ConsecutiveFailures, p.LastError)
-	run := "imapsync run --provider " + p.ID
-	if p.NextAttemptAt != nil && p.NextAttemptAt.After(now) {
-		failing += "; next attempt " + moment(p.NextAttemptAt)
-		run += " # does not wait"
-	}
-	d.first("state",
-		finding{!p.Active || !p.AutoProcess, stepWarn, "it is switched off: no run reads it", "switch it on where it was switched off (is_active, auto_process_emails)"},
-		finding{refused && p.AuthType == db.AuthOAuth2, stepWrong, waits, "imapsync provider auth " + p.ID + " && " + resume},
-		finding{refused, stepWrong, waits, "imapsync provider set " + p.ID + " --password-prompt && " + resume},
-		finding{paused, stepWarn, waits, resume},
-		finding{p.ConsecutiveFailures > 0, stepWarn, failing, run},
-		finding{p.LastSuccessAt == nil, stepOK, "not read yet", ""},
-		finding{true, stepOK, "last read " + moment(p.LastSuccessAt), ""})
-}
-
-// folders tells which are paused, and how much waits in all.
-func (d *doctor) folders(ctx context.Context, store *db.Store, p *db.Provider, now time.Time) {
-	states, err := store.FolderStates(ctx, ref(p))
-	if err != nil {
+	steps, err := mailboxes.Standing(ctx, p, now)
+	if d.tell(steps...); err != nil {
 		_ = d.failed("backlog", err, "imapsync doctor "+p.ID+" # again, once DATABASE_URL can be read")
-		return
 	}
-	var backlog int64
-	for _, st := range states {
-		backlog += st.Backlog
-		d.first("folder", finding{st.PausedReason != "", stepWrong, fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason), find(p, mailsync.PausedFolder(st.Folder, st.PausedReason, st.ResyncCount)).Do})
-	}
-	text, today := fmt.Sprintf("%d mails wait, %d a pass", backlog, p.MaxEmailsPerSync), p.BytesToday(now)
-	if p.MaxBytesPerDay > 0 {
-		text += fmt.Sprintf("; %s of %s today", provider.ByteSize(today), provider.ByteSize(p.MaxBytesPerDay))
-	}
-	set := "imapsync provider set " + p.ID
-	d.first("backlog",
-		finding{p.MaxBytesPerDay > 0 && today >= p.MaxBytesPerDay, stepWarn, text, set + " --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"},
-		finding{backlog > 10*int64(p.MaxEmailsPerSync), stepWarn, text,
-			"imapsync run --provider " + p.ID + " --drain # or more a pass: " + set + " --max-emails-per-sync N"},
-		finding{true, stepOK, text, ""})
 }

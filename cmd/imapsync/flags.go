@@ -50,14 +50,6 @@ type bounded interface {
 	int | int64 | time.Duration
 }
 
-// within is what is wrong with a flag outside of its bounds.
-func within[T bounded](flag string, value, least, most T) error {
-	if value < least || value > most {
-		return fmt.Errorf("--%s %v: %v to %v", flag, value, least, most)
-	}
-	return nil
-}
-
 // atLeast is what is wrong with a flag below its least.
 func atLeast[T bounded](flag string, value, least T) error {
 	if value < least {

@@ -179,20 +179,13 @@ func (a *app) addCompletion(root *cobra.Command) {
 
 // valuesOf are those of a flag that takes one of few.
 func valuesOf(flag string) []cobra.Completion {
-	switch flag {
-	case "log-format":
-		return []cobra.Completion{"json", "text"}
-	case "log-level":
-		return []cobra.Completion{"debug", "info", "warn", "error"}
-	case "fail-on":
-		return []cobra.Completion{"all", "any"}
-	case "state":
-		return []cobra.Completion{"retry", "dead", "released", "discarded"}
-	}
 	if t := provider.Find(flag); t != nil {
 		return t.Values
 	}
-	return nil
+	return map[string][]cobra.Completion{
+		"log-format": {"json", "text"}, "log-level": {"debug", "info", "warn", "error"},
+		"fail-on": {"all", "any"}, "state": {"retry", "dead", "released", "discarded"},
+	}[flag]
 }
 
 // completeProvider lists the mailboxes, when Postgres can be asked.

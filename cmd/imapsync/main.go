@@ -50,7 +50,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 
 // newRoot makes the command tree.
 func newRoot(a *app) *cobra.Command {
-	root := &cobra.Command{
+	root := group(&cobra.Command{
 		Use:   "imapsync",
 		Short: "Turn mailboxes into events: new mail over IMAP, each message once, to NATS JetStream",
 		Long: "imapsync reads new mail over IMAP, parses it, publishes each message once as\n" +
@@ -62,9 +62,7 @@ func newRoot(a *app) *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
-		Args:              noArgs,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError("%s: see `%s --help`", flagFault(err), cmd.CommandPath())
 	})
@@ -96,17 +94,11 @@ func flagFault(err error) string {
 	if !ok {
 		return err.Error()
 	}
-	var want string
-	switch invalid.GetFlag().Value.Type() {
-	case "duration":
-		want = "not a duration like 10s or 2m"
-	case "int", "int64":
-		want = "not a whole number, or too large"
-	case "uint16":
-		want = "not a whole number from 0 to 65535"
-	case "bool":
-		want = "use true or false"
-	default:
+	want := map[string]string{
+		"duration": "not a duration like 10s or 2m", "int": "not a whole number, or too large", "int64": "not a whole number, or too large",
+		"uint16": "not a whole number from 0 to 65535", "bool": "use true or false",
+	}[invalid.GetFlag().Value.Type()]
+	if want == "" {
 		return err.Error()
 	}
 	return fmt.Sprintf("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), want)

@@ -87,7 +87,7 @@ func (a *app) confirm(ctx context.Context, p *db.Provider) error {
 		return usageError("provider rm: removes %s (%s) and all that is kept about it: confirm with --yes", p.Name, p.Mailbox)
 	}
 	fmt.Fprintf(a.stderr, "Removes %s (%s) and all that is kept about it. Type its name to confirm: ", p.Name, p.Mailbox)
-	line, _, err := a.readLine(ctx) // nothing typed: not confirmed
+	line, err := a.readLine(ctx) // nothing typed: not confirmed
 	if line = strings.TrimSpace(line); err == nil && line != p.Name {
 		return usageError("provider rm: %q is not %q: nothing was removed", line, p.Name)
 	}

@@ -40,7 +40,12 @@ func newProviderAuth(a *app) *cobra.Command {
 			"that the browser ends at, or the code in it, from standard input; --device gives a code to\n" +
 			"type on any other device, where the server has that." + exitCodesPointer,
 		Example: "  imapsync provider auth support\n  imapsync provider auth support --no-browser\n  imapsync provider auth support --device",
-		PreRunE: func(*cobra.Command, []string) error { return f.check() },
+		PreRunE: func(*cobra.Command, []string) error {
+			if f.device && f.noBrowser {
+				return usageError("give one of --device and --no-browser")
+			}
+			return usage(atLeast("timeout", f.timeout, tick))
+		},
 	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, named string) error {
 		if p.AuthType != db.AuthOAuth2 {
 			return usageError("%s logs in with a password: `imapsync provider set %s --auth oauth2 --oauth-preset …` first", p.Name, shellQuote(named))
@@ -54,13 +59,6 @@ func newProviderAuth(a *app) *cobra.Command {
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait for the person")
 	fs.BoolVar(&f.noTest, "no-test", false, "do not test the connection afterwards")
 	return cmd
-}
-
-func (f *authFlags) check() error {
-	if f.device && f.noBrowser {
-		return usageError("give one of --device and --no-browser")
-	}
-	return usage(atLeast("timeout", f.timeout, tick))
 }
 
 // authorise lets a person sign in for p, and keeps and tests what is granted.
@@ -123,8 +121,8 @@ func (a *app) signInByCode(ctx context.Context, f *authFlags, client *oauth.Clie
 		// Nothing listens there: the address in the browser's bar is what counts.
 		login := client.Begin("http://" + net.JoinHostPort(client.RedirectHost(), strconv.Itoa(max(1, int(f.port)))))
 		a.notef("Open this address and sign in. The browser ends at a page that does not load:\npaste its address here.\n\n  %s\n", login.URL)
-		answer, pasted, err := a.readLine(ctx)
-		if err == nil && !pasted {
+		answer, err := a.readLine(ctx)
+		if err == nil && answer == "" {
 			err = usageError("standard input ended before an address came: paste the one the browser ends at")
 		}
 		if err != nil {
@@ -156,21 +154,31 @@ func (a *app) signInByCode(ctx context.Context, f *authFlags, client *oauth.Clie
 // maxAnswer bounds what is pasted.
 const maxAnswer = 64 << 10
 
-// readLine reads a line that a person types or pastes; more says that standard
-// input did not end before.
-func (a *app) readLine(ctx context.Context) (line string, more bool, err error) {
-	lines := make(chan string, 1)
+// readLine reads a line that a person types or pastes; it is empty when standard
+// input ended before.
+func (a *app) readLine(ctx context.Context) (string, error) {
+	return await(ctx, func() (string, error) {
+		line, _ := bufio.NewReader(io.LimitReader(a.stdin, maxAnswer)).ReadString('\n') // however it ended
+		return line, nil
+	})
+}
+
+// await waits for read, which a person may keep waiting, or for the end of ctx.
+func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	results := make(chan result, 1)
 	go func() {
-		defer close(lines)
-		if line, err := bufio.NewReader(io.LimitReader(a.stdin, maxAnswer)).ReadString('\n'); err == nil || line != "" {
-			lines <- line
-		}
+		value, err := read()
+		results <- result{value, err}
 	}()
 	select {
 	case <-ctx.Done():
-		return "", false, context.Cause(ctx)
-	case line, more = <-lines:
-		return line, more, nil
+		return *new(T), context.Cause(ctx)
+	case r := <-results:
+		return r.value, r.err
 	}
 }
 

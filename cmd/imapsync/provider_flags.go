@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -127,7 +126,7 @@ func (f *providerFlags) apply(p *db.Provider, counts func(flag string) bool, add
 		case t.Kind == provider.List:
 			given[t.Name] = f.folders
 		case t.Kind == provider.PEM && text != "":
-			pem, err := readCA(text)
+			pem, err := provider.ReadPEM(text)
 			if err != nil {
 				f.files = append(f.files, fmt.Errorf("--%s %s: %w", flag, text, err))
 				continue
@@ -138,27 +137,6 @@ func (f *providerFlags) apply(p *db.Provider, counts func(flag string) bool, add
 		}
 	}
 	f.problems = append(f.problems, provider.Apply(p, given, adding)...)
-}
-
-// maxCABytes bounds a CA file.
-const maxCABytes = 1 << 20
-
-func readCA(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", errors.Unwrap(err)
-	}
-	defer f.Close()
-	pem, err := io.ReadAll(io.LimitReader(f, maxCABytes+1))
-	switch {
-	case err != nil:
-		return "", errors.Unwrap(err)
-	case len(pem) > maxCABytes:
-		return "", fmt.Errorf("larger than %d bytes", maxCABytes)
-	case !provider.IsPEM(string(pem)):
-		return "", errors.New(provider.NoPEM)
-	}
-	return string(pem), nil
 }
 
 // credentials reads those that count, but for a password that a person types or
@@ -323,25 +301,14 @@ func (a *app) askPassword(ctx context.Context, prompt string) (secret.Value, err
 	}
 	fmt.Fprint(a.stderr, prompt)
 	defer fmt.Fprintln(a.stderr)
-	type answer struct {
-		text []byte
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		text, err := term.ReadPassword(fd)
-		answers <- answer{text, err}
-	}()
-	select {
-	case <-ctx.Done():
+	text, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	switch {
+	case ctx.Err() != nil:
 		return secret.Value{}, errors.Join(ctx.Err(), term.Restore(fd, before))
-	case ans := <-answers:
-		if ans.err != nil {
-			return secret.Value{}, ans.err
-		}
-		if len(ans.text) == 0 {
-			return secret.Value{}, secret.ErrEmpty
-		}
-		return secret.New(string(ans.text)), nil
+	case err != nil:
+		return secret.Value{}, err
+	case len(text) == 0:
+		return secret.Value{}, secret.ErrEmpty
 	}
+	return secret.New(string(text)), nil
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -85,8 +83,6 @@ func (a *app) printProvider(p *db.Provider) error {
 				t.row("tenant", p.Tenant)
 			case s.Name == "host":
 				t.row("server", net.JoinHostPort(p.Host, strconv.Itoa(p.Port)))
-			case s.Kind == provider.PEM && p.CAPEM != "":
-				t.row(flagOf(s.Name), authority(p.CAPEM))
 			default:
 				t.row(flagOf(s.Name), s.Shown(&p.Settings))
 			}
@@ -115,20 +111,6 @@ func (a *app) printProvider(p *db.Provider) error {
 		t.row("token expires", moment(p.TokenExpiresAt))
 	}
 	return t.Flush()
-}
-
-// authority names the certificates of a PEM.
-func authority(caPEM string) string {
-	var names []string
-	for rest := []byte(caPEM); ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return cmp.Or(strings.Join(names, "; "), "of its own")
-		}
-		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
-			names = append(names, provider.OneLine(cert.Subject.String()))
-		}
-	}
 }
 
 // testResult is one provider of `provider test -o json`.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +23,7 @@ func newReconcile(a *app) *cobra.Command {
 		Example: "  imapsync reconcile support",
 		PreRunE: func(*cobra.Command, []string) error { return usage(read.check()...) },
 	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
-		j, err := newJob(ctx, mailboxes, mailsync.Options{Timeouts: read.timeouts})
+		j, err := mailboxes.NewJob(ctx, mailsync.Options{MaxInFlightBytes: mailsync.DefaultMaxInFlightBytes, Timeouts: read.timeouts})
 		if err != nil {
 			return err
 		}
@@ -101,7 +100,7 @@ func newBackfill(a *app) *cobra.Command {
 // publishing has work done by a job that may publish, and that ends in order
 // when ctx does.
 func (a *app) publishing(ctx context.Context, mailboxes *provider.Service, f *publishFlags, work func(ctx context.Context, j *provider.Job) error) error {
-	j, err := newJob(ctx, mailboxes, mailsync.Options{MaxMessageBytes: f.message, Timeouts: f.timeouts})
+	j, err := mailboxes.NewJob(ctx, mailsync.Options{MaxInFlightBytes: mailsync.DefaultMaxInFlightBytes, MaxMessageBytes: f.message, Timeouts: f.timeouts})
 	if err != nil {
 		return err
 	}
@@ -145,15 +144,6 @@ func (a *app) backfill(ctx context.Context, j *provider.Job, p *db.Provider, b m
 	return nil
 }
 
-// verifyReport is what `verify` finds for one provider.
-type verifyReport struct {
-	Provider    string `json:"provider"`
-	Published   int    `json:"published"` // by the ledger, since the time asked for
-	Lost        int    `json:"lost"`      // not on the stream
-	Republished int    `json:"republished"`
-	Gone        int    `json:"gone"` // lost, and no longer on the mail server either
-}
-
 func newVerify(a *app) *cobra.Command {
 	var providers []string
 	var from string
@@ -189,11 +179,11 @@ func newVerify(a *app) *cobra.Command {
 }
 
 func (a *app) verify(ctx context.Context, j *provider.Job, list []*db.Provider, since time.Time, republish bool) error {
-	reports := []*verifyReport{}
+	reports := []*provider.Verification{}
 	var failed []error
 	lost := 0
 	for _, p := range list {
-		rep, err := verifyOne(ctx, j, p, since, republish)
+		rep, err := j.Verify(ctx, p, since, republish)
 		if err != nil {
 			failed = append(failed, inWords(p, err))
 		}
@@ -221,27 +211,4 @@ func (a *app) verify(ctx context.Context, j *provider.Job, list []*db.Provider, 
 		return &exitError{exitFailed, fmt.Errorf("%d messages are not on the stream", lost)}
 	}
 	return nil
-}
-
-// verifyOne compares one provider's ledger with the stream.
-func verifyOne(ctx context.Context, j *provider.Job, p *db.Provider, since time.Time, republish bool) (*verifyReport, error) {
-	published, err := j.Store.PublishedSince(ctx, ref(p), since)
-	if err != nil {
-		return nil, err
-	}
-	rep := &verifyReport{Provider: p.Name, Published: len(published)}
-	stored, err := j.Runner.Publisher.StoredKeys(ctx, p.Tenant, p.ID)
-	if err != nil {
-		return nil, fmt.Errorf("provider %s: read the stream: %w", p, err)
-	}
-	lost := slices.DeleteFunc(published, func(m db.Message) bool { return stored[m.EventKey] })
-	if rep.Lost = len(lost); !republish || rep.Lost == 0 {
-		return rep, nil
-	}
-	found, res := j.Runner.Republish(ctx, p, lost)
-	if rep.Republished = found; res.Busy {
-		return rep, provider.Busy(p)
-	}
-	rep.Gone = rep.Lost - found
-	return rep, res.Err
 }

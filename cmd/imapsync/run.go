@@ -1,12 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"imapsync/db"
+	"imapsync/internal/observe"
 	"imapsync/provider"
 	mailsync "imapsync/sync"
 )
@@ -137,7 +135,7 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	}
 	a.stays = f.watch.on
 	return a.withStore(ctx, func(store *db.Store) error {
-		j, err := newJob(ctx, a.service(store), f.options())
+		j, err := a.service(store).NewJob(ctx, f.options())
 		if err != nil {
 			return err
 		}
@@ -167,31 +165,9 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 			summary, err = j.Runner.Run(work, refs)
 		}
 		show.summary(summary, time.Since(started))
-		a.writeTextfile(ctx, &f.report, store)
+		a.observer(store).Textfile(ctx, f.report.textfile)
 		return runError(f, summary, err, show.lastError)
 	})
-}
-
-// newJob is a job that keeps to the memory of opts.
-func newJob(ctx context.Context, mailboxes *provider.Service, opts mailsync.Options) (*provider.Job, error) {
-	j, err := mailboxes.NewJob(ctx, opts)
-	if err == nil {
-		boundMemory(opts.MaxInFlightBytes)
-	}
-	return j, err
-}
-
-// boundMemory has the garbage collector keep the heap near what may be in
-// flight: by default it would let as much garbage stand beside it. GOMEMLIMIT
-// wins.
-func boundMemory(inFlight int64) {
-	const rest = 8 << 20 // what a run needs besides raw mail
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // the limit bounds the heap; below it, collecting is work for nothing
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(cmp.Or(inFlight, mailsync.DefaultMaxInFlightBytes) + rest)
-	}
 }
 
 // end is when nothing new is begun any more, 0 for never.
@@ -298,8 +274,10 @@ func (w *watchFlags) check(f *runFlags) error {
 	if w.on && (f.repeat > 0 || f.job.Drain || f.deadline > 0) {
 		return errors.New("--watch goes with none of --repeat, --drain and --deadline")
 	}
-	err := errors.Join(atLeast("watch-interval", w.interval, time.Second), atLeast("poll-interval", w.poll, time.Second),
-		within("max-watched", w.max, 1, maxWatched))
+	err := errors.Join(atLeast("watch-interval", w.interval, time.Second), atLeast("poll-interval", w.poll, time.Second))
+	if w.max < 1 || w.max > maxWatched {
+		err = errors.Join(err, fmt.Errorf("--max-watched %d: 1 to %d", w.max, maxWatched))
+	}
 	if err != nil || w.on {
 		return err
 	}
@@ -318,7 +296,7 @@ const watchedBytes = 192 << 10
 // watch passes over providers, those of only or all, until it is told to end.
 func (a *app) watch(ctx context.Context, j *provider.Job, f *runFlags, only []db.Ref, show *runDisplay) error {
 	started := time.Now()
-	boundMemory(f.job.MaxInFlightBytes + int64(f.watch.max)*watchedBytes)
+	provider.BoundMemory(f.job.MaxInFlightBytes + int64(f.watch.max)*watchedBytes)
 	show.log.Info("watch_start", "interval_ms", f.watch.interval.Milliseconds(), "poll_ms", f.watch.poll.Milliseconds(), "max_watched", f.watch.max)
 	o := a.observer(j.Store)
 	o.Tenant, o.State = f.filter.Tenant, j.Runner.WatchState
@@ -339,4 +317,61 @@ func (a *app) watch(ctx context.Context, j *provider.Job, f *runFlags, only []db
 		return fmt.Errorf("watch: %w", err)
 	}
 	return nil
+}
+
+// reportFlags say who is told how a run went.
+type reportFlags struct {
+	textfile     string
+	heartbeatURL string
+	listenHealth string
+}
+
+func (r *reportFlags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&r.textfile, "metrics-textfile", "", "write metrics to this file at the end, for node_exporter")
+	fs.StringVar(&r.heartbeatURL, "heartbeat-url", "", "GET this URL when the run went well, URL/fail when it did not")
+	fs.StringVar(&r.listenHealth, "listen-health", "", "with --watch: serve /healthz, /readyz and /metrics on this address")
+}
+
+func (r *reportFlags) check(f *runFlags) error {
+	var err error
+	if r.heartbeatURL != "" {
+		if _, err = observe.HeartbeatURL(r.heartbeatURL); err != nil {
+			err = fmt.Errorf("--heartbeat-url: %w", err)
+		}
+	}
+	// In the environment it may stand for another run.
+	if r.listenHealth != "" && !f.watch.on && f.typed["listen-health"] {
+		err = errors.Join(err, errors.New("--listen-health goes with --watch; for runs that end there is `imapsync exporter`"))
+	}
+	return err
+}
+
+// beat pings --heartbeat-url. That it failed is a log line and nothing more.
+func (a *app) beat(ctx context.Context, r *reportFlags, ok bool) {
+	if r.heartbeatURL == "" {
+		return
+	}
+	if err := observe.Beat(ctx, r.heartbeatURL, version(), ok); err != nil {
+		a.log.Warn("heartbeat_failed", "error", err.Error())
+	}
+}
+
+// reportEvery is how often a watching process reports.
+const reportEvery = time.Minute
+
+// keepReporting reports, and sees to maintenance, until ctx ends. A watch fails
+// when it has not looked at the database for a while.
+func (a *app) keepReporting(ctx context.Context, r *reportFlags, o *observe.Observer) {
+	ticker := time.NewTicker(reportEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			a.maintainWhenDue(ctx, o.Store)
+			o.Textfile(ctx, r.textfile)
+			a.beat(ctx, r, time.Since(o.State().RoundAt) < reportEvery)
+		}
+	}
 }

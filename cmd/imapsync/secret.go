@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,7 +44,13 @@ func newSecretKeygen(a *app) *cobra.Command {
 				return err
 			}
 			if add != "" {
-				return a.addKey(add, key)
+				if err := secret.AddKey(add, key); err != nil {
+					return configError("--add: %w", err)
+				}
+				id, _, _ := strings.Cut(key.Reveal(), ":")
+				a.notef("key %s is the first of %s: it seals from now on, the others open\n"+
+					"next, once every machine has that file: imapsync secret rotate", id, add)
+				return nil
 			}
 			if out == "" {
 				a.printf("%s\n", key.Reveal())
@@ -54,8 +58,11 @@ func newSecretKeygen(a *app) *cobra.Command {
 					"or let `imapsync secret keygen --out imapsync.key` do both")
 				return nil
 			}
-			if err := writeKey(out, key); err != nil {
-				return err
+			switch err := secret.CreateKeyFile(out, key); {
+			case errors.Is(err, fs.ErrExist):
+				return usageError("--out %s: it exists already and is never overwritten: the credentials sealed under it would be lost", out)
+			case err != nil:
+				return configError("--out: %w", err)
 			}
 			if full, err := filepath.Abs(out); err == nil {
 				out = full
@@ -67,17 +74,6 @@ func newSecretKeygen(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", "", "new file for the key, mode 0600; never overwritten")
 	cmd.Flags().StringVar(&add, "add", "", "put the key on the first line of this key file, which others must not be able to read")
 	return cmd
-}
-
-// addKey puts a key before those that a key file holds.
-func (a *app) addKey(path string, key secret.Value) error {
-	if err := secret.AddKey(path, key); err != nil {
-		return configError("--add: %w", err)
-	}
-	id, _, _ := strings.Cut(key.Reveal(), ":")
-	a.notef("key %s is the first of %s: it seals from now on, the others open\n"+
-		"next, once every machine has that file: imapsync secret rotate", id, path)
-	return nil
 }
 
 // rotateBatch is how many credentials one transaction seals again.
@@ -140,23 +136,6 @@ func (a *app) rotateSecrets(ctx context.Context, store *db.Store, box *secret.Bo
 	}
 	return configError("%d cannot be opened, and stay as they are: give these credentials anew, or put their key back:\n%s",
 		len(r.Failed), strings.Join(r.Failed, "\n"))
-}
-
-// writeKey makes a file that only its owner may read.
-func writeKey(path string, key secret.Value) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return usageError("--out %s: it exists already and is never overwritten: the credentials sealed under it would be lost", path)
-	case err != nil:
-		return configError("--out: %w", err)
-	}
-	_, err = fmt.Fprintln(f, key.Reveal())
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return configError("--out: %w", errors.Join(err, os.Remove(path)))
-	}
-	return nil
 }
 
 // shellQuote writes s so that a person can paste it into a command.

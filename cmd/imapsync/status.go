@@ -166,3 +166,35 @@ func ago(t *time.Time, now time.Time) string {
 	}
 	return age(t, now) + " ago"
 }
+
+// observer tells those who watch where things stand.
+func (a *app) observer(store *db.Store) *observe.Observer {
+	return &observe.Observer{Store: store, Log: a.log, Version: version()}
+}
+
+func newExporter(a *app) *cobra.Command {
+	var listen string
+	cmd := &cobra.Command{
+		Use: "exporter", Short: "Serve metrics for Prometheus, read from Postgres", Args: noArgs,
+		Long: "Serve metrics for Prometheus on /metrics, read from Postgres at every scrape: they\n" +
+			"outlive the runs that made them. It has no authentication and shows mailbox\n" +
+			"addresses: leave it on a private address.",
+		Example: "  imapsync exporter --listen 127.0.0.1:9464",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.stays = true
+			return a.withStore(cmd.Context(), func(store *db.Store) error {
+				o := a.observer(store)
+				o.Tenant = a.tenant
+				ln, err := o.Listen(cmd.Context(), listen)
+				if err != nil {
+					return configError("--listen %s: %w", listen, err)
+				}
+				o.Serve(cmd.Context(), ln)
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9464", "address to listen on")
+	a.tenantFlag(cmd)
+	return cmd
+}

@@ -68,7 +68,7 @@ func (a *app) mailboxes(store *db.Store) (*provider.Service, error) {
 	}
 	s := a.service(store)
 	s.Pass, s.Publish = f.options(), f.publishFlags.options
-	boundMemory(f.job.MaxInFlightBytes)
+	provider.BoundMemory(f.job.MaxInFlightBytes)
 	return s, nil
 }
 

@@ -99,6 +99,13 @@ var words = fault.Words{
 	{Codes: "folder_paused", When: "renumbered", Say: "when it is mended: `{resync}`", Do: "{resync}"},
 	{Codes: "folder_paused", Do: "{doctor}"},
 	{Codes: "uidvalidity_unknown", When: "test", Say: later, Do: "{set} --folder FOLDER # others, or ask the administrator of {host}"},
+	{Codes: "paused_auth", When: "oauth2", Do: "{auth} && imapsync provider resume {id}"},
+	{Codes: "paused_auth", Do: "{set} --password-prompt && imapsync provider resume {id}"},
+	{Codes: "inactive", Do: "switch it on where it was switched off (is_active, auto_process_emails)"},
+	{Codes: "failing", Do: "imapsync run --provider {id}"},
+	{Codes: "failing_waits", Do: "imapsync run --provider {id} # does not wait"},
+	{Codes: "day_full", Do: "{set} --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"},
+	{Codes: "backlog", Do: "imapsync run --provider {id} --drain # or more a pass: {set} --max-emails-per-sync N"},
 	{Codes: "paused", Say: "`imapsync provider resume {id}`", Do: "imapsync provider resume {id}"},
 	{Codes: "mailbox_taken", Say: "`imapsync provider list` shows it, `imapsync provider set` changes it", Do: "imapsync provider show {id}"},
 	{Codes: "never_read", Say: "`imapsync status {id}` shows the folders", Do: "imapsync status {id}"},
@@ -112,6 +119,12 @@ var words = fault.Words{
 	{Codes: "schema", When: "new", Say: "use a newer imapsync"},
 	{Codes: "pooler", Say: "set LOCK_DATABASE_URL (or --lock-database-url) to a direct connection to Postgres",
 		Do: "set LOCK_DATABASE_URL to a direct connection to Postgres"},
+	{Codes: "postgres_old", Do: "update it to 13 or newer"},
+	{Codes: "postgres_read_only", Do: "let DATABASE_URL name the primary"},
+	{Codes: "locks_pooled", Do: "let LOCK_DATABASE_URL name Postgres itself, past the pooler"},
+	{Codes: "clock", Do: "run a time service (chrony, systemd-timesyncd) on both"},
+	{Codes: "key_unknown", Do: "put the old key back into [key], below the first line, or give each credential anew: imapsync provider set NAME --password-prompt"},
+	{Codes: "key_old", Do: "imapsync secret rotate"},
 	{Codes: "nats", When: "asked", Say: checkNATS},
 	{Codes: "stream", When: "asked nats_url", Say: checkNATS},
 	{Codes: "stream", When: "asked no_jetstream", Say: "start nats-server with -js, or enable JetStream for the account"},
@@ -191,12 +204,9 @@ func find(p *db.Provider, err error, facts ...string) fault.Word {
 	return word
 }
 
-// findStored returns the words for the code of an error that is known no more.
-func findStored(p *db.Provider, code string) fault.Word { return find(p, &fault.Error{Code: code}) }
-
 // storedError is a mailbox's last error in the words of the command line.
 func storedError(p *db.Provider) string {
-	return fault.Ended(p.LastError, findStored(p, p.LastErrorCode).Say)
+	return fault.Ended(p.LastError, find(p, &fault.Error{Code: p.LastErrorCode}).Say)
 }
 
 // remedy is what to do about a step of a stored mailbox that is not ok.
@@ -259,7 +269,7 @@ func forecasts(p *db.Provider, now time.Time) (list []forecast) {
 	for _, f := range provider.Forecasts(p, now) {
 		one := forecast{Forecast: f}
 		if f.Warn {
-			one.Fix = findStored(p, f.Credential).Do
+			one.Fix = find(p, &fault.Error{Code: f.Credential}).Do
 		}
 		list = append(list, one)
 	}

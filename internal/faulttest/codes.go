@@ -78,6 +78,7 @@ func root(t testing.TB) string {
 var classes = map[string]fault.Class{
 	"Transient": fault.Transient, "Auth": fault.Auth, "Config": fault.Config, "Message": fault.Message, "Bug": fault.Bug,
 	"Unavailable": fault.Transient, "Refused": fault.Auth, "Wrong": fault.Config,
+	"StepWarn": fault.Transient, "StepWrong": fault.Config,
 }
 
 // makers are the functions that are given a code, and as which argument.

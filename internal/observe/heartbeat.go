@@ -10,31 +10,27 @@ import (
 	"time"
 )
 
-// Heartbeat tells a dead-man's switch that a run came to its end: URL when it
-// went well, URL/fail when it did not. It is never a reason for a run to fail,
-// and its URL is a secret: whoever knows it can keep the switch quiet.
-type Heartbeat struct {
-	url     *url.URL
-	version string
-	client  http.Client
-}
-
 const heartbeatPatience = 5 * time.Second
 
-// NewHeartbeat reads the URL, which no error shows.
-func NewHeartbeat(raw, version string) (*Heartbeat, error) {
+// HeartbeatURL reads the URL of a dead-man's switch, which no error shows.
+func HeartbeatURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, errors.New("use an http:// or https:// URL") // not shown: it is a secret
 	}
-	return &Heartbeat{url: u, version: version, client: http.Client{Timeout: heartbeatPatience}}, nil
+	return u, nil
 }
 
-// Beat sends one ping, though ctx may have ended.
-func (h *Heartbeat) Beat(ctx context.Context, ok bool) error {
+// Beat tells a dead-man's switch that a run came to its end, though ctx may have
+// ended: URL when it went well, URL/fail when it did not. Its URL is a secret:
+// whoever knows it can keep the switch quiet.
+func Beat(ctx context.Context, raw, version string, ok bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), heartbeatPatience)
 	defer cancel()
-	u := *h.url
+	u, err := HeartbeatURL(raw)
+	if err != nil {
+		return err
+	}
 	if !ok {
 		u.Path = strings.TrimSuffix(u.Path, "/") + "/fail"
 	}
@@ -42,17 +38,17 @@ func (h *Heartbeat) Beat(ctx context.Context, ok bool) error {
 	if err != nil {
 		return errors.New("the URL cannot be used")
 	}
-	req.Header.Set("User-Agent", "imapsync/"+h.version)
-	resp, err := h.client.Do(req)
+	req.Header.Set("User-Agent", "imapsync/"+version)
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		if ue, isURL := errors.AsType[*url.Error](err); isURL {
 			err = ue.Err // without the URL
 		}
-		return fmt.Errorf("%s: %w", h.url.Host, err)
+		return fmt.Errorf("%s: %w", u.Host, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= 300 {
-		return fmt.Errorf("%s: answered %s", h.url.Host, resp.Status)
+		return fmt.Errorf("%s: answered %s", u.Host, resp.Status)
 	}
 	return nil
 }

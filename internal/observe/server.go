@@ -138,8 +138,11 @@ func (o *Observer) Serve(ctx context.Context, ln net.Listener) {
 }
 
 // Textfile writes the metrics for node_exporter, though ctx may have ended. That
-// it failed is a log line and nothing more.
+// it failed is a log line and nothing more. Without a path nobody reads them.
 func (o *Observer) Textfile(ctx context.Context, path string) {
+	if path == "" {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if err := o.writeTextfile(ctx, path); err != nil {

@@ -1,0 +1,135 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"imapsync/db"
+	"imapsync/event"
+	"imapsync/internal/fault"
+	"imapsync/publish"
+	mailsync "imapsync/sync"
+)
+
+// finding is what a look at a thing may show. Its code says what there is to do.
+type finding struct {
+	holds bool
+	state StepState
+	code  string
+	text  string
+}
+
+// first is the first finding that holds.
+func first(name string, findings ...finding) Step {
+	f := findings[slices.IndexFunc(findings, func(f finding) bool { return f.holds })]
+	return Step{Name: name, State: f.state, Text: f.text, Err: &fault.Error{Code: f.code}}
+}
+
+func fine(name, format string, args ...any) Step {
+	return Step{Name: name, State: StepOK, Text: fmt.Sprintf(format, args...)}
+}
+
+// maxSkew is how far clocks may be apart before it matters.
+const maxSkew = 5 * time.Second
+
+// PostgresSteps tell what there is to say about Postgres and the ways to it.
+func PostgresSteps(h db.Health) []Step {
+	const shared = " goes through a pooler that shares sessions: two runs would both hold a mailbox"
+	skew := h.ClockSkew.Abs().Round(time.Millisecond)
+	return []Step{
+		first("postgres",
+			finding{h.TooOld, StepWrong, "postgres_old", "PostgreSQL " + h.Version + " is too old"},
+			finding{h.ReadOnly, StepWrong, "postgres_read_only", "it takes no writes: a standby, or default_transaction_read_only"},
+			finding{true, StepOK, "", "PostgreSQL " + h.Version}),
+		first("locks",
+			finding{h.LockPooled && h.LockURL, StepWrong, "locks_pooled", "LOCK_DATABASE_URL" + shared},
+			finding{h.LockPooled, StepWrong, "pooler", "DATABASE_URL" + shared},
+			finding{h.Pooled, StepOK, "", "a pooler is between, and LOCK_DATABASE_URL goes past it"},
+			finding{true, StepOK, "", "no pooler shares the connection's session"}),
+		first("clock",
+			finding{skew > maxSkew, StepWarn, "clock", fmt.Sprintf("the clocks of this machine and of Postgres are %s apart: mailboxes are due too early or too late", skew)},
+			finding{true, StepOK, "", skew.String() + " from that of Postgres"}),
+	}
+}
+
+// KeyStep tells whether the keys with these ids, the sealing one first, open what
+// is stored: counts has the number of credentials by the id of their key.
+func KeyStep(ids []string, counts map[string]int) Step {
+	total, old, unknown := 0, 0, 0
+	for id, n := range counts {
+		total += n
+		switch {
+		case id == ids[0]:
+		case slices.Contains(ids, id):
+			old += n
+		default:
+			unknown += n
+		}
+	}
+	return first("key",
+		finding{unknown > 0, StepWrong, "key_unknown", fmt.Sprintf("%d of %d stored credentials are sealed under a key that the key file does not hold", unknown, total)},
+		finding{old > 0, StepWarn, "key_old", fmt.Sprintf("%d of %d stored credentials are sealed under an old key", old, total)},
+		finding{true, StepOK, "", fmt.Sprintf("%s opens all of %d stored credentials", ids[0], total)})
+}
+
+// BrokerSteps tell what there is to say about the broker and the stream, but for
+// their problems.
+func BrokerSteps(h publish.Health) []Step {
+	limit := "no limit but the disk"
+	if h.StoreLimit > 0 {
+		limit = ByteSize(h.StoreLimit)
+	}
+	return []Step{
+		fine("nats", "nats-server %s, max_payload %s", h.Server, ByteSize(h.MaxPayload)),
+		fine("jetstream", "storage used: %s of %s", ByteSize(int64(h.StoreUsed)), limit),
+		first("stream",
+			finding{!h.Stream, StepOK, "", event.StreamName + " is not there yet: the first run makes it"},
+			finding{true, StepOK, "", fmt.Sprintf("%s holds %d events, %s", event.StreamName, h.Messages, ByteSize(int64(h.Bytes)))}),
+	}
+}
+
+// Standing tells where the passes over p stand: whether they are made, and how
+// much waits.
+func (s *Service) Standing(ctx context.Context, p *db.Provider, now time.Time) ([]Step, error) {
+	waits, later := "", p.NextAttemptAt != nil && p.NextAttemptAt.After(now)
+	if p.PausedAt != nil {
+		waits = "paused since " + p.PausedAt.UTC().Format(time.RFC3339) + " (" + p.PauseReason + "); mail waits on the server"
+	}
+	failed := fmt.Sprintf("the last %d passes failed: %s", p.ConsecutiveFailures, p.LastError)
+	if later {
+		failed += "; next attempt " + p.NextAttemptAt.UTC().Format(time.RFC3339)
+	}
+	read := "not read yet"
+	if p.LastSuccessAt != nil {
+		read = "last read " + p.LastSuccessAt.UTC().Format(time.RFC3339)
+	}
+	steps := []Step{first("state",
+		finding{!p.Active || !p.AutoProcess, StepWarn, "inactive", "it is switched off: no run reads it"},
+		finding{p.PausedAt != nil && p.PauseReason == db.PauseAuthFailure, StepWrong, "paused_auth", waits},
+		finding{p.PausedAt != nil, StepWarn, "paused", waits},
+		finding{p.ConsecutiveFailures > 0 && later, StepWarn, "failing_waits", failed},
+		finding{p.ConsecutiveFailures > 0, StepWarn, "failing", failed},
+		finding{true, StepOK, "", read})}
+	states, err := s.Store.FolderStates(ctx, ref(p))
+	if err != nil {
+		return steps, err
+	}
+	var backlog int64
+	for _, st := range states {
+		backlog += st.Backlog
+		if st.PausedReason != "" {
+			steps = append(steps, Step{Name: "folder", State: StepWrong, Text: fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason),
+				Err: mailsync.PausedFolder(st.Folder, st.PausedReason, st.ResyncCount)})
+		}
+	}
+	text, today := fmt.Sprintf("%d mails wait, %d a pass", backlog, p.MaxEmailsPerSync), p.BytesToday(now)
+	if p.MaxBytesPerDay > 0 {
+		text += fmt.Sprintf("; %s of %s today", ByteSize(today), ByteSize(p.MaxBytesPerDay))
+	}
+	return append(steps, first("backlog",
+		finding{p.MaxBytesPerDay > 0 && today >= p.MaxBytesPerDay, StepWarn, "day_full", text},
+		finding{backlog > 10*int64(p.MaxEmailsPerSync), StepWarn, "backlog", text},
+		finding{true, StepOK, "", text})), nil
+}
