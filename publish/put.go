@@ -122,7 +122,8 @@ func (b *Blobs) upload(ctx context.Context, subject string, digest []byte, p put
 		if err != nil { // or a chunk on its way would escape the discarding
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			for settle(ctx, 0) != nil {
+			for len(onWay) > 0 {
+				_ = settle(ctx, 0) // it stops at each that failed
 			}
 		}
 	}()

@@ -67,12 +67,12 @@ func (a *app) printMigrations(ctx context.Context, pending bool) error {
 	})
 }
 
-func (a *app) printMigrated(list []db.Migration, print func(db.Migration)) error {
+func (a *app) printMigrated(list []db.Migration, show func(db.Migration)) error {
 	if a.json() {
 		return a.printJSON(append([]db.Migration{}, list...))
 	}
 	for _, m := range list {
-		print(m)
+		show(m)
 	}
 	if len(list) == 0 {
 		a.printf("nothing to do: the schema is up to date\n")
