@@ -75,31 +75,27 @@ func Metrics(list []Provider, version string, now time.Time) *Families {
 	m.add("imapsync_build_info", "gauge", "Version of the binary that answers.", 1, label{"version", version})
 	m.add("imapsync_collected_timestamp_seconds", "gauge", "When these figures were read from Postgres.", float64(now.Unix()))
 	m.add("imapsync_providers", "gauge", "Providers, whatever their state.", float64(len(list)))
-	// The samples of a family stand together.
 	for _, s := range list {
-		m.add("imapsync_provider_info", "gauge", "State of a provider; always 1.", 1, append(s.labels(), label{"mailbox", s.Mailbox}, label{"state", s.plainState()})...)
-	}
-	for _, s := range list {
-		m.add("imapsync_provider_up", "gauge", "1 when the last pass went well.", truth(s.LastSuccessAt != nil && s.ConsecutiveFailures == 0), s.labels()...)
-		m.add("imapsync_provider_paused", "gauge", "1 when no pass is made.", truth(s.PausedAt != nil || !s.Active), s.labels()...)
-		m.add("imapsync_provider_consecutive_failures", "gauge", "Passes that failed since the last that went well.", float64(s.ConsecutiveFailures), s.labels()...)
-		m.when("imapsync_provider_last_success_timestamp_seconds", "When a pass last went well.", s.LastSuccessAt, s.labels()...)
-		m.when("imapsync_provider_last_attempt_timestamp_seconds", "When a pass last began.", s.LastAttemptAt, s.labels()...)
-		m.when("imapsync_provider_next_attempt_timestamp_seconds", "When a provider that failed is tried again.", s.NextAttemptAt, s.labels()...)
+		own := []label{{"tenant", s.Tenant}, {"provider_id", s.ID}, {"provider", s.Name}}
+		with := func(name, value string) []label { return append(slices.Clip(own), label{name, value}) }
+		m.add("imapsync_provider_info", "gauge", "State of a provider; always 1.", 1, append(with("mailbox", s.Mailbox), label{"state", s.plainState()})...)
+		m.add("imapsync_provider_up", "gauge", "1 when the last pass went well.", truth(s.LastSuccessAt != nil && s.ConsecutiveFailures == 0), own...)
+		m.add("imapsync_provider_paused", "gauge", "1 when no pass is made.", truth(s.PausedAt != nil || !s.Active), own...)
+		m.add("imapsync_provider_consecutive_failures", "gauge", "Passes that failed since the last that went well.", float64(s.ConsecutiveFailures), own...)
+		m.when("imapsync_provider_last_success_timestamp_seconds", "When a pass last went well.", s.LastSuccessAt, own...)
+		m.when("imapsync_provider_last_attempt_timestamp_seconds", "When a pass last began.", s.LastAttemptAt, own...)
+		m.when("imapsync_provider_next_attempt_timestamp_seconds", "When a provider that failed is tried again.", s.NextAttemptAt, own...)
 		if s.ErrorCode != "" {
-			m.add("imapsync_provider_error", "gauge", "Code of the error of the last pass; always 1.", 1, append(s.labels(), label{"code", s.ErrorCode})...)
+			m.add("imapsync_provider_error", "gauge", "Code of the error of the last pass; always 1.", 1, with("code", s.ErrorCode)...)
 		}
-		for _, outcome := range []struct {
-			name string
-			n    int64
-		}{{"published", s.Published}, {"duplicate", s.Duplicates}, {"quarantined", s.Quarantined}} {
-			m.add("imapsync_messages_total", "counter", "Messages handled, by outcome.", float64(outcome.n), append(s.labels(), label{"outcome", outcome.name})...)
-		}
+		m.add("imapsync_messages_total", "counter", "Messages handled, by outcome.", float64(s.Published), with("outcome", "published")...)
+		m.add("imapsync_messages_total", "counter", "", float64(s.Duplicates), with("outcome", "duplicate")...)
+		m.add("imapsync_messages_total", "counter", "", float64(s.Quarantined), with("outcome", "quarantined")...)
 		for _, c := range provider.Forecasts(s.Source, now) {
-			m.when("imapsync_credential_expiry_timestamp_seconds", "When a credential will die, where a rule for that is known.", c.EndsAt, append(s.labels(), label{"credential", c.Credential})...)
+			m.when("imapsync_credential_expiry_timestamp_seconds", "When a credential will die, where a rule for that is known.", c.EndsAt, with("credential", c.Credential)...)
 		}
 		for _, f := range s.Folders {
-			labels := append(s.labels(), label{"folder", f.Name})
+			labels := with("folder", f.Name)
 			m.when("imapsync_folder_last_search_timestamp_seconds", "When a search of the folder was last completed.", f.LastSearchAt, labels...)
 			m.add("imapsync_folder_backlog_messages", "gauge", "Messages seen on the server and not handled.", float64(f.Backlog), labels...)
 			oldest := 0.0
@@ -123,10 +119,6 @@ func (m *Families) watch(s mailsync.WatchState) {
 	if !s.RoundAt.IsZero() {
 		m.add("imapsync_watch_round_timestamp_seconds", "gauge", "When the providers to watch were last looked up.", float64(s.RoundAt.Unix()))
 	}
-}
-
-func (s Provider) labels() []label {
-	return []label{{"tenant", s.Tenant}, {"provider_id", s.ID}, {"provider", s.Name}}
 }
 
 // plainState is the state in one word.
