@@ -24,7 +24,7 @@ type Timeouts struct {
 
 // of are the provider's own, then those of the run, then the defaults.
 func (t Timeouts) of(p *db.Provider) Timeouts {
-	own := func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
+	own := func(ms int) time.Duration { return time.Duration(max(0, ms)) * time.Millisecond }
 	return Timeouts{
 		Connect: cmp.Or(own(p.ConnectTimeoutMS), t.Connect, 10*time.Second),
 		Command: cmp.Or(own(p.CommandTimeoutMS), t.Command, 30*time.Second),
