@@ -243,3 +243,17 @@ func TestFailure08_SizesThatAreLies(t *testing.T) {
 	}
 	env.until(p, 3, 12) // the first FETCH of all ends at the limit; each comes by itself
 }
+
+// The first of the folders that failed gives a pass its code, whoever says what
+// is wrong with it.
+func TestCodeOfTheFirstFolderThatFailed(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	s, p := env.scripted(imapserver.Config{}, func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Missing", "Work"} })
+	s.Mailbox("Work")
+	s.Play(imapserver.Quirk{Stage: imapserver.Status, Do: func(x *imapserver.Exchange) error { return x.Tagged("NO [UNAVAILABLE] Later") }})
+	_, results := env.run(p)
+	if _, code := Classify(results[0].Err); code != "unavailable" {
+		t.Errorf("code %s of %v, want that of INBOX", code, results[0].Err)
+	}
+}

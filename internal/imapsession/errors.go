@@ -56,6 +56,15 @@ func BackoffHint(err error) time.Duration {
 	return min(time.Duration(n)*unit, maxBackoffHint)
 }
 
+// refusedError classes the refusal of a folder where it arose: joined with the
+// errors of other folders it keeps its place among them.
+func refusedError(err error) error {
+	if e, ok := errors.AsType[*imap.Error](err); ok {
+		return failf(aboutError(e), "%w", err)
+	}
+	return err
+}
+
 // cause replaces what go-imap made of a failure by what happened: the context's
 // end, the server's BYE, or the I/O error with its type.
 func (s *Session) cause(err error) error {

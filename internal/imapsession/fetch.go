@@ -34,7 +34,7 @@ func (s *Session) startExamine(name string) func() (*imap.SelectData, error) {
 	return func() (*imap.SelectData, error) {
 		data, err := cmd.Wait()
 		if err != nil {
-			return nil, fmt.Errorf("examine: %w", s.cause(err))
+			return nil, refusedError(fmt.Errorf("examine: %w", s.cause(err)))
 		}
 		return data, nil
 	}

@@ -114,7 +114,7 @@ func (s *Session) statuses(names []string) (found []FolderStatus, failed map[str
 				if _, refused := errors.AsType[*imap.Error](err); !refused {
 					return nil, nil, &LostFolderError{name, fmt.Errorf("status: %w", s.cause(err))}
 				}
-				failed[name] = fmt.Errorf("status refused: %w", err)
+				failed[name] = refusedError(fmt.Errorf("status refused: %w", err))
 				continue
 			}
 			st := FolderStatus{Name: name, UIDValidity: data.UIDValidity, UIDNext: uint32(data.UIDNext), Messages: -1}
