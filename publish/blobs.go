@@ -65,7 +65,10 @@ func OpenBlobs(ctx context.Context, nc *nats.Conn, o BlobOptions) (*Blobs, error
 			b.stream, err = openStream(ctx, b.js, "OBJ_"+b.bucket)
 		}
 	}
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("bucket %s: %w: there is none: the first mail with an attachment makes it", b.bucket, event.ErrStream)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", b.bucket, streamError(err))
 	}
 	if b.Blobs, err = event.OpenBlobs(ctx, nc, b.bucket); err != nil {
