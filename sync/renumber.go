@@ -66,7 +66,7 @@ func (f *folderPass) renumber(ctx context.Context, reason string) error {
 	last := slices.Max(append(uids, 0))
 	next := f.cursor.renumbered(f.status.UIDValidity, last, since, reason)
 	if next.ResyncCount >= maxRenumbered {
-		next = next.paused(fmt.Sprintf("UIDVALIDITY changed %d times in a row (%s)", next.ResyncCount, reason))
+		next = next.paused(fmt.Sprintf("the server numbered the folder anew %d times in a row (%s)", next.ResyncCount, reason))
 	}
 	audit := db.Audit{
 		Tenant: f.provider.Tenant, At: f.runner.now(), Actor: "imapsync", Action: "folder_renumbered", ProviderID: f.provider.ID,
