@@ -55,7 +55,7 @@ func (m *Mail) fit(d Delivery, lim Limits) {
 		func() { data.cutSkipReasons(e / 32) },
 		func() { data.cutDefects(e / 32) },
 		func() { data.cutReferences(e / 16) },
-		func() { data.cutTexts(m.Key) },
+		func() { data.cutTexts(m.key) },
 		func() { data.cutRecipients(e / 8) },
 		func() { data.cutAttachments(e / 4) },
 		func() { data.cutSubject(e / 32) },
@@ -77,7 +77,7 @@ func (m *Mail) fits(limit int) bool {
 	if body := m.Payload.EmailData.Body; len(body.Text)+len(body.HTML) > limit {
 		return false // no need to write what may be many times as long
 	}
-	m.json, _ = marshal(m.Event) // Seal says what is wrong with it
+	m.json, _ = marshal(m.Event) // Publish says what is wrong with it
 	return len(m.json) <= limit
 }
 

@@ -84,7 +84,7 @@ func TestNoMailIsTooLarge(t *testing.T) {
 					d.Raw = []byte("the raw mail")
 					d.Folder = strings.Repeat("\x01", 1000)
 					ev := New(m, d, lim)
-					msg, err := message(ev)
+					msg, err := ev.message()
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -120,9 +120,8 @@ func headerBytes(h map[string][]string) int {
 }
 
 func TestHeadersKeepToTheirReserve(t *testing.T) {
-	ev := &Mail{Event: fullEvent()}
-	ev.Payload.Tenant, ev.Payload.ProviderID = strings.Repeat("t", 128), strings.Repeat("p", 128)
-	msg, err := message(ev)
+	ev := &Mail{Event: fullEvent(), tenant: strings.Repeat("t", 128), provider: strings.Repeat("p", 128), key: strings.Repeat("k", 32)}
+	msg, err := ev.message()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,8 +129,8 @@ func TestHeadersKeepToTheirReserve(t *testing.T) {
 		t.Errorf("%d bytes of headers, more than %d", n, headerReserve)
 	}
 	for _, bad := range []string{"", "a.b", "a b", "*", ">", "a\r\nb", "é", strings.Repeat("t", 129)} {
-		ev.Payload.Tenant = bad
-		if _, err := message(ev); err == nil {
+		ev.tenant = bad
+		if _, err := ev.message(); err == nil {
 			t.Errorf("tenant %q was accepted", bad)
 		}
 	}
@@ -251,7 +250,7 @@ func BenchmarkNew(b *testing.B) {
 	b.SetBytes(int64(len(raw)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := message(New(m, d, Limits{})); err != nil {
+		if _, err := New(m, d, Limits{}).message(); err != nil {
 			b.Fatal(err)
 		}
 	}

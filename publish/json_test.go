@@ -130,7 +130,7 @@ func BenchmarkSmallMail(b *testing.B) {
 	b.Run("message", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := message(ev); err != nil {
+			if _, err := ev.message(); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -46,7 +46,9 @@ type Mail struct {
 	// the stream has no such subject still decides.
 	Lost bool `json:"-"`
 
-	json []byte // of the event, until it is sealed; nil when it is not at hand
+	tenant, provider, key string
+
+	json []byte // of the event; nil when it is not at hand
 	puts []put  // the blobs that the event names
 }
 
@@ -85,7 +87,7 @@ func New(m *parse.Message, d Delivery, lim Limits) *Mail {
 	if d.KeepRaw {
 		data.keepRaw(d, lim)
 	}
-	mail := &Mail{Event: ev}
+	mail := &Mail{Event: ev, tenant: d.Tenant, provider: d.ProviderID, key: k}
 	mail.fit(d, lim)
 	mail.nameBlobs(m, slices.DeleteFunc(files, func(f file) bool { return f.size == 0 || f.over != "" }), d.Raw)
 	return mail

@@ -135,27 +135,21 @@ func orDuration(d, def time.Duration) time.Duration {
 // this broker.
 func (p *Publisher) Limits() Limits { return p.limits }
 
-// Publish seals an event and sends it, see Send.
+// Publish sends an event and returns once it is on its way, blocking while there
+// are MaxPending others, or 32 MiB of them. Whether it is stored, Wait says. An
+// event may be published several times. Errors wrap ErrConfig, ErrTooLarge,
+// ErrUnreachable or ctx's.
 func (p *Publisher) Publish(ctx context.Context, m *Mail) (*Ack, error) {
-	s, err := Seal(m)
+	msg, err := m.message()
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
-	return p.Send(ctx, s)
-}
-
-// Send sends an event and returns once it is on its way, blocking while there
-// are MaxPending others, or 32 MiB of them. Whether it is stored, Wait says. An
-// event may be sent several times. Errors wrap ErrTooLarge, ErrUnreachable or
-// ctx's.
-func (p *Publisher) Send(ctx context.Context, s *Sealed) (*Ack, error) {
-	if n := len(s.msg.Data); n > p.limits.EventBytes {
-		return nil, fmt.Errorf("publish %s: %w: %d bytes, at most %d", s.Key, ErrTooLarge, n, p.limits.EventBytes)
+	if n := len(msg.Data); n > p.limits.EventBytes {
+		return nil, fmt.Errorf("publish %s: %w: %d bytes, at most %d", m.key, ErrTooLarge, n, p.limits.EventBytes)
 	}
-	msg := *s.msg // the acknowledgement lets go of the data
-	a := &Ack{p: p, msg: &msg, began: time.Now()}
+	a := &Ack{p: p, msg: msg, began: time.Now()}
 	if err := a.send(ctx); err != nil {
-		return nil, fmt.Errorf("publish %s: %w", s.Key, err)
+		return nil, fmt.Errorf("publish %s: %w", m.key, err)
 	}
 	return a, nil
 }

@@ -193,40 +193,41 @@ func TestOneMailInTwoMailboxes(t *testing.T) {
 	}
 }
 
-// TestSealed holds that a sealed event is the event as it was, and may be sent
-// again after it was acknowledged.
-func TestSealed(t *testing.T) {
+// TestCompact holds that a mail that waits is published as it was, and may be
+// published again after it was acknowledged.
+func TestCompact(t *testing.T) {
 	t.Parallel()
 	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
-	ev := numbered(1, p.Limits())
-	want, err := json.Marshal(ev)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed, err := Seal(ev)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := ev.Key
-	*ev.Event = event.Event{}
-	for try, duplicate := range []bool{false, true} {
-		ack, err := p.Send(testContext(t), sealed)
+	for i, most := range []int{1 << 20, 10} {
+		ev := numbered(i, p.Limits())
+		want, err := json.Marshal(ev)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if res, err := ack.Wait(testContext(t)); err != nil || res.Seq != 1 || res.Duplicate != duplicate {
-			t.Errorf("try %d: %+v, %v", try, res, err)
+		if ev.Compact(most); (ev.Event == nil) == (ev.json == nil) || len(ev.json) > most {
+			t.Errorf("at most %d: event %v, %d bytes of JSON", most, ev.Event != nil, len(ev.json))
+		}
+		seq := uint64(i + 1)
+		for try, duplicate := range []bool{false, true} {
+			ack, err := p.Publish(testContext(t), ev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res, err := ack.Wait(testContext(t)); err != nil || res.Seq != seq || res.Duplicate != duplicate {
+				t.Errorf("try %d: %+v, %v", try, res, err)
+			}
+		}
+		got, err := p.stream.GetMsg(testContext(t), seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Data, want) {
+			t.Errorf("data\n%s\nwant\n%s", got.Data, want)
 		}
 	}
-	got, err := p.stream.GetMsg(testContext(t), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if sealed.Key != key || !bytes.Equal(got.Data, want) {
-		t.Errorf("key %s, want %s; data\n%s\nwant\n%s", sealed.Key, key, got.Data, want)
-	}
-	if _, err := Seal(&Mail{Event: &event.Event{Key: "a key"}}); !errors.Is(err, event.ErrConfig) {
-		t.Errorf("an event that cannot stand in a subject: %v", err)
+	bad := New(&parse.Message{}, Delivery{Tenant: "a tenant", ProviderID: "p"}, p.Limits())
+	if _, err := p.Publish(testContext(t), bad); !errors.Is(err, event.ErrConfig) {
+		t.Errorf("a tenant that cannot stand in a subject: %v", err)
 	}
 }
 
@@ -357,7 +358,7 @@ func TestTooLarge(t *testing.T) {
 	if got, want := p.Limits().EventBytes, 56*kib-brokerReserve-headerReserve; got != want {
 		t.Errorf("EventBytes %d, want %d", got, want)
 	}
-	ev := &Mail{Event: fullEvent()}
+	ev := &Mail{Event: fullEvent(), tenant: "t", provider: "p", key: "k"}
 	ev.Payload.EmailData.Body.Text = strings.Repeat("x", 60*kib)
 	if _, err := p.Publish(testContext(t), ev); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("%v, want ErrTooLarge", err)

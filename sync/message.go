@@ -2,7 +2,6 @@ package sync
 
 import (
 	"imapsync/internal/imapsession"
-	"imapsync/parse"
 	"imapsync/publish"
 )
 
@@ -21,9 +20,7 @@ type message struct {
 	done       bool // committed
 
 	raw     []byte
-	parsed  *parse.Message
-	event   *publish.Mail // nil when it is sealed and no blobs go with it
-	sealed  *publish.Sealed
+	event   *publish.Mail
 	summary summary
 	ack     *publish.Ack
 	failure *failure
@@ -40,9 +37,7 @@ func newMessages(uids []uint32) []*message {
 }
 
 // toPublish reports whether the message has an event that is to go out.
-func (m *message) toPublish() bool { return m.hasEvent() && !m.known && m.failure == nil }
-
-func (m *message) hasEvent() bool { return m.event != nil || m.sealed != nil }
+func (m *message) toPublish() bool { return m.event != nil && !m.known && m.failure == nil }
 
 // summary is what is remembered of a message once its memory is given back.
 type summary struct {

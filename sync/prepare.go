@@ -56,51 +56,39 @@ func (f *folderPass) parseAll(messages []*message) {
 // defectReleased marks an event that a person let out of the quarantine.
 const defectReleased = "released_from_quarantine"
 
-// sealedSpare is how many bytes longer than its mail an event may be and wait
-// sealed. The budget of bytes in flight counts mail; what JSON escapes may be
-// six times as long, and a reply stands in it twice.
-const sealedSpare = 8 << 10
+// jsonSpare is how many bytes longer than its mail the JSON of an event may be
+// while it waits. The budget of bytes in flight counts mail; what JSON escapes may
+// be six times as long, and a reply stands in it twice.
+const jsonSpare = 8 << 10
 
-// parse makes the event of a message and seals it. What has no blobs needs
-// nothing else of what was made on the way. reused says that its Message-ID is
-// that of another mail. A panic in it is that message's failure.
+// parse makes the event of a message. reused says that its Message-ID is that of
+// another mail. A panic in it is that message's failure.
 func (f *folderPass) parse(m *message, reused bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			m.fail("parse", "panic", fmt.Errorf("panic: %v", v))
 		}
 	}()
-	if m.parsed == nil {
-		m.parsed = f.runner.parse(m.raw, parse.Limits{})
-		m.summary.messageID, m.summary.subject = strings.Clone(m.parsed.MessageID), strings.Clone(m.parsed.Subject)
-		m.summary.sender = strings.Clone(m.parsed.From.Email)
+	parsed := f.runner.parse(m.raw, parse.Limits{})
+	mail := publish.New(parsed, f.delivery(m, len(parsed.Attachments) > 0, reused), f.limits)
+	m.summary = summary{
+		key: mail.Key, messageID: strings.Clone(parsed.MessageID),
+		subject: strings.Clone(parsed.Subject), sender: strings.Clone(parsed.From.Email),
 	}
-	m.event = publish.New(m.parsed, f.delivery(m, reused), f.limits)
-	m.event.Lost = m.again
-	m.summary.key = m.event.Key
-	sealed, err := publish.Seal(m.event)
-	switch {
-	case err != nil:
-		m.fail("publish", "seal", err)
-	case sealed.Size() > len(m.raw)+sealedSpare:
-		m.sealed = nil // until it is sent
-	default:
-		if m.sealed = sealed; !m.event.HasBlobs() {
-			m.parsed, m.event = nil, nil
-		}
-	}
+	mail.Lost = m.again
+	mail.Compact(len(m.raw) + jsonSpare)
+	m.event = mail
 }
 
 // delivery is what an event says beside what stands in the mail.
-func (f *folderPass) delivery(m *message, reused bool) publish.Delivery {
+func (f *folderPass) delivery(m *message, keepRaw, reused bool) publish.Delivery {
 	d := publish.Delivery{
 		Tenant: f.provider.Tenant, ProviderID: f.provider.ID, InboundDefaultsID: f.provider.DefaultsID,
 		Folder: f.status.Name, UID: m.UID, UIDValidity: f.status.UIDValidity, InternalDate: m.InternalDate,
-		Size: m.Size, OccurredAt: f.runner.now(), Raw: m.raw, KeepRaw: len(m.parsed.Attachments) > 0,
+		Size: m.Size, OccurredAt: f.runner.now(), Raw: m.raw, KeepRaw: keepRaw && !m.headerOnly,
 		MessageIDReused: reused,
 	}
 	if m.headerOnly {
-		d.KeepRaw = false
 		d.Skipped = []event.SkipReason{{Type: "raw_mime", Reason: event.SkipRawMIMEBytes, Size: m.Size, Cap: f.maxMessageBytes()}}
 	}
 	if m.released {
@@ -116,7 +104,7 @@ func (f *folderPass) delivery(m *message, reused bool) publish.Delivery {
 func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 	var keys, ids []string
 	for _, m := range c.messages {
-		if m.hasEvent() && m.failure == nil {
+		if m.event != nil && m.failure == nil {
 			keys = append(keys, m.summary.key)
 			if m.summary.messageID != "" {
 				ids = append(ids, db.Clean(m.summary.messageID))
@@ -136,7 +124,7 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 		byID[k.MessageID] = k.EventKey
 	}
 	for _, m := range c.messages {
-		if !m.hasEvent() || m.failure != nil {
+		if m.event == nil || m.failure != nil {
 			continue
 		}
 		key, id := m.summary.key, db.Clean(m.summary.messageID)

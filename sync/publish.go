@@ -22,7 +22,7 @@ func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(blobWriters)
 	for _, m := range c.messages {
-		if !m.toPublish() || m.event == nil {
+		if !m.toPublish() || !m.event.HasBlobs() {
 			continue
 		}
 		g.Go(func() error {
@@ -43,13 +43,7 @@ func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
 // publish sends an event, whose blobs are stored. Its acknowledgement is waited
 // for when it is committed.
 func (f *folderPass) publish(ctx context.Context, m *message) error {
-	var ack *publish.Ack
-	var err error
-	if m.sealed == nil {
-		ack, err = f.runner.Publisher.Publish(ctx, m.event)
-	} else {
-		ack, err = f.runner.Publisher.Send(ctx, m.sealed)
-	}
+	ack, err := f.runner.Publisher.Publish(ctx, m.event)
 	switch {
 	case errors.Is(err, publish.ErrTooLarge):
 		m.fail("publish", "too_large", err)
@@ -66,7 +60,7 @@ func (f *folderPass) giveBack(m *message) {
 		return // its raw mail may be kept for a person
 	}
 	raw := m.raw
-	m.raw, m.parsed, m.event, m.sealed = nil, nil, nil, nil
+	m.raw, m.event = nil, nil
 	f.runner.buffers.Put(raw)
 }
 

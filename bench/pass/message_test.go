@@ -35,13 +35,4 @@ func BenchmarkMessage(b *testing.B) {
 			publish.New(m, d, publish.Limits{})
 		}
 	})
-	ev := publish.New(m, d, publish.Limits{})
-	b.Run("seal", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := publish.Seal(ev); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 }
