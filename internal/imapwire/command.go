@@ -25,8 +25,9 @@ type commandLine struct {
 	line   []byte
 	words  int
 	secret bool
-	lit    int64 // bytes of an outgoing literal to skip
-	more   bool  // the line continues a command after a literal
+	mark   []byte // the end of the line, as far as it may become the mark of a literal: {n+}
+	lit    int64  // bytes of an outgoing literal to skip
+	more   bool   // the line continues a command after a literal
 }
 
 const maxCommandLine = 64 << 10
@@ -48,7 +49,7 @@ func (w *Conn) sent(p []byte) []byte {
 		}
 		w.keep(p[:i])
 		if p[i-1] == '\n' {
-			w.endCommandLine(p[:i])
+			w.endCommandLine()
 		}
 		p = p[i:]
 	}
@@ -59,6 +60,7 @@ func (w *Conn) sent(p []byte) []byte {
 // credentials.
 func (w *Conn) keep(chunk []byte) {
 	c := &w.cmd
+	c.keepMark(chunk)
 	if len(c.line) == 0 && w.awaited("AUTHENTICATE") != nil {
 		c.secret = true
 	}
@@ -80,6 +82,21 @@ func (w *Conn) keep(chunk []byte) {
 	}
 }
 
+// keepMark follows an outgoing line for the mark of a literal at its end, which
+// may come in several chunks: what was missed would have the literal, which may
+// be a password, taken for a command.
+func (c *commandLine) keepMark(chunk []byte) {
+	for _, b := range chunk {
+		if b == '{' || len(c.mark) > 0 && strings.IndexByte("0123456789+-} \r\n", b) < 0 {
+			clear(c.mark)
+			c.mark = c.mark[:0]
+		}
+		if b == '{' || len(c.mark) > 0 {
+			c.mark = append(c.mark, b)
+		}
+	}
+}
+
 // awaited is the named command, if one is outstanding.
 func (w *Conn) awaited(name string) *command {
 	for i := range w.pending {
@@ -90,14 +107,15 @@ func (w *Conn) awaited(name string) *command {
 	return nil
 }
 
-// endCommandLine takes in a finished outgoing line whose last chunk is tail.
-func (w *Conn) endCommandLine(tail []byte) {
+// endCommandLine takes in a finished outgoing line.
+func (w *Conn) endCommandLine() {
 	c := &w.cmd
 	defer func() {
 		clear(c.line)
-		c.line, c.words, c.secret = c.line[:0], 0, false
+		clear(c.mark)
+		c.line, c.mark, c.words, c.secret = c.line[:0], c.mark[:0], 0, false
 	}()
-	n, sync, literal := literalMark(bytes.TrimRight(tail, "\r\n"))
+	n, sync, literal := literalMark(bytes.TrimRight(c.mark, "\r\n"))
 	if c.lit = n; sync {
 		w.contWanted++
 	}

@@ -238,6 +238,50 @@ func TestWireSecrets(t *testing.T) {
 	}
 }
 
+// TestWireSecretsInPieces: however a login is split over writes, its literals are
+// known for what they are, and nothing of them is kept.
+func TestWireSecretsInPieces(t *testing.T) {
+	for _, login := range []string{
+		"T1 LOGIN {5}\r\nalice {7}\r\nhunter2\r\n",
+		"T1 LOGIN {5+}\r\nalice {7+} \r\nhunter2\r\n",
+		"T1 LOGIN \"ali{5}\" {14}\r\nhunter2\r\nalice\r\n",
+		"T1 LOGIN alice \"hunter2{5}\"\r\n",
+		"T1 AUTHENTICATE PLAIN\r\nhunter2alice\r\n",
+	} {
+		whole := sentInPieces(t, login)
+		for i := range login {
+			for j := i; j < len(login); j++ {
+				w := sentInPieces(t, login[:i], login[i:j], login[j:])
+				if got, want := w.contWanted, whole.contWanted; got != want {
+					t.Fatalf("%q split at %d and %d: waits for %d continuations, not %d", login, i, j, got, want)
+				}
+			}
+		}
+	}
+}
+
+// sentInPieces writes a login and a NOOP behind it, and looks after each write
+// for what is kept.
+func sentInPieces(t *testing.T, pieces ...string) *Conn {
+	t.Helper()
+	w := New(&scripted{Reader: strings.NewReader("")}, Limits{})
+	for _, piece := range append(pieces, "T2 NOOP\r\n") {
+		w.Write([]byte(piece))
+		kept := string(w.cmd.line[:cap(w.cmd.line)]) + string(w.cmd.mark[:cap(w.cmd.mark)])
+		for _, c := range w.pending {
+			kept += " " + c.tag + " " + c.name + c.arg
+		}
+		if low := strings.ToLower(kept); strings.Contains(low, "ali") || strings.Contains(low, "hu") || strings.Contains(low, "er2") {
+			t.Fatalf("%q: kept %q", pieces, kept)
+		}
+	}
+	last := w.pending[len(w.pending)-1].name // in an exchange of AUTHENTICATE, NOOP is no command
+	if len(w.pending) > 2 || last != "NOOP" && last != "AUTHENTICATE" {
+		t.Fatalf("%q: outstanding are %+v", pieces, w.pending)
+	}
+	return w
+}
+
 // TestWireMailboxNames: every name a server may list comes out readable, and
 // goes back as the server spelled it.
 func TestWireMailboxNames(t *testing.T) {
