@@ -126,5 +126,8 @@ func (s *Server) deviceLogin(ctx context.Context, p *db.Provider, by string, rep
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", p.Name, err)
 	}
-	return "signed in; what was granted is stored", signIn.Keep(ctx, tokens, by)
+	if err := signIn.Keep(ctx, tokens, by); err != nil {
+		return "", err
+	}
+	return "signed in; what was granted is stored", nil
 }

@@ -137,7 +137,10 @@ func (s *Server) sync(w http.ResponseWriter, r *http.Request) {
 func (s *Server) reconcile(w http.ResponseWriter, r *http.Request) {
 	s.task(w, r, taskReconcile, func(ctx context.Context, p *db.Provider, _ string, report func(provider.Progress)) (string, error) {
 		missing, err := s.mailboxes.Reconcile(ctx, p, report)
-		return strconv.Itoa(missing) + " missing", err
+		if err != nil {
+			return "", err // what it did not get to may be missing as well
+		}
+		return strconv.Itoa(missing) + " missing", nil
 	})
 }
 

@@ -352,3 +352,17 @@ func TestDraftOfAForm(t *testing.T) {
 		}
 	}
 }
+
+// A comparison that failed says why, and not that nothing is missing.
+func TestReconcileFails(t *testing.T) {
+	t.Setenv("IMAPSYNC_SECRET_CHAIN", "env")
+	s := openSite(t, Principal{Name: "ann@example.com"})
+	p := s.provider(db.DefaultTenant, "a mailbox without a password")
+	if status, body := s.ask("POST", path(p, "/reconcile"), nil); status != http.StatusSeeOther {
+		t.Fatalf("%d: %s", status, body)
+	}
+	s.tasks.wg.Wait()
+	if _, body := s.ask("GET", path(p, "/tasks"), nil); strings.Contains(body, "0 missing") || !strings.Contains(body, "note bad") {
+		t.Errorf("the page says: %s", body)
+	}
+}
