@@ -102,12 +102,9 @@ func saidError(step string, last imapwire.Status) error {
 // names it.
 func wireCause(err error) error {
 	if e, ok := errors.AsType[*imapwire.Error](err); ok {
-		err = e.Err
-	}
-	if _, ok := errors.AsType[*imapwire.LimitError](err); ok {
-		return failf("over_limit", "%w", err)
-	}
-	if _, ok := errors.AsType[*imapwire.ProtocolError](err); ok {
+		if e.Limit {
+			return failf("over_limit", "%w", err)
+		}
 		return failf("protocol", "%w", err)
 	}
 	if hungUp(err) {

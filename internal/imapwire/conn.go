@@ -127,8 +127,8 @@ func (w *Conn) Redact(secrets ...string) {
 	}
 }
 
-// Err is the first I/O, limit or protocol error as a *Error, nil while the
-// connection is sound and after an orderly LOGOUT or Close.
+// Err is the first I/O, limit or protocol error, nil while the connection is
+// sound and after an orderly LOGOUT or Close.
 func (w *Conn) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -215,7 +215,7 @@ func (w *Conn) passLiteral(p []byte) (n int, err error) {
 	return n, err
 }
 
-// fail ends the stream: reads and Err give err, Err with what was outstanding.
+// fail ends the stream: reads and Err give err.
 func (w *Conn) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -226,28 +226,16 @@ func (w *Conn) fail(err error) {
 	if w.closed || w.err != nil {
 		return
 	}
-	cmd := w.outstanding()
-	if errors.Is(err, io.EOF) {
-		if w.leaving {
-			return // the server hung up on request
-		}
-		if cmd != "" || errors.Is(w.end, io.ErrUnexpectedEOF) {
-			err = io.ErrUnexpectedEOF
-		}
+	w.err = w.end
+	if errors.Is(err, io.EOF) && w.leaving {
+		w.err = nil // the server hung up on request
+	} else if errors.Is(err, io.EOF) && w.owed() {
+		w.err = io.ErrUnexpectedEOF
 	}
-	w.err = &Error{Command: cmd, Err: err}
 }
 
-// outstanding names what the server owes an answer to. Callers hold mu.
-func (w *Conn) outstanding() string {
-	if len(w.pending) > 0 {
-		return w.pending[0].name
-	}
-	if !w.greeted {
-		return "greeting"
-	}
-	return ""
-}
+// owed reports whether the server owes an answer. Callers hold mu.
+func (w *Conn) owed() bool { return len(w.pending) > 0 || !w.greeted }
 
 // fill reads more of the stream into in, which grows up to the line limit.
 func (w *Conn) fill() error {
@@ -293,7 +281,7 @@ func (w *Conn) readSocket(p []byte) (int, error) {
 		return n, nil // an error beside data comes again with the next read
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("%w: no progress for %v: %w", ErrTimeout, w.patience(), err)
+		err = fmt.Errorf("server too slow: no progress for %v: %w", w.patience(), err)
 	} else if err == nil {
 		err = io.ErrNoProgress
 	}
@@ -308,7 +296,7 @@ func (w *Conn) patience() time.Duration {
 		return w.lim.Literal
 	case w.idling:
 		return w.lim.Idle
-	case len(w.pending) > 0 || !w.greeted:
+	case w.owed():
 		return w.lim.Command
 	}
 	return 0
@@ -357,7 +345,7 @@ func (w *Conn) Write(p []byte) (int, error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.err == nil && !w.closed {
-			w.err = &Error{Command: w.outstanding(), Err: err}
+			w.err = err
 		}
 		return min(n, len(p)), err
 	}

@@ -3,6 +3,7 @@ package imapwire
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -123,7 +124,7 @@ func (w *Conn) skipList(d *decoder) error {
 			return nil // the response has no end
 		case d.take('('):
 			if depth++; depth > maxFetchDepth {
-				return &LimitError{What: "list", Got: maxFetchDepth + 1, Max: maxFetchDepth}
+				return overLimit("list", maxFetchDepth+1, maxFetchDepth)
 			}
 		case d.take(')'):
 			if depth--; depth == 0 {
@@ -144,7 +145,7 @@ func (w *Conn) skipList(d *decoder) error {
 // which line is read. It does not quote the line, which may be mail.
 func (w *Conn) fetchError(what string, line []byte) error {
 	if w.fetch.sent || w.fetch.hasBody {
-		return &ProtocolError{What: what}
+		return w.protocolError(what, nil)
 	}
 	return w.drop(line)
 }
@@ -154,7 +155,7 @@ func (w *Conn) fetchError(what string, line []byte) error {
 func (w *Conn) beginBody(n int64) (stream bool, err error) {
 	f := &w.fetch
 	if n > w.lim.LiteralSize {
-		return false, &LimitError{What: "literal", Got: n, Max: w.lim.LiteralSize}
+		return false, overLimit("literal", n, w.lim.LiteralSize)
 	}
 	if n == 0 {
 		f.hasBody = true
@@ -166,7 +167,7 @@ func (w *Conn) beginBody(n int64) (stream bool, err error) {
 	uid := cmp.Or(f.uid, f.guess)
 	if uid == 0 {
 		if n > int64(w.lim.Buffer) {
-			return false, &ProtocolError{What: "body of " + strconv.FormatInt(n, 10) + " bytes came before its UID"}
+			return false, w.protocolError(fmt.Sprintf("body of %d bytes came before its UID", n), nil)
 		}
 		w.literal(true)
 		defer w.literal(false)
@@ -211,10 +212,10 @@ func (w *Conn) endFetch() error {
 	f.open = false
 	if f.sent {
 		if f.guess != 0 && f.uid != 0 && f.uid != f.guess {
-			return &ProtocolError{What: "body taken for UID " + strconv.Itoa(int(f.guess)) + " belongs to UID " + strconv.Itoa(int(f.uid))}
+			return w.protocolError(fmt.Sprintf("body taken for UID %d belongs to UID %d", f.guess, f.uid), nil)
 		}
 		if f.guess != 0 && f.uid == 0 && w.uidOf[f.seq] != f.guess {
-			return &ProtocolError{What: "body without a UID"}
+			return w.protocolError("body without a UID", nil)
 		}
 		w.out = append(append(w.out, f.held), ")\r\n"...) // size and date are not asked for with a body
 	} else if f.answers() {

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
-	"strconv"
 )
 
 // step reads the next response, or the next piece of one, and puts what the
@@ -55,7 +55,7 @@ func (w *Conn) line() ([]byte, error) {
 		}
 		seen = w.e - w.r
 		if seen > w.lim.Line {
-			return nil, &LimitError{What: "line", Got: int64(seen), Max: int64(w.lim.Line)}
+			return nil, overLimit("line", int64(seen), int64(w.lim.Line))
 		}
 		if err := w.fill(); err != nil {
 			return nil, err
@@ -66,7 +66,7 @@ func (w *Conn) line() ([]byte, error) {
 // discard throws away n bytes of a literal.
 func (w *Conn) discard(n int64) error {
 	if n > w.lim.LiteralSize {
-		return &LimitError{What: "literal", Got: n, Max: w.lim.LiteralSize}
+		return overLimit("literal", n, w.lim.LiteralSize)
 	}
 	w.literal(true)
 	defer w.literal(false)
@@ -108,7 +108,7 @@ func (w *Conn) gathered(line []byte, read func(*decoder)) error {
 			return nil
 		}
 		if n+int64(len(w.acc)) > int64(w.lim.Line) {
-			return &LimitError{What: "line", Got: n + int64(len(w.acc)), Max: int64(w.lim.Line)}
+			return overLimit("line", n+int64(len(w.acc)), int64(w.lim.Line))
 		}
 		w.acc = append(w.acc, '\n')
 		err := w.read(n, func(b []byte) { w.acc = append(w.acc, b...) })
@@ -157,7 +157,7 @@ func (w *Conn) greeting(line []byte) error {
 	rest, ok := bytes.CutPrefix(line, []byte("* "))
 	st, known := parseStatus(rest)
 	if !ok || !known || st.typ == "NO" || st.typ == "BAD" {
-		return &ProtocolError{What: "not an IMAP greeting", Line: w.Excerpt(line)}
+		return w.protocolError("not an IMAP greeting", line)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -216,9 +216,9 @@ func (w *Conn) tagged(line []byte) error {
 			return nil
 		}
 		if fetching { // behind a body longer than announced, this would be mail
-			return &ProtocolError{What: "unexpected line of " + strconv.Itoa(len(line)) + " bytes"}
+			return w.protocolError(fmt.Sprintf("unexpected line of %d bytes", len(line)), nil)
 		}
-		return &ProtocolError{What: "unexpected line", Line: w.Excerpt(line)}
+		return w.protocolError("unexpected line", line)
 	}
 	defer w.mu.Unlock()
 	cmd := w.pending[i]

@@ -1,6 +1,7 @@
 package imapwire
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 )
@@ -36,13 +37,16 @@ func (w *Conn) startsSearch() (bool, error) {
 }
 
 // search reads a SEARCH response (RFC 3501 section 7.2.5) number by number, then
-// sorts: the client's set takes quadratic time over numbers in disorder. Zero is no UID, and go-imap
-// takes it for "*"; what exceeds 32 bits no command can ask for; 4294967295, which
-// leaves no number for UIDNEXT, makes go-imap count for ever. Anything else that
-// is no number may hide a UID, so it is an error.
+// sorts: the client's set takes quadratic time over numbers in disorder. Zero is no
+// UID, and go-imap takes it for "*"; what exceeds 32 bits no command can ask for;
+// 4294967295, which leaves no number for UIDNEXT, makes go-imap count for ever.
+// Anything else that is no number may hide a UID, so it is an error.
 func (w *Conn) search() error {
 	w.nums = w.nums[:0]
 	size, most := 0, 24*w.lim.SearchNums
+	tooMany := func() error {
+		return &Error{true, fmt.Sprintf("server sent a search response of more than %d numbers", w.lim.SearchNums)}
+	}
 	var n uint64
 	digits := 0
 	for {
@@ -51,7 +55,7 @@ func (w *Conn) search() error {
 			return err
 		}
 		if size++; size > most { // blanks without end
-			return &LimitError{What: "search", Got: int64(len(w.nums)), Max: int64(w.lim.SearchNums)}
+			return tooMany()
 		}
 		c := b[0]
 		if '0' <= c && c <= '9' {
@@ -59,14 +63,14 @@ func (w *Conn) search() error {
 				n = n*10 + uint64(c-'0')
 			}
 			if digits > 20 {
-				return &ProtocolError{What: "number too long in search response"}
+				return w.protocolError("number too long in search response", nil)
 			}
 			w.r++
 			continue
 		}
 		if digits > 0 && n > 0 && n < 1<<32-1 {
 			if len(w.nums) >= w.lim.SearchNums {
-				return &LimitError{What: "search", Got: int64(len(w.nums)), Max: int64(w.lim.SearchNums)}
+				return tooMany()
 			}
 			w.nums = append(w.nums, uint32(n))
 		}
@@ -82,7 +86,7 @@ func (w *Conn) search() error {
 				return unexpectedEOF(err)
 			}
 		default:
-			return &ProtocolError{What: "not a number in search response", Line: w.Excerpt(w.in[w.r:min(w.e, w.r+40)])}
+			return w.protocolError("not a number in search response", w.in[w.r:min(w.e, w.r+40)])
 		}
 		break
 	}
