@@ -43,7 +43,7 @@ type connectPage struct {
 
 // connect begins a sign-in. It ends in a link and not in a redirect, which the
 // pages' policy lets go to this server only.
-func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
+func (s *server) connect(w http.ResponseWriter, r *http.Request) {
 	p, ok := s.provider(w, r)
 	if !ok {
 		return
@@ -76,7 +76,7 @@ func isCallback(r *http.Request) bool {
 
 // callback ends a sign-in: the cookie says which one, its state has to be that
 // of the address, and the code is worth nothing without its PKCE verifier.
-func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
+func (s *server) callback(w http.ResponseWriter, r *http.Request) {
 	page := connectPage{chrome: chrome{Title: "Connect"}, Back: "/"}
 	answer := func(status int, err string) {
 		page.Err = err
@@ -112,7 +112,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 
 // deviceLogin has somebody sign in on another device: it reports what to open
 // and type there, and waits for it.
-func (s *Server) deviceLogin(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error) {
+func (s *server) deviceLogin(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error) {
 	signIn, err := s.mailboxes.SignIn(ctx, p)
 	if err != nil {
 		return "", err

@@ -61,7 +61,7 @@ func newPage(who Principal, p *db.Provider, adding bool) *formPage {
 	page := &formPage{
 		chrome: chrome{Title: "Edit " + p.Name, Who: who}, Adding: adding, Tenant: p.Tenant, ID: p.ID, Name: p.Name, Action: path(p, "/edit"),
 		Values: valuesOf(p), Active: p.Active, Test: true, Problems: map[string][]string{}, Kept: map[string]bool{}, Stored: !adding,
-		Folders: folderChoice{Others: strings.Join(p.Folders, "\n"), Label: labels()["folder"]},
+		Folders: folderChoice{Others: strings.Join(p.Folders, "\n"), Label: labels["folder"]},
 	}
 	if adding {
 		page.Title, page.ID, page.Name, page.Action = "Add an IMAP mailbox", "", "", "/providers/new"
@@ -84,7 +84,7 @@ type field struct {
 
 // Field gives a template one field.
 func (p *formPage) Field(name string) field {
-	return field{name, labels()[name], p.Values[name], p.Problems[name], p.Kept[name], p.Stored}
+	return field{name, labels[name], p.Values[name], p.Problems[name], p.Kept[name], p.Stored}
 }
 
 // problem puts what is wrong beside its field, and on top what has none.
@@ -129,7 +129,7 @@ type filled struct {
 }
 
 // fill reads the form into a copy of base.
-func (s *Server) fill(r *http.Request, base *db.Provider, adding bool) filled {
+func (s *server) fill(r *http.Request, base *db.Provider, adding bool) filled {
 	me := who(r)
 	is := *base
 	page := newPage(me, base, adding)
@@ -192,7 +192,7 @@ func (s *Server) fill(r *http.Request, base *db.Provider, adding bool) filled {
 
 // again shows the form once more, with all that was typed but the credentials:
 // those stay here.
-func (s *Server) again(w http.ResponseWriter, r *http.Request, status int, f filled) {
+func (s *server) again(w http.ResponseWriter, r *http.Request, status int, f filled) {
 	s.drafts.take(r.PostForm.Get("draft"))
 	if f.given.Any() {
 		f.page.Draft = s.drafts.keep(draft{f.given, who(r)})

@@ -97,7 +97,7 @@ func TestSay(t *testing.T) {
 func TestEveryCodeHasWords(t *testing.T) {
 	faulttest.CheckWords(t, words, "refresh_token", "client_secret", "invalid_grant", "invalid_client", "token_throttled", "token_unavailable")
 	for _, word := range words {
-		if word.Do != "" && labels()[word.Do] == "" {
+		if word.Do != "" && labels[word.Do] == "" {
 			t.Errorf("%s: no field is called %s", word.Codes, word.Do)
 		}
 	}
@@ -126,7 +126,7 @@ func TestEveryProblemHasItsField(t *testing.T) {
 	}
 	for _, setting := range provider.Settings() {
 		if setting.Form {
-			if labels()[setting.Name] == "" && setting.Kind != provider.Bool {
+			if labels[setting.Name] == "" && setting.Kind != provider.Bool {
 				t.Errorf("%s has no label", setting.Name)
 			}
 			continue

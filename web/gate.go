@@ -2,8 +2,10 @@ package web
 
 import (
 	"cmp"
+	"context"
 	_ "embed"
 	"errors"
+	"fmt"
 	"html/template"
 	"log/slog"
 	"math"
@@ -12,8 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"imapsync/secret"
 )
 
 //go:embed templates/signin.html
@@ -38,42 +38,45 @@ const (
 // nameOf is the name of who signs in by what carries no name.
 func nameOf(method string) string { return "web-" + method }
 
-// Gate lets in who has signed in: by a one-time link, by a token or at an OpenID
+// gate lets in who has signed in: by a one-time link, by a token or at an OpenID
 // provider. It keeps sessions and failures in memory, both bounded.
-type Gate struct {
-	site     Site
+type gate struct {
+	site     origin
 	token    verifier
-	oidc     *OIDC
+	oidc     *openID // nil: none
 	log      *slog.Logger
 	link     link
 	sessions *kept[Principal]
 	limit    *limiter
 }
 
-// GateOptions say how people sign in. With neither Token nor OIDC, there are
-// one-time links alone; see Gate.NewLink.
-type GateOptions struct {
-	Site  Site         // of a Listener
-	Token secret.Value // see ReadToken; zero: none
-	OIDC  *OIDC        // nil: none
-	Log   *slog.Logger // gets sign-ins and refusals
+func newGate(site origin, log *slog.Logger) *gate {
+	return &gate{site: site, log: log, sessions: newSessions(), limit: newLimiter()}
 }
 
-// NewGate returns a gate that nobody has passed yet.
-func NewGate(o GateOptions) *Gate {
-	return &Gate{site: o.Site, token: newVerifier(o.Token.Reveal()), oidc: o.OIDC, log: o.Log, sessions: newSessions(), limit: newLimiter()}
+// open reads what people sign in with. Where nothing else signs them in, link is
+// a one-time link: whoever opens it within 15 minutes signs in for all tenants.
+func (g *gate) open(ctx context.Context, o Options) (link string, err error) {
+	if o.TokenFile != "" {
+		token, err := readToken(o.TokenFile)
+		if err != nil {
+			return "", fmt.Errorf("--web-token-file: %w", err)
+		}
+		g.token = newVerifier(token.Reveal())
+	}
+	if g.oidc, err = newOIDC(ctx, o.OIDC, g.site); err != nil || g.oidc != nil || g.token.set {
+		return "", err
+	}
+	return g.newLink(), nil
 }
 
-// NewLink makes a one-time link: whoever opens it within 15 minutes signs in for
-// all tenants. It ends the one before.
-func (g *Gate) NewLink() string {
-	return g.site.URL.String() + "/signin?token=" + g.link.renew()
-}
+// newLink makes a one-time link, and ends the one before.
+func (g *gate) newLink() string { return g.site.URL.String() + "/signin?token=" + g.link.renew() }
 
-// Handler answers who is not signed in, and hands all others to next with their
+// handler answers who is not signed in, and hands all others to next with their
 // Principal in the context. The assets are for everybody: the sign-in page needs
 // them.
-func (g *Gate) Handler(next http.Handler) http.Handler {
+func (g *gate) handler(next http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /signin", g.showSignin)
 	mux.HandleFunc("POST /signin", g.signIn)
@@ -92,7 +95,7 @@ func (g *Gate) Handler(next http.Handler) http.Handler {
 }
 
 // principal tells who asks, or answers that nobody has signed in.
-func (g *Gate) principal(w http.ResponseWriter, r *http.Request) (Principal, bool) {
+func (g *gate) principal(w http.ResponseWriter, r *http.Request) (Principal, bool) {
 	if token, given := bearer(r); given && g.token.set {
 		if !g.attempt(w, r, byToken) {
 			return Principal{}, false
@@ -124,7 +127,7 @@ func (g *Gate) principal(w http.ResponseWriter, r *http.Request) (Principal, boo
 var errTokenWrong = errors.New("the token is wrong")
 
 // unauthorised answers a program.
-func (g *Gate) unauthorised(w http.ResponseWriter, text string) {
+func (g *gate) unauthorised(w http.ResponseWriter, text string) {
 	if g.token.set {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="imapsync"`)
 	}
@@ -133,7 +136,7 @@ func (g *Gate) unauthorised(w http.ResponseWriter, text string) {
 
 // attempt counts a try to sign in, or answers that there were too many. The one
 // who gets it right gives it back.
-func (g *Gate) attempt(w http.ResponseWriter, r *http.Request, method string) bool {
+func (g *gate) attempt(w http.ResponseWriter, r *http.Request, method string) bool {
 	wait := g.limit.take(g.address(r))
 	if wait <= 0 {
 		return true
@@ -150,9 +153,9 @@ func (g *Gate) attempt(w http.ResponseWriter, r *http.Request, method string) bo
 	return false
 }
 
-func (g *Gate) address(r *http.Request) string { return addressOf(r, g.site.BehindProxy) }
+func (g *gate) address(r *http.Request) string { return addressOf(r, g.site.BehindProxy) }
 
-func (g *Gate) logRefusal(r *http.Request, method string, err error) {
+func (g *gate) logRefusal(r *http.Request, method string, err error) {
 	g.log.Warn("signin_refused", "method", method, "address", g.address(r), "error", err.Error())
 }
 
@@ -169,7 +172,7 @@ type signinPage struct {
 }
 
 // form is the page that asks for one of the ways to sign in.
-func (g *Gate) form(r *http.Request, problem string) signinPage {
+func (g *gate) form(r *http.Request, problem string) signinPage {
 	next := cmp.Or(r.PostForm.Get("next"), r.URL.Query().Get("next"))
 	p := signinPage{Title: "Sign in", Error: problem, Next: localPath(next), Token: g.token.set, Link: g.link.exists()}
 	if g.oidc != nil {
@@ -178,7 +181,7 @@ func (g *Gate) form(r *http.Request, problem string) signinPage {
 	return p
 }
 
-func (g *Gate) page(w http.ResponseWriter, status int, p signinPage) {
+func (g *gate) page(w http.ResponseWriter, status int, p signinPage) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	if err := signinTemplate.Execute(w, p); err != nil {
@@ -188,7 +191,7 @@ func (g *Gate) page(w http.ResponseWriter, status int, p signinPage) {
 
 // showSignin asks how to sign in. A one-time link is not used up by opening it,
 // since mail and chat programs open links ahead of people: a button does that.
-func (g *Gate) showSignin(w http.ResponseWriter, r *http.Request) {
+func (g *gate) showSignin(w http.ResponseWriter, r *http.Request) {
 	p := g.form(r, "")
 	p.LinkToken = r.URL.Query().Get("token")
 	if _, ok := g.sessions.find(g.site.cookieValue(r, sessionCookie)); ok {
@@ -199,7 +202,7 @@ func (g *Gate) showSignin(w http.ResponseWriter, r *http.Request) {
 }
 
 // signIn takes the form: a token, or that of a one-time link.
-func (g *Gate) signIn(w http.ResponseWriter, r *http.Request) {
+func (g *gate) signIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, "the form cannot be read", http.StatusBadRequest)
@@ -230,13 +233,13 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request) {
 }
 
 // begin gives a browser a session of its own, whichever it had before.
-func (g *Gate) begin(w http.ResponseWriter, r *http.Request, p Principal, method string) {
+func (g *gate) begin(w http.ResponseWriter, r *http.Request, p Principal, method string) {
 	g.sessions.take(g.site.cookieValue(r, sessionCookie))
 	http.SetCookie(w, g.site.cookie(sessionCookie, g.sessions.keep(p), http.SameSiteStrictMode, sessionAbsolute))
 	g.log.Info("signin", "method", method, "user", p.Name, "tenant", p.Tenant, "address", g.address(r))
 }
 
-func (g *Gate) signOut(w http.ResponseWriter, r *http.Request) {
+func (g *gate) signOut(w http.ResponseWriter, r *http.Request) {
 	if p, ok := g.sessions.take(g.site.cookieValue(r, sessionCookie)); ok {
 		g.log.Info("signout", "user", p.Name, "tenant", p.Tenant, "address", g.address(r))
 	}
@@ -246,12 +249,12 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request) {
 
 // beginOIDC sends a browser to the provider. It is a link and no form, which
 // form-action of the policy would not let go elsewhere.
-func (g *Gate) beginOIDC(w http.ResponseWriter, r *http.Request) {
+func (g *gate) beginOIDC(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	next := localPath(query.Get("next"))
-	if own, err := url.Parse(g.oidc.origin); err == nil && !strings.EqualFold(own.Host, r.Host) && query.Get("again") == "" {
+	if back := g.oidc.back; !strings.EqualFold(back.Host, r.Host) && query.Get("again") == "" {
 		// The provider comes back to that name, and cookies belong to a name.
-		http.Redirect(w, r, g.oidc.origin+"/signin/oidc?again=1&next="+url.QueryEscape(next), http.StatusSeeOther)
+		http.Redirect(w, r, back.Scheme+"://"+back.Host+"/signin/oidc?again=1&next="+url.QueryEscape(next), http.StatusSeeOther)
 		return
 	}
 	cookie, address := g.oidc.begin(next, time.Now())
@@ -263,7 +266,7 @@ func (g *Gate) beginOIDC(w http.ResponseWriter, r *http.Request) {
 // finishOIDC takes the provider's answer. A redirect from here would still be
 // the other site's doing, without the session's cookie, which is Strict: so a
 // page of ours leads on.
-func (g *Gate) finishOIDC(w http.ResponseWriter, r *http.Request) {
+func (g *gate) finishOIDC(w http.ResponseWriter, r *http.Request) {
 	cookie, answer := g.site.cookieValue(r, flowCookie), r.URL.Query()
 	// What another site has a browser ask for ends here, and counts for nothing.
 	next, err := g.oidc.check(cookie, answer.Get("state"), time.Now())

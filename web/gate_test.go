@@ -18,8 +18,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"imapsync/secret"
 )
 
 const testToken = "a-token-of-the-test-0123456789"
@@ -28,7 +26,7 @@ const testToken = "a-token-of-the-test-0123456789"
 type served struct {
 	t       *testing.T
 	url     string
-	gate    *Gate
+	gate    *gate
 	log     *logText
 	browser *http.Client
 }
@@ -57,22 +55,21 @@ var inside = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s in=%t name=%q tenant=%q", r.URL.Path, p != Principal{}, p.Name, p.Tenant)
 })
 
-func serve(t *testing.T, change func(*served, *GateOptions)) *served {
+func serve(t *testing.T, change func(*gate)) *served {
 	t.Helper()
-	l, err := Listen(t.Context(), ListenOptions{Address: "127.0.0.1:0"})
+	l, err := listen(t.Context(), ListenOptions{Address: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &served{t: t, url: l.Site.URL.String(), log: &logText{}}
+	s := &served{t: t, url: l.site.URL.String(), log: &logText{}}
 	s.browser = s.newBrowser()
-	o := GateOptions{Site: l.Site, Log: slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	s.gate = newGate(l.site, slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if change != nil {
-		change(s, &o)
+		change(s.gate)
 	}
-	s.gate = NewGate(o)
 	ctx, end := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
-	go func() { ended <- l.Serve(ctx, s.gate.Handler(inside), o.Log) }()
+	go func() { ended <- l.serve(ctx, s.gate.handler(inside), s.gate.log) }()
 	t.Cleanup(func() {
 		end()
 		if err := <-ended; err != nil {
@@ -82,7 +79,7 @@ func serve(t *testing.T, change func(*served, *GateOptions)) *served {
 	return s
 }
 
-func withToken(_ *served, o *GateOptions) { o.Token = secret.New(testToken) }
+func withToken(g *gate) { g.token = newVerifier(testToken) }
 
 // newBrowser keeps cookies and goes where it is sent only when told to.
 func (s *served) newBrowser() *http.Client {
@@ -219,7 +216,7 @@ func TestGateAssets(t *testing.T) {
 
 func TestGateLink(t *testing.T) {
 	s := serve(t, nil)
-	link := s.gate.NewLink()
+	link := s.gate.newLink()
 	token := strings.TrimPrefix(link, s.url+"/signin?token=")
 	if len(token) != 43 {
 		t.Fatalf("the link is %q", link)
@@ -241,8 +238,8 @@ func TestGateLink(t *testing.T) {
 	s.want("used twice", s.post("/signin", url.Values{"link": {token}}), http.StatusUnauthorized, "used before", `role="alert"`)
 	s.want("still outside", s.get("/providers"), http.StatusSeeOther)
 
-	old := s.gate.NewLink()
-	s.gate.NewLink()
+	old := s.gate.newLink()
+	s.gate.newLink()
 	_, token, _ = strings.Cut(old, "token=")
 	s.want("one before", s.post("/signin", url.Values{"link": {token}}), http.StatusUnauthorized, "not the one")
 	s.noSecrets(token)
@@ -354,8 +351,9 @@ func TestGateCookie(t *testing.T) {
 		{"https://mail.example.com", "__Host-imapsync_session", true},
 	} {
 		at, _ := url.Parse(tt.public)
-		g := NewGate(GateOptions{Site: Site{URL: at, hosts: func(string) bool { return true }}, Token: secret.New(testToken), Log: slog.New(slog.DiscardHandler)})
-		handler := Secure(g.Handler(inside))
+		g := newGate(origin{URL: at, hosts: func(string) bool { return true }}, slog.New(slog.DiscardHandler))
+		withToken(g)
+		handler := secure(g.handler(inside))
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest(http.MethodPost, "/signin", strings.NewReader("token="+testToken))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -402,7 +400,7 @@ func TestReadToken(t *testing.T) {
 		}
 		return path
 	}
-	token, err := ReadToken(write("good", testToken+"\n", 0o600))
+	token, err := readToken(write("good", testToken+"\n", 0o600))
 	if err != nil || token.Reveal() != testToken {
 		t.Errorf("%v, %v", token.Reveal() == testToken, err)
 	}
@@ -413,7 +411,7 @@ func TestReadToken(t *testing.T) {
 		{write("empty", "\n", 0o600), "empty"},
 		{"/nowhere/token", "no such file"},
 	} {
-		if _, err := ReadToken(tt.path); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "geheim") {
+		if _, err := readToken(tt.path); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "geheim") {
 			t.Errorf("%s: %v, want %q", tt.path, err, tt.want)
 		}
 	}

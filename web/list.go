@@ -40,7 +40,7 @@ type stateLink struct {
 	On               bool
 }
 
-func (s *Server) list(w http.ResponseWriter, r *http.Request) {
+func (s *server) list(w http.ResponseWriter, r *http.Request) {
 	me, q := who(r), r.URL.Query()
 	p := listPage{chrome: chrome{Title: "Inbound email", Who: me, Done: doneText(r)}}
 	p.Filter = db.OverviewFilter{Tenant: me.Tenant, State: q.Get("state"), Text: strings.TrimSpace(q.Get("q")), Limit: pageSize}
@@ -59,7 +59,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	s.render(w, r, http.StatusOK, "list.html", p)
 }
 
-func (s *Server) fillList(r *http.Request, p *listPage, q url.Values) error {
+func (s *server) fillList(r *http.Request, p *listPage, q url.Values) error {
 	ctx, now := r.Context(), time.Now()
 	counts, err := s.store.StateCounts(ctx, p.Filter)
 	if err != nil {

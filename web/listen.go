@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"imapsync/oauth"
@@ -28,33 +29,32 @@ type ListenOptions struct {
 	PublicURL   string // what browsers open; needed behind a proxy
 }
 
-// Site is where browsers find the page.
-type Site struct {
+// origin is where browsers find the page.
+type origin struct {
 	URL         *url.URL // scheme and host
 	BehindProxy bool     // the address of a client is in X-Forwarded-For
 
+	given bool                   // URL is what browsers open, whatever they say
 	hosts func(host string) bool // what a Host header may name, without the port
 }
 
 // Secure reports whether browsers use TLS.
-func (s Site) Secure() bool { return s.URL.Scheme == "https" }
+func (s origin) Secure() bool { return s.URL.Scheme == "https" }
 
-// Listener is the open address of the page.
-type Listener struct {
-	Site Site
-
-	ln  net.Listener
-	tls *tls.Config // nil: not here
+// listener is the open address of the page.
+type listener struct {
+	site origin
+	ln   net.Listener
+	tls  *tls.Config // nil: not here
 }
 
-// Listen checks the options and opens the address. Each error is one of
-// configuration and names the flag of `imapsync web` that mends it.
-func Listen(ctx context.Context, o ListenOptions) (*Listener, error) {
+// listen checks the options and opens the address.
+func listen(ctx context.Context, o ListenOptions) (*listener, error) {
 	host, _, err := net.SplitHostPort(o.Address)
 	if err != nil {
 		return nil, fmt.Errorf("--listen %q: give an address and a port, as in 127.0.0.1:8025", o.Address)
 	}
-	l := &Listener{}
+	l := &listener{}
 	if o.TLSCert != "" || o.TLSKey != "" {
 		if l.tls, err = readCertificate(o.TLSCert, o.TLSKey); err != nil {
 			return nil, err
@@ -71,12 +71,12 @@ func Listen(ctx context.Context, o ListenOptions) (*Listener, error) {
 	if l.ln, err = new(net.ListenConfig).Listen(ctx, "tcp", o.Address); err != nil {
 		return nil, fmt.Errorf("--listen %s: %w", o.Address, err)
 	}
-	l.Site = siteOf(o, host, public, l.ln.Addr())
+	l.site = siteOf(o, host, public, l.ln.Addr())
 	return l, nil
 }
 
-func siteOf(o ListenOptions, host string, public *url.URL, listening net.Addr) Site {
-	s := Site{URL: public, BehindProxy: o.BehindProxy}
+func siteOf(o ListenOptions, host string, public *url.URL, listening net.Addr) origin {
+	s := origin{URL: public, BehindProxy: o.BehindProxy, given: public != nil}
 	switch {
 	case public != nil:
 		s.hosts = func(name string) bool { return name == public.Hostname() }
@@ -146,15 +146,15 @@ const (
 	endForever = 8 * time.Second
 )
 
-// Serve answers until ctx ends, then lets requests finish: after 5 s their
-// contexts end, after 8 s they are cut off. Before the handler stand Secure and
+// serve answers until ctx ends, then lets requests finish: after 5 s their
+// contexts end, after 8 s they are cut off. Before the handler stand secure and
 // a look at the Host header. An answer takes ten minutes at most, unless its
 // handler sets another deadline by http.ResponseController.
-func (l *Listener) Serve(ctx context.Context, handler http.Handler, log *slog.Logger) error {
+func (l *listener) serve(ctx context.Context, handler http.Handler, log *slog.Logger) error {
 	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer endRequests()
 	srv := &http.Server{
-		Handler:           http.MaxBytesHandler(Secure(l.Site.checkHost(handler)), maxBody),
+		Handler:           http.MaxBytesHandler(secure(l.site.checkHost(handler)), maxBody),
 		TLSConfig:         l.tls,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 10 * time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
@@ -184,8 +184,60 @@ func (l *Listener) Serve(ctx context.Context, handler http.Handler, log *slog.Lo
 	return nil
 }
 
-// Close closes an address that was not served.
-func (l *Listener) Close() error { return l.ln.Close() }
+// policy keeps a page to its own scripts, styles and forms: what a mail, a
+// folder or a server brings in runs nowhere.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+	"connect-src 'self'; form-action 'self'; frame-src 'self'; frame-ancestors 'none'; base-uri 'none'"
 
-// Addr is the address that is listened on.
-func (l *Listener) Addr() string { return l.ln.Addr().String() }
+// secure puts the headers of a careful page on every answer and refuses what
+// another site has a browser send. A handler may replace a header of its own
+// answer, as the preview in a frame has to.
+func secure(next http.Handler) http.Handler {
+	sameOrigin := http.NewCrossOriginProtection()
+	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "Refused: this request came from another site.\n\n"+
+			"Nothing was changed. Open the page itself and try again there. Behind a proxy, it must\n"+
+			"pass the Host header on as the browser sent it.", http.StatusForbidden)
+	}))
+	guarded := sameOrigin.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		guarded.ServeHTTP(w, r)
+	})
+}
+
+// checkHost refuses a name that is not the page's own. Another site could have
+// its name lead to this machine, and then read what its visitors are shown (DNS
+// rebinding).
+func (s origin) checkHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		host = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(lower(host), "."), "["), "]")
+		if !s.hosts(host) {
+			http.Error(w, "This page is not here under that name: open "+s.URL.String()+"/\n\n"+
+				"Behind a proxy, it must pass the Host header on as the browser sent it.", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// localPath is text if it is a path of this page to go on to, else "/".
+func localPath(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || len(text) > 1000 || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(text, "/") || strings.HasPrefix(text, "//") ||
+		strings.ContainsAny(text, "\\\r\n\t") || strings.HasPrefix(u.Path, "/signin") || strings.HasPrefix(u.Path, "/oidc/") {
+		return "/"
+	}
+	return text
+}

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"imapsync/internal/devenv"
-	"imapsync/secret"
 )
 
 // certificate writes a certificate for localhost and its key.
@@ -69,9 +68,9 @@ func TestListenRefuses(t *testing.T) {
 		{"URL, no TLS", ListenOptions{Address: "127.0.0.1:0", PublicURL: proxied}, "goes with --behind-proxy"},
 		{"URL of elsewhere", ListenOptions{Address: "127.0.0.1:0", PublicURL: "http://mail.example.com"}, "goes with --behind-proxy"},
 	} {
-		l, err := Listen(t.Context(), tt.o)
+		l, err := listen(t.Context(), tt.o)
 		if err == nil {
-			l.Close()
+			l.ln.Close()
 			t.Errorf("%s: no error", tt.name)
 			continue
 		}
@@ -102,27 +101,27 @@ func TestListenSite(t *testing.T) {
 		{"TLS with a name", ListenOptions{Address: "0.0.0.0:0", TLSCert: cert, TLSKey: key, PublicURL: "https://mail.example.com:8443"},
 			"https://mail.example.com:8443", true, []string{"mail.example.com"}, []string{"localhost"}},
 	} {
-		l, err := Listen(t.Context(), tt.o)
+		l, err := listen(t.Context(), tt.o)
 		if err != nil {
 			if tt.name == "IPv6" {
 				continue // not every machine has it
 			}
 			t.Fatalf("%s: %v", tt.name, err)
 		}
-		l.Close()
-		if got := l.Site.URL.String(); tt.url != "" && got != tt.url && strings.TrimSuffix(got, ":"+l.Site.URL.Port()) != tt.url {
+		l.ln.Close()
+		if got := l.site.URL.String(); tt.url != "" && got != tt.url && strings.TrimSuffix(got, ":"+l.site.URL.Port()) != tt.url {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.url)
 		}
-		if strings.Contains(l.Site.URL.Host, "0.0.0.0") || l.Site.Secure() != tt.secure || l.Site.BehindProxy != tt.o.BehindProxy {
-			t.Errorf("%s: %+v", tt.name, l.Site)
+		if strings.Contains(l.site.URL.Host, "0.0.0.0") || l.site.Secure() != tt.secure || l.site.BehindProxy != tt.o.BehindProxy {
+			t.Errorf("%s: %+v", tt.name, l.site)
 		}
 		for _, host := range tt.yes {
-			if !l.Site.hosts(host) {
+			if !l.site.hosts(host) {
 				t.Errorf("%s: %q is refused", tt.name, host)
 			}
 		}
 		for _, host := range tt.not {
-			if l.Site.hosts(host) {
+			if l.site.hosts(host) {
 				t.Errorf("%s: %q is taken", tt.name, host)
 			}
 		}
@@ -131,16 +130,17 @@ func TestListenSite(t *testing.T) {
 
 func TestServeTLS(t *testing.T) {
 	ca, cert, key := certificate(t)
-	l, err := Listen(t.Context(), ListenOptions{Address: "127.0.0.1:0", TLSCert: cert, TLSKey: key})
+	l, err := listen(t.Context(), ListenOptions{Address: "127.0.0.1:0", TLSCert: cert, TLSKey: key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	gate := NewGate(GateOptions{Site: l.Site, Token: secret.New(testToken), Log: log})
+	gate := newGate(l.site, log)
+	withToken(gate)
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- l.Serve(ctx, gate.Handler(inside), log) }()
-	s := &served{t: t, url: l.Site.URL.String(), gate: gate}
+	go func() { ended <- l.serve(ctx, gate.handler(inside), log) }()
+	s := &served{t: t, url: l.site.URL.String(), gate: gate}
 	s.browser = s.newBrowser()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca.PEM)
@@ -160,7 +160,7 @@ func TestServeTLS(t *testing.T) {
 // At the end a request under way is finished, and one that would go on for ever
 // is told.
 func TestServeEnds(t *testing.T) {
-	l, err := Listen(t.Context(), ListenOptions{Address: "127.0.0.1:0"})
+	l, err := listen(t.Context(), ListenOptions{Address: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,12 +175,12 @@ func TestServeEnds(t *testing.T) {
 	})
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- l.Serve(ctx, handler, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- l.serve(ctx, handler, slog.New(slog.DiscardHandler)) }()
 	go func() {
 		<-began
 		end()
 	}()
-	res, err := http.Get(l.Site.URL.String())
+	res, err := http.Get(l.site.URL.String())
 	if err != nil {
 		t.Fatal(err)
 	}

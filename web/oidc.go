@@ -29,22 +29,22 @@ import (
 // OIDCOptions are a client's registration at an OpenID provider, and who of its
 // users may sign in here.
 type OIDCOptions struct {
-	Issuer       string       // URL; its discovery document must name it so
-	ClientID     string       //
-	ClientSecret secret.Value // zero: a public client, with PKCE alone
-	RedirectURL  string       // ends in /oidc/callback
-	TenantClaim  string       // the claim that holds a user's tenant; empty: all see all tenants
-	Allow        []string     // addresses, domains as in @example.com, or sub:SUBJECT
+	Issuer           string   // URL; its discovery document must name it so
+	ClientID         string   //
+	ClientSecretFile string   // empty: a public client, with PKCE alone
+	RedirectURL      string   // ends in /oidc/callback; empty: that of this page
+	TenantClaim      string   // the claim that holds a user's tenant; empty: all see all tenants
+	Allow            []string // addresses, domains as in @example.com, or sub:SUBJECT
 }
 
-// OIDC signs people in at an OpenID provider: authorization code with PKCE,
+// openID signs people in at an OpenID provider: authorization code with PKCE,
 // state and nonce (OpenID Connect Core 1.0 section 3.1).
-type OIDC struct {
+type openID struct {
 	name        string // the issuer's host
 	config      oauth2.Config
 	verifier    *oidc.IDTokenVerifier
 	client      *http.Client
-	origin      string // of the redirect address
+	back        *url.URL // the redirect address
 	tenantClaim string
 	allow       []string
 	key         []byte // derives state, nonce and verifier from the cookie
@@ -56,9 +56,24 @@ const callbackPath = "/oidc/callback"
 // issuerPatience bounds one request to the provider.
 const issuerPatience = 10 * time.Second
 
-// NewOIDC checks the options and reads the provider's discovery document. Each
-// error is one of configuration and names the flag of `imapsync web` that mends it.
-func NewOIDC(ctx context.Context, o OIDCOptions) (*OIDC, error) {
+// newOIDC checks the options and reads the provider's discovery document; nil
+// when nothing of it was asked for. Each error is one of configuration and names
+// the flag of `imapsync web` that mends it.
+func newOIDC(ctx context.Context, o OIDCOptions, site origin) (*openID, error) {
+	if o.Issuer == "" {
+		if cmp.Or(o.ClientID, o.ClientSecretFile, o.RedirectURL, o.TenantClaim, strings.Join(o.Allow, "")) != "" {
+			return nil, errors.New("--oidc-issuer: missing: the other --oidc flags go with it")
+		}
+		return nil, nil
+	}
+	var clientSecret secret.Value
+	var err error
+	if o.ClientSecretFile != "" {
+		if clientSecret, err = secret.ReadFile(o.ClientSecretFile); err != nil {
+			return nil, fmt.Errorf("--oidc-client-secret-file: %w", err)
+		}
+	}
+	o.RedirectURL = cmp.Or(o.RedirectURL, site.URL.String()+callbackPath)
 	issuer, err := url.Parse(o.Issuer)
 	if err != nil || issuer.Host == "" || issuer.Scheme != "https" && (issuer.Scheme != "http" || !oauth.IsLoopback(issuer.Hostname())) {
 		return nil, fmt.Errorf("--oidc-issuer %q: give its https:// URL", o.Issuer)
@@ -81,11 +96,10 @@ func NewOIDC(ctx context.Context, o OIDCOptions) (*OIDC, error) {
 	}
 	key := make([]byte, 32)
 	rand.Read(key) // never fails
-	return &OIDC{
-		name: issuer.Host, client: client, tenantClaim: o.TenantClaim, allow: allow, key: key,
-		origin: back.Scheme + "://" + back.Host,
+	return &openID{
+		name: issuer.Host, client: client, back: back, tenantClaim: o.TenantClaim, allow: allow, key: key,
 		config: oauth2.Config{
-			ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), Endpoint: provider.Endpoint(),
+			ClientID: o.ClientID, ClientSecret: clientSecret.Reveal(), Endpoint: provider.Endpoint(),
 			RedirectURL: o.RedirectURL, Scopes: []string{oidc.ScopeOpenID, "email"},
 		},
 		verifier: provider.Verifier(&oidc.Config{ClientID: o.ClientID}),
@@ -151,7 +165,7 @@ const flowLasts = 10 * time.Minute
 // begin starts a sign-in. The cookie ties the answer to this browser: when it
 // began, chance, and where to go afterwards. Nothing is kept here, so that
 // nobody can fill the memory.
-func (o *OIDC) begin(next string, now time.Time) (cookie, address string) {
+func (o *openID) begin(next string, now time.Time) (cookie, address string) {
 	cookie = strconv.FormatInt(now.Unix(), 10) + "." + randomToken() + "." + base64.RawURLEncoding.EncodeToString([]byte(next))
 	address = o.config.AuthCodeURL(o.derive("state", cookie), oidc.Nonce(o.derive("nonce", cookie)),
 		oauth2.S256ChallengeOption(o.derive("verifier", cookie)))
@@ -160,14 +174,14 @@ func (o *OIDC) begin(next string, now time.Time) (cookie, address string) {
 
 // derive makes what only this process can make of a cookie: 43 characters, as
 // PKCE wants them (RFC 7636 section 4.1).
-func (o *OIDC) derive(what, cookie string) string {
+func (o *openID) derive(what, cookie string) string {
 	mac := hmac.New(sha256.New, o.key)
 	mac.Write([]byte(what + "\x00" + cookie))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // finish judges what the provider sent a browser back with, once check has.
-func (o *OIDC) finish(ctx context.Context, cookie string, answer url.Values) (p Principal, err error) {
+func (o *openID) finish(ctx context.Context, cookie string, answer url.Values) (p Principal, err error) {
 	if code := answer.Get("error"); code != "" {
 		return p, refused("%s said: %s", o.name, oneLine(code))
 	}
@@ -191,7 +205,7 @@ func (o *OIDC) finish(ctx context.Context, cookie string, answer url.Values) (p 
 }
 
 // check compares the state with the browser's cookie.
-func (o *OIDC) check(cookie, state string, now time.Time) (next string, err error) {
+func (o *openID) check(cookie, state string, now time.Time) (next string, err error) {
 	if cookie == "" {
 		return "", refused("this browser did not begin a sign-in, or took longer than 10 minutes: begin again")
 	}
@@ -212,7 +226,7 @@ func (o *OIDC) check(cookie, state string, now time.Time) (next string, err erro
 }
 
 // principal decides whether a user may sign in, and for which tenant.
-func (o *OIDC) principal(token *oidc.IDToken) (Principal, error) {
+func (o *openID) principal(token *oidc.IDToken) (Principal, error) {
 	var claims map[string]json.RawMessage
 	if err := token.Claims(&claims); err != nil {
 		return Principal{}, &refusal{"the token of " + o.name + " cannot be read", err}

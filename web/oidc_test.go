@@ -4,30 +4,40 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"imapsync/internal/devenv"
-	"imapsync/secret"
 )
 
 // withOIDC has a page whose people sign in at an OpenID provider.
 func withOIDC(t *testing.T, at *devenv.OAuth, change func(*OIDCOptions)) *served {
 	t.Helper()
-	return serve(t, func(s *served, o *GateOptions) {
+	return serve(t, func(g *gate) {
 		options := OIDCOptions{
-			Issuer: at.URL, ClientID: at.ClientID, ClientSecret: secret.New(at.ClientSecret),
-			RedirectURL: s.url + "/oidc/callback", Allow: []string{"ann@example.com", "@harbour.example", "sub:4711"},
+			Issuer: at.URL, ClientID: at.ClientID, ClientSecretFile: fileOf(t, at.ClientSecret),
+			Allow: []string{"ann@example.com", "@harbour.example", "sub:4711"},
 		}
 		if change != nil {
 			change(&options)
 		}
 		var err error
-		if o.OIDC, err = NewOIDC(t.Context(), options); err != nil {
+		if g.oidc, err = newOIDC(t.Context(), options, g.site); err != nil {
 			t.Fatal(err)
 		}
 	})
+}
+
+func fileOf(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // openIDProvider is one at which a user signs in at once.
@@ -122,8 +132,8 @@ func TestOIDCWho(t *testing.T) {
 		{"for another client", map[string]any{"aud": "another"}, nil, "is not valid", ""},
 		{"from another issuer", map[string]any{"iss": "https://evil.example"}, nil, "is not valid", ""},
 		{"old", map[string]any{"exp": time.Now().Add(-time.Hour).Unix()}, nil, "is not valid", ""},
-		{"wrong client secret", nil, func(o *OIDCOptions) { o.ClientSecret = secret.New("wrong-client-secret") }, "did not give a token", ""},
-		{"public client", nil, func(o *OIDCOptions) { o.ClientSecret = secret.Value{} }, "", `name="ann@example.com"`},
+		{"wrong client secret", nil, func(o *OIDCOptions) { o.ClientSecretFile = fileOf(t, "wrong-client-secret") }, "did not give a token", ""},
+		{"public client", nil, func(o *OIDCOptions) { o.ClientSecretFile = "" }, "", `name="ann@example.com"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			says(p, tt.claims)
@@ -218,10 +228,10 @@ func TestOIDCName(t *testing.T) {
 	s.want("there", s.get(s.away(p, a.Header.Get("Location"))), http.StatusOK, "url=/x")
 }
 
-func TestNewOIDCRefuses(t *testing.T) {
+func TestOIDCRefuses(t *testing.T) {
 	p := devenv.TestOAuth(t)
 	good := OIDCOptions{Issuer: p.URL, ClientID: "c", RedirectURL: "https://mail.example.com/oidc/callback", Allow: []string{"ann@example.com"}}
-	if _, err := NewOIDC(t.Context(), good); err != nil {
+	if _, err := newOIDC(t.Context(), good, origin{URL: &url.URL{}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -244,7 +254,7 @@ func TestNewOIDCRefuses(t *testing.T) {
 	} {
 		o := good
 		tt.change(&o)
-		if _, err := NewOIDC(t.Context(), o); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+		if _, err := newOIDC(t.Context(), o, origin{URL: &url.URL{}}); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
 	}

@@ -36,19 +36,19 @@ type providerPage struct {
 	Since      string
 }
 
-func (s *Server) show(w http.ResponseWriter, r *http.Request) {
+func (s *server) show(w http.ResponseWriter, r *http.Request) {
 	if p, ok := s.provider(w, r); ok {
 		s.showWith(w, r, http.StatusOK, p, &providerPage{chrome: chrome{Done: doneText(r)}})
 	}
 }
 
 // alert shows a provider's page with what went wrong.
-func (s *Server) alert(w http.ResponseWriter, r *http.Request, status int, p *db.Provider, text string) {
+func (s *server) alert(w http.ResponseWriter, r *http.Request, status int, p *db.Provider, text string) {
 	s.showWith(w, r, status, p, &providerPage{chrome: chrome{Alert: text}})
 }
 
 // showWith shows a provider's page, with what page has already.
-func (s *Server) showWith(w http.ResponseWriter, r *http.Request, status int, p *db.Provider, page *providerPage) {
+func (s *server) showWith(w http.ResponseWriter, r *http.Request, status int, p *db.Provider, page *providerPage) {
 	page.Title, page.Who, page.Tasks, page.Person, page.Since = p.Name, who(r), s.tasks.of(ref(p)), provider.NeedsPerson(p), "7d"
 	if err := s.fillProvider(r.Context(), page, p); err != nil {
 		s.fail(w, r, err)
@@ -60,7 +60,7 @@ func (s *Server) showWith(w http.ResponseWriter, r *http.Request, status int, p 
 	s.render(w, r, status, "provider.html", page)
 }
 
-func (s *Server) fillProvider(ctx context.Context, page *providerPage, p *db.Provider) error {
+func (s *server) fillProvider(ctx context.Context, page *providerPage, p *db.Provider) error {
 	now := time.Now()
 	list, err := s.store.Overviews(ctx, []db.Ref{ref(p)}, now)
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *Server) fillProvider(ctx context.Context, page *providerPage, p *db.Pro
 
 // act does something to a provider and shows its page, with what went wrong if
 // something did.
-func (s *Server) act(w http.ResponseWriter, r *http.Request, what string, do func(ctx context.Context, p *db.Provider, by string) error) {
+func (s *server) act(w http.ResponseWriter, r *http.Request, what string, do func(ctx context.Context, p *db.Provider, by string) error) {
 	p, ok := s.provider(w, r)
 	if !ok || !s.parseForm(w, r) {
 		return
@@ -101,18 +101,18 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request, what string, do fun
 	done(w, r, path(p, ""), what)
 }
 
-func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
+func (s *server) pause(w http.ResponseWriter, r *http.Request) {
 	s.act(w, r, "paused", s.mailboxes.Pause)
 }
 
-func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
+func (s *server) resume(w http.ResponseWriter, r *http.Request) {
 	s.act(w, r, "resumed", func(ctx context.Context, p *db.Provider, by string) error {
 		return s.mailboxes.Resume(ctx, p, r.PostForm.Get("no-test") == "", by)
 	})
 }
 
 // task begins something that goes on by itself; the page shows where it stands.
-func (s *Server) task(w http.ResponseWriter, r *http.Request, kind string, do func(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error)) {
+func (s *server) task(w http.ResponseWriter, r *http.Request, kind string, do func(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error)) {
 	s.act(w, r, "", func(_ context.Context, p *db.Provider, by string) error {
 		return s.tasks.begin(ref(p), kind, func(ctx context.Context, report func(provider.Progress)) (string, error) {
 			outcome, err := do(ctx, p, by, report)
@@ -124,7 +124,7 @@ func (s *Server) task(w http.ResponseWriter, r *http.Request, kind string, do fu
 	})
 }
 
-func (s *Server) sync(w http.ResponseWriter, r *http.Request) {
+func (s *server) sync(w http.ResponseWriter, r *http.Request) {
 	s.task(w, r, taskSync, func(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error) {
 		res, err := s.mailboxes.Sync(ctx, p, by, report)
 		if res.Provider == nil {
@@ -134,7 +134,7 @@ func (s *Server) sync(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (s *Server) reconcile(w http.ResponseWriter, r *http.Request) {
+func (s *server) reconcile(w http.ResponseWriter, r *http.Request) {
 	s.task(w, r, taskReconcile, func(ctx context.Context, p *db.Provider, _ string, report func(provider.Progress)) (string, error) {
 		missing, err := s.mailboxes.Reconcile(ctx, p, report)
 		if err != nil {
@@ -144,7 +144,7 @@ func (s *Server) reconcile(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (s *Server) resync(w http.ResponseWriter, r *http.Request) {
+func (s *server) resync(w http.ResponseWriter, r *http.Request) {
 	s.act(w, r, "resynced", func(ctx context.Context, p *db.Provider, by string) error {
 		since, err := provider.ParseSince(strings.TrimSpace(r.PostForm.Get("since")), time.Now())
 		if err != nil {
@@ -156,14 +156,14 @@ func (s *Server) resync(w http.ResponseWriter, r *http.Request) {
 }
 
 // showTasks gives a script what goes on, to put into the page.
-func (s *Server) showTasks(w http.ResponseWriter, r *http.Request) {
+func (s *server) showTasks(w http.ResponseWriter, r *http.Request) {
 	if p, ok := s.provider(w, r); ok {
 		s.render(w, r, http.StatusOK, "tasks", s.tasks.of(ref(p)))
 	}
 }
 
 // test tests the settings as they are stored.
-func (s *Server) test(w http.ResponseWriter, r *http.Request) {
+func (s *server) test(w http.ResponseWriter, r *http.Request) {
 	p, ok := s.provider(w, r)
 	if !ok {
 		return
@@ -184,7 +184,7 @@ type removePage struct {
 }
 
 // remove asks for the name, and wants it typed.
-func (s *Server) remove(w http.ResponseWriter, r *http.Request) {
+func (s *server) remove(w http.ResponseWriter, r *http.Request) {
 	p, ok := s.provider(w, r)
 	if !ok || !s.parseForm(w, r) {
 		return

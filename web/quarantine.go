@@ -26,7 +26,7 @@ const maxPreview = 100_000
 
 // message finds a quarantined message of the provider in the path. When it
 // reports false it has answered.
-func (s *Server) message(w http.ResponseWriter, r *http.Request) (*db.Provider, *db.Quarantine, bool) {
+func (s *server) message(w http.ResponseWriter, r *http.Request) (*db.Provider, *db.Quarantine, bool) {
 	p, ok := s.provider(w, r)
 	if !ok {
 		return nil, nil, false
@@ -46,7 +46,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) (*db.Provider, 
 }
 
 // raw reads the mail of a message, in bounded time.
-func (s *Server) raw(r *http.Request, q *db.Quarantine) ([]byte, error) {
+func (s *server) raw(r *http.Request, q *db.Quarantine) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), shortly)
 	defer cancel()
 	mail, err := s.openRaw(ctx, q)
@@ -57,7 +57,7 @@ func (s *Server) raw(r *http.Request, q *db.Quarantine) ([]byte, error) {
 	return io.ReadAll(mail)
 }
 
-func (s *Server) quarantined(w http.ResponseWriter, r *http.Request) {
+func (s *server) quarantined(w http.ResponseWriter, r *http.Request) {
 	p, q, ok := s.message(w, r)
 	if !ok {
 		return
@@ -88,7 +88,7 @@ func cut(s string, n int) string {
 const framePolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox"
 
 // quarantinedHTML is what the frame of the preview shows.
-func (s *Server) quarantinedHTML(w http.ResponseWriter, r *http.Request) {
+func (s *server) quarantinedHTML(w http.ResponseWriter, r *http.Request) {
 	_, q, ok := s.message(w, r)
 	if !ok {
 		return
@@ -111,7 +111,7 @@ func (s *Server) quarantinedHTML(w http.ResponseWriter, r *http.Request) {
 }
 
 // quarantinedRaw is the mail as it came, to be saved.
-func (s *Server) quarantinedRaw(w http.ResponseWriter, r *http.Request) {
+func (s *server) quarantinedRaw(w http.ResponseWriter, r *http.Request) {
 	p, q, ok := s.message(w, r)
 	if !ok {
 		return
@@ -128,7 +128,7 @@ func (s *Server) quarantinedRaw(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(raw) //nolint:gosec // G705: a download, which no browser shows; the error is a browser that went away
 }
 
-func (s *Server) setQuarantine(w http.ResponseWriter, r *http.Request) {
+func (s *server) setQuarantine(w http.ResponseWriter, r *http.Request) {
 	p, q, ok := s.message(w, r)
 	if !ok {
 		return

@@ -15,7 +15,7 @@ import (
 
 // formBase is what a form begins with: the stored provider of a path, or a new one
 // for who is signed in. When it reports false it has answered.
-func (s *Server) formBase(w http.ResponseWriter, r *http.Request) (p *db.Provider, adding, ok bool) {
+func (s *server) formBase(w http.ResponseWriter, r *http.Request) (p *db.Provider, adding, ok bool) {
 	if r.PathValue("id") == "" {
 		return provider.Fresh(cmp.Or(who(r).Tenant, db.DefaultTenant), uuid.New()), true, true
 	}
@@ -23,14 +23,14 @@ func (s *Server) formBase(w http.ResponseWriter, r *http.Request) (p *db.Provide
 	return p, false, ok
 }
 
-func (s *Server) showForm(w http.ResponseWriter, r *http.Request) {
+func (s *server) showForm(w http.ResponseWriter, r *http.Request) {
 	if p, adding, ok := s.formBase(w, r); ok {
 		s.render(w, r, http.StatusOK, "form.html", newPage(who(r), p, adding))
 	}
 }
 
 // sent reads a form. When it reports false it has answered.
-func (s *Server) sent(w http.ResponseWriter, r *http.Request) (f filled, ok bool) {
+func (s *server) sent(w http.ResponseWriter, r *http.Request) (f filled, ok bool) {
 	base, adding, ok := s.formBase(w, r)
 	if !ok || !s.parseForm(w, r) {
 		return f, false
@@ -40,7 +40,7 @@ func (s *Server) sent(w http.ResponseWriter, r *http.Request) (f filled, ok bool
 
 // right is sent for a form that has to be right: one that is not comes back with
 // what is wrong beside its fields.
-func (s *Server) right(w http.ResponseWriter, r *http.Request) (f filled, ok bool) {
+func (s *server) right(w http.ResponseWriter, r *http.Request) (f filled, ok bool) {
 	f, ok = s.sent(w, r)
 	if ok && !f.ok {
 		s.again(w, r, http.StatusUnprocessableEntity, f)
@@ -50,7 +50,7 @@ func (s *Server) right(w http.ResponseWriter, r *http.Request) (f filled, ok boo
 }
 
 // save stores what a form says.
-func (s *Server) save(w http.ResponseWriter, r *http.Request) {
+func (s *server) save(w http.ResponseWriter, r *http.Request) {
 	f, ok := s.right(w, r)
 	if !ok {
 		return
@@ -76,7 +76,7 @@ func (s *Server) save(w http.ResponseWriter, r *http.Request) {
 
 // refused shows the form again with why it was not saved: that the connection
 // did not pass its test, it says with what is undone.
-func (s *Server) refused(w http.ResponseWriter, r *http.Request, f filled, err error, undone string) {
+func (s *server) refused(w http.ResponseWriter, r *http.Request, f filled, err error, undone string) {
 	taken, nameTaken := errors.AsType[*db.NameTakenError](err)
 	switch {
 	case nameTaken:
@@ -93,7 +93,7 @@ func (s *Server) refused(w http.ResponseWriter, r *http.Request, f filled, err e
 }
 
 // testForm tests what a form says and stores nothing.
-func (s *Server) testForm(w http.ResponseWriter, r *http.Request) {
+func (s *server) testForm(w http.ResponseWriter, r *http.Request) {
 	f, ok := s.right(w, r)
 	if !ok {
 		return
@@ -130,7 +130,7 @@ const stepsType = "application/x-ndjson"
 
 // runTest tests p, whose form is another page or, when it is "", this one. A script gets each step as it is done, the folders and the
 // end: told says so. Without one all of it is for a page.
-func (s *Server) runTest(w http.ResponseWriter, r *http.Request, p *db.Provider, form string, test func(report func(provider.Step)) (*folderChoice, bool)) (t tested, told bool) {
+func (s *server) runTest(w http.ResponseWriter, r *http.Request, p *db.Provider, form string, test func(report func(provider.Step)) (*folderChoice, bool)) (t tested, told bool) {
 	if r.Header.Get("Accept") != stepsType {
 		_, t.Passed = test(func(one provider.Step) { t.Steps = append(t.Steps, worded(p, one, form)) })
 		t.Tested = true
@@ -155,7 +155,7 @@ func (s *Server) runTest(w http.ResponseWriter, r *http.Request, p *db.Provider,
 }
 
 // lookupForm fills in where the mailbox lives, without a script.
-func (s *Server) lookupForm(w http.ResponseWriter, r *http.Request) {
+func (s *server) lookupForm(w http.ResponseWriter, r *http.Request) {
 	f, ok := s.sent(w, r)
 	if !ok {
 		return
@@ -171,7 +171,7 @@ func (s *Server) lookupForm(w http.ResponseWriter, r *http.Request) {
 }
 
 // presets answers the script of the form, as JSON.
-func (s *Server) presets(w http.ResponseWriter, r *http.Request) {
+func (s *server) presets(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	found := presetsOf(r.Context(), s.lookup, strings.TrimSpace(q.Get("mailbox")), q.Get("preset"))
 	w.Header().Set("Content-Type", "application/json")

@@ -17,9 +17,9 @@ import (
 // one that can be guessed.
 const minToken = 20
 
-// ReadToken reads the token that signs people and scripts in from a file that
+// readToken reads the token that signs people and scripts in from a file that
 // others cannot read. An error is a *secret.FileError.
-func ReadToken(path string) (secret.Value, error) {
+func readToken(path string) (secret.Value, error) {
 	token, err := secret.ReadFile(path)
 	if err != nil {
 		return secret.Value{}, err

@@ -14,14 +14,13 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"fmt"
 	"html/template"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,63 +35,85 @@ var templateFiles embed.FS
 //go:embed assets
 var assetFiles embed.FS
 
-// Options are what a server needs.
+// Options say what the page works on, where it is and how people sign in: by
+// one-time links alone where there is neither a token nor an OpenID provider.
 type Options struct {
 	Mailboxes *provider.Service
-	Log       *slog.Logger
-	// Origin is what browsers call the server by, such as https://mail.example.com.
-	// When it is empty, it is what each request says.
-	Origin string
+	Log       *slog.Logger // gets sign-ins and refusals
+	Listen    ListenOptions
+	TokenFile string // empty: none
+	OIDC      OIDCOptions
 }
 
-// Server serves the pages. It is safe for concurrent use.
-type Server struct {
+// Page is the settings page at its open address.
+type Page struct {
+	URL  string // scheme and host
+	Link string // a one-time link to sign in by; empty where people sign in otherwise
+
+	listener *listener
+	handler  http.Handler
+	server   *server
+}
+
+// Open opens the address of the page. Tasks that people begin there end with ctx.
+// Each error is one of configuration and names the flag that mends it.
+func Open(ctx context.Context, o Options) (*Page, error) {
+	l, err := listen(ctx, o.Listen)
+	if err != nil {
+		return nil, err
+	}
+	o.Log.Info("listen", "address", l.ln.Addr().String())
+	g := newGate(l.site, o.Log)
+	link, err := g.open(ctx, o)
+	if err != nil {
+		return nil, errors.Join(err, l.ln.Close())
+	}
+	s := newServer(ctx, o.Mailboxes, o.Log, l.site)
+	return &Page{URL: l.site.URL.String(), Link: link, listener: l, handler: s.handler(g.handler), server: s}, nil
+}
+
+// Serve answers until ctx ends, then lets requests and tasks end: a pass ends its
+// chunk and commits, which has a bound.
+func (p *Page) Serve(ctx context.Context) error {
+	defer p.server.tasks.wg.Wait()
+	if err := p.listener.serve(ctx, p.handler, p.server.log); err != nil {
+		p.server.log.Error("listen_failed", "error", err.Error())
+		return fmt.Errorf("serve %s: %w", p.listener.ln.Addr(), err)
+	}
+	return nil
+}
+
+// server serves the pages. It is safe for concurrent use.
+type server struct {
 	mailboxes *provider.Service
 	store     *db.Store
 	log       *slog.Logger
-	origin    *url.URL // nil: what each request says
+	at        origin
 	lookup    lookupSRV
 	openRaw   func(ctx context.Context, q *db.Quarantine) (io.ReadCloser, error)
-
 	templates *template.Template
-	assets    fs.FS
 	tasks     *tasks
 	drafts    *kept[draft]
 	logins    *kept[login]
 }
 
-// New makes a server. Tasks that it begins end with ctx.
-func New(ctx context.Context, opts Options) (*Server, error) {
-	s := &Server{
-		mailboxes: opts.Mailboxes, store: opts.Mailboxes.Store, log: opts.Log,
-		lookup: net.DefaultResolver.LookupSRV, openRaw: opts.Mailboxes.OpenRaw,
-		tasks: &tasks{ctx: ctx, known: map[taskKey]*taskView{}}, drafts: newDrafts(), logins: newLogins(),
+func newServer(ctx context.Context, mailboxes *provider.Service, log *slog.Logger, at origin) *server {
+	return &server{
+		mailboxes: mailboxes, store: mailboxes.Store, log: log, at: at, lookup: net.DefaultResolver.LookupSRV, openRaw: mailboxes.OpenRaw,
+		templates: template.Must(template.New("").Funcs(functions()).ParseFS(templateFiles, "templates/*.html")),
+		tasks:     &tasks{ctx: ctx, known: map[taskKey]*taskView{}}, drafts: newDrafts(), logins: newLogins(),
 	}
-	if opts.Origin != "" {
-		origin, err := url.Parse(strings.TrimSuffix(opts.Origin, "/"))
-		if err != nil {
-			return nil, err
-		}
-		s.origin = origin
-	}
-	var err error
-	if s.templates, err = template.New("").Funcs(functions()).ParseFS(templateFiles, "templates/*.html"); err != nil {
-		return nil, err
-	}
-	s.assets, err = fs.Sub(assetFiles, "assets")
-	return s, err
 }
 
-// Wait returns when the tasks have ended; they do with the context of New.
-func (s *Server) Wait() { s.tasks.wg.Wait() }
-
-// Handler returns the pages behind gate, which says who is signed in. Not
+// handler returns the pages behind gate, which says who is signed in. Not
 // behind it are the assets, and the address that an authorization server sends
 // a browser back to: that one has a proof of its own.
-func (s *Server) Handler(gate func(http.Handler) http.Handler) http.Handler {
+func (s *server) handler(gate func(http.Handler) http.Handler) http.Handler {
 	pages := gate(s.pages())
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /assets/{file}", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, s.assets, r.PathValue("file")) })
+	mux.HandleFunc("GET /assets/{file}", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, assetFiles, "assets/"+r.PathValue("file"))
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if isCallback(r) {
 			s.callback(w, r)
@@ -104,7 +125,7 @@ func (s *Server) Handler(gate func(http.Handler) http.Handler) http.Handler {
 }
 
 // pages are those for whoever is signed in.
-func (s *Server) pages() http.Handler {
+func (s *server) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.list)
 	mux.HandleFunc("GET /presets", s.presets)
@@ -145,7 +166,7 @@ type chrome struct {
 
 // provider finds the provider of a path, for who may see it. When it reports
 // false it has answered.
-func (s *Server) provider(w http.ResponseWriter, r *http.Request) (*db.Provider, bool) {
+func (s *server) provider(w http.ResponseWriter, r *http.Request) (*db.Provider, bool) {
 	ref := db.Ref{Tenant: r.PathValue("tenant"), ID: r.PathValue("id")}
 	err := db.ErrNotFound
 	if isUUID(ref.Tenant) && isUUID(ref.ID) && may(who(r), ref.Tenant) {
@@ -172,7 +193,7 @@ func path(p *db.Provider, more string) string { return "/t/" + p.Tenant + "/" + 
 func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
 
 // render answers with a page, whole or not at all.
-func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
+func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	var page bytes.Buffer
 	if err := s.templates.ExecuteTemplate(&page, name, data); err != nil {
 		s.log.Error("page_failed", "path", r.URL.Path, "error", err.Error())
@@ -191,7 +212,7 @@ type failPage struct {
 }
 
 // fail answers with what went wrong. What the database said stays in the log.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := failPage{chrome: chrome{Title: "Something went wrong", Who: who(r)}, Text: "The log says what it was."}
 	status := http.StatusInternalServerError
 	switch {
@@ -210,14 +231,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.render(w, r, status, "fail.html", p)
 }
 
-// maxForm bounds what a form sends, bytes.
-const maxForm = 2 << 20
-
 // parseForm reads a form. When it reports false it has answered.
-func (s *Server) parseForm(w http.ResponseWriter, r *http.Request) bool {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := r.ParseMultipartForm(maxForm); err != nil && !errors.Is(err, http.ErrNotMultipart) { //nolint:gosec // G120: the body is bounded above
-		p := failPage{chrome: chrome{Title: "The form cannot be read", Who: who(r)}, Text: "It is broken, or larger than 2 MB."}
+func (s *server) parseForm(w http.ResponseWriter, r *http.Request) bool {
+	if err := r.ParseMultipartForm(maxBody); err != nil && !errors.Is(err, http.ErrNotMultipart) { //nolint:gosec // G120: the listener bounds bodies
+		p := failPage{chrome: chrome{Title: "The form cannot be read", Who: who(r)}, Text: "It is broken, or larger than 1 MB."}
 		s.render(w, r, http.StatusBadRequest, "fail.html", p)
 		return false
 	}
@@ -244,16 +261,17 @@ func doneText(r *http.Request) string {
 	}[r.URL.Query().Get("done")]
 }
 
-// site is where the browser finds this server.
-func (s *Server) site(r *http.Request) Site {
-	at := s.origin
-	if at == nil {
-		at = &url.URL{Scheme: "http", Host: r.Host}
-		if r.TLS != nil {
-			at.Scheme = "https"
-		}
+// site is where the browser finds this server: what the request says, unless
+// that was given.
+func (s *server) site(r *http.Request) origin {
+	if s.at.given {
+		return s.at
 	}
-	return Site{URL: at}
+	at := &url.URL{Scheme: "http", Host: r.Host}
+	if r.TLS != nil {
+		at.Scheme = "https"
+	}
+	return origin{URL: at}
 }
 
 // shortly is a bound on what a page asks of others than the database.

@@ -26,7 +26,7 @@ const ours, theirs = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000
 // site is a server of the pages for one principal, on a database of its own and
 // without a broker.
 type site struct {
-	*Server
+	*server
 
 	t    testing.TB
 	url  string // of the database
@@ -47,16 +47,13 @@ func openSite(t testing.TB, me Principal) *site {
 	}
 	t.Cleanup(func() { store.Close() })
 	mailboxes := provider.New(provider.Options{Store: store, Log: slog.New(slog.DiscardHandler), LookupEnv: os.LookupEnv})
-	server, err := New(t.Context(), Options{Mailboxes: mailboxes, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages := Secure(server.Handler(func(next http.Handler) http.Handler {
+	server := newServer(t.Context(), mailboxes, slog.New(slog.DiscardHandler), origin{})
+	pages := secure(server.handler(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			next.ServeHTTP(w, r.WithContext(withPrincipal(r.Context(), me)))
 		})
 	}))
-	s := &site{Server: server, t: t, url: databaseURL, http: httptest.NewServer(pages)}
+	s := &site{server: server, t: t, url: databaseURL, http: httptest.NewServer(pages)}
 	t.Cleanup(s.http.Close)
 	return s
 }

@@ -18,21 +18,22 @@ import (
 	"github.com/spf13/pflag"
 
 	"imapsync/internal/devenv"
+	"imapsync/web"
 )
 
 // signinOf reads flags as a command does, environment and all.
-func signinOf(t *testing.T, args ...string) *signinFlags {
+func signinOf(t *testing.T, args ...string) *web.Options {
 	t.Helper()
-	f := &signinFlags{}
+	o := &web.Options{}
 	fs := pflag.NewFlagSet("web", pflag.ContinueOnError)
-	f.add(fs)
+	webFlags(fs, o)
 	if err := fs.Parse(args); err != nil {
 		t.Fatal(err)
 	}
 	if err := fromEnvironment(fs); err != nil {
 		t.Fatal(err)
 	}
-	return f
+	return o
 }
 
 func testApp() (a *app, stdout, log *bytes.Buffer) {
@@ -40,23 +41,16 @@ func testApp() (a *app, stdout, log *bytes.Buffer) {
 	return &app{stdout: stdout, log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, stdout, log
 }
 
-// The link that is printed signs in, whatever is served behind, and the process
-// ends when it is told to.
+// The link that is printed signs in, and the process ends when it is told to.
 func TestWebSignIn(t *testing.T) {
 	a, stdout, log := testApp()
-	f := signinOf(t, "--listen", "127.0.0.1:0")
-	l, err := a.listenWeb(t.Context(), f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gate, err := a.newGate(t.Context(), f, l.Site)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, end := context.WithCancel(t.Context())
+	page, err := a.openWeb(ctx, nil, signinOf(t, "--listen", "127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	ended := make(chan error, 1)
-	pages := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "the pages") })
-	go func() { ended <- a.serveWeb(ctx, l, gate.Handler(pages)) }()
+	go func() { ended <- page.Serve(ctx) }()
 
 	link := regexp.MustCompile(`http://127\.0\.0\.1:\d+/signin\?token=(\S{43})\n`).FindStringSubmatch(stdout.String())
 	if link == nil {
@@ -67,14 +61,13 @@ func TestWebSignIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	browser := &http.Client{Jar: jar}
-	base := l.Site.URL.String()
-	res, err := browser.PostForm(base+"/signin", url.Values{"link": {link[1]}})
+	res, err := browser.PostForm(page.URL+"/signin", url.Values{"link": {link[1]}, "next": {"/providers/new"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(res.Body)
 	res.Body.Close()
-	if err != nil || res.StatusCode != http.StatusOK || string(text) != "the pages" || res.Header.Get("Content-Security-Policy") == "" {
+	if err != nil || res.StatusCode != http.StatusOK || !strings.Contains(string(text), "Add an IMAP mailbox") || res.Header.Get("Content-Security-Policy") == "" {
 		t.Errorf("%s, %v: %s", res.Status, err, text)
 	}
 	end()
@@ -108,6 +101,7 @@ func TestWebSignInSettings(t *testing.T) {
 		{"a token that all read", []string{"--web-token-file", open}, nil, "--web-token-file: " + open + ": mode 0644: others may read or change it: run: chmod 600"},
 		{"all addresses", []string{"--listen", "0.0.0.0:0"}, nil, "--listen 0.0.0.0:0: others could read passwords on the way: give --tls-cert"},
 		{"all addresses, by the environment", nil, map[string]string{"IMAPSYNC_LISTEN": ":0"}, "give --tls-cert"},
+		{"an address that is none", []string{"--public-url", "http://[::1"}, nil, "--public-url: give scheme, host and port alone"},
 		{"a proxy", []string{"--behind-proxy", "--public-url", "https://mail.example.com", "--listen", ":0"}, nil, ""},
 		{"OIDC", append(oidc, "--oidc-client-secret-file", good), nil, ""},
 		{"OIDC, a secret that all read", append(oidc, "--oidc-client-secret-file", open), nil, "--oidc-client-secret-file: " + open + ": mode 0644"},
@@ -124,11 +118,10 @@ func TestWebSignInSettings(t *testing.T) {
 				args = append(slices.Clip(args), "--listen", "127.0.0.1:0")
 			}
 			a, stdout, _ := testApp()
-			f := signinOf(t, args...)
-			l, err := a.listenWeb(t.Context(), f)
-			if err == nil {
-				defer l.Close()
-				_, err = a.newGate(t.Context(), f, l.Site)
+			ctx, end := context.WithCancel(t.Context())
+			page, err := a.openWeb(ctx, nil, signinOf(t, args...))
+			if end(); err == nil {
+				defer page.Serve(ctx) // closes it
 			}
 			if tt.want == "" {
 				if err != nil || strings.Contains(stdout.String(), "token=") != (tt.name == "a link" || tt.name == "a proxy") {

@@ -18,7 +18,6 @@ import (
 	"imapsync/db"
 	"imapsync/internal/devenv"
 	"imapsync/secret"
-	"imapsync/web"
 )
 
 // settingsPage is `imapsync web` within this process, for who has the token.
@@ -53,32 +52,19 @@ func openSettingsPage(t *testing.T) *settingsPage {
 	}
 	t.Cleanup(func() { s.store.Close() })
 	ctx, end := context.WithCancel(context.WithoutCancel(t.Context()))
-	mailboxes, err := a.mailboxes(s.store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := web.New(ctx, web.Options{Mailboxes: mailboxes, Log: a.log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := a.listenWeb(ctx, f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gate, err := a.newGate(ctx, f, l.Site)
+	page, err := a.openWeb(ctx, s.store, f)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- a.serveWeb(ctx, l, server.Handler(gate.Handler)) }()
+	go func() { ended <- page.Serve(ctx) }()
 	t.Cleanup(func() {
 		end()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		server.Wait()
 	})
-	s.url = l.Site.URL.String()
+	s.url = page.URL
 	return s
 }
 
