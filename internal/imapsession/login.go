@@ -1,9 +1,7 @@
 package imapsession
 
 import (
-	"bytes"
 	"errors"
-	"net"
 	"strconv"
 	"strings"
 
@@ -157,20 +155,6 @@ func (b *bearer) Start() (mechanism string, initial []byte, err error) {
 func (b *bearer) Next(challenge []byte) ([]byte, error) {
 	b.refusal = string(challenge)
 	return b.abort, nil
-}
-
-// emptyAnswers writes an empty answer within a SASL exchange as an empty line
-// (RFC 3501 section 6.2.2); go-imap writes "=", which is for an initial
-// response only. It flushes each answer by itself.
-type emptyAnswers struct{ net.Conn }
-
-// Write passes p on.
-func (e emptyAnswers) Write(p []byte) (int, error) {
-	if bytes.Equal(p, []byte("=\r\n")) {
-		n, err := e.Conn.Write(p[1:])
-		return n + 1, err
-	}
-	return e.Conn.Write(p)
 }
 
 // withToken logs in with an access token.

@@ -36,7 +36,7 @@ type Session struct {
 func newSession(ctx context.Context, w *imapwire.Conn, d *Dialer) *Session {
 	s := &Session{wire: w, buffers: d.Buffers, now: d.clock(), unasked: &unilateral{arrived: make(chan struct{}, 1)}}
 	s.bind(ctx)
-	s.client = imapclient.New(emptyAnswers{s.wire}, &imapclient.Options{UnilateralDataHandler: s.unasked.handler()})
+	s.client = imapclient.New(s.wire, &imapclient.Options{UnilateralDataHandler: s.unasked.handler()})
 	return s
 }
 

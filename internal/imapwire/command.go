@@ -33,8 +33,13 @@ type commandLine struct {
 const maxCommandLine = 64 << 10
 
 // sent notes what p asks for, and returns the bytes to send in its place: they
-// differ only where a mailbox goes by another name on the server. Callers hold mu.
+// differ where a mailbox goes by another name on the server, and in an empty answer
+// within a SASL exchange, an empty line (RFC 3501 section 6.2.2): go-imap writes
+// "=", which is for an initial response only. Callers hold mu.
 func (w *Conn) sent(p []byte) []byte {
+	if string(p) == "=\r\n" && w.awaited("AUTHENTICATE") != nil {
+		p = p[1:]
+	}
 	send := w.unalias(p)
 	for c := &w.cmd; len(p) > 0; {
 		if c.lit > 0 {

@@ -223,8 +223,19 @@ func TestWireSecrets(t *testing.T) {
 			t.Errorf("the server was sent %q", conn.sent.String())
 		}
 	}
+	// An empty answer is sent as one.
+	exchange := &scripted{Reader: strings.NewReader("")}
+	w := New(exchange, Limits{})
+	for _, line := range []string{"=\r\n", "T1 AUTHENTICATE XOAUTH2\r\n", "=\r\n"} {
+		if n, err := w.Write([]byte(line)); n != len(line) || err != nil {
+			t.Errorf("%q: %d, %v", line, n, err)
+		}
+	}
+	if got, want := exchange.sent.String(), "=\r\nT1 AUTHENTICATE XOAUTH2\r\n\r\n"; got != want {
+		t.Errorf("sent %q, want %q", got, want)
+	}
 	// The parser of outgoing lines drops what it need not know.
-	w := New(&scripted{Reader: strings.NewReader("")}, Limits{})
+	w = New(&scripted{Reader: strings.NewReader("")}, Limits{})
 	for _, line := range []string{"T1 LOGIN me \"hunter2\"\r\n", "T2 AUTHENTICATE PLAIN aHVudGVyMg==\r\n", "aHVudGVyMg==\r\n", "T3 LOGIN {2}\r\n", "me {7}\r\n", "hunter2\r\n"} {
 		w.Write([]byte(line[:len(line)/2]))
 		w.Write([]byte(line[len(line)/2:]))

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"slices"
+	"regexp"
 	"strconv"
 	"time"
 )
@@ -297,27 +297,13 @@ func (cmd *command) asksFor(name []byte) bool {
 	return end+1 == len(name) || ok && n == 0 // else other bytes than those asked for
 }
 
-var months = [...]string{"JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"}
+// dateTime is the shape of an INTERNALDATE (RFC 3501 section 9), the day padded or
+// not. time.Parse alone takes more than that.
+var dateTime = regexp.MustCompile(`^ ?\d?\d-[A-Za-z]{3}-[1-9]\d{3} \d\d:\d\d:\d\d [+-]([01]\d|2[0-3])[0-5]\d$`)
 
-// isDateTime accepts what go-imap reads as an INTERNALDATE; on anything else it
-// ends the connection. `d-Mon-yyyy hh:mm:ss ±hhmm`, the day padded or not.
+// isDateTime accepts what go-imap reads as an INTERNALDATE, by its own layout; on
+// anything else it ends the connection.
 func isDateTime(b []byte) bool {
-	b = bytes.TrimLeft(b, " ")
-	i := bytes.IndexByte(b, '-')
-	if i < 1 || i > 2 || len(b) != i+len("-Jan-2006 15:04:05 -0700") {
-		return false
-	}
-	day, ok := number(b[:i])
-	mon, b := b[i+1:i+4], b[i+4:]
-	year, ok1 := number(b[1:5])
-	hour, ok2 := number(b[6:8])
-	minute, ok3 := number(b[9:11])
-	second, ok4 := number(b[12:14])
-	zone, ok5 := number(b[16:20])
-	if !(ok && ok1 && ok2 && ok3 && ok4 && ok5) || b[0] != '-' || b[5] != ' ' || b[8] != ':' || b[11] != ':' || b[14] != ' ' || b[15] != '+' && b[15] != '-' {
-		return false
-	}
-	month := slices.IndexFunc(months[:], func(name string) bool { return fold(mon, name) })
-	return month >= 0 && year >= 1000 && hour < 24 && minute < 60 && second < 60 && zone < 2400 && zone%100 < 60 && day >= 1 &&
-		(day <= 28 || int(day) <= time.Date(int(year), time.Month(month+2), 0, 0, 0, 0, 0, time.UTC).Day())
+	_, err := time.Parse("_2-Jan-2006 15:04:05 -0700", string(b))
+	return err == nil && dateTime.Match(b)
 }

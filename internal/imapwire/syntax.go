@@ -206,7 +206,8 @@ func number(b []byte) (uint32, bool) {
 	return uint32(n), ok && len(b) <= 10 && n <= 1<<32-1
 }
 
-// number64 reads a non-negative number of up to 18 digits.
+// number64 reads a non-negative number of up to 18 digits. An error of strconv's
+// would cost memory for every word that is none.
 func number64(b []byte) (n int64, ok bool) {
 	if len(b) == 0 || len(b) > 18 {
 		return 0, false
@@ -222,28 +223,13 @@ func number64(b []byte) (n int64, ok bool) {
 
 // isAtom accepts a non-empty run of printable ASCII that no IMAP syntax uses.
 func isAtom(b []byte) bool {
-	for _, c := range b {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`(){}%*"\[]`, c) >= 0 {
-			return false
-		}
-	}
-	return len(b) > 0
+	return len(b) > 0 && !bytes.ContainsFunc(b, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`(){}%*"\[]`, r) })
 }
 
-// fold reports whether b is upper, ignoring the case of ASCII letters in b.
+// fold reports whether b is upper, ignoring the case of ASCII letters in b. A
+// letter that only folds to ASCII is longer than it.
 func fold(b []byte, upper string) bool {
-	if len(b) != len(upper) {
-		return false
-	}
-	for i, c := range b {
-		if 'a' <= c && c <= 'z' {
-			c -= 'a' - 'A'
-		}
-		if c != upper[i] {
-			return false
-		}
-	}
-	return true
+	return len(b) == len(upper) && strings.EqualFold(string(b), upper)
 }
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
