@@ -40,9 +40,7 @@ func (c *content) addFile(p *part, ds *defects) {
 }
 
 // isMessage reports an attached mail.
-func (p *part) isMessage() bool {
-	return p.typ.is("message", "rfc822") || p.typ.is("message", "global")
-}
+func (p *part) isMessage() bool { return p.typ.is("message", "rfc822", "global") }
 
 // messageOpener passes an attached mail on as a file of its own: without the
 // line an mbox put before it, with LF line ends, and with the last of them when
@@ -101,7 +99,7 @@ func cidLinks(html []byte) map[string]bool {
 		if end < 0 {
 			end = min(len(html), 1000)
 		}
-		id := percentDecode(nil, html[:end])
+		id := appendEscaped(nil, html[:end], '%')
 		id = bytes.ReplaceAll(id, []byte("&amp;"), []byte("&"))
 		refs[strings.ToLower(cleanID(string(id)))] = true
 	}
@@ -124,16 +122,8 @@ func holdsBytes(e encoding, body []byte) bool {
 // stepLineEnds turns CRLF into LF: an attached mail is passed on with the line
 // ends of a file.
 func stepLineEnds(dst, src []byte, last bool) ([]byte, int) {
-	if !last && src[len(src)-1] == '\r' && len(src) > 1 {
-		src = src[:len(src)-1]
+	if n := len(src) - 1; !last && n > 0 && src[n] == '\r' {
+		src = src[:n]
 	}
-	used := len(src)
-	for {
-		i := bytes.Index(src, []byte("\r\n"))
-		if i < 0 {
-			return append(dst, src...), used
-		}
-		dst = append(dst, src[:i]...)
-		src = src[i+1:]
-	}
+	return append(dst, bytes.ReplaceAll(src, []byte("\r\n"), []byte("\n"))...), len(src)
 }

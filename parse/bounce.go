@@ -17,15 +17,12 @@ const maxRecipients = 1000
 func readBounce(root *part, c *content) *Bounce {
 	var b *Bounce
 	for _, p := range c.leaves {
-		if p.typ.major != "message" || p.typ.minor != "delivery-status" && p.typ.minor != "global-delivery-status" {
-			continue
-		}
-		if b = deliveryStatus(p.start(reportLimit)); b != nil {
-			break
+		if b == nil && p.typ.is("message", "delivery-status", "global-delivery-status") {
+			b = deliveryStatus(p.start(reportLimit))
 		}
 	}
-	if v := root.head.get("x-failed-recipients"); b == nil && v != nil {
-		if list, _, _ := addressList(v, "", 1); len(list) > 0 {
+	if b == nil {
+		if list, _, _ := addressList(root.head.get("x-failed-recipients"), "", 1); len(list) > 0 {
 			b = &Bounce{FinalRecipient: list[0].Email, Action: "failed"}
 		}
 	}
@@ -33,7 +30,7 @@ func readBounce(root *part, c *content) *Bounce {
 		return nil
 	}
 	for _, p := range c.leaves {
-		if p.isMessage() || p.typ.is("text", "rfc822-headers") || p.typ.is("message", "rfc822-headers") || p.typ.is("message", "global-headers") {
+		if p.typ.is("message", "rfc822", "global", "rfc822-headers", "global-headers") || p.typ.is("text", "rfc822-headers") {
 			head, _ := splitHeader(p.start(reportLimit), reportLimit, nil, &defects{})
 			if id := messageID(decodeWords(head.get("message-id"), "")); id != "" {
 				b.OriginalMessageID = id
@@ -54,7 +51,7 @@ func (p *part) start(limit int) []byte {
 // the first recipient who did not get the mail, else of the first recipient.
 func deliveryStatus(b []byte) *Bounce {
 	var first *Bounce
-	for n := 0; len(b) > 0 && n < maxRecipients; n++ {
+	for range maxRecipients {
 		b = bytes.TrimLeft(b, " \t\r\n")
 		head, n := splitHeader(b, reportLimit, nil, &defects{})
 		if n == 0 {
@@ -67,13 +64,10 @@ func deliveryStatus(b []byte) *Bounce {
 			Status:         statusCode(head),
 			Diagnostic:     afterType(decodeWords(head.get("diagnostic-code"), "")),
 		}
-		if one.FinalRecipient == "" && one.Action == "" && one.Status == "" {
-			continue
-		}
 		switch {
 		case one.Action == "failed":
 			return &one
-		case first == nil:
+		case first == nil && one.FinalRecipient+one.Action+one.Status != "":
 			first = &one
 		}
 	}
@@ -81,17 +75,11 @@ func deliveryStatus(b []byte) *Bounce {
 }
 
 func statusAddress(head fields) string {
-	for _, name := range []string{"final-recipient", "original-recipient"} {
-		v := afterType(decodeWords(head.get(name), ""))
-		if v == "" {
-			continue
-		}
-		if email, ok := validAddress([]byte(v)); ok {
-			return email
-		}
-		return v
+	v := cmp.Or(afterType(decodeWords(head.get("final-recipient"), "")), afterType(decodeWords(head.get("original-recipient"), "")))
+	if email, ok := validAddress([]byte(v)); ok {
+		return email
 	}
-	return ""
+	return v
 }
 
 // afterType drops the type before a semicolon: "rfc822; a@b", "smtp; 550 …".
@@ -105,10 +93,7 @@ func afterType(v string) string {
 // statusCode returns an RFC 3463 code without the comment behind it.
 func statusCode(head fields) string {
 	v := decodeWords(head.get("status"), "")
-	if i := strings.IndexFunc(v, func(r rune) bool { return r != '.' && (r < '0' || r > '9') }); i >= 0 {
-		v = v[:i]
-	}
-	return shorten(v, 20)
+	return shorten(v[:len(v)-len(strings.TrimLeft(v, ".0123456789"))], 20)
 }
 
 // isBounce reports a mail that says another could not be delivered.
@@ -135,22 +120,16 @@ func isBounce(m *Message, root *part) bool {
 	}
 	local, _, _ := strings.Cut(from, "@")
 	switch {
-	case strings.HasPrefix(local, "mailer-daemon"), strings.HasPrefix(local, "mailer daemon"), strings.HasPrefix(local, "mail-daemon"):
+	case hasAnyPrefix(local, "mailer-daemon", "mailer daemon", "mail-daemon"):
 		return true
 	case local == "postmaster" || strings.HasPrefix(local, "mail delivery"):
-		path := root.head.get("return-path")
-		return bytes.Equal(path, []byte("<>")) || isBounceSubject(m.Subject)
+		return string(root.head.get("return-path")) == "<>" || isBounceSubject(m.Subject)
 	}
 	return false
 }
 
 func isBounceSubject(subject string) bool {
-	s := strings.ToLower(subject)
-	for _, words := range []string{"undeliver", "delivery status notification", "delivery failure", "delivery failed", "mail delivery", "returned mail",
-		"failure notice", "could not be delivered", "delivery has failed", "unzustellbar", "non remis", "no se puede entregar", "onbestelbaar"} {
-		if strings.Contains(s, words) {
-			return true
-		}
-	}
-	return false
+	return containsAny(strings.ToLower(subject),
+		"undeliver", "delivery status notification", "delivery failure", "delivery failed", "mail delivery", "returned mail", "failure notice",
+		"could not be delivered", "delivery has failed", "unzustellbar", "non remis", "no se puede entregar", "onbestelbaar")
 }

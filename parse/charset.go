@@ -2,9 +2,7 @@ package parse
 
 import (
 	"bytes"
-	"encoding/binary"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	xenc "golang.org/x/text/encoding"
@@ -21,11 +19,47 @@ import (
 
 // charset decodes bytes to UTF-8.
 type charset struct {
-	name   string
-	enc    xenc.Encoding       // nil when decode is set or for UTF-8
-	decode func([]byte) []byte // for what x/text does not have
-	ascii  bool                // ASCII bytes stand for themselves
+	name  string
+	enc   xenc.Encoding // nil for UTF-8, ASCII, and what x/text does not have
+	ascii bool          // ASCII bytes stand for themselves
 }
+
+// charsets has the labels of mail, among them those that the WHATWG index does
+// not have or has for less. One without a name says nothing.
+var charsets = func() map[string]charset {
+	byLabel := map[string]charset{}
+	add := func(name string, enc xenc.Encoding, ascii bool, labels ...string) {
+		for _, label := range labels {
+			byLabel[label] = charset{name, enc, ascii}
+		}
+	}
+	add("", nil, true, "", "default", "unknown-8bit", "x-unknown", "unknown", "binary", "8bit", "7bit", "none", "_autodetect", "x-user-defined")
+	add("utf-8", nil, true, "utf-8", "utf8")
+	add("us-ascii", nil, true, "us-ascii", "ascii", "ansi_x3.4-1968", "iso646-us", "646", "us")
+	add("windows-1252", charmap.Windows1252, true, "windows-1252", "cp1252", "cp-1252", "x-windows-1252", "win-1252", "windows1252", "ansi", "x-ansi",
+		"iso-8859-1", "iso8859-1", "iso_8859-1", "iso8859_1", "iso88591", "iso-8859", "8859-1", "latin1", "latin-1", "l1")
+	add("windows-874", charmap.Windows874, true, "tis-620", "tis620", "windows-874", "cp874", "iso-8859-11")
+	add("koi8-r", charmap.KOI8R, true, "koi8-r", "koi8", "koi8r", "cskoi8r")
+	add("koi8-u", charmap.KOI8U, true, "koi8-u", "koi8-ru")
+	add("macintosh", charmap.Macintosh, true, "macintosh", "mac", "x-mac-roman", "macroman", "x-macroman")
+	add("gb18030", simplifiedchinese.GB18030, true, "gb2312", "gbk", "gb_2312-80", "cp936", "ms936", "windows-936", "x-gbk", "gb18030",
+		"euc-cn", "euccn", "chinese", "csgb2312", "gb-2312")
+	add("hz-gb-2312", simplifiedchinese.HZGB2312, false, "hz-gb-2312", "hz")
+	add("big5", traditionalchinese.Big5, true, "big5", "big5-hkscs", "big-5", "cp950", "x-x-big5", "csbig5")
+	add("euc-kr", korean.EUCKR, true, "ks_c_5601-1987", "ks_c_5601-1989", "ks_c_5601", "ksc5601", "ksc_5601", "euc-kr", "euckr",
+		"cp949", "ms949", "windows-949", "uhc", "korean", "x-windows-949")
+	add("iso-2022-kr", nil, false, "iso-2022-kr", "csiso2022kr")
+	add("iso-2022-jp", japanese.ISO2022JP, false, "iso-2022-jp", "iso-2022-jp-1", "iso-2022-jp-2", "iso-2022-jp-3", "iso-2022-jp-2004",
+		"csiso2022jp", "iso-2022-jp-ms", "cp50220", "cp50221", "cp50222", "jis")
+	add("shift_jis", japanese.ShiftJIS, true, "shift_jis", "shift-jis", "sjis", "x-sjis", "cp932", "ms932", "windows-31j", "ms_kanji", "sjis-win", "shiftjis")
+	add("utf-7", nil, false, "utf-7", "utf7", "unicode-1-1-utf-7", "x-unicode-1-1-utf-7", "csutf7")
+	add("utf-16", nil, false, "utf-16", "utf16", "unicode", "ucs-2", "iso-10646-ucs-2")
+	add("utf-16le", unicode.UTF16(unicode.LittleEndian, unicode.UseBOM), false, "utf-16le", "utf16le", "unicodelittle")
+	add("utf-16be", unicode.UTF16(unicode.BigEndian, unicode.UseBOM), false, "utf-16be", "utf16be", "unicodebig", "unicodefffe")
+	add("utf-32", utf32.UTF32(utf32.BigEndian, utf32.UseBOM), false, "utf-32", "ucs-4", "utf32")
+	add("utf-32le", utf32.UTF32(utf32.LittleEndian, utf32.UseBOM), false, "utf-32le")
+	return byLabel
+}()
 
 // lookupCharset finds a charset by a label as mail writes it. ok is false for
 // one that nobody knows.
@@ -38,50 +72,8 @@ func lookupCharset(label string) (cs charset, ok bool) {
 		label = label[:i]
 	}
 	label = strings.TrimPrefix(label, "charset=")
-	switch label {
-	case "utf-8", "utf8":
-		return charset{name: "utf-8", ascii: true}, true
-	case "us-ascii", "ascii", "ansi_x3.4-1968", "iso646-us", "646", "us":
-		return charset{name: "us-ascii", ascii: true}, true
-	case "iso-8859-1", "iso8859-1", "latin1", "windows-1252", "cp1252", "iso_8859-1", "l1", "latin-1",
-		"iso8859_1", "8859-1", "x-windows-1252", "win-1252", "windows1252", "ansi", "x-ansi", "cp-1252", "iso88591", "iso-8859":
-		return charset{name: "windows-1252", enc: charmap.Windows1252, ascii: true}, true
-	case "gb2312", "gbk", "gb_2312-80", "cp936", "ms936", "windows-936", "x-gbk", "gb18030", "euc-cn", "euccn", "chinese", "csgb2312", "gb-2312":
-		return charset{name: "gb18030", enc: simplifiedchinese.GB18030, ascii: true}, true
-	case "ks_c_5601-1987", "ks_c_5601-1989", "ks_c_5601", "ksc5601", "ksc_5601", "euc-kr", "euckr", "cp949", "ms949", "windows-949", "uhc", "korean", "x-windows-949":
-		return charset{name: "euc-kr", enc: korean.EUCKR, ascii: true}, true
-	case "iso-2022-kr", "csiso2022kr":
-		return charset{name: "iso-2022-kr", decode: decodeISO2022KR}, true
-	case "iso-2022-jp", "iso-2022-jp-1", "iso-2022-jp-2", "iso-2022-jp-3", "iso-2022-jp-2004", "csiso2022jp", "iso-2022-jp-ms", "cp50220", "cp50221", "cp50222", "jis":
-		return charset{name: "iso-2022-jp", enc: japanese.ISO2022JP}, true
-	case "shift_jis", "shift-jis", "sjis", "x-sjis", "cp932", "ms932", "windows-31j", "ms_kanji", "sjis-win", "shiftjis":
-		return charset{name: "shift_jis", enc: japanese.ShiftJIS, ascii: true}, true
-	case "big5", "big5-hkscs", "big-5", "cp950", "x-x-big5", "csbig5":
-		return charset{name: "big5", enc: traditionalchinese.Big5, ascii: true}, true
-	case "hz-gb-2312", "hz":
-		return charset{name: "hz-gb-2312", enc: simplifiedchinese.HZGB2312}, true
-	case "utf-7", "utf7", "unicode-1-1-utf-7", "x-unicode-1-1-utf-7", "csutf7":
-		return charset{name: "utf-7", decode: decodeUTF7}, true
-	case "utf-16", "utf16", "unicode", "ucs-2", "iso-10646-ucs-2":
-		return charset{name: "utf-16", decode: decodeUTF16}, true
-	case "utf-16le", "utf16le", "unicodelittle":
-		return charset{name: "utf-16le", enc: unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)}, true
-	case "utf-16be", "utf16be", "unicodebig", "unicodefffe":
-		return charset{name: "utf-16be", enc: unicode.UTF16(unicode.BigEndian, unicode.UseBOM)}, true
-	case "utf-32", "ucs-4", "utf32":
-		return charset{name: "utf-32", enc: utf32.UTF32(utf32.BigEndian, utf32.UseBOM)}, true
-	case "utf-32le":
-		return charset{name: "utf-32le", enc: utf32.UTF32(utf32.LittleEndian, utf32.UseBOM)}, true
-	case "tis-620", "tis620", "windows-874", "cp874", "iso-8859-11":
-		return charset{name: "windows-874", enc: charmap.Windows874, ascii: true}, true
-	case "koi8-r", "koi8", "koi8r", "cskoi8r":
-		return charset{name: "koi8-r", enc: charmap.KOI8R, ascii: true}, true
-	case "koi8-u", "koi8-ru":
-		return charset{name: "koi8-u", enc: charmap.KOI8U, ascii: true}, true
-	case "macintosh", "mac", "x-mac-roman", "macroman", "x-macroman":
-		return charset{name: "macintosh", enc: charmap.Macintosh, ascii: true}, true
-	case "", "default", "unknown-8bit", "x-unknown", "unknown", "binary", "8bit", "7bit", "none", "_autodetect", "x-user-defined":
-		return charset{ascii: true}, false
+	if cs, found := charsets[label]; found {
+		return cs, cs.name != ""
 	}
 	for _, name := range []string{label, "windows-" + strings.TrimLeft(label, "abcdefghijklmnopqrstuvwxyz-_ "), strings.Replace(label, "iso", "iso-", 1), strings.ReplaceAll(label, "_", "-")} {
 		if e, err := htmlindex.Get(name); err == nil && e != xenc.Replacement {
@@ -121,12 +113,17 @@ func (cs charset) toUTF8(b []byte) []byte {
 	if cs.unlikeUTF8() && !isASCII(b) && utf8.Valid(b) {
 		return b // the label lies
 	}
-	switch {
-	case cs.decode != nil:
-		return cs.decode(b)
-	case cs.name == "utf-8":
+	switch cs.name {
+	case "utf-8":
 		return b
-	case cs.enc == nil: // ASCII with high bytes, or unknown
+	case "utf-7":
+		return decodeUTF7(b)
+	case "utf-16":
+		return decodeUTF16(b)
+	case "iso-2022-kr":
+		return decodeISO2022KR(b)
+	}
+	if cs.enc == nil { // ASCII with high bytes, or unknown
 		if utf8.Valid(b) {
 			return b
 		}
@@ -193,54 +190,36 @@ func decodeISO2022KR(b []byte) []byte {
 }
 
 // decodeUTF7 decodes RFC 2152.
-func decodeUTF7(b []byte) []byte {
-	out := make([]byte, 0, len(b))
-	for len(b) > 0 {
-		i := bytes.IndexByte(b, '+')
-		if i < 0 {
-			return append(out, b...)
+func decodeUTF7(b []byte) (out []byte) {
+	units := unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM)
+	for {
+		text, rest, found := bytes.Cut(b, []byte("+"))
+		out = append(out, text...)
+		if !found {
+			return out
 		}
-		out = append(out, b[:i]...)
-		b = b[i+1:]
-		n := 0
-		for n < len(b) && isBase64[b[n]] {
-			n++
-		}
-		if n == 0 {
-			if len(b) > 0 && b[0] == '-' {
-				b = b[1:]
-			}
+		coded := rest[:len(rest)-len(bytes.TrimLeft(rest, base64Alphabet))]
+		b = bytes.TrimPrefix(rest[len(coded):], []byte("-"))
+		if len(coded) == 0 {
 			out = append(out, '+')
 			continue
 		}
-		raw := appendBase64(nil, b[:n])
-		units := make([]uint16, 0, len(raw)/2)
-		for j := 0; j+1 < len(raw); j += 2 {
-			units = append(units, binary.BigEndian.Uint16(raw[j:]))
-		}
-		for _, r := range utf16.Decode(units) {
-			out = utf8.AppendRune(out, r)
-		}
-		b = b[n:]
-		if len(b) > 0 && b[0] == '-' {
-			b = b[1:]
-		}
+		raw := appendBase64(nil, coded)
+		out = append(out, decodeBy(units, raw[:len(raw)&^1])...)
 	}
-	return out
 }
 
 // metaCharset returns the charset an HTML document names for itself.
 func metaCharset(b []byte) string {
 	b = b[:min(len(b), 4096)]
-	for i := 0; ; {
-		j := bytes.Index(b[i:], []byte("charset"))
-		if j < 0 {
+	for {
+		_, rest, found := bytes.Cut(b, []byte("charset"))
+		if !found {
 			return ""
 		}
-		i += j + len("charset")
-		rest := bytes.TrimLeft(b[i:], " \t\r\n")
-		if len(rest) > 0 && rest[0] == '=' {
-			rest = bytes.TrimLeft(rest[1:], " \t\r\n\"'")
+		b = rest
+		if rest, found = bytes.CutPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte("=")); found {
+			rest = bytes.TrimLeft(rest, " \t\r\n\"'")
 			if t := token(string(rest[:min(len(rest), 40)])); t != "" {
 				return t
 			}

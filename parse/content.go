@@ -63,7 +63,7 @@ func appendLeaves(out []*part, p *part) []*part {
 
 // isBody reports whether a leaf is shown as the mail's text.
 func (p *part) isBody() bool {
-	return p.typ.major == "text" && (p.typ.minor == "plain" || p.typ.minor == "html") && p.disp.major != "attachment"
+	return p.typ.is("text", "plain", "html") && p.disp.major != "attachment"
 }
 
 func (p *part) encoding(ds *defects) encoding {

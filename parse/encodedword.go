@@ -114,17 +114,5 @@ func (w word) decode(dst []byte) []byte {
 	if !w.q {
 		return appendBase64(dst, w.text)
 	}
-	t := w.text
-	for i := 0; i < len(t); i++ {
-		switch c := t[i]; {
-		case c == '_':
-			dst = append(dst, ' ')
-		case c == '=' && i+2 < len(t) && unhex(t[i+1]) < 16 && unhex(t[i+2]) < 16:
-			dst = append(dst, unhex(t[i+1])<<4|unhex(t[i+2]))
-			i += 2
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return dst
+	return appendEscaped(dst, bytes.ReplaceAll(w.text, []byte("_"), []byte(" ")), '=')
 }

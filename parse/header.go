@@ -36,13 +36,19 @@ func (f fields) index(name string) int {
 	return -1
 }
 
-// get returns the value of the first field of that name, or nil.
-func (f fields) get(name string) []byte {
-	if i := f.index(name); i >= 0 {
-		return bytes.TrimSpace(f[i].value)
+// get returns the value of the first field of the first of the names that
+// there is, or nil.
+func (f fields) get(names ...string) []byte {
+	for _, name := range names {
+		if i := f.index(name); i >= 0 {
+			return bytes.TrimSpace(f[i].value)
+		}
 	}
 	return nil
 }
+
+// token is the first word of a field in lower case.
+func (f fields) token(name string) string { return token(string(f.get(name))) }
 
 // splitHeader reads the header block at the start of b and returns its fields
 // and where the body begins. It stops at a line for which stop is true (a

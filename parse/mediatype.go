@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -21,7 +22,9 @@ func (m mediaType) String() string {
 	return m.major + "/" + m.minor
 }
 
-func (m mediaType) is(major, minor string) bool { return m.major == major && m.minor == minor }
+func (m mediaType) is(major string, minors ...string) bool {
+	return m.major == major && slices.Contains(minors, m.minor)
+}
 
 func (m mediaType) param(name string) string {
 	for i := range m.params {

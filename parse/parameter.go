@@ -136,7 +136,7 @@ func joinPieces(pieces []piece) []param {
 			out = append(out, param{g.name, joinSegments(g.segs)})
 		case g.ext != nil:
 			cs, text := splitExtended(g.ext.value)
-			out = append(out, param{g.name, cleanString(decodeCharset(percentDecode(nil, text), cs))})
+			out = append(out, param{g.name, cleanString(decodeCharset(appendEscaped(nil, text, '%'), cs))})
 		default:
 			out = append(out, param{g.name, decodeWords(g.plain.value, "")})
 		}
@@ -163,7 +163,7 @@ func joinSegments(segs map[int]*piece) string {
 				cs, v = splitExtended(v)
 			}
 			encoded = true
-			b = percentDecode(b, v)
+			b = appendEscaped(b, v, '%')
 		} else {
 			b = append(b, v...)
 		}
@@ -185,18 +185,4 @@ func splitExtended(v []byte) (charset string, text []byte) {
 		return "", v
 	}
 	return string(v[:i]), v[i+1+j+1:]
-}
-
-func percentDecode(dst, src []byte) []byte {
-	for i := 0; i < len(src); i++ {
-		if src[i] == '%' && i+2 < len(src) {
-			if hi, lo := unhex(src[i+1]), unhex(src[i+2]); hi < 16 && lo < 16 {
-				dst = append(dst, hi<<4|lo)
-				i += 2
-				continue
-			}
-		}
-		dst = append(dst, src[i])
-	}
-	return dst
 }

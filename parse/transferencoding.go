@@ -2,7 +2,10 @@ package parse
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"io"
+	"strings"
 )
 
 // encoding is a Content-Transfer-Encoding (RFC 2045 section 6).
@@ -19,7 +22,7 @@ const (
 // transferEncoding reads a Content-Transfer-Encoding; known is false when it
 // names one that nobody knows.
 func transferEncoding(v []byte) (e encoding, known bool) {
-	switch name := token(string(v)); name {
+	switch token(string(v)) {
 	case "", "7bit", "8bit", "binary", "7-bit", "8-bit", "none", "7bits", "8bits":
 		return identity, true
 	case "base64", "base-64", "b", "x-base64":
@@ -80,10 +83,7 @@ func (d *decoder) fill() bool {
 }
 
 func (d *decoder) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if !d.fill() {
+	if len(p) > 0 && !d.fill() {
 		return 0, io.EOF
 	}
 	n := copy(p, d.out)
@@ -93,34 +93,13 @@ func (d *decoder) Read(p []byte) (int, error) {
 
 // WriteTo spares io.Copy its buffer.
 func (d *decoder) WriteTo(w io.Writer) (total int64, err error) {
-	for d.fill() {
-		n, err := w.Write(d.out)
+	for err == nil && d.fill() {
+		var n int
+		n, err = w.Write(d.out)
 		total += int64(n)
 		d.out = d.out[n:]
-		if err != nil {
-			return total, err
-		}
 	}
-	return total, nil
-}
-
-// stepLines is the step of an encoding whose lines stand for themselves.
-func stepLines(decode func(dst, line []byte) []byte) func(dst, src []byte, last bool) ([]byte, int) {
-	return func(dst, src []byte, last bool) ([]byte, int) {
-		src = wholeLines(src, last)
-		for line := range bytes.Lines(src) {
-			dst = decode(dst, bytes.TrimRight(line, "\r\n"))
-		}
-		return dst, len(src)
-	}
-}
-
-// wholeLines leaves out a line at the end that src has only the begin of.
-func wholeLines(src []byte, last bool) []byte {
-	if i := bytes.LastIndexByte(src, '\n'); i >= 0 && !last {
-		return src[:i+1]
-	}
-	return src
+	return total, err
 }
 
 // decodeTransfer decodes the text in body, at most about limit bytes of it.
@@ -140,4 +119,177 @@ func decodeTransfer(e encoding, body []byte, limit int) []byte {
 		d.out = nil
 	}
 	return out[:min(len(out), limit)]
+}
+
+// wholeLines leaves out a line at the end that src has only the begin of.
+func wholeLines(src []byte, last bool) []byte {
+	if i := bytes.LastIndexByte(src, '\n'); i >= 0 && !last {
+		return src[:i+1]
+	}
+	return src
+}
+
+// base64Decoder decodes base64 with anything in between: junk, runs that were
+// padded on their own and then joined, a truncated end. The standard decoder
+// stops at the first of these.
+type base64Decoder struct {
+	run [1024]byte // characters of the alphabet that are not decoded yet
+	n   int
+}
+
+// base64Alphabet is that of RFC 4648 section 4.
+const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+func (d *base64Decoder) step(dst, src []byte, last bool) ([]byte, int) {
+	src = wholeLines(src, last) // in nearly all mail they are whole groups
+	if d.n == 0 {               // most often there is nothing in between
+		if out, err := base64.StdEncoding.AppendDecode(dst, src); err == nil {
+			return out, len(src)
+		}
+	}
+	for _, c := range src {
+		if c == '=' || d.n == len(d.run) {
+			dst = d.flush(dst)
+		}
+		if strings.IndexByte(base64Alphabet, c) >= 0 {
+			d.run[d.n] = c
+			d.n++
+		}
+	}
+	if last {
+		dst = d.flush(dst)
+	}
+	return dst, len(src)
+}
+
+// flush decodes what there is as if it ended here.
+func (d *base64Decoder) flush(dst []byte) []byte {
+	n := d.n
+	if n%4 == 1 {
+		n-- // six bits are no byte
+	}
+	d.n = 0
+	dst, _ = base64.RawStdEncoding.AppendDecode(dst, d.run[:n])
+	return dst
+}
+
+// appendBase64 appends what src decodes to.
+func appendBase64(dst, src []byte) []byte {
+	dst, _ = (&base64Decoder{}).step(dst, src, true)
+	return dst
+}
+
+// stepQuotedPrintable decodes RFC 2045 section 6.7. What is no valid escape
+// stands for itself; blanks before a line end are kept, as most mailers mean
+// them.
+func stepQuotedPrintable(dst, src []byte, last bool) ([]byte, int) {
+	src = wholeLines(src, last)
+	if i := bytes.LastIndexByte(src, '='); !last && src[len(src)-1] != '\n' && i > len(src)-4 && i > 0 {
+		src = src[:i] // not through an escape
+	}
+	for line := range bytes.Lines(src) {
+		text, ended := bytes.CutSuffix(line, []byte("\n"))
+		if ended {
+			text = bytes.TrimSuffix(text, []byte("\r"))
+		}
+		end := line[len(text):]
+		if soft := bytes.TrimRight(text, " \t"); ended && bytes.HasSuffix(soft, []byte("=")) {
+			text = soft
+		}
+		if hard, soft := bytes.CutSuffix(text, []byte("=")); soft {
+			text, end = hard, nil
+		}
+		dst = append(appendEscaped(dst, text, '='), end...)
+	}
+	return dst, len(src)
+}
+
+// appendEscaped appends src, its escapes undone: mark and two hexadecimal
+// digits are one byte.
+func appendEscaped(dst, src []byte, mark byte) []byte {
+	for {
+		i := bytes.IndexByte(src, mark)
+		if i < 0 {
+			return append(dst, src...)
+		}
+		dst = append(dst, src[:i]...)
+		src = src[i+1:]
+		if out, err := hex.AppendDecode(dst, src[:min(2, len(src))]); err == nil && len(out) > len(dst) {
+			dst, src = out, src[2:]
+		} else {
+			dst = append(dst, mark)
+		}
+	}
+}
+
+// stepLines is the step of an encoding whose lines stand for themselves.
+func stepLines(decode func(dst, line []byte) []byte) func(dst, src []byte, last bool) ([]byte, int) {
+	return func(dst, src []byte, last bool) ([]byte, int) {
+		src = wholeLines(src, last)
+		for line := range bytes.Lines(src) {
+			dst = decode(dst, bytes.TrimRight(line, "\r\n"))
+		}
+		return dst, len(src)
+	}
+}
+
+// uuDecoder decodes the lines between "begin 644 name" and "end" (POSIX uuencode).
+type uuDecoder struct{ begun, ended bool }
+
+func (d *uuDecoder) line(dst, line []byte) []byte {
+	switch {
+	case d.ended:
+	case !d.begun:
+		rest, begins := bytes.CutPrefix(line, []byte("begin "))
+		mode, _, named := bytes.Cut(bytes.TrimLeft(rest, " "), []byte(" "))
+		d.begun = begins && named && len(mode) >= 3 && len(mode) <= 4 && len(bytes.Trim(mode, "01234567")) == 0
+	case len(line) == 0 || string(line) == "end":
+		d.ended = len(line) > 0
+	default:
+		return uuLine(dst, line)
+	}
+	return dst
+}
+
+func uuLine(dst, line []byte) []byte {
+	want := int(line[0]-' ') & 63
+	line = line[1:]
+	for want > 0 && len(line) > 0 {
+		var q [4]byte
+		for i := range q {
+			if i < len(line) {
+				q[i] = (line[i] - ' ') & 63
+			}
+		}
+		line = line[min(4, len(line)):]
+		three := [3]byte{q[0]<<2 | q[1]>>4, q[1]<<4 | q[2]>>2, q[2]<<6 | q[3]}
+		n := min(want, 3)
+		dst = append(dst, three[:n]...)
+		want -= n
+	}
+	return dst
+}
+
+// yencDecoder decodes the lines between =ybegin and =yend (yEnc 1.3).
+type yencDecoder struct{ begun, ended bool }
+
+func (d *yencDecoder) line(dst, line []byte) []byte {
+	switch {
+	case d.ended || bytes.HasPrefix(line, []byte("=ypart ")):
+	case bytes.HasPrefix(line, []byte("=ybegin ")):
+		d.begun = true
+	case !d.begun:
+	case bytes.HasPrefix(line, []byte("=yend")):
+		d.ended = true
+	default:
+		for i := 0; i < len(line); i++ {
+			c := line[i]
+			if c == '=' && i+1 < len(line) {
+				i++
+				c = line[i] - 64
+			}
+			dst = append(dst, c-42)
+		}
+	}
+	return dst
 }

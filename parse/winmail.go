@@ -13,7 +13,7 @@ import (
 
 // isWinmail reports the file in which Outlook wraps a whole mail.
 func (p *part) isWinmail() bool {
-	return p.typ.is("application", "ms-tnef") || p.typ.is("application", "vnd.ms-tnef") ||
+	return p.typ.is("application", "ms-tnef", "vnd.ms-tnef") ||
 		p.typ.is("application", "octet-stream") && strings.EqualFold(p.fileName(), "winmail.dat")
 }
 
