@@ -67,7 +67,9 @@ func (ps *pass) maxMessageBytes() int64 { return ps.runner.maxMessageBytes(ps.pr
 func AccountOf(p *db.Provider, opts SessionOptions) imapsession.Account {
 	t := opts.Timeouts.of(p)
 	return imapsession.Account{
-		Host: p.Host, Port: p.Port, TLS: imapsession.TLSMode(p.TLS), CAPEM: p.CAPEM, TLSServerName: p.TLSServerName,
+		Server: imapsession.Server{
+			Host: p.Host, Port: p.Port, TLS: imapsession.TLSMode(p.TLS), CAPEM: p.CAPEM, TLSServerName: p.TLSServerName,
+		},
 		Username: username(p), Token: p.AuthType == db.AuthOAuth2, EagerLogin: p.EagerLogin,
 		Folders: p.Folders, Survey: opts.Survey, MaxMessageBytes: opts.MaxMessageBytes,
 		Timeouts: imapsession.Timeouts{Connect: t.Connect, Command: t.Command, Literal: t.Literal},

@@ -7,8 +7,6 @@ package imapsession
 import (
 	"cmp"
 	"context"
-	"net"
-	"strconv"
 	"time"
 
 	"imapsync/secret"
@@ -24,14 +22,20 @@ const (
 	TLSNone     TLSMode = "none"
 )
 
-// Account is a mailbox on a server, and how it is to be reached.
-type Account struct {
+// Server is a server, and how it is trusted.
+type Server struct {
 	Host          string
 	Port          int
 	TLS           TLSMode
 	CAPEM         string // authorities to trust in place of the system's; ""
 	TLSServerName string // the name that the certificate is for, when it is not Host
-	Username      string // whose mailbox is opened
+}
+
+// Account is a mailbox on a server, and how it is to be reached.
+type Account struct {
+	Server
+
+	Username string // whose mailbox is opened
 
 	// Login gives what to log in with, before the server is spoken to: an
 	// access token if Token says so, else a password.
@@ -59,21 +63,15 @@ type Timeouts struct {
 
 func (t Timeouts) connect() time.Duration { return cmp.Or(t.Connect, 10*time.Second) }
 
-// address is where to dial.
-func (a *Account) address() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
-
-// serverName is what the certificate must be for.
-func (a *Account) serverName() string { return cmp.Or(a.TLSServerName, a.Host) }
-
 // endpoint is what a connection was made with: when any of it changes, the old
 // connection is of no use.
 type endpoint struct {
-	tlsEndpoint
+	server          Server
 	username        string
 	token           bool
 	maxMessageBytes int64
 }
 
 func (a *Account) endpoint() endpoint {
-	return endpoint{a.tlsEndpoint(), a.Username, a.Token, a.MaxMessageBytes}
+	return endpoint{a.Server, a.Username, a.Token, a.MaxMessageBytes}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"strconv"
 	"time"
 
 	"imapsync/internal/fault"
@@ -84,7 +85,7 @@ func Lookup(ctx context.Context, a Account) ([]string, error) {
 // Dial connects to the account's server, and no more.
 func Dial(ctx context.Context, a Account) (net.Conn, error) {
 	nd := net.Dialer{Timeout: a.Timeouts.connect(), KeepAlive: 15 * time.Second}
-	conn, err := nd.DialContext(ctx, "tcp", a.address())
+	conn, err := nd.DialContext(ctx, "tcp", net.JoinHostPort(a.Host, strconv.Itoa(a.Port)))
 	if err != nil {
 		return nil, orEnd(ctx, dialError(err))
 	}
@@ -98,7 +99,7 @@ func (d *Dialer) Secure(ctx context.Context, conn net.Conn, a Account) (net.Conn
 	if a.TLS == TLSNone {
 		return conn, nil
 	}
-	cfg, err := d.tls.of(a, d.clock())
+	cfg, err := d.tls.of(a.Server, d.clock())
 	if err != nil {
 		return nil, err
 	}

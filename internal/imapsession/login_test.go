@@ -7,7 +7,7 @@ import (
 )
 
 func TestMechanism(t *testing.T) {
-	a := Account{Host: "imap.example.com", Port: 993, Username: "a,b=c"}
+	a := Account{Server: Server{Host: "imap.example.com", Port: 993}, Username: "a,b=c"}
 	both := imap.CapSet{imap.AuthCap(xoauth2): {}, imap.AuthCap(oauthBearer): {}, imap.AuthCap("PLAIN"): {}}
 	for _, tt := range []struct {
 		caps          imap.CapSet

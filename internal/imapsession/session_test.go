@@ -23,7 +23,7 @@ func TestStatusAlongWithLogin(t *testing.T) {
 	if err := d.AddUser("u", "geheim", "Archive"); err != nil {
 		t.Fatal(err)
 	}
-	a := Account{Host: d.Host, Port: d.TLSPort, TLS: TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u"}
+	a := Account{Server: Server{Host: d.Host, Port: d.TLSPort, TLS: TLSImplicit, CAPEM: string(d.CA.PEM)}, Username: "u"}
 	names := []string{"INBOX", "Archive", "Missing"}
 	s, err := open(t, a, "geheim", names)
 	if err != nil {
@@ -97,7 +97,7 @@ func TestExaminePrefetch(t *testing.T) {
 	d := devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "geheim"))
 	must(t, d.Deliver("u", "INBOX", mails(500)...))
-	a := Account{Host: d.Host, Port: d.TLSPort, TLS: TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u"}
+	a := Account{Server: Server{Host: d.Host, Port: d.TLSPort, TLS: TLSImplicit, CAPEM: string(d.CA.PEM)}, Username: "u"}
 	s, err := open(t, a, "geheim", nil)
 	must(t, err)
 	defer s.Close()
@@ -135,7 +135,7 @@ func TestExaminePrefetch(t *testing.T) {
 func TestEagerLogin(t *testing.T) {
 	d := devenv.TestDovecot(t)
 	must(t, d.AddUser("u", "geheim"))
-	a := Account{Host: d.Host, Port: d.TLSPort, TLS: TLSImplicit, CAPEM: string(d.CA.PEM), Username: "u", EagerLogin: true}
+	a := Account{Server: Server{Host: d.Host, Port: d.TLSPort, TLS: TLSImplicit, CAPEM: string(d.CA.PEM)}, Username: "u", EagerLogin: true}
 	names := []string{"INBOX"}
 	s, err := open(t, a, "geheim", names)
 	must(t, err)
@@ -157,7 +157,7 @@ func TestEagerLogin(t *testing.T) {
 		q := quirkNamed(t, name)
 		q.Once = false // a connection that ends under the login is tried once more
 		srv.Play(q)
-		a := Account{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username, EagerLogin: true}
+		a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username, EagerLogin: true}
 		_, err = open(t, a, srv.Password, names)
 		// What is written to a socket that the server has closed may cost the BYE in it.
 		if _, code := Classify(err); err == nil || !strings.Contains(want, code) {
@@ -183,7 +183,7 @@ func TestFailure04_ListThatNobodyReads(t *testing.T) {
 		srv.Mailbox(fmt.Sprintf("F%03d", i))
 	}
 	folders := []string{"*"}
-	a := Account{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username}
+	a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username}
 	s, err := open(t, a, srv.Password, folders)
 	must(t, err)
 	listing := s.askedList

@@ -228,7 +228,7 @@ func commonNameOnly(t *testing.T) (*tls.Config, string) {
 func connectTo(t *testing.T, r *recorder, mode TLSMode, ca, serverName string) error {
 	t.Helper()
 	a := Account{
-		TLS: mode, CAPEM: ca, TLSServerName: serverName, Username: "ann",
+		Server: Server{TLS: mode, CAPEM: ca, TLSServerName: serverName}, Username: "ann",
 		Timeouts: Timeouts{Connect: 30 * time.Second, Command: 30 * time.Second},
 	}
 	if r.silent || r.implicit && mode != TLSImplicit { // the client waits in vain
@@ -361,7 +361,7 @@ func TestSTARTTLSSendsNothingElseInTheClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Close)
-	a := Account{TLS: TLSStartTLS, Username: "ann", Host: "127.0.0.1", Port: proxy.Port(), CAPEM: c.caPEM}
+	a := Account{Server: Server{TLS: TLSStartTLS, Host: "127.0.0.1", Port: proxy.Port(), CAPEM: c.caPEM}, Username: "ann"}
 	s, err := open(t, a, tlsPassword, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -386,7 +386,7 @@ func TestTLSResumption(t *testing.T) {
 	var dialer Dialer
 	account := func(user, ca string) Account {
 		login := func(context.Context) (secret.Value, error) { return secret.New("geheim"), nil }
-		return Account{Host: d.Host, Port: d.TLSPort, TLS: TLSImplicit, CAPEM: ca, Username: user, Login: login}
+		return Account{Server: Server{Host: d.Host, Port: d.TLSPort, TLS: TLSImplicit, CAPEM: ca}, Username: user, Login: login}
 	}
 	connect := func(user, ca string) *Session {
 		t.Helper()
