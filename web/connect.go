@@ -49,7 +49,7 @@ func (s *server) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if p.OAuthFlow == db.FlowDevice {
-		s.task(w, r, taskDevice, s.deviceLogin)
+		s.task(taskDevice, s.deviceLogin)(w, r)
 		return
 	}
 	page := connectPage{chrome: chrome{Title: "Connect " + p.Name, Who: who(r)}, Provider: p, Redirect: s.site(r).URL.String(), Back: path(p, "")}

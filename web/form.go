@@ -44,24 +44,18 @@ type folderChoice struct {
 	Label  string
 }
 
-// valuesOf are the settings of p as the form has them.
-func valuesOf(p *db.Provider) map[string]string {
-	v := map[string]string{"tenant": p.Tenant}
-	for _, t := range provider.Settings() {
-		v[t.Name] = t.Text(&p.Settings)
-	}
-	if since, ok := strings.CutPrefix(p.Start, "since:"); ok {
-		v["start"], v["start-since"] = "since", since
-	}
-	return v
-}
-
 // newPage is the form of p as it stands.
 func newPage(who Principal, p *db.Provider, adding bool) *formPage {
 	page := &formPage{
 		chrome: chrome{Title: "Edit " + p.Name, Who: who}, Adding: adding, Tenant: p.Tenant, ID: p.ID, Name: p.Name, Action: path(p, "/edit"),
-		Values: valuesOf(p), Active: p.Active, Test: true, Problems: map[string][]string{}, Kept: map[string]bool{}, Stored: !adding,
+		Values: map[string]string{"tenant": p.Tenant}, Active: p.Active, Test: true, Problems: map[string][]string{}, Kept: map[string]bool{}, Stored: !adding,
 		Folders: folderChoice{Others: strings.Join(p.Folders, "\n"), Label: labels["folder"]},
+	}
+	for _, t := range provider.Settings() {
+		page.Values[t.Name] = t.Text(&p.Settings)
+	}
+	if since, ok := strings.CutPrefix(p.Start, "since:"); ok {
+		page.Values["start"], page.Values["start-since"] = "since", since
 	}
 	if adding {
 		page.Title, page.ID, page.Name, page.Action = "Add an IMAP mailbox", "", "", "/providers/new"

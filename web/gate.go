@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"html/template"
@@ -16,10 +15,7 @@ import (
 	"time"
 )
 
-//go:embed templates/signin.html
-var signinHTML string
-
-var signinTemplate = template.Must(template.New("signin").Parse(signinHTML))
+var signinTemplate = template.Must(template.ParseFS(templateFiles, "templates/signin.html"))
 
 // The cookies: of a session, which no other site can make a browser send, and of
 // a sign-in under way at an OpenID provider, which comes back from there.
@@ -33,10 +29,8 @@ const (
 	byLink  = "link"
 	byToken = "token"
 	byOIDC  = "oidc"
+	unnamed = "web-" // and how, for who has no name
 )
-
-// nameOf is the name of who signs in by what carries no name.
-func nameOf(method string) string { return "web-" + method }
 
 // gate lets in who has signed in: by a one-time link, by a token or at an OpenID
 // provider. It keeps sessions and failures in memory, both bounded.
@@ -102,7 +96,7 @@ func (g *gate) principal(w http.ResponseWriter, r *http.Request) (Principal, boo
 		}
 		if g.token.is(token) {
 			g.limit.giveBack(g.address(r))
-			return Principal{Name: nameOf(byToken)}, true
+			return Principal{Name: unnamed + byToken}, true
 		}
 		g.logRefusal(r, byToken, errTokenWrong)
 		g.unauthorised(w, errTokenWrong.Error())
@@ -228,7 +222,7 @@ func (g *gate) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.limit.giveBack(g.address(r))
-	g.begin(w, r, Principal{Name: nameOf(method)}, method)
+	g.begin(w, r, Principal{Name: unnamed + method}, method)
 	http.Redirect(w, r, localPath(r.PostForm.Get("next")), http.StatusSeeOther) //nolint:gosec // G710: a path of this page
 }
 

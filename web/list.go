@@ -1,6 +1,7 @@
 package web
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -103,18 +104,14 @@ func (s *server) fillList(r *http.Request, p *listPage, q url.Values) error {
 
 // link is the list in a state, from a page on.
 func (p *listPage) link(state string, page int) string {
-	q, more := url.Values{}, map[string]string{"q": p.Filter.Text, "state": state}
+	q := url.Values{"q": {p.Filter.Text}, "state": {state}}
 	if p.Who.Tenant == "" {
-		more["tenant"] = p.Filter.Tenant
+		q.Set("tenant", p.Filter.Tenant)
 	}
 	if page > 1 {
-		more["page"] = strconv.Itoa(page)
+		q.Set("page", strconv.Itoa(page))
 	}
-	for name, value := range more {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
+	maps.DeleteFunc(q, func(_ string, values []string) bool { return values[0] == "" })
 	if len(q) == 0 {
 		return "/"
 	}

@@ -87,33 +87,42 @@ func (s *server) fillProvider(ctx context.Context, page *providerPage, p *db.Pro
 	return err
 }
 
-// act does something to a provider and shows its page, with what went wrong if
-// something did.
-func (s *server) act(w http.ResponseWriter, r *http.Request, what string, do func(ctx context.Context, p *db.Provider, by string) error) {
-	p, ok := s.provider(w, r)
-	if !ok || !s.parseForm(w, r) {
-		return
+// act answers a form that does something to a provider: with the provider's page,
+// which says what went wrong if something did.
+func (s *server) act(what string, do func(r *http.Request, p *db.Provider, by string) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		p, ok := s.provider(w, r)
+		if !ok || !s.parseForm(w, r) {
+			return
+		}
+		if err := do(r, p, who(r).Name); err != nil {
+			s.alert(w, r, http.StatusUnprocessableEntity, p, say(p, err, "still as it was: “Test the connection first” switched off resumes it anyway"))
+			return
+		}
+		done(w, r, path(p, ""), what)
 	}
-	if err := do(r.Context(), p, who(r).Name); err != nil {
-		s.alert(w, r, http.StatusUnprocessableEntity, p, say(p, err, "still as it was: “Test the connection first” switched off resumes it anyway"))
-		return
-	}
-	done(w, r, path(p, ""), what)
 }
 
-func (s *server) pause(w http.ResponseWriter, r *http.Request) {
-	s.act(w, r, "paused", s.mailboxes.Pause)
+func (s *server) pause(r *http.Request, p *db.Provider, by string) error {
+	return s.mailboxes.Pause(r.Context(), p, by)
 }
 
-func (s *server) resume(w http.ResponseWriter, r *http.Request) {
-	s.act(w, r, "resumed", func(ctx context.Context, p *db.Provider, by string) error {
-		return s.mailboxes.Resume(ctx, p, r.PostForm.Get("no-test") == "", by)
-	})
+func (s *server) resume(r *http.Request, p *db.Provider, by string) error {
+	return s.mailboxes.Resume(r.Context(), p, r.PostForm.Get("no-test") == "", by)
+}
+
+func (s *server) resync(r *http.Request, p *db.Provider, by string) error {
+	since, err := provider.ParseSince(strings.TrimSpace(r.PostForm.Get("since")), time.Now())
+	if err != nil {
+		return fmt.Errorf("%s: %w", called("since"), err)
+	}
+	_, err = s.mailboxes.Resync(r.Context(), p, nil, since.Truncate(provider.Day), false, by)
+	return err
 }
 
 // task begins something that goes on by itself; the page shows where it stands.
-func (s *server) task(w http.ResponseWriter, r *http.Request, kind string, do func(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error)) {
-	s.act(w, r, "", func(_ context.Context, p *db.Provider, by string) error {
+func (s *server) task(kind string, do func(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error)) http.HandlerFunc {
+	return s.act("", func(_ *http.Request, p *db.Provider, by string) error {
 		return s.tasks.begin(ref(p), kind, func(ctx context.Context, report func(provider.Progress)) (string, error) {
 			outcome, err := do(ctx, p, by, report)
 			if err != nil {
@@ -124,35 +133,20 @@ func (s *server) task(w http.ResponseWriter, r *http.Request, kind string, do fu
 	})
 }
 
-func (s *server) sync(w http.ResponseWriter, r *http.Request) {
-	s.task(w, r, taskSync, func(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error) {
-		res, err := s.mailboxes.Sync(ctx, p, by, report)
-		if res.Provider == nil {
-			return "", err
-		}
-		return strings.ReplaceAll(provider.ResultText(res), "\n", ";"), err
-	})
+func (s *server) sync(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error) {
+	res, err := s.mailboxes.Sync(ctx, p, by, report)
+	if res.Provider == nil {
+		return "", err
+	}
+	return strings.ReplaceAll(provider.ResultText(res), "\n", ";"), err
 }
 
-func (s *server) reconcile(w http.ResponseWriter, r *http.Request) {
-	s.task(w, r, taskReconcile, func(ctx context.Context, p *db.Provider, _ string, report func(provider.Progress)) (string, error) {
-		missing, err := s.mailboxes.Reconcile(ctx, p, report)
-		if err != nil {
-			return "", err // what it did not get to may be missing as well
-		}
-		return strconv.Itoa(missing) + " missing", nil
-	})
-}
-
-func (s *server) resync(w http.ResponseWriter, r *http.Request) {
-	s.act(w, r, "resynced", func(ctx context.Context, p *db.Provider, by string) error {
-		since, err := provider.ParseSince(strings.TrimSpace(r.PostForm.Get("since")), time.Now())
-		if err != nil {
-			return fmt.Errorf("%s: %w", called("since"), err)
-		}
-		_, err = s.mailboxes.Resync(ctx, p, nil, since.Truncate(provider.Day), false, by)
-		return err
-	})
+func (s *server) reconcile(ctx context.Context, p *db.Provider, _ string, report func(provider.Progress)) (string, error) {
+	missing, err := s.mailboxes.Reconcile(ctx, p, report)
+	if err != nil {
+		return "", err // what it did not get to may be missing as well
+	}
+	return strconv.Itoa(missing) + " missing", nil
 }
 
 // showTasks gives a script what goes on, to put into the page.

@@ -49,7 +49,7 @@ func (s *server) right(w http.ResponseWriter, r *http.Request) (f filled, ok boo
 	return f, ok
 }
 
-// save stores what a form says.
+// save stores what a form says, or shows it again with why it was not stored.
 func (s *server) save(w http.ResponseWriter, r *http.Request) {
 	f, ok := s.right(w, r)
 	if !ok {
@@ -60,34 +60,24 @@ func (s *server) save(w http.ResponseWriter, r *http.Request) {
 	if f.page.Adding {
 		what, undone = "added", "stored"
 		_, err = s.mailboxes.Add(r.Context(), f.p, f.given, f.page.Test, who(r).Name)
-	} else {
-		_, err = s.mailboxes.Change(r.Context(), f.was, f.p, f.given, f.page.Test, who(r).Name)
+	} else if _, err = s.mailboxes.Change(r.Context(), f.was, f.p, f.given, f.page.Test, who(r).Name); errors.Is(err, provider.ErrUnchanged) {
+		what, err = "unchanged", nil
 	}
-	switch {
-	case errors.Is(err, provider.ErrUnchanged):
-		what = "unchanged"
-	case err != nil:
-		s.refused(w, r, f, err, "nothing was "+undone+": “Test the connection first” switched off stores it anyway")
-		return
-	}
-	s.drafts.take(r.PostForm.Get("draft"))
-	done(w, r, path(f.p, ""), what)
-}
-
-// refused shows the form again with why it was not saved: that the connection
-// did not pass its test, it says with what is undone.
-func (s *server) refused(w http.ResponseWriter, r *http.Request, f filled, err error, undone string) {
 	taken, nameTaken := errors.AsType[*db.NameTakenError](err)
 	switch {
+	case err == nil:
+		s.drafts.take(r.PostForm.Get("draft"))
+		done(w, r, path(f.p, ""), what)
+		return
+	case errors.Is(err, db.ErrUnreachable):
+		s.fail(w, r, err)
+		return
 	case nameTaken:
 		f.page.problem(provider.Wrong("name", "%s: choose another", taken))
 	case errors.Is(err, db.ErrExists):
 		f.page.problem(provider.Wrong("mailbox", "this tenant has that mailbox already: change it where it is"))
-	case errors.Is(err, db.ErrUnreachable):
-		s.fail(w, r, err)
-		return
 	default:
-		f.page.Alert = say(f.p, err, undone)
+		f.page.Alert = say(f.p, err, "nothing was "+undone+": “Test the connection first” switched off stores it anyway")
 	}
 	s.again(w, r, http.StatusUnprocessableEntity, f)
 }
