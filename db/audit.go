@@ -61,20 +61,22 @@ func insertAudit(ctx context.Context, q sqlx.ExtContext, a Audit) error {
 	return nil
 }
 
+// audit writes one entry.
+func (tx *txn) audit(ctx context.Context, a Audit) {
+	if tx.err == nil {
+		tx.err = insertAudit(ctx, tx, a)
+	}
+}
+
 // WriteAudit writes one entry on its own.
 func (s *Store) WriteAudit(ctx context.Context, a Audit) error { return insertAudit(ctx, s.pool, a) }
 
 // AuditLog lists the newest entries first, of one provider or, when it is
 // empty, of the whole tenant, or of all when that is empty too.
 func (s *Store) AuditLog(ctx context.Context, tenant, providerID string, limit int) ([]Audit, error) {
-	var list []Audit
-	err := s.pool.SelectContext(ctx, &list, `
+	return selectAll[Audit](ctx, s, "read audit log", `
 		SELECT tenant, at, actor, action, coalesce(provider_id::text, '') AS provider_id, detail
 		FROM imap_audit_log
 		WHERE ($1 = '' OR tenant = nullif($1, '')::uuid) AND ($2 = '' OR provider_id = nullif($2, '')::uuid)
 		ORDER BY at DESC, id LIMIT $3`, tenant, providerID, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read audit log: %w", wrap(err))
-	}
-	return list, nil
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
@@ -15,9 +14,9 @@ import (
 type Commit struct {
 	State    *FolderState
 	Messages []Message
-	Failures []Failure // messages among them that go to the quarantine
-	Retried  []uint32  // UIDs that came out of the quarantine by this step
-	Bytes    int64     // downloaded
+	Failures []Quarantine // messages among them that go there
+	Retried  []uint32     // UIDs that came out of the quarantine by this step
+	Bytes    int64        // downloaded
 	At       time.Time
 }
 
@@ -27,20 +26,15 @@ type Commit struct {
 // when another run has taken over.
 func (s *Store) Commit(ctx context.Context, fence Fence, c Commit) (Counts, error) {
 	var counts Counts
-	err := s.behind(ctx, fence, func(tx *sqlx.Tx) (err error) {
+	err := s.behind(ctx, fence, func(tx *txn) (err error) {
 		if counts, err = writeMessages(ctx, tx, fence, c); err != nil {
 			return err
 		}
-		if err = writeQuarantine(ctx, tx, fence, c); err != nil {
-			return err
-		}
-		if err = writeFolder(ctx, tx, fence, c.State); err != nil {
-			return err
-		}
-		if err = addCounters(ctx, tx, fence, counts, c); err != nil {
-			return err
-		}
-		return mirrorCursor(ctx, tx, fence, c)
+		writeQuarantine(ctx, tx, fence, c)
+		writeFolder(ctx, tx, fence, c.State)
+		addCounters(ctx, tx, fence, counts, c)
+		mirrorCursor(ctx, tx, fence, c)
+		return tx.err
 	})
 	if err != nil {
 		return Counts{}, fmt.Errorf("commit: %w", err)
@@ -50,7 +44,7 @@ func (s *Store) Commit(ctx context.Context, fence Fence, c Commit) (Counts, erro
 
 // writeMessages writes the ledger rows of a step and counts what they say. Most
 // are in nobody's way; a second statement is for those that are.
-func writeMessages(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) (Counts, error) {
+func writeMessages(ctx context.Context, tx *txn, fence Fence, c Commit) (Counts, error) {
 	var counts Counts
 	messages := c.Messages
 	for _, statement := range []string{insertAbsent, insertPresent} {
@@ -126,23 +120,19 @@ func rowsOf(fence Fence, c Commit, messages []Message) []any {
 		uids, keys, ids, fingerprints, outcomes, reasons, seqs, sizes, attempts}
 }
 
-func addCounters(ctx context.Context, tx *sqlx.Tx, fence Fence, n Counts, c Commit) error {
-	_, err := tx.ExecContext(ctx, `
+func addCounters(ctx context.Context, tx *txn, fence Fence, n Counts, c Commit) {
+	tx.exec(ctx, "add counters", `
 		UPDATE imap_sync_state SET published = published + $3, duplicates = duplicates + $4, skipped = skipped + $5,
 			expunged = expunged + $6, quarantined = quarantined + $7, bytes_fetched = bytes_fetched + $8,
 			bytes_today = CASE WHEN bytes_day = $9::date THEN bytes_today ELSE 0 END + $8, bytes_day = $9::date
 		WHERE tenant = $1 AND provider_id = $2`,
 		fence.Tenant, fence.ProviderID, n.Published, n.Duplicates, n.Skipped, n.Expunged, n.Quarantined,
 		c.Bytes, c.At.UTC().Format(time.DateOnly))
-	if err != nil {
-		return fmt.Errorf("add counters: %w", err)
-	}
-	return nil
 }
 
 // mirrorCursor keeps the display columns of the shared tables up to date.
-func mirrorCursor(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) error {
-	_, err := tx.ExecContext(ctx, `
+func mirrorCursor(ctx context.Context, tx *txn, fence Fence, c Commit) {
+	tx.exec(ctx, "mirror cursor", `
 		WITH provider AS (
 			UPDATE email_providers SET last_sync_at = $3 WHERE tenant = $1 AND id = $2
 		)
@@ -152,8 +142,4 @@ func mirrorCursor(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) error
 		WHERE tenant = $1 AND email_provider_id = $2`,
 		fence.Tenant, fence.ProviderID, c.At, fmt.Sprint(c.State.UIDValidity), c.State.LastUID, c.State.Folder,
 		c.At.UTC().Format(time.RFC3339))
-	if err != nil {
-		return fmt.Errorf("mirror cursor: %w", err)
-	}
-	return nil
 }

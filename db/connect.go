@@ -28,9 +28,9 @@ func openPool(dsn string, opts Options) (*sql.DB, error) {
 	}
 	connector, err := pq.NewConnectorConfig(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrConfig, "the settings contradict each other")
+		return nil, fmt.Errorf("%w: the settings contradict each other", ErrConfig)
 	}
-	connector.Dialer(dialer{timeout: opts.ConnectTimeout, silence: opts.IOTimeout})
+	connector.Dialer(dialer{&net.Dialer{Timeout: opts.ConnectTimeout, KeepAlive: 15 * time.Second}, opts.IOTimeout})
 	return sql.OpenDB(connector), nil
 }
 
@@ -56,23 +56,17 @@ func Servers(dsn string) string {
 // dialer makes connections that fail when the server is silent for too long:
 // the driver's own context deadlines do not bound a read.
 type dialer struct {
-	timeout time.Duration
+	*net.Dialer
 	silence time.Duration
 }
 
-func (d dialer) Dial(network, address string) (net.Conn, error) {
+// DialTimeout is of the driver's interface, and not used where DialContext is there.
+func (d dialer) DialTimeout(network, address string, _ time.Duration) (net.Conn, error) {
 	return d.DialContext(context.Background(), network, address)
 }
 
-func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	return d.DialContext(ctx, network, address)
-}
-
 func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	nd := net.Dialer{Timeout: d.timeout, KeepAlive: 15 * time.Second}
-	conn, err := nd.DialContext(ctx, network, address)
+	conn, err := d.Dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -108,4 +102,79 @@ func (c *deadlineConn) Write(p []byte) (int, error) {
 		}
 	}
 	return c.Conn.Write(p)
+}
+
+// detectPooler reports whether two connections of ours can meet in one server
+// session, as they do behind a pooler in transaction mode.
+func detectPooler(ctx context.Context, url string, opts Options) (bool, error) {
+	pool, err := openPool(url, opts)
+	if err != nil {
+		return false, err
+	}
+	defer pool.Close()
+	var pids [2]int
+	var conns [2]*sql.Conn
+	for i := range conns {
+		if conns[i], err = pool.Conn(ctx); err != nil {
+			return false, wrap(err)
+		}
+		defer conns[i].Close()
+	}
+	for try := range 5 {
+		before := pids
+		for i, conn := range conns {
+			if err := conn.QueryRowContext(ctx, "SELECT pg_backend_pid()").Scan(&pids[i]); err != nil {
+				return false, wrap(err)
+			}
+		}
+		if pids[0] == pids[1] || try > 0 && pids != before {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// minPostgres is the oldest server whose SQL this is, as server_version_num.
+const minPostgres = 130000
+
+// Health is what there is to know about the server and the ways to it.
+type Health struct {
+	Version    string        // of the server
+	TooOld     bool          // older than 13
+	ClockSkew  time.Duration // of the server before this machine, to half the round trip
+	Pooled     bool          // the way of statements goes through a pooler that shares sessions
+	LockURL    bool          // locks have a way of their own
+	LockPooled bool          // the way of the locks goes through such a pooler
+	ReadOnly   bool          // it is a standby, or takes no writes
+}
+
+// Health looks at the server and the ways to it, and changes nothing.
+func (s *Store) Health(ctx context.Context) (Health, error) {
+	h := Health{LockURL: s.opts.LockURL != ""}
+	var row struct {
+		Number   int       `db:"number"`
+		Version  string    `db:"version"`
+		Now      time.Time `db:"now"`
+		ReadOnly bool      `db:"read_only"`
+	}
+	before := time.Now() // the two real clocks are compared: neither is the caller's
+	err := s.pool.GetContext(ctx, &row, `
+		SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version,
+			clock_timestamp() AS now, current_setting('transaction_read_only')::bool AS read_only`)
+	if err != nil {
+		return h, fmt.Errorf("ask the server: %w", wrap(err))
+	}
+	took := time.Since(before)
+	h.Version, h.TooOld, h.ReadOnly = row.Version, row.Number < minPostgres, row.ReadOnly
+	h.ClockSkew = row.Now.Sub(before.Add(took / 2))
+	if h.Pooled, err = detectPooler(ctx, s.opts.URL, s.opts); err != nil {
+		return h, fmt.Errorf("look for a pooler: %w", err)
+	}
+	h.LockPooled = h.Pooled
+	if h.LockURL {
+		if h.LockPooled, err = detectPooler(ctx, s.opts.LockURL, s.opts); err != nil {
+			return h, fmt.Errorf("lock connection: %w", err)
+		}
+	}
+	return h, nil
 }

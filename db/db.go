@@ -11,10 +11,17 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 // Options say where the store is.
@@ -72,18 +79,113 @@ func (s *Store) Close() error { return s.pool.Close() }
 // locked, and with them the provider, for hours. SET LOCAL passes a pooler.
 const boundTx = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
 
+// txn is a transaction that keeps the first error of its statements and sends none
+// after it: they stand one below the other, and whoever has sent them returns err.
+type txn struct {
+	*sqlx.Tx
+	err error
+}
+
+// exec runs a statement and returns how many rows it changed; what names it in the
+// error.
+func (tx *txn) exec(ctx context.Context, what, statement string, args ...any) (rows int64) {
+	if tx.err != nil {
+		return 0
+	}
+	res, err := tx.ExecContext(ctx, statement, args...)
+	if err == nil {
+		rows, err = res.RowsAffected()
+	}
+	tx.failed(what, err)
+	return rows
+}
+
+// named is exec with the fields of row as parameters.
+func (tx *txn) named(ctx context.Context, what, statement string, row any) {
+	if tx.err == nil {
+		_, err := tx.NamedExecContext(ctx, statement, row)
+		tx.failed(what, err)
+	}
+}
+
+// failed keeps an error unless there is one already.
+func (tx *txn) failed(what string, err error) {
+	if err != nil && tx.err == nil {
+		tx.err = fmt.Errorf("%s: %w", what, err)
+	}
+}
+
 // inTx runs fn in a transaction and commits it.
-func (s *Store) inTx(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
+func (s *Store) inTx(ctx context.Context, fn func(tx *txn) error) error {
 	tx, err := s.pool.BeginTxx(ctx, nil)
 	if err != nil {
 		return wrap(err)
 	}
 	if _, err = tx.ExecContext(ctx, boundTx); err == nil {
-		err = fn(tx)
+		err = fn(&txn{Tx: tx})
 	}
 	if err != nil {
 		_ = tx.Rollback() // the error of fn is the one that says something
 		return wrap(err)
 	}
 	return wrap(tx.Commit())
+}
+
+// selectAll runs a query of any number of rows; what names it in the error.
+func selectAll[T any](ctx context.Context, s *Store, what, query string, args ...any) ([]T, error) {
+	var rows []T
+	if err := s.pool.SelectContext(ctx, &rows, query, args...); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, wrap(err))
+	}
+	return rows, nil
+}
+
+// selectOne runs a query of one row; the error is sql.ErrNoRows when it finds none.
+func selectOne[T any](ctx context.Context, s *Store, what, query string, args ...any) (row T, err error) {
+	if err = s.pool.GetContext(ctx, &row, query, args...); err != nil {
+		err = fmt.Errorf("%s: %w", what, wrap(err))
+	}
+	return row, err
+}
+
+// Errors that callers tell apart; everything else is a fault of the statement.
+var (
+	ErrUnreachable = errors.New("postgres is unreachable")
+	ErrConfig      = errors.New("postgres configuration")
+	ErrSchema      = errors.New("schema does not fit this binary")
+	ErrFenced      = errors.New("another run has taken over this provider")
+	ErrNotFound    = errors.New("not found")
+	ErrAmbiguous   = errors.New("name is not unique")
+	ErrExists      = errors.New("exists already")
+	ErrPooler      = errors.New("a connection pooler shares server sessions between clients")
+)
+
+// wrap gives a driver error the class that the exit code depends on.
+func wrap(err error) error {
+	if err == nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrConfig) {
+		return err
+	}
+	if pe, ok := errors.AsType[*pq.Error](err); ok {
+		code := string(pe.Code)
+		switch {
+		case strings.HasPrefix(code, "28"), code == "3D000":
+			return fmt.Errorf("%w: %w", ErrConfig, err)
+		case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "57P"), strings.HasPrefix(code, "53"), code == "25P03": // boundTx
+			return fmt.Errorf("%w: %w", ErrUnreachable, err)
+		}
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if _, ok := errors.AsType[net.Error](err); ok || isConnError(err) {
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return err
+}
+
+func isConnError(err error) bool {
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		strings.Contains(err.Error(), "SSL is not enabled on the server")
 }

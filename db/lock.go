@@ -39,8 +39,6 @@ type lockSession struct {
 	conn *sql.Conn
 	held map[int64]bool
 	lost chan struct{}
-	stop chan struct{}
-	done sync.WaitGroup
 }
 
 // Lock is one provider's lock together with its fence.
@@ -88,7 +86,7 @@ func (l *Locks) connect(ctx context.Context) error {
 		pool.Close()
 		return wrap(err)
 	}
-	s := &lockSession{pool: pool, conn: conn, held: map[int64]bool{}, lost: make(chan struct{}), stop: make(chan struct{})}
+	s := &lockSession{pool: pool, conn: conn, held: map[int64]bool{}, lost: make(chan struct{})}
 	// A node that vanished must not hold a mailbox until the server's default
 	// keepalive of two hours finds out.
 	_, err = conn.ExecContext(ctx, `SELECT set_config('tcp_keepalives_idle', '10', false),
@@ -99,45 +97,36 @@ func (l *Locks) connect(ctx context.Context) error {
 		return fmt.Errorf("set keepalives: %w", wrap(err))
 	}
 	l.session = s
-	s.done.Go(func() { l.keep(s) })
+	go l.keep(context.WithoutCancel(ctx), s) // a cancel would end the session
 	return nil
 }
 
 // keep asks the session for a sign of life until it ends or dies.
-func (l *Locks) keep(s *lockSession) {
+func (l *Locks) keep(ctx context.Context, s *lockSession) {
 	ticker := time.NewTicker(keepAlive)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-s.stop:
+		case <-s.lost:
 			return
 		case <-ticker.C:
 		}
 		l.mu.Lock()
-		dead := l.session != s
-		if !dead {
-			// No context: the deadline of the connection bounds it, and a
-			// cancel would end the session.
-			if _, err := s.conn.ExecContext(context.Background(), "SELECT 1"); err != nil {
-				l.drop(s)
-				dead = true
+		if l.session == s {
+			// The deadline of the connection bounds it.
+			if _, err := s.conn.ExecContext(ctx, "SELECT 1"); err != nil {
+				l.drop()
 			}
 		}
 		l.mu.Unlock()
-		if dead {
-			return
-		}
 	}
 }
 
 // drop gives the session up. The caller holds mu.
-func (l *Locks) drop(s *lockSession) {
-	if l.session != s {
-		return
-	}
+func (l *Locks) drop() {
+	close(l.session.lost)
+	l.session.discard()
 	l.session = nil
-	close(s.lost)
-	s.discard()
 }
 
 // discard ends the connection for good: closing a pinned connection would put
@@ -151,16 +140,10 @@ func (s *lockSession) discard() {
 // Close ends the connection and with it every lock still held.
 func (l *Locks) Close() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.closed = true
-	s := l.session
-	if s != nil {
-		l.session = nil
-		close(s.stop)
-		s.discard()
-	}
-	l.mu.Unlock()
-	if s != nil {
-		s.done.Wait()
+	if l.session != nil {
+		l.drop()
 	}
 }
 
@@ -178,7 +161,7 @@ func (l *Locks) TryLock(ctx context.Context, tenant, providerID, runID string, n
 	lock.Fence, err = l.store.bumpEpoch(ctx, tenant, providerID, runID, now)
 	if err != nil {
 		lock.Unlock()
-		return nil, false, fmt.Errorf("raise run epoch: %w", err)
+		return nil, false, err
 	}
 	return lock, true, nil
 }
@@ -208,19 +191,24 @@ func (l *Locks) TryWatch(ctx context.Context, refs []Ref) (map[Ref]*Lock, error)
 func (l *Locks) take(ctx context.Context, keys []int64) (map[int64]*Lock, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s, err := l.live(ctx)
-	if err != nil {
-		return nil, err
+	if l.closed {
+		return nil, errors.New("locks are closed")
 	}
+	if l.session == nil { // it has died
+		if err := l.connect(ctx); err != nil {
+			return nil, fmt.Errorf("lock connection: %w", err)
+		}
+	}
+	s := l.session
 	// Postgres would grant those held a second time to the same session.
 	keys = slices.DeleteFunc(slices.Clone(keys), func(key int64) bool { return s.held[key] })
 	var got pq.Int64Array
-	err = s.conn.QueryRowContext(context.WithoutCancel(ctx), `
+	err := s.conn.QueryRowContext(context.WithoutCancel(ctx), `
 		SELECT coalesce(array_agg(key) FILTER (WHERE ok), '{}')
 		FROM (SELECT key, pg_try_advisory_lock(key) AS ok FROM unnest($1::bigint[]) AS key) AS tried`,
 		pq.Int64Array(keys)).Scan(&got)
 	if err != nil {
-		l.drop(s)
+		l.drop()
 		return nil, wrap(err)
 	}
 	locks := make(map[int64]*Lock, len(got))
@@ -229,20 +217,6 @@ func (l *Locks) take(ctx context.Context, keys []int64) (map[int64]*Lock, error)
 		locks[key] = &Lock{key: key, locks: l, session: s}
 	}
 	return locks, nil
-}
-
-// live returns the lock connection, made anew when it has died. The caller
-// holds mu.
-func (l *Locks) live(ctx context.Context) (*lockSession, error) {
-	if l.closed {
-		return nil, errors.New("locks are closed")
-	}
-	if l.session == nil {
-		if err := l.connect(ctx); err != nil {
-			return nil, fmt.Errorf("lock connection: %w", err)
-		}
-	}
-	return l.session, nil
 }
 
 // Lost is closed when the connection that holds the lock has died: the pass
@@ -261,7 +235,7 @@ func (k *Lock) Unlock() {
 	var ok bool
 	err := k.session.conn.QueryRowContext(context.Background(), "SELECT pg_advisory_unlock($1)", k.key).Scan(&ok)
 	if err != nil {
-		l.drop(k.session)
+		l.drop()
 	}
 }
 
@@ -269,4 +243,50 @@ func (k *Lock) Unlock() {
 func lockKey(kind, tenant, providerID string) int64 {
 	sum := sha256.Sum256([]byte(kind + "/" + tenant + "/" + providerID))
 	return int64(binary.BigEndian.Uint64(sum[:8]))
+}
+
+// Fence is the right to write for one provider: it holds as long as no other
+// run has raised run_epoch. The lock keeps runs apart, the fence keeps a run
+// that lost its lock without noticing from doing harm.
+type Fence struct {
+	Tenant     string `db:"tenant"`
+	ProviderID string `db:"provider_id"`
+	RunID      string `db:"run_id"`
+	Epoch      int64  `db:"run_epoch"`
+}
+
+func (s *Store) bumpEpoch(ctx context.Context, tenant, providerID, runID string, now time.Time) (Fence, error) {
+	epoch, err := selectOne[int64](ctx, s, "raise run epoch", `
+		INSERT INTO imap_sync_state (tenant, provider_id, run_epoch, run_id, last_attempt_at)
+		VALUES ($1, $2, 1, $3, $4)
+		ON CONFLICT (tenant, provider_id) DO UPDATE
+		SET run_epoch = imap_sync_state.run_epoch + 1, run_id = $3, last_attempt_at = $4
+		RETURNING run_epoch`, tenant, providerID, runID, now)
+	return Fence{Tenant: tenant, ProviderID: providerID, RunID: runID, Epoch: epoch}, err
+}
+
+// hold locks the provider's state row for the transaction, or returns
+// ErrFenced. A plain SELECT would lose the race with a run that takes over.
+func (f Fence) hold(ctx context.Context, tx *txn) error {
+	var epochs []int64
+	err := tx.SelectContext(ctx, &epochs, `
+		SELECT run_epoch FROM imap_sync_state
+		WHERE tenant = $1 AND provider_id = $2 AND run_epoch = $3 FOR UPDATE`, f.Tenant, f.ProviderID, f.Epoch)
+	if err != nil {
+		return fmt.Errorf("hold fence: %w", err)
+	}
+	if len(epochs) == 0 {
+		return ErrFenced
+	}
+	return nil
+}
+
+// behind runs fn in a transaction behind the fence.
+func (s *Store) behind(ctx context.Context, fence Fence, fn func(tx *txn) error) error {
+	return s.inTx(ctx, func(tx *txn) error {
+		if err := fence.hold(ctx, tx); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
 }

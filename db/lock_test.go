@@ -104,7 +104,7 @@ func TestFenceStopsARunThatWasOvertaken(t *testing.T) {
 	if err := store.SetFolder(t.Context(), old.Fence, commit.State); !errors.Is(err, ErrFenced) {
 		t.Errorf("cursor of the overtaken run: %v, want ErrFenced", err)
 	}
-	if err := store.FinishPass(t.Context(), old.Fence, p, Pass{EndedAt: now()}); !errors.Is(err, ErrFenced) {
+	if err := store.FinishPass(t.Context(), old.Fence, p, Pass{Run: Run{EndedAt: now()}}); !errors.Is(err, ErrFenced) {
 		t.Errorf("end of the overtaken run: %v, want ErrFenced", err)
 	}
 	states, err := store.FolderStates(t.Context(), Ref{p.Tenant, p.ID})

@@ -5,10 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"regexp"
+	"slices"
 	"time"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // Retention says how long history is kept. Zero keeps it for ever.
@@ -47,15 +45,11 @@ const (
 
 // MaintenanceDue reports whether maintenance was last done before a time.
 func (s *Store) MaintenanceDue(ctx context.Context, before time.Time) (bool, error) {
-	var done time.Time
-	err := s.pool.GetContext(ctx, &done, `SELECT done_at FROM imap_maintenance WHERE what = 'all'`)
+	done, err := selectOne[time.Time](ctx, s, "maintenance due", `SELECT done_at FROM imap_maintenance WHERE what = 'all'`)
 	if errors.Is(err, sql.ErrNoRows) {
 		return true, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("maintenance due: %w", wrap(err))
-	}
-	return done.Before(before), nil
+	return err == nil && done.Before(before), err
 }
 
 // MaintainWhenDue sees to maintenance once a day. It returns nil when it is not
@@ -74,8 +68,8 @@ func (s *Store) MaintainWhenDue(ctx context.Context, now time.Time) (*Maintenanc
 // two processes do not work at the same time, and that can be cut off anywhere.
 func (s *Store) Maintain(ctx context.Context, now time.Time, keep Retention) (m Maintenance, err error) {
 	m.Created, m.Dropped = []string{}, []string{}
-	step := func(fn func(tx *sqlx.Tx) error) error {
-		return s.inTx(ctx, func(tx *sqlx.Tx) error {
+	step := func(fn func(tx *txn) error) error {
+		return s.inTx(ctx, func(tx *txn) error {
 			if err := tx.GetContext(ctx, &m.Busy, `SELECT NOT pg_try_advisory_xact_lock($1)`, int64(maintainKey)); err != nil || m.Busy {
 				return err
 			}
@@ -85,45 +79,42 @@ func (s *Store) Maintain(ctx context.Context, now time.Time, keep Retention) (m 
 			return fn(tx)
 		})
 	}
-	if err := step(func(tx *sqlx.Tx) error { return partitions(ctx, tx, now, keep.Runs, &m) }); err != nil || m.Busy {
+	if err := step(func(tx *txn) error { return partitions(ctx, tx, now, keep.Runs, &m) }); err != nil || m.Busy {
 		return m, err
 	}
 	for keep.Ledger > 0 {
 		var n int64
-		if err := step(func(tx *sqlx.Tx) (err error) { n, err = pruneLedger(ctx, tx, now.Add(-keep.Ledger)); return err }); err != nil || m.Busy {
+		if err := step(func(tx *txn) (err error) { n, err = pruneLedger(ctx, tx, now.Add(-keep.Ledger)); return err }); err != nil || m.Busy {
 			return m, err
 		}
 		if m.LedgerRows += n; n < pruneBatch {
 			break
 		}
 	}
-	return m, step(func(tx *sqlx.Tx) error {
+	return m, step(func(tx *txn) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO imap_maintenance (what, done_at) VALUES ('all', $1)
 			ON CONFLICT (what) DO UPDATE SET done_at = EXCLUDED.done_at`, now)
 		return err
 	})
 }
 
-var partitionName = regexp.MustCompile(`^imap_runs_(\d{6})$`)
+// partitionName is the name of a month's partition, as package time lays it out.
+const partitionName = "imap_runs_200601"
 
 // partitions makes those of the coming months and drops those that hold nothing
 // young enough to be kept. What stands in the default partition is deleted.
-func partitions(ctx context.Context, tx *sqlx.Tx, now time.Time, keep time.Duration, m *Maintenance) error {
+func partitions(ctx context.Context, tx *txn, now time.Time, keep time.Duration, m *Maintenance) error {
 	var have []string
 	err := tx.SelectContext(ctx, &have, `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 		WHERE i.inhparent = 'imap_runs'::regclass`)
 	if err != nil {
 		return fmt.Errorf("list partitions: %w", err)
 	}
-	exists := map[string]bool{}
-	for _, name := range have {
-		exists[name] = true
-	}
 	month := time.Date(now.UTC().Year(), now.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
 	for i := range partitionsAhead + 1 {
-		from := month.AddDate(0, i, 0)
-		name, to := "imap_runs_"+from.Format("200601"), from.AddDate(0, 1, 0)
-		if exists[name] {
+		from, to := month.AddDate(0, i, 0), month.AddDate(0, i+1, 0)
+		name := from.Format(partitionName)
+		if slices.Contains(have, name) {
 			continue
 		}
 		// Rows of the month that stand in the default partition would be in the
@@ -135,10 +126,10 @@ func partitions(ctx context.Context, tx *sqlx.Tx, now time.Time, keep time.Durat
 		if inTheWay {
 			continue
 		}
-		_, err := tx.ExecContext(ctx, fmt.Sprintf(`CREATE TABLE %s PARTITION OF imap_runs FOR VALUES FROM ('%s') TO ('%s')`,
+		tx.exec(ctx, "make partition "+name, fmt.Sprintf(`CREATE TABLE %s PARTITION OF imap_runs FOR VALUES FROM ('%s') TO ('%s')`,
 			name, from.Format(time.RFC3339), to.Format(time.RFC3339)))
-		if err != nil {
-			return fmt.Errorf("make partition %s: %w", name, err)
+		if tx.err != nil {
+			return tx.err
 		}
 		m.Created = append(m.Created, name)
 	}
@@ -147,31 +138,21 @@ func partitions(ctx context.Context, tx *sqlx.Tx, now time.Time, keep time.Durat
 	}
 	cutoff := now.Add(-keep)
 	for _, name := range have {
-		match := partitionName.FindStringSubmatch(name)
-		if match == nil {
-			continue
-		}
-		from, err := time.Parse("200601", match[1])
+		from, err := time.Parse(partitionName, name)
 		if err != nil || from.AddDate(0, 1, 0).After(cutoff) {
-			continue
+			continue // the default partition, or one that is young
 		}
-		if _, err := tx.ExecContext(ctx, `DROP TABLE `+name); err != nil {
-			return fmt.Errorf("drop partition %s: %w", name, err)
-		}
+		tx.exec(ctx, "drop partition "+name, `DROP TABLE `+name)
 		m.Dropped = append(m.Dropped, name)
 	}
-	res, err := tx.ExecContext(ctx, `DELETE FROM imap_runs_default WHERE started_at < $1`, cutoff)
-	if err != nil {
-		return fmt.Errorf("delete old runs: %w", err)
-	}
-	m.RunRows, err = res.RowsAffected()
-	return err
+	m.RunRows = tx.exec(ctx, "delete old runs", `DELETE FROM imap_runs_default WHERE started_at < $1`, cutoff)
+	return tx.err
 }
 
 // pruneLedger gives up old rows, lowest UID first. It keeps what the cursor has
 // not settled and what is, or was, in quarantine; and it notes how far it came,
 // so that the mail is not taken for missing.
-func pruneLedger(ctx context.Context, tx *sqlx.Tx, cutoff time.Time) (int64, error) {
+func pruneLedger(ctx context.Context, tx *txn, cutoff time.Time) (int64, error) {
 	var n int64
 	err := tx.GetContext(ctx, &n, `
 		WITH old AS (

@@ -68,32 +68,32 @@ func MigrationStatus(ctx context.Context, opts Options) ([]Migration, error) {
 	return list, nil
 }
 
-func openMigrations(ctx context.Context, opts Options, log *slog.Logger) (*goose.Provider, *sql.DB, error) {
+func openMigrations(ctx context.Context, opts Options, log *slog.Logger) (p *goose.Provider, pool *sql.DB, err error) {
 	opts = opts.withDefaults()
 	opts.IOTimeout = 10 * time.Minute // an index build is silent while it works
-	pool, err := openPool(opts.URL, opts)
-	if err != nil {
+	if pool, err = openPool(opts.URL, opts); err != nil {
 		return nil, nil, fmt.Errorf("database url: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			pool.Close()
+		}
+	}()
 	if err := pool.PingContext(ctx); err != nil {
-		pool.Close()
 		return nil, nil, wrap(err)
 	}
 	locker, err := lock.NewPostgresTableLocker(lock.WithTableName(lockTable),
 		lock.WithTableLockTimeout(250*time.Millisecond, 240), lock.WithTableLogger(log))
 	if err != nil {
-		pool.Close()
 		return nil, nil, fmt.Errorf("migration lock: %w", err)
 	}
 	store, err := database.NewStore(database.DialectPostgres, versionTable)
 	if err != nil {
-		pool.Close()
 		return nil, nil, fmt.Errorf("migration store: %w", err)
 	}
-	p, err := goose.NewProvider("", pool, migrations.FS, goose.WithStore(store), goose.WithLocker(locker),
+	p, err = goose.NewProvider("", pool, migrations.FS, goose.WithStore(store), goose.WithLocker(locker),
 		goose.WithDisableGlobalRegistry(true), goose.WithSlog(log))
 	if err != nil {
-		pool.Close()
 		return nil, nil, fmt.Errorf("read migrations: %w", err)
 	}
 	return p, pool, nil

@@ -74,17 +74,17 @@ func (o *Overview) Day() (n int64) {
 
 // StateCounts tells how many providers are in each state, whatever f.State is.
 func (s *Store) StateCounts(ctx context.Context, f OverviewFilter) (map[string]int, error) {
-	var list []struct {
+	type state struct {
 		State string `db:"state"`
 		N     int    `db:"n"`
 	}
-	err := s.pool.SelectContext(ctx, &list, `
+	list, err := selectAll[state](ctx, s, "count states", `
 		SELECT state, count(*) AS n FROM `+providerStates+`
 		WHERE ($1 = '' OR tenant = nullif($1, '')::uuid)
 			AND ($2 = '' OR provider_name ILIKE $2 OR mailbox ILIKE $2 OR host ILIKE $2)
 		GROUP BY 1`, f.Tenant, like(f.Text))
 	if err != nil {
-		return nil, fmt.Errorf("count states: %w", wrap(err))
+		return nil, err
 	}
 	counts := make(map[string]int, len(list))
 	for _, c := range list {
@@ -96,8 +96,7 @@ func (s *Store) StateCounts(ctx context.Context, f OverviewFilter) (map[string]i
 // PageProviders lists one page of providers, by name. It asks the database five
 // times, however many there are.
 func (s *Store) PageProviders(ctx context.Context, f OverviewFilter, now time.Time) ([]*Overview, error) {
-	var refs []Ref
-	err := s.pool.SelectContext(ctx, &refs, `
+	refs, err := selectAll[Ref](ctx, s, "page of providers", `
 		SELECT tenant, id FROM `+providerStates+`
 		WHERE ($1 = '' OR tenant = nullif($1, '')::uuid)
 			AND ($2 = '' OR provider_name ILIKE $2 OR mailbox ILIKE $2 OR host ILIKE $2)
@@ -105,7 +104,7 @@ func (s *Store) PageProviders(ctx context.Context, f OverviewFilter, now time.Ti
 		ORDER BY lower(provider_name), tenant, id LIMIT $4 OFFSET $5`,
 		f.Tenant, like(f.Text), f.State, f.Limit, f.Offset)
 	if err != nil {
-		return nil, fmt.Errorf("page of providers: %w", wrap(err))
+		return nil, err
 	}
 	return s.Overviews(ctx, refs, now)
 }
@@ -195,11 +194,6 @@ func (s *Store) overviewHours(ctx context.Context, byRef map[Ref]*Overview, tena
 
 // Tenants lists the tenants that have providers, at most limit.
 func (s *Store) Tenants(ctx context.Context, limit int) ([]string, error) {
-	var list []string
-	err := s.pool.SelectContext(ctx, &list, `
+	return selectAll[string](ctx, s, "list tenants", `
 		SELECT DISTINCT tenant::text FROM email_providers WHERE provider_type = 'imap' ORDER BY 1 LIMIT $1`, limit)
-	if err != nil {
-		return nil, fmt.Errorf("list tenants: %w", wrap(err))
-	}
-	return list, nil
 }

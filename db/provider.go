@@ -3,7 +3,6 @@ package db
 import (
 	"database/sql/driver"
 	"encoding/json"
-	"fmt"
 	"time"
 )
 
@@ -22,6 +21,49 @@ func (p *Provider) String() string { return p.Name + " (" + p.ID + ")" }
 type Ref struct {
 	Tenant string `db:"tenant"`
 	ID     string `db:"id"`
+}
+
+// Settings are what a person sets of a provider, and which one it is.
+// Durations are in milliseconds, sizes in bytes; 0 means the default.
+type Settings struct {
+	Tenant           string      `db:"tenant"`
+	ID               string      `db:"id"`
+	CreatedAt        time.Time   `db:"created_at"`
+	Name             string      `db:"provider_name"`
+	Mailbox          string      `db:"mailbox"`
+	Active           bool        `db:"is_active"`
+	AutoProcess      bool        `db:"auto_process_emails"`
+	DefaultsID       string      `db:"inbound_ticket_defaults_id"`
+	Host             string      `db:"host"`
+	Port             int         `db:"port"`
+	TLS              TLSMode     `db:"tls"`
+	CAPEM            string      `db:"ca_pem"`
+	TLSServerName    string      `db:"tls_server_name"`
+	AuthType         string      `db:"auth_type"`
+	EagerLogin       bool        `db:"eager_login"` // log in before the server has greeted
+	Username         string      `db:"username"`
+	Folders          FolderNames `db:"folder_filters"`
+	MaxEmailsPerSync int         `db:"max_emails_per_sync"`
+	Start            string      `db:"start"`
+	OAuthPreset      string      `db:"oauth_preset"`
+	OAuthFlow        string      `db:"oauth_flow"`
+	OAuthAuthorize   string      `db:"oauth_authorize_url"`
+	OAuthToken       string      `db:"oauth_token_url"`
+	OAuthClientID    string      `db:"oauth_client_id"`
+	OAuthScopes      string      `db:"oauth_scopes"`
+	OAuthTenant      string      `db:"oauth_tenant"`
+	OAuthDevice      string      `db:"oauth_device_url"`
+	SecretExpiresAt  *time.Time  `db:"oauth_client_secret_expires"` // a day: the client secret's last
+	ConnectTimeoutMS int         `db:"connection_timeout_ms"`
+	CommandTimeoutMS int         `db:"command_timeout_ms"`
+	LiteralTimeoutMS int         `db:"literal_timeout_ms"`
+	PassTimeoutMS    int         `db:"pass_timeout_ms"`
+	MaxMessageBytes  int64       `db:"max_message_bytes"`
+	MaxAttachment    int64       `db:"max_attachment_bytes"`
+	MaxAttachments   int64       `db:"max_attachments_total_bytes"`
+	MaxAttachmentN   int         `db:"max_attachments"`
+	MaxBytesPerDay   int64       `db:"max_bytes_per_day"`
+	MaxConnections   int         `db:"max_connections"`
 }
 
 // The values of State.Status and of State.PauseReason that imapsync itself
@@ -94,15 +136,8 @@ func (f FolderNames) Value() (driver.Value, error) {
 // reads as no filter.
 func (f *FolderNames) Scan(src any) error {
 	*f = nil
-	switch v := src.(type) {
-	case nil:
-	case []byte:
-		_ = json.Unmarshal(v, (*[]string)(f)) // not an array of names: no filter
-	case string:
-		_ = json.Unmarshal([]byte(v), (*[]string)(f)) // likewise
-	default:
-		return fmt.Errorf("folder_filters: cannot read %T", src)
-	}
+	text, _ := src.([]byte)                  // NULL has none
+	_ = json.Unmarshal(text, (*[]string)(f)) // not an array of names: no filter
 	return nil
 }
 
@@ -110,21 +145,15 @@ func (f *FolderNames) Scan(src any) error {
 // the nil UUID: strict consumers of the events refuse that one.
 const DefaultTenant = "00000000-0000-4000-8000-000000000000"
 
-// AuthPassword is the value of Settings.AuthType for a login with a password.
-const AuthPassword = "password"
-
-// AuthOAuth2 is the value of Settings.AuthType for a login with tokens.
-const AuthOAuth2 = "oauth2"
-
-// The values of Settings.OAuthPreset.
+// The values of Settings.AuthType, OAuthPreset and OAuthFlow.
 const (
+	AuthPassword = "password"
+	AuthOAuth2   = "oauth2"
+
 	PresetGoogle    = "google"
 	PresetMicrosoft = "microsoft"
 	PresetCustom    = "custom"
-)
 
-// The values of Settings.OAuthFlow.
-const (
 	FlowCode              = "code"
 	FlowDevice            = "device"
 	FlowClientCredentials = "client-credentials"

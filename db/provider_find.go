@@ -4,29 +4,69 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/lib/pq"
 )
 
+// selectProviders reads settings and states. A list that is NULL and a text that
+// is empty leave all in.
+const selectProviders = `
+	SELECT p.tenant, p.id, p.created_at,
+		p.provider_name, p.mailbox, p.is_active,
+		coalesce(p.inbound_ticket_defaults_id::text, '') AS inbound_ticket_defaults_id,
+		c.auto_process_emails, c.host, c.port,
+		CASE WHEN c.secure THEN 'implicit' WHEN c.allow_starttls THEN 'starttls' ELSE 'none' END AS tls,
+		c.auth_type, c.username, c.folder_filters, c.max_emails_per_sync,
+		coalesce(c.connection_timeout_ms, 0) AS connection_timeout_ms,
+		coalesce(c.oauth_authorize_url, '') AS oauth_authorize_url,
+		coalesce(c.oauth_token_url, '') AS oauth_token_url,
+		coalesce(c.oauth_client_id, '') AS oauth_client_id,
+		coalesce(c.oauth_scopes, '') AS oauth_scopes,
+		coalesce(o.ca_pem, '') AS ca_pem,
+		coalesce(o.tls_server_name, '') AS tls_server_name,
+		coalesce(o.eager_login, false) AS eager_login,
+		coalesce(o.start, 'recent') AS start,
+		coalesce(o.oauth_preset, '') AS oauth_preset,
+		coalesce(o.oauth_flow, '') AS oauth_flow,
+		coalesce(o.oauth_tenant, '') AS oauth_tenant,
+		coalesce(o.oauth_device_url, '') AS oauth_device_url,
+		o.oauth_client_secret_expires,
+		coalesce(o.command_timeout_ms, 0) AS command_timeout_ms,
+		coalesce(o.literal_timeout_ms, 0) AS literal_timeout_ms,
+		coalesce(o.pass_timeout_ms, 0) AS pass_timeout_ms,
+		coalesce(o.max_message_bytes, 0) AS max_message_bytes,
+		coalesce(o.max_attachment_bytes, 0) AS max_attachment_bytes,
+		coalesce(o.max_attachments_total_bytes, 0) AS max_attachments_total_bytes,
+		coalesce(o.max_attachments, 0) AS max_attachments,
+		coalesce(o.max_bytes_per_day, 0) AS max_bytes_per_day,
+		coalesce(o.max_connections, 0) AS max_connections,
+
+		p.status, coalesce(p.error_message, '') AS error_message, p.last_sync_at, p.inbound_paused_at,
+		coalesce(p.inbound_pause_reason, '') AS inbound_pause_reason, c.token_expires_at, o.oauth_authorised_at,
+		o.oauth_refreshed_at, o.oauth_refresh_expires_at, s.next_attempt_at, s.last_attempt_at, s.last_success_at,
+		coalesce(s.consecutive_failures, 0) AS consecutive_failures, coalesce(s.auth_failures, 0) AS auth_failures,
+		coalesce(s.last_error_code, '') AS last_error_code, coalesce(s.last_error, '') AS last_error,
+		coalesce(s.published, 0) AS published, coalesce(s.duplicates, 0) AS duplicates,
+		coalesce(s.quarantined, 0) AS quarantined, s.bytes_day, coalesce(s.bytes_today, 0) AS bytes_today
+	FROM email_providers p
+	JOIN imap_email_provider_config c ON c.tenant = p.tenant AND c.email_provider_id = p.id
+	LEFT JOIN imap_provider_options o ON o.tenant = p.tenant AND o.provider_id = p.id
+	LEFT JOIN imap_sync_state s ON s.tenant = p.tenant AND s.provider_id = p.id
+	WHERE p.provider_type = 'imap'
+		AND ($1::uuid[] IS NULL OR p.tenant = ANY($1::uuid[])) AND ($2::uuid[] IS NULL OR p.id = ANY($2::uuid[]))
+		AND ($3 = '' OR p.tenant::text = $3) AND ($4 = '' OR p.provider_name = $4)
+	ORDER BY p.provider_name, p.tenant, p.id`
+
 // providerFilter says which providers to load. Empty fields match all.
 type providerFilter struct {
-	Tenants pq.StringArray `db:"tenants"`
-	IDs     pq.StringArray `db:"ids"`
-	Tenant  string         `db:"tenant"`
-	Name    string         `db:"name"`
+	tenants, ids pq.StringArray
+	tenant, name string
 }
 
 func (s *Store) loadProviders(ctx context.Context, f providerFilter) ([]*Provider, error) {
-	query, args, err := s.pool.BindNamed(selectProviders, f)
-	if err != nil {
-		return nil, fmt.Errorf("load providers: %w", err)
-	}
-	var list []*Provider
-	if err := s.pool.SelectContext(ctx, &list, query, args...); err != nil {
-		return nil, fmt.Errorf("load providers: %w", wrap(err))
-	}
-	return list, nil
+	return selectAll[*Provider](ctx, s, "load providers", selectProviders, f.tenants, f.ids, f.tenant, f.name)
 }
 
 // Providers loads the providers of refs, in their order; one that has been
@@ -37,7 +77,7 @@ func (s *Store) Providers(ctx context.Context, refs []Ref) ([]*Provider, error) 
 	}
 	var f providerFilter
 	for _, r := range refs {
-		f.Tenants, f.IDs = append(f.Tenants, r.Tenant), append(f.IDs, r.ID)
+		f.tenants, f.ids = append(f.tenants, r.Tenant), append(f.ids, r.ID)
 	}
 	found, err := s.loadProviders(ctx, f)
 	if err != nil {
@@ -71,16 +111,16 @@ func (s *Store) Provider(ctx context.Context, ref Ref) (*Provider, error) {
 // ListProviders lists the providers of a tenant, or of all when it is empty,
 // by name.
 func (s *Store) ListProviders(ctx context.Context, tenant string) ([]*Provider, error) {
-	return s.loadProviders(ctx, providerFilter{Tenant: tenant})
+	return s.loadProviders(ctx, providerFilter{tenant: tenant})
 }
 
 // FindProvider finds a provider by id, or by name when that is unique in the
 // tenant (in all tenants when it is empty). The error is ErrNotFound or
 // ErrAmbiguous, naming what was asked for.
 func (s *Store) FindProvider(ctx context.Context, nameOrID, tenant string) (*Provider, error) {
-	f := providerFilter{Tenant: tenant, Name: nameOrID}
+	f := providerFilter{tenant: tenant, name: nameOrID}
 	if id, err := uuid.Parse(nameOrID); err == nil {
-		f.Name, f.IDs = "", pq.StringArray{id.String()}
+		f.name, f.ids = "", pq.StringArray{id.String()}
 	}
 	list, err := s.loadProviders(ctx, f)
 	switch {
@@ -97,4 +137,50 @@ func (s *Store) FindProvider(ctx context.Context, nameOrID, tenant string) (*Pro
 		ids[i] = p.ID
 	}
 	return nil, fmt.Errorf("provider %q: %w: use one of the ids %s", nameOrID, ErrAmbiguous, strings.Join(ids, ", "))
+}
+
+// DueFilter says which providers a run takes.
+type DueFilter struct {
+	Tenant     string // all tenants when empty
+	Now        time.Time
+	ShardIndex int
+	ShardCount int // 0 or 1: all
+}
+
+// ProvidersDue lists the providers that are active, not paused and due, those
+// without success for longest first.
+func (s *Store) ProvidersDue(ctx context.Context, f DueFilter) ([]Ref, error) {
+	return selectAll[Ref](ctx, s, "providers due", `
+		SELECT p.tenant, p.id
+		FROM email_providers p
+		JOIN imap_email_provider_config c ON c.tenant = p.tenant AND c.email_provider_id = p.id
+		LEFT JOIN imap_sync_state s ON s.tenant = p.tenant AND s.provider_id = p.id
+		WHERE p.provider_type = 'imap' AND p.is_active AND c.auto_process_emails AND p.inbound_paused_at IS NULL
+			AND (s.next_attempt_at IS NULL OR s.next_attempt_at <= $1)
+			AND ($2 = '' OR p.tenant::text = $2)
+			AND ($4 <= 1 OR ('x' || substr(md5(p.id::text), 1, 8))::bit(32)::bigint % $4 = $3)
+		ORDER BY s.last_success_at NULLS FIRST, p.tenant, p.id`,
+		f.Now, f.Tenant, f.ShardIndex, max(f.ShardCount, 1))
+}
+
+// Watchable is a provider that a watching process may take.
+type Watchable struct {
+	Ref
+	ChangedAt     time.Time  `db:"changed_at"` // of its settings
+	NextAttemptAt *time.Time `db:"next_attempt_at"`
+}
+
+// ProvidersWatchable lists the providers that are active and not paused, due or
+// not.
+func (s *Store) ProvidersWatchable(ctx context.Context, f DueFilter) ([]Watchable, error) {
+	return selectAll[Watchable](ctx, s, "providers to watch", `
+		SELECT p.tenant, p.id, greatest(c.updated_at, o.updated_at) AS changed_at, s.next_attempt_at
+		FROM email_providers p
+		JOIN imap_email_provider_config c ON c.tenant = p.tenant AND c.email_provider_id = p.id
+		LEFT JOIN imap_provider_options o ON o.tenant = p.tenant AND o.provider_id = p.id
+		LEFT JOIN imap_sync_state s ON s.tenant = p.tenant AND s.provider_id = p.id
+		WHERE p.provider_type = 'imap' AND p.is_active AND c.auto_process_emails AND p.inbound_paused_at IS NULL
+			AND ($1 = '' OR p.tenant::text = $1)
+			AND ($3 <= 1 OR ('x' || substr(md5(p.id::text), 1, 8))::bit(32)::bigint % $3 = $2)
+		ORDER BY p.tenant, p.id`, f.Tenant, f.ShardIndex, max(f.ShardCount, 1))
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jmoiron/sqlx"
 )
 
 // A name is one provider's within its tenant, whoever comes at the same moment;
@@ -51,19 +50,17 @@ func TestNamesAreUniqueInATenant(t *testing.T) {
 	first.ID, first.Name, first.Mailbox = uuid.NewString(), "wanted", "first@example.com"
 	second.ID, second.Name, second.Mailbox = uuid.NewString(), "wanted", "second@example.com"
 	done := make(chan error, 1)
-	err = store.inTx(t.Context(), func(tx *sqlx.Tx) error {
-		if err := lockNames(t.Context(), tx, first.Tenant); err != nil {
-			return err
-		}
+	err = store.inTx(t.Context(), func(tx *txn) error {
+		lockNames(t.Context(), tx, first.Tenant)
 		go func() { done <- store.AddProvider(t.Context(), &second, nil, audit(p)) }()
 		select {
 		case err := <-done:
 			t.Fatalf("the second did not wait: %v", err)
 		case <-time.After(300 * time.Millisecond):
 		}
-		_, err := tx.ExecContext(t.Context(), `INSERT INTO email_providers (tenant, id, provider_type, provider_name, mailbox, status)
+		tx.exec(t.Context(), "insert", `INSERT INTO email_providers (tenant, id, provider_type, provider_name, mailbox, status)
 			VALUES ($1, $2, 'imap', $3, $4, 'connected')`, first.Tenant, first.ID, first.Name, first.Mailbox)
-		return err
+		return tx.err
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
@@ -20,23 +19,6 @@ const (
 	QuarantineDiscarded = "discarded"
 )
 
-// Failure is a message that could not be handled, and when to try it again.
-type Failure struct {
-	UID           uint32
-	State         string // QuarantineRetry or QuarantineDead
-	Stage         string // fetch, parse, blob, publish, crash
-	ErrorCode     string
-	Error         string
-	Attempts      int // so far, this one included
-	Size          int64
-	MessageID     string
-	Subject       string
-	Sender        string
-	EventKey      string
-	RawBlobKey    string
-	NextAttemptAt *time.Time
-}
-
 // Quarantine is one message in quarantine.
 type Quarantine struct {
 	Tenant        string     `db:"tenant" json:"tenant"`
@@ -46,10 +28,10 @@ type Quarantine struct {
 	UIDValidity   uint32     `db:"uid_validity" json:"uidValidity"`
 	UID           uint32     `db:"uid" json:"uid"`
 	State         string     `db:"state" json:"state"`
-	Stage         string     `db:"stage" json:"stage"`
+	Stage         string     `db:"stage" json:"stage"` // fetch, parse, blob, publish, crash
 	ErrorCode     string     `db:"error_code" json:"errorCode"`
 	Error         string     `db:"error" json:"error"`
-	Attempts      int        `db:"attempts" json:"attempts"`
+	Attempts      int        `db:"attempts" json:"attempts"` // so far
 	Size          int64      `db:"size" json:"size"`
 	MessageID     string     `db:"message_id" json:"messageId,omitempty"`
 	Subject       string     `db:"subject" json:"subject,omitempty"`
@@ -65,8 +47,7 @@ type Quarantine struct {
 // whose next attempt is due, the longest waiting first, and those released; limit
 // in a folder, so that one that is gone starves no other.
 func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit int) ([]Quarantine, error) {
-	var list []Quarantine
-	err := s.pool.SelectContext(ctx, &list, `
+	return selectAll[Quarantine](ctx, s, "read quarantine", `
 		SELECT tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts, size,
 			coalesce(message_id, '') AS message_id, coalesce(subject, '') AS subject, coalesce(sender, '') AS sender,
 			coalesce(event_key, '') AS event_key, coalesce(raw_blob_key, '') AS raw_blob_key, next_attempt_at,
@@ -82,16 +63,15 @@ func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit
 					AND (q.state = 'released' OR q.state = 'retry' AND (q.next_attempt_at IS NULL OR q.next_attempt_at <= $3))
 			) due WHERE nth <= $4)
 		ORDER BY next_attempt_at NULLS FIRST, folder, uid`, ref.Tenant, ref.ID, now, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read quarantine: %w", wrap(err))
-	}
-	return list, nil
 }
 
 // writeQuarantine stores the failures of a step and takes out what succeeded.
-func writeQuarantine(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) error {
-	for _, f := range c.Failures {
-		_, err := tx.NamedExecContext(ctx, `
+func writeQuarantine(ctx context.Context, tx *txn, fence Fence, c Commit) {
+	for _, q := range c.Failures {
+		q.Tenant, q.ID, q.ProviderID = fence.Tenant, uuid.NewString(), fence.ProviderID
+		q.Folder, q.UIDValidity, q.CreatedAt, q.UpdatedAt = c.State.Folder, c.State.UIDValidity, c.At, c.At
+		q.Error, q.MessageID, q.Subject, q.Sender = Clean(q.Error), Clean(q.MessageID), Clean(q.Subject), Clean(q.Sender)
+		tx.named(ctx, "write quarantine", `
 			INSERT INTO imap_quarantine (tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code,
 				error, attempts, size, message_id, subject, sender, event_key, raw_blob_key, next_attempt_at,
 				created_at, updated_at)
@@ -106,77 +86,49 @@ func writeQuarantine(ctx context.Context, tx *sqlx.Tx, fence Fence, c Commit) er
 				sender = coalesce(EXCLUDED.sender, imap_quarantine.sender),
 				event_key = coalesce(EXCLUDED.event_key, imap_quarantine.event_key),
 				raw_blob_key = coalesce(EXCLUDED.raw_blob_key, imap_quarantine.raw_blob_key),
-				next_attempt_at = EXCLUDED.next_attempt_at, updated_at = EXCLUDED.updated_at`,
-			Quarantine{
-				Tenant: fence.Tenant, ID: uuid.NewString(), ProviderID: fence.ProviderID, Folder: c.State.Folder,
-				UIDValidity: c.State.UIDValidity, UID: f.UID, State: f.State, Stage: f.Stage, ErrorCode: f.ErrorCode,
-				Error: Clean(f.Error), Attempts: f.Attempts, Size: f.Size, MessageID: Clean(f.MessageID),
-				Subject: Clean(f.Subject), Sender: Clean(f.Sender), EventKey: f.EventKey, RawBlobKey: f.RawBlobKey,
-				NextAttemptAt: f.NextAttemptAt, CreatedAt: c.At, UpdatedAt: c.At,
-			})
-		if err != nil {
-			return fmt.Errorf("write quarantine: %w", err)
-		}
+				next_attempt_at = EXCLUDED.next_attempt_at, updated_at = EXCLUDED.updated_at`, q)
 	}
 	if len(c.Retried) == 0 {
-		return nil
+		return
 	}
 	uids := make(pq.Int64Array, len(c.Retried))
 	for i, uid := range c.Retried {
 		uids[i] = int64(uid)
 	}
-	_, err := tx.ExecContext(ctx, `
+	tx.exec(ctx, "leave quarantine", `
 		DELETE FROM imap_quarantine
 		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = ANY($5)`,
 		fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, uids)
-	if err != nil {
-		return fmt.Errorf("leave quarantine: %w", err)
-	}
-	return nil
 }
 
 // QuarantineFilter says which quarantined messages to list. Empty fields match all.
 type QuarantineFilter struct {
-	Tenant     string `db:"tenant"`
-	ProviderID string `db:"provider_id"`
-	ID         string `db:"id"`
-	State      string `db:"state"`
-	Limit      int    `db:"limit"`
+	Tenant, ProviderID string
+	ID, State          string
+	Limit              int
 }
 
 // ListQuarantine lists quarantined messages, the newest first.
 func (s *Store) ListQuarantine(ctx context.Context, f QuarantineFilter) ([]Quarantine, error) {
-	query, args, err := s.pool.BindNamed(`
+	return selectAll[Quarantine](ctx, s, "list quarantine", `
 		SELECT tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts, size,
 			coalesce(message_id, '') AS message_id, coalesce(subject, '') AS subject, coalesce(sender, '') AS sender,
 			coalesce(event_key, '') AS event_key, coalesce(raw_blob_key, '') AS raw_blob_key, next_attempt_at,
 			created_at, updated_at
 		FROM imap_quarantine
-		WHERE (:tenant = '' OR tenant = CAST(nullif(:tenant, '') AS uuid))
-			AND (:provider_id = '' OR provider_id = CAST(nullif(:provider_id, '') AS uuid))
-			AND (:id = '' OR id = CAST(nullif(:id, '') AS uuid)) AND (:state = '' OR state = :state)
-		ORDER BY created_at DESC, id LIMIT :limit`, f)
-	if err != nil {
-		return nil, fmt.Errorf("list quarantine: %w", err)
-	}
-	var list []Quarantine
-	if err := s.pool.SelectContext(ctx, &list, query, args...); err != nil {
-		return nil, fmt.Errorf("list quarantine: %w", wrap(err))
-	}
-	return list, nil
+		WHERE ($1 = '' OR tenant = nullif($1, '')::uuid) AND ($2 = '' OR provider_id = nullif($2, '')::uuid)
+			AND ($3 = '' OR id = nullif($3, '')::uuid) AND ($4 = '' OR state = $4)
+		ORDER BY created_at DESC, id LIMIT $5`, f.Tenant, f.ProviderID, f.ID, f.State, f.Limit)
 }
 
 // FindQuarantine finds a quarantined message by its id, or ErrNotFound.
 func (s *Store) FindQuarantine(ctx context.Context, id, tenant string) (*Quarantine, error) {
-	var list []Quarantine
-	if id != "" {
-		var err error
-		if list, err = s.ListQuarantine(ctx, QuarantineFilter{Tenant: tenant, ID: id, Limit: 1}); err != nil {
-			return nil, err
-		}
+	list, err := s.ListQuarantine(ctx, QuarantineFilter{Tenant: tenant, ID: id, Limit: 1})
+	if err == nil && len(list) == 0 {
+		err = fmt.Errorf("quarantined message %s: %w", id, ErrNotFound)
 	}
-	if len(list) == 0 {
-		return nil, fmt.Errorf("quarantined message %s: %w", id, ErrNotFound)
+	if err != nil {
+		return nil, err
 	}
 	return &list[0], nil
 }
@@ -184,40 +136,30 @@ func (s *Store) FindQuarantine(ctx context.Context, id, tenant string) (*Quarant
 // SetQuarantineState moves a quarantined message on: to retry it is due at once
 // and has all its attempts again; a discarded one counts as skipped.
 func (s *Store) SetQuarantineState(ctx context.Context, q *Quarantine, state string, audit Audit) error {
-	return s.inTx(ctx, func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, `
+	outcome := Quarantined
+	if state == QuarantineDiscarded {
+		outcome = Skipped
+	}
+	return s.inTx(ctx, func(tx *txn) error {
+		tx.exec(ctx, "set quarantine state", `
 			UPDATE imap_quarantine SET state = $3, updated_at = $4, next_attempt_at = NULL,
 				attempts = CASE WHEN $3 = 'retry' THEN 0 ELSE attempts END
 			WHERE tenant = $1 AND id = $2`, q.Tenant, q.ID, state, audit.At)
-		if err != nil {
-			return fmt.Errorf("set quarantine state: %w", err)
-		}
-		outcome := Quarantined
-		if state == QuarantineDiscarded {
-			outcome = Skipped
-		}
-		_, err = tx.ExecContext(ctx, `
+		tx.exec(ctx, "set outcome", `
 			UPDATE imap_messages SET outcome = $6, reason = $7
 			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = $5
 				AND outcome IN ('quarantined', 'skipped')`,
 			q.Tenant, q.ProviderID, q.Folder, q.UIDValidity, q.UID, string(outcome), state)
-		if err != nil {
-			return fmt.Errorf("set outcome: %w", err)
-		}
-		return insertAudit(ctx, tx, audit)
+		tx.audit(ctx, audit)
+		return tx.err
 	})
 }
 
 // OldestQuarantine is when the oldest message of a folder that is still to be
 // tried came into quarantine; nil when there is none.
 func (s *Store) OldestQuarantine(ctx context.Context, ref Ref, folder string) (*time.Time, error) {
-	var oldest *time.Time
-	err := s.pool.GetContext(ctx, &oldest, `
+	return selectOne[*time.Time](ctx, s, "oldest in quarantine", `
 		SELECT min(created_at) FROM imap_quarantine
 		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND state IN ('retry', 'released')`,
 		ref.Tenant, ref.ID, folder)
-	if err != nil {
-		return nil, fmt.Errorf("oldest in quarantine: %w", wrap(err))
-	}
-	return oldest, nil
 }

@@ -169,7 +169,9 @@ func TestProvidersDue(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	later := now().Add(time.Hour)
-	err = store.FinishPass(t.Context(), lock.Fence, a, Pass{StartedAt: now(), EndedAt: now(), ErrorCode: "connect", Error: "no\x00 route \xff", NextAttemptAt: &later})
+	err = store.FinishPass(t.Context(), lock.Fence, a, Pass{
+		Run: Run{StartedAt: now(), EndedAt: now(), ErrorCode: "connect", Error: "no\x00 route \xff"}, NextAttemptAt: &later,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

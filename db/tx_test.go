@@ -4,7 +4,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"imapsync/internal/devenv"
@@ -19,7 +18,7 @@ func TestTransactionsAreBound(t *testing.T) {
 	defer store.Close()
 	var within, after string
 	show := `SHOW idle_in_transaction_session_timeout`
-	if err := store.inTx(t.Context(), func(tx *sqlx.Tx) error { return tx.GetContext(t.Context(), &within, show) }); err != nil {
+	if err := store.inTx(t.Context(), func(tx *txn) error { return tx.GetContext(t.Context(), &within, show) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.pool.GetContext(t.Context(), &after, show); err != nil {

@@ -23,10 +23,10 @@ func (ps *pass) finish(ctx context.Context, err error) Result {
 		return res // there is nothing we may, or can, write
 	}
 	now := ps.runner.now()
-	end := db.Pass{
+	end := db.Pass{Run: db.Run{
 		StartedAt: ps.started, EndedAt: now, Counts: res.Counts, Folders: res.Folders, Bytes: res.Bytes,
 		Host: ps.runner.Options.Host, Version: ps.runner.Options.Version,
-	}
+	}}
 	if res.Err != nil {
 		ps.describeFailure(&res, &end, now)
 	}

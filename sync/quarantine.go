@@ -16,8 +16,8 @@ import (
 const maxAttempts = 5
 
 // quarantine describes a failed message and when it is tried again.
-func (f *folderPass) quarantine(ctx context.Context, m *message, now time.Time) db.Failure {
-	q := db.Failure{
+func (f *folderPass) quarantine(ctx context.Context, m *message, now time.Time) db.Quarantine {
+	q := db.Quarantine{
 		UID: m.UID, State: db.QuarantineRetry, Stage: m.failure.stage, ErrorCode: m.failure.code,
 		Error: m.failure.err.Error(), Attempts: m.attempts + 1, Size: m.Size,
 		MessageID: m.summary.messageID, Subject: m.summary.subject, Sender: m.summary.sender, EventKey: m.summary.key,

@@ -116,11 +116,11 @@ func (s *site) quarantineOne(p *db.Provider, folder, subject, sender, failure st
 	state := &db.FolderState{Folder: folder, UIDValidity: 1, SettledUID: 1, LastUID: 1, LastError: failure}
 	_, err = s.store.Commit(ctx, lock.Fence, db.Commit{At: time.Now().UTC(), State: state,
 		Messages: []db.Message{{UID: 1, Outcome: db.Quarantined, Reason: "x"}},
-		Failures: []db.Failure{{UID: 1, State: db.QuarantineDead, Stage: "publish", ErrorCode: "x", Error: failure, Subject: subject, Sender: sender, Attempts: 5}}})
+		Failures: []db.Quarantine{{UID: 1, State: db.QuarantineDead, Stage: "publish", ErrorCode: "x", Error: failure, Subject: subject, Sender: sender, Attempts: 5}}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	pass := db.Pass{StartedAt: time.Now().UTC(), EndedAt: time.Now().UTC(), ErrorCode: "x", Error: failure}
+	pass := db.Pass{Run: db.Run{StartedAt: time.Now().UTC(), EndedAt: time.Now().UTC(), ErrorCode: "x", Error: failure}}
 	if err := s.store.FinishPass(ctx, lock.Fence, p, pass); err != nil {
 		s.t.Fatal(err)
 	}

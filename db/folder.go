@@ -2,10 +2,8 @@ package db
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
@@ -45,15 +43,14 @@ func (f *FolderState) Open() bool {
 // packed several into one: its first UID counts, the others are read again as if
 // nothing had happened.
 func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderState, error) {
-	var list []*FolderState
-	err := s.pool.SelectContext(ctx, &list, `
+	list, err := selectAll[*FolderState](ctx, s, "folder states", `
 		SELECT folder, uid_validity, greatest(start_uid, pruned_uid) AS start_uid, settled_uid, last_uid, uid_next,
 			backlog, gap_passes, ARRAY(SELECT uid & 4294967295 FROM unnest(in_flight) uid) AS in_flight, resync_since,
 			coalesce(resync_reason, '') AS resync_reason, resync_count, coalesce(paused_reason, '') AS paused_reason,
 			last_search_at, last_served_at, coalesce(last_error, '') AS last_error
 		FROM imap_folder_state WHERE tenant = $1 AND provider_id = $2 ORDER BY folder`, ref.Tenant, ref.ID)
 	if err != nil {
-		return nil, fmt.Errorf("folder states: %w", wrap(err))
+		return nil, err
 	}
 	states := make(map[string]*FolderState, len(list))
 	for _, f := range list {
@@ -63,13 +60,13 @@ func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderSt
 }
 
 // writeFolder stores the cursor. The caller holds the fence.
-func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) error {
+func writeFolder(ctx context.Context, tx *txn, fence Fence, f *FolderState) {
 	row := struct {
 		Fence
 		FolderState
 	}{fence, *f}
 	row.LastError = Clean(f.LastError)
-	_, err := tx.NamedExecContext(ctx, `
+	tx.named(ctx, "write folder state", `
 		INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, start_uid, settled_uid, last_uid,
 			uid_next, backlog, gap_passes, in_flight, resync_since, resync_reason, resync_count, paused_reason,
 			last_search_at, last_served_at, last_error, backlog_since)
@@ -88,31 +85,27 @@ func writeFolder(ctx context.Context, tx *sqlx.Tx, fence Fence, f *FolderState) 
 				THEN coalesce(imap_folder_state.backlog_since, EXCLUDED.backlog_since) END,
 			pruned_uid = CASE WHEN imap_folder_state.uid_validity = EXCLUDED.uid_validity
 				THEN imap_folder_state.pruned_uid ELSE 0 END`, row)
-	if err != nil {
-		return fmt.Errorf("write folder state: %w", err)
-	}
-	return nil
 }
 
 // SetFolder stores a cursor without ledger rows: a first look at a folder, an
 // attempt about to begin, an error. It returns ErrFenced when another run has
 // the provider.
 func (s *Store) SetFolder(ctx context.Context, fence Fence, f *FolderState) error {
-	return s.behind(ctx, fence, func(tx *sqlx.Tx) error { return writeFolder(ctx, tx, fence, f) })
+	return s.behind(ctx, fence, func(tx *txn) error {
+		writeFolder(ctx, tx, fence, f)
+		return tx.err
+	})
 }
 
 // ClearInFlight takes back that messages of a folder are being handled, and leaves
 // its cursor as it is: a commit whose answer was lost may have moved it. It
 // returns ErrFenced when another run has the provider.
 func (s *Store) ClearInFlight(ctx context.Context, fence Fence, folder string) error {
-	return s.behind(ctx, fence, func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, `
+	return s.behind(ctx, fence, func(tx *txn) error {
+		tx.exec(ctx, "clear in flight", `
 			UPDATE imap_folder_state SET in_flight = '{}' WHERE tenant = $1 AND provider_id = $2 AND folder = $3`,
 			fence.Tenant, fence.ProviderID, folder)
-		if err != nil {
-			return fmt.Errorf("clear in flight: %w", err)
-		}
-		return nil
+		return tx.err
 	})
 }
 
@@ -125,29 +118,78 @@ const pastValidity = 1 << 32
 // are found again under the new ones. sameValidity says that the UIDs changed
 // under the UIDVALIDITY they had, so that the ledger's rows must step aside.
 func (s *Store) RenumberFolder(ctx context.Context, fence Fence, f *FolderState, sameValidity bool, audit Audit) error {
-	return s.behind(ctx, fence, func(tx *sqlx.Tx) error {
+	return s.behind(ctx, fence, func(tx *txn) error {
 		if sameValidity {
 			// The rows keep what was published; no UID of the new numbering meets them.
-			_, err := tx.ExecContext(ctx, `
+			tx.exec(ctx, "put the old numbering aside", `
 				UPDATE imap_messages SET uid_validity = $4
 				WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $5`,
 				fence.Tenant, fence.ProviderID, f.Folder, pastValidity+fence.Epoch, f.UIDValidity)
-			if err != nil {
-				return fmt.Errorf("put the old numbering aside: %w", err)
-			}
 		}
-		_, err := tx.ExecContext(ctx, `
+		tx.exec(ctx, "give up old uids", `
 			UPDATE imap_quarantine SET state = 'dead', error_code = 'renumbered', next_attempt_at = NULL, updated_at = $4,
 				error = 'the server has numbered the folder anew; found again, the message goes out by its new UID. Before: ' || left(error, 1000)
 			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND state IN ('retry', 'released')
 				AND (uid_validity <> $5 OR $6)`,
 			fence.Tenant, fence.ProviderID, f.Folder, audit.At, f.UIDValidity, sameValidity)
-		if err != nil {
-			return fmt.Errorf("give up old uids: %w", err)
-		}
-		if err := writeFolder(ctx, tx, fence, f); err != nil {
-			return err
-		}
-		return insertAudit(ctx, tx, audit)
+		writeFolder(ctx, tx, fence, f)
+		tx.audit(ctx, audit)
+		return tx.err
 	})
+}
+
+// FolderStatus is where one folder stands, for people and metrics.
+type FolderStatus struct {
+	Tenant       string     `db:"tenant"`
+	ProviderID   string     `db:"provider_id"`
+	Folder       string     `db:"folder"`
+	UIDValidity  uint32     `db:"uid_validity"`
+	SettledUID   uint32     `db:"settled_uid"`
+	LastUID      uint32     `db:"last_uid"`
+	Backlog      int64      `db:"backlog"`       // messages seen and not handled
+	BacklogSince *time.Time `db:"backlog_since"` // since when there are any
+	LastSearchAt *time.Time `db:"last_search_at"`
+	ResyncCount  int        `db:"resync_count"` // changes of UIDVALIDITY in a row
+	PausedReason string     `db:"paused_reason"`
+	LastError    string     `db:"last_error"`
+	Retrying     int64      `db:"retrying"` // in quarantine, to be tried again
+	RetryingFrom *time.Time `db:"retrying_from"`
+	Dead         int64      `db:"dead"` // in quarantine, waiting for a person
+}
+
+// Oldest is since when a message of the folder is known and not delivered, nil
+// when there is none. One that waits for a person does not count.
+func (f *FolderStatus) Oldest() *time.Time {
+	if f.BacklogSince != nil && (f.RetryingFrom == nil || f.BacklogSince.Before(*f.RetryingFrom)) {
+		return f.BacklogSince
+	}
+	return f.RetryingFrom
+}
+
+// Searched counts a pass that went well as a search: where the server reported
+// nothing new, the folder was not opened and its row not written.
+func (f *FolderStatus) Searched(p *Provider) {
+	if f.LastSearchAt != nil && p.LastSuccessAt != nil && f.PausedReason == "" && f.LastError == "" && p.LastSuccessAt.After(*f.LastSearchAt) {
+		f.LastSearchAt = p.LastSuccessAt
+	}
+}
+
+// FolderStatuses tells where the folders stand of one provider, or of all in a
+// tenant, or of all when both are empty: by provider, then by name.
+func (s *Store) FolderStatuses(ctx context.Context, tenant, providerID string) ([]FolderStatus, error) {
+	return selectAll[FolderStatus](ctx, s, "folder statuses", `
+		SELECT f.tenant, f.provider_id, f.folder, f.uid_validity, f.settled_uid, f.last_uid, f.backlog, f.backlog_since,
+			f.last_search_at, f.resync_count, coalesce(f.paused_reason, '') AS paused_reason, coalesce(f.last_error, '') AS last_error,
+			coalesce(q.retrying, 0) AS retrying, q.retrying_from, coalesce(q.dead, 0) AS dead
+		FROM imap_folder_state f
+		LEFT JOIN (
+			SELECT tenant, provider_id, folder, count(*) FILTER (WHERE state IN ('retry', 'released')) AS retrying,
+				min(created_at) FILTER (WHERE state IN ('retry', 'released')) AS retrying_from,
+				count(*) FILTER (WHERE state = 'dead') AS dead
+			FROM imap_quarantine
+			WHERE ($1 = '' OR tenant = nullif($1, '')::uuid) AND ($2 = '' OR provider_id = nullif($2, '')::uuid)
+			GROUP BY tenant, provider_id, folder
+		) q ON q.tenant = f.tenant AND q.provider_id = f.provider_id AND q.folder = f.folder
+		WHERE ($1 = '' OR f.tenant = nullif($1, '')::uuid) AND ($2 = '' OR f.provider_id = nullif($2, '')::uuid)
+		ORDER BY f.tenant, f.provider_id, f.folder`, tenant, providerID)
 }
