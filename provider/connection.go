@@ -85,7 +85,7 @@ func (s *Service) check(ctx context.Context, c *credentials, p *db.Provider) (ch
 	ctx, cancel := testContext(ctx)
 	defer cancel()
 	s.Log.Debug("connection_test", "provider_id", p.ID, "host", p.Host, "port", p.Port, "tls", string(p.TLS), "username", p.Username)
-	session, err := mailsync.Connect(ctx, p, mailsync.SessionOptions{Credential: credential, Version: s.Version})
+	session, err := mailsync.Connect(ctx, &imapsession.Dialer{Version: s.Version}, mailsync.AccountOf(p), credential)
 	if err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ func (d *diagnosis) wrong(name string, err error) {
 
 // reach looks up, connects and secures, on a connection of its own.
 func (d *diagnosis) reach(ctx context.Context) bool {
-	to := mailsync.AccountOf(d.p, mailsync.SessionOptions{})
+	to := mailsync.AccountOf(d.p)
 	if net.ParseIP(to.Host) == nil {
 		addresses, err := imapsession.Lookup(ctx, to)
 		if err != nil {
@@ -177,7 +177,9 @@ func (d *diagnosis) use(ctx context.Context) {
 		}
 		d.step(tokenStep(d.p, token, time.Now()))
 	}
-	s, err := mailsync.Connect(ctx, d.p, mailsync.SessionOptions{Credential: credential, MaxMessageBytes: maxHeaderBytes, Version: d.version})
+	account := mailsync.AccountOf(d.p)
+	account.MaxMessageBytes = maxHeaderBytes
+	s, err := mailsync.Connect(ctx, &imapsession.Dialer{Version: d.version}, account, credential)
 	if err != nil {
 		d.wrong("login", err)
 		return

@@ -43,7 +43,7 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 	// A connection that died meanwhile is replaced, and so is one to where the
 	// provider no longer is.
 	ref := db.Ref{Tenant: p.Tenant, ID: p.ID}
-	kept := env.runner.sessions.Get(ref, AccountOf(p, env.runner.sessionOptions(p)))
+	kept := env.runner.sessions.Get(ref, env.runner.account(p))
 	env.runner.sessions.Put(ref, kept)
 	s.Disconnect()
 	soon(t, "the client sees the end", func() bool { return !kept.Alive() })

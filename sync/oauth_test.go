@@ -209,7 +209,7 @@ func TestTokenWithoutInitialResponse(t *testing.T) {
 		ClientSecret: secret.New(o.ClientSecret), TokenURL: o.URL + "/token"})
 	must(t, err)
 	connect := func() (*imapsession.Session, error) {
-		return Connect(t.Context(), p, SessionOptions{Credential: Credential{Tokens: client.NewSource((&vault{}).keep())}})
+		return Connect(t.Context(), &imapsession.Dialer{}, AccountOf(p), Credential{Tokens: client.NewSource((&vault{}).keep())})
 	}
 	o.Set(func(s *devenv.OAuthSettings) { s.User = "u" })
 	s, err := connect()

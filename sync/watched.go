@@ -163,7 +163,7 @@ func (p *watched) await(ctx context.Context, wait time.Duration, arrived, closed
 func (p *watched) rest(ctx context.Context, res Result, raced bool) reason {
 	w := p.watcher
 	sessions := &w.runner.sessions
-	s := sessions.Get(p.ref, AccountOf(res.Provider, w.runner.sessionOptions(res.Provider)))
+	s := sessions.Get(p.ref, w.runner.account(res.Provider))
 	if s == nil {
 		return p.sleep(ctx, jitter(w.opts.Poll))
 	}
