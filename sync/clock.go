@@ -1,6 +1,10 @@
 package sync
 
-import "time"
+import (
+	"context"
+	"errors"
+	"time"
+)
 
 // Clock tells the time and waits. Another one than the machine's lets tests run
 // hours of waiting in milliseconds.
@@ -15,15 +19,12 @@ type machineClock struct{}
 func (machineClock) Now() time.Time                         { return time.Now() }
 func (machineClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
-// orMachine is c, or the machine's clock when it is nil.
-func orMachine(c Clock) Clock {
-	if c == nil {
+func (r *Runner) clock() Clock {
+	if r.Clock == nil {
 		return machineClock{}
 	}
-	return c
+	return r.Clock
 }
-
-func (r *Runner) clock() Clock { return orMachine(r.Clock) }
 
 // now is the time in UTC, as everything is stored.
 func (r *Runner) now() time.Time { return r.clock().Now().UTC() }
@@ -33,3 +34,51 @@ func (r *Runner) since(t time.Time) time.Duration { return r.clock().Now().Sub(t
 
 // until is how long it is to t.
 func (r *Runner) until(t time.Time) time.Duration { return t.Sub(r.clock().Now()) }
+
+// grace is how long the work in hand may take once the runner was asked to end.
+const grace = 8 * time.Second
+
+// errAskedToEnd ends the work that takes longer than grace.
+var errAskedToEnd = errors.New("the run was asked to end")
+
+// StopWith gives the runner its two ends: Stop asks for an orderly one when ctx
+// ends or, unless it is 0, the deadline is over; the context of the work, which
+// is returned, ends a little later. cancel frees both.
+func (r *Runner) StopWith(ctx context.Context, deadline time.Duration) (work context.Context, cancel context.CancelFunc) {
+	orderly, stop := context.WithCancel(ctx)
+	work, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	r.Stop = orderly.Done()
+	go func() {
+		var over <-chan time.Time
+		if deadline > 0 {
+			over = r.clock().After(deadline)
+		}
+		select {
+		case <-over:
+		case <-orderly.Done():
+		}
+		stop()
+		select {
+		case <-r.clock().After(grace):
+			end(errAskedToEnd)
+		case <-work.Done():
+		}
+	}()
+	return work, func() {
+		end(nil)
+		stop()
+	}
+}
+
+// waitUntil waits for a time. It reports false when the runner is asked to end
+// before, or ctx ends.
+func (r *Runner) waitUntil(ctx context.Context, t time.Time) bool {
+	select {
+	case <-r.Stop:
+		return false
+	case <-ctx.Done():
+		return false
+	case <-r.clock().After(r.until(t)):
+		return true
+	}
+}

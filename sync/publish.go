@@ -4,13 +4,143 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"imapsync/db"
 	"imapsync/event"
+	"imapsync/parse"
 	"imapsync/publish"
 )
+
+// prepare parses a chunk, finds out what the ledger knows of it, stores its blobs
+// and publishes it in the order of its UIDs. The error is about the broker or the
+// database; a message that fails alone is marked.
+func (f *folderPass) prepare(ctx context.Context, c *chunk) error {
+	f.parseAll(c.messages)
+	if err := f.lookUp(ctx, c); err != nil {
+		return err
+	}
+	if err := f.storeBlobs(ctx, c); err != nil {
+		return err
+	}
+	for _, m := range c.messages {
+		if m.toPublish() {
+			if err := f.publish(ctx, m); err != nil {
+				return err
+			}
+		}
+		f.giveBack(m)
+	}
+	return nil
+}
+
+// parseAll makes the events of a chunk. A goroutine for each message would
+// begin with a small stack and grow it, every time.
+func (f *folderPass) parseAll(messages []*message) {
+	var taken atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(messages)) {
+		workers.Go(func() {
+			for i := int(taken.Add(1)) - 1; i < len(messages); i = int(taken.Add(1)) - 1 {
+				if m := messages[i]; m.raw != nil && m.failure == nil {
+					f.parse(m, false)
+				}
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// defectReleased marks an event that a person let out of the quarantine.
+const defectReleased = "released_from_quarantine"
+
+// jsonSpare is how many bytes longer than its mail the JSON of an event may be
+// while it waits. The budget of bytes in flight counts mail; what JSON escapes may
+// be six times as long, and a reply stands in it twice.
+const jsonSpare = 8 << 10
+
+// parse makes the event of a message. reused says that its Message-ID is that of
+// another mail. A panic in it is that message's failure.
+func (f *folderPass) parse(m *message, reused bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			m.fail("parse", "panic", fmt.Errorf("panic: %v", v))
+		}
+	}()
+	parsed := f.runner.parse(m.raw, parse.Limits{})
+	mail := publish.New(parsed, f.delivery(m, len(parsed.Attachments) > 0, reused), f.limits)
+	m.summary = summary{
+		key: mail.Key, messageID: strings.Clone(parsed.MessageID),
+		subject: strings.Clone(parsed.Subject), sender: strings.Clone(parsed.From.Email),
+	}
+	mail.Lost = m.again
+	mail.Compact(len(m.raw) + jsonSpare)
+	m.event = mail
+}
+
+// delivery is what an event says beside what stands in the mail.
+func (f *folderPass) delivery(m *message, keepRaw, reused bool) publish.Delivery {
+	d := publish.Delivery{
+		Tenant: f.provider.Tenant, ProviderID: f.provider.ID, InboundDefaultsID: f.provider.DefaultsID,
+		Folder: f.status.Name, UID: m.UID, UIDValidity: f.status.UIDValidity, InternalDate: m.InternalDate,
+		Size: m.Size, OccurredAt: f.runner.now(), Raw: m.raw, KeepRaw: keepRaw && !m.headerOnly,
+		MessageIDReused: reused,
+	}
+	if m.headerOnly {
+		d.Skipped = []event.SkipReason{{Type: "raw_mime", Reason: event.SkipRawMIMEBytes, Size: m.Size, Cap: f.maxMessageBytes()}}
+	}
+	if m.released {
+		d.Skipped = nil
+		d.Defects = []event.Defect{{Code: defectReleased, Detail: "the body could not be handled; the message was released from quarantine by its headers"}}
+	}
+	return d
+}
+
+// lookUp finds out what the ledger knows of a chunk's messages: one under the
+// same key has been published, and the same Message-ID under another key is
+// the sender's doing and said in the event.
+func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
+	var keys, ids []string
+	for _, m := range c.messages {
+		if m.event != nil && m.failure == nil {
+			keys = append(keys, m.summary.key)
+			if m.summary.messageID != "" {
+				ids = append(ids, db.Clean(m.summary.messageID))
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	known, err := f.runner.Store.KnownMessages(ctx, f.ref, keys, ids)
+	if err != nil {
+		return err
+	}
+	byKey, byID := map[string]bool{}, map[string]string{}
+	for _, k := range known {
+		byKey[k.EventKey] = true
+		byID[k.MessageID] = k.EventKey
+	}
+	for _, m := range c.messages {
+		if m.event == nil || m.failure != nil {
+			continue
+		}
+		key, id := m.summary.key, db.Clean(m.summary.messageID)
+		if m.known = byKey[key] && !m.again; m.known {
+			continue
+		}
+		if other := byID[id]; id != "" && other != "" && other != key {
+			f.parse(m, true)
+		}
+		byKey[key], byID[id] = true, key // the rest of the chunk
+	}
+	return nil
+}
 
 // blobWriters is how many messages have their blobs stored at a time: each
 // waits for the broker several times over.

@@ -2,13 +2,12 @@
 // Import it as mailsync.
 //
 // Read it in the order in which a mail goes through it: run.go takes the
-// providers, pass.go one of them (lock, session, survey, serve, finish beside
-// it), folder.go one folder (search, renumber), and there pipeline.go the
-// messages: sizes, fetch, body; prepare, publish; commit, quarantine. handle.go
-// and crashed.go are what happens to messages that something is wrong with,
-// cursor.go is how far a folder has been read. backfill.go, republish.go and
-// reconcile.go are other work on the same steps, watch.go and watched.go runs
-// that do not end.
+// providers, pass.go one of them (session.go, serve.go and finish.go beside it),
+// folder.go one folder (search.go, renumber.go), and there pipeline.go the
+// messages: fetch.go, publish.go, commit.go. handle.go is what happens to messages
+// that something is wrong with, cursor.go how far a folder has been read.
+// repair.go and reconcile.go are other work on the same steps, watch.go and
+// watched.go runs that do not end.
 //
 // Goroutines stand in few places: the bounded fan-out over providers
 // (Runner.Run) or one for each watched provider (Runner.Watch), the three stages
@@ -143,6 +142,26 @@ pages:
 		return summary, cause
 	}
 	return summary, nil
+}
+
+// Repeat runs over the providers of refs, and then, each interval after the run
+// before began, over those that next names, until the runner is asked to end. A
+// run that takes longer is not made up for. Connections are kept between runs.
+func (r *Runner) Repeat(ctx context.Context, interval time.Duration, refs []db.Ref, next func(context.Context) ([]db.Ref, error)) (Summary, error) {
+	r.Options.Keep = true
+	defer r.CloseSessions()
+	began := r.now()
+	total, err := r.Run(ctx, refs)
+	for err == nil && r.waitUntil(ctx, began.Add(interval)) {
+		began = r.now()
+		if refs, err = next(ctx); err != nil {
+			break
+		}
+		var summary Summary
+		summary, err = r.Run(ctx, refs)
+		total.Plus(summary)
+	}
+	return total, err
 }
 
 // takeSlot waits until one more pass may begin. It reports false when nothing

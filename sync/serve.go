@@ -1,12 +1,110 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"time"
 
 	"imapsync/db"
 	"imapsync/internal/imapsession"
 )
+
+// survey is what the server says of a provider's folders.
+type survey struct {
+	found  []imapsession.FolderStatus
+	work   []imapsession.FolderStatus // of these, those with something new, in the order to serve them
+	failed int                        // folders that could not be asked for
+	errs   []error                    // of folders
+}
+
+// survey finds the folders to serve: INBOX first, then the least recently served.
+func (ps *pass) survey(ctx context.Context) (*survey, error) {
+	found, failed, err := ps.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ps.folders, ps.left = len(found), 0
+	s := &survey{found: found, failed: len(failed), errs: ps.folderErrors(failed)}
+	now := ps.runner.now()
+	for _, status := range found {
+		if !nothingNew(ps.states[status.Name], status, now) || len(ps.retries[status.Name]) > 0 {
+			s.work = append(s.work, status)
+		}
+	}
+	slices.SortStableFunc(s.work, ps.servedBefore)
+	return s, nil
+}
+
+// maxLostFolders is how many folders may cost the connection when they are
+// asked for their state, before the fault is taken to be the server's.
+const maxLostFolders = 3
+
+// resolve asks for the state of the folders. A folder that costs the connection
+// fails alone: the others are asked for on a new one.
+func (ps *pass) resolve(ctx context.Context) (found []imapsession.FolderStatus, failed map[string]error, err error) {
+	lost := map[string]error{}
+	for {
+		found, failed, err = ps.session.Resolve(ps.provider.Folders, lost)
+		at, ok := errors.AsType[*imapsession.LostFolderError](err)
+		switch {
+		case err == nil && ps.session.Alive():
+			return found, failed, nil
+		case err != nil && ps.kept && ctx.Err() == nil:
+			// Nobody knows since when it was gone: no folder is to blame.
+		case err != nil && (!ok || ctx.Err() != nil || len(lost) == maxLostFolders):
+			return nil, nil, err
+		case err != nil:
+			lost[at.Folder] = at.Err
+		}
+		if reconnectErr := ps.reconnect(ctx); reconnectErr != nil {
+			return nil, nil, errors.Join(err, reconnectErr)
+		}
+		if err == nil {
+			return found, failed, nil
+		}
+	}
+}
+
+// servedBefore orders folders: INBOX, then the least recently served.
+func (ps *pass) servedBefore(a, b imapsession.FolderStatus) int {
+	rank := func(st imapsession.FolderStatus) time.Time {
+		s := ps.states[st.Name]
+		if s == nil || s.LastServedAt == nil {
+			return time.Time{}
+		}
+		return *s.LastServedAt
+	}
+	return cmp.Or(imapsession.InboxFirst(a.Name, b.Name), rank(a).Compare(rank(b)), cmp.Compare(a.Name, b.Name))
+}
+
+func (ps *pass) folderErrors(failed map[string]error) []error {
+	var errs []error
+	for name, err := range failed {
+		errs = append(errs, ps.folderFailed(name, err))
+	}
+	slices.SortFunc(errs, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+	return errs
+}
+
+func (ps *pass) folderFailed(name string, err error) error {
+	class, code := Classify(err)
+	ps.log.Warn("folder_failed", "folder", name, "class", class, "code", code, "error", err.Error())
+	return fmt.Errorf("folder %q: %w", name, err)
+}
+
+// maxNamed is how many of the folders that failed the error of a pass names;
+// the log has them all.
+const maxNamed = 10
+
+func joinFolders(errs []error) error {
+	if more := len(errs) - maxNamed; more > 0 {
+		errs = append(slices.Clip(errs[:maxNamed]), fmt.Errorf("and %d more folders", more))
+	}
+	return errors.Join(errs...)
+}
 
 // serve handles what is new in the folders that a survey found. The budget of
 // the pass is shared evenly, and what one folder does not use flows on. It

@@ -1,8 +1,10 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -34,6 +36,12 @@ type BackfillCount struct {
 // Backfill publishes old mail of one provider, under its lock. Dates are those
 // the server received the mail on, by its own calendar (RFC 3501 SINCE, BEFORE).
 func (r *Runner) Backfill(ctx context.Context, p *db.Provider, b Backfill) Result {
+	return r.besides(ctx, p, func(ctx context.Context, ps *pass) error { return ps.backfill(ctx, b) })
+}
+
+// besides does other work than a pass under the provider's lock, on a connection
+// of its own. When the provider is tried next is not touched.
+func (r *Runner) besides(ctx context.Context, p *db.Provider, work func(context.Context, *pass) error) Result {
 	r.init()
 	ps, ctx, res := r.lock(ctx, p)
 	if ps == nil {
@@ -48,7 +56,7 @@ func (r *Runner) Backfill(ctx context.Context, p *db.Provider, b Backfill) Resul
 			return err
 		}
 		defer func() { ps.session.Close() }()
-		return ps.backfill(ctx, b)
+		return work(ctx, ps)
 	})
 	return ps.result(ctx, err)
 }
@@ -142,4 +150,43 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 		}
 	}
 	return nil
+}
+
+// Republish reads messages again that the stream has lost and publishes them
+// under the same identity, under the provider's lock. It returns how many were
+// found on the server; the others are gone there too.
+func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.Message) (found int, res Result) {
+	res = r.besides(ctx, p, func(ctx context.Context, ps *pass) error {
+		byFolder := map[string][]db.Message{}
+		for _, m := range lost {
+			byFolder[m.Folder] = append(byFolder[m.Folder], m)
+		}
+		for folder, list := range byFolder {
+			n, err := ps.republish(ctx, folder, list)
+			if found += n; err != nil {
+				return fmt.Errorf("folder %q: %w", folder, err)
+			}
+		}
+		return nil
+	})
+	return found, res
+}
+
+// republish publishes again what was lost of one folder.
+func (ps *pass) republish(ctx context.Context, folder string, lost []db.Message) (found int, err error) {
+	f, _, err := ps.open(ctx, imapsession.FolderStatus{Name: folder}, 0)
+	if err != nil {
+		return 0, err
+	}
+	slices.SortFunc(lost, func(a, b db.Message) int { return cmp.Compare(a.UID, b.UID) })
+	var messages []*message
+	for _, row := range lost {
+		if row.UIDValidity == f.cursor.UIDValidity {
+			m := newMessage(row.UID)
+			m.again = true
+			messages = append(messages, m)
+		}
+	}
+	err = f.handleGroups(ctx, slices.Collect(slices.Chunk(messages, batchUIDs)))
+	return f.found, errors.Join(err, f.clearInFlight(ctx))
 }
