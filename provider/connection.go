@@ -121,7 +121,7 @@ func (s *Service) Test(ctx context.Context, p *db.Provider, in CredentialInput, 
 
 // Diagnose is Test for a stored mailbox, without its folders.
 func (s *Service) Diagnose(ctx context.Context, p *db.Provider, report func(Step)) bool {
-	_, ok := s.diagnose(ctx, p, CredentialInput{}, false, false, report)
+	_, ok := s.diagnose(ctx, p, nil, false, false, report)
 	return ok
 }
 
@@ -139,7 +139,7 @@ func (s *Service) diagnose(ctx context.Context, p *db.Provider, in CredentialInp
 		if err != nil || p.AuthType == db.AuthOAuth2 {
 			return credential, "oauth2, " + cmp.Or(p.OAuthFlow, db.FlowCode), err
 		}
-		if !in.Password.IsZero() {
+		if !in[Password].IsZero() {
 			return credential, "password, as given", nil
 		}
 		_, where, err := c.chain.Find(ctx, p.Tenant, db.PasswordName(p.ID))

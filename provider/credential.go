@@ -3,6 +3,8 @@ package provider
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"imapsync/db"
@@ -11,58 +13,42 @@ import (
 	mailsync "imapsync/sync"
 )
 
-// CredentialInput are credentials that a person has just given. They go before
-// stored ones; for those that are zero, what is stored stays.
-type CredentialInput struct {
-	Password       secret.Value
-	ClientSecret   secret.Value
-	ServiceAccount secret.Value
-}
+// CredentialInput are credentials that a person has just given, by the names that
+// problems have for them. They go before stored ones; where there is none, what is
+// stored stays.
+type CredentialInput map[string]secret.Value
 
-// Any reports whether there is one.
-func (in CredentialInput) Any() bool {
-	return !in.Password.IsZero() || !in.ClientSecret.IsZero() || !in.ServiceAccount.IsZero()
-}
-
-// named lists the credentials by the names they are stored under, and the words
-// for them in the audit log.
-func (in CredentialInput) named(providerID string) []namedSecret {
-	var list []namedSecret
-	for _, one := range []namedSecret{
-		{db.PasswordName(providerID), "password", in.Password},
-		{db.OAuthClientSecretName(providerID), "oauth-client-secret", in.ClientSecret},
-		{db.ServiceAccountName(providerID), "oauth-service-account", in.ServiceAccount},
-	} {
-		if !one.value.IsZero() {
-			list = append(list, one)
-		}
+// Give adds one, unless it is blank.
+func (in CredentialInput) Give(name string, value secret.Value) {
+	if !value.IsZero() {
+		in[name] = value
 	}
-	return list
 }
 
-type namedSecret struct {
-	name, word string
-	value      secret.Value
+// storedAs is what the places where credentials are kept call them.
+var storedAs = map[string]func(providerID string) string{
+	Password: db.PasswordName, ClientSecret: db.OAuthClientSecretName, ServiceAccount: db.ServiceAccountName,
 }
 
-// seal makes new versions of the credentials that were given, to be stored.
-// Where the database keeps none, they go where the chain puts them.
-func (c *credentials) seal(ctx context.Context, p *db.Provider, now time.Time) (sealed []db.Secret, words []string, err error) {
-	for _, one := range c.input.named(p.ID) {
-		words = append(words, one.word)
+// seal makes new versions of the credentials that were given, to be stored, and
+// names them. Where the database keeps none, they go where the chain puts them.
+func (c *credentials) seal(ctx context.Context, p *db.Provider, now time.Time) (sealed []db.Secret, names []string, err error) {
+	names = slices.Sorted(maps.Keys(c.input))
+	for _, name := range names {
+		stored, value := storedAs[name](p.ID), c.input[name]
 		if !c.chain.Has(secret.PlaceDB) {
-			if err := c.chain.Put(ctx, p.Tenant, one.name, one.value); err != nil {
+			if err := c.chain.Put(ctx, p.Tenant, stored, value); err != nil {
 				return nil, nil, err
 			}
 			continue
 		}
-		s, err := c.store.SealSecret(ctx, c.box, p.Tenant, one.name, one.value, now)
+		s, err := c.store.SealSecret(ctx, c.box, p.Tenant, stored, value, now)
 		if err != nil {
 			return nil, nil, err
 		}
 		sealed = append(sealed, s)
 	}
-	return sealed, words, nil
+	return sealed, names, nil
 }
 
 // credentials find what providers log in with.
@@ -78,7 +64,7 @@ type credentials struct {
 // renewed under a lock of its own.
 func (c *credentials) of(ctx context.Context, p *db.Provider, fence db.Fence) (mailsync.Credential, error) {
 	if p.AuthType != db.AuthOAuth2 {
-		password, err := c.read(ctx, p, db.PasswordName(p.ID))
+		password, err := c.read(ctx, p, Password)
 		return mailsync.Credential{Password: password}, err
 	}
 	client, err := c.client(ctx, p)
@@ -97,17 +83,14 @@ func (c *credentials) of(ctx context.Context, p *db.Provider, fence db.Fence) (m
 
 // read returns one credential of a provider: what was given, or what is stored.
 func (c *credentials) read(ctx context.Context, p *db.Provider, name string) (secret.Value, error) {
-	for _, one := range c.input.named(p.ID) {
-		if one.name == name {
-			return one.value, nil
-		}
+	if given, ok := c.input[name]; ok {
+		return given, nil
 	}
-	return c.chain.Get(ctx, p.Tenant, name)
+	return c.chain.Get(ctx, p.Tenant, storedAs[name](p.ID))
 }
 
-// optional is read for what may be absent.
-func (c *credentials) optional(ctx context.Context, p *db.Provider, name string) (secret.Value, error) {
-	value, err := c.read(ctx, p, name)
+// optional is what was read of a credential that may be absent.
+func optional(value secret.Value, err error) (secret.Value, error) {
 	if errors.Is(err, secret.ErrAbsent) {
 		return value, nil
 	}
@@ -122,9 +105,9 @@ func (c *credentials) client(ctx context.Context, p *db.Provider) (*oauth.Client
 		Subject: p.Username,
 	}
 	var err error
-	s.ClientSecret, err = c.optional(ctx, p, db.OAuthClientSecretName(p.ID))
+	s.ClientSecret, err = optional(c.read(ctx, p, ClientSecret))
 	if err == nil && s.Flow == oauth.ServiceAccount {
-		s.ServiceAccount, err = c.optional(ctx, p, db.ServiceAccountName(p.ID))
+		s.ServiceAccount, err = optional(c.read(ctx, p, ServiceAccount))
 	}
 	if err != nil {
 		return nil, err
@@ -191,14 +174,14 @@ func (c *credentials) canKeep() error {
 
 // Chain is where credentials are looked for.
 func (s *Service) Chain() (*secret.Chain, error) {
-	c, err := s.credentials(CredentialInput{})
+	c, err := s.credentials(nil)
 	return c.chain, err
 }
 
 // CanKeep tells, before anybody types anything, why credentials could not be
 // stored.
 func (s *Service) CanKeep() error {
-	c, err := s.credentials(CredentialInput{})
+	c, err := s.credentials(nil)
 	if err != nil {
 		return err
 	}
@@ -211,7 +194,7 @@ func (s *Service) NeedsPassword(ctx context.Context, p *db.Provider) (bool, erro
 	if p.AuthType == db.AuthOAuth2 {
 		return false, nil
 	}
-	c, err := s.credentials(CredentialInput{})
+	c, err := s.credentials(nil)
 	if err != nil || !c.chain.Has(secret.PlaceDB) {
 		return false, err
 	}
@@ -219,13 +202,22 @@ func (s *Service) NeedsPassword(ctx context.Context, p *db.Provider) (bool, erro
 	return err != nil, nil
 }
 
-// MissingCredentials insists on what a new mailbox cannot do without and that is
-// neither given nor there. Where that cannot be known, a test finds out.
-func (s *Service) MissingCredentials(ctx context.Context, p *db.Provider, in CredentialInput) []Problem {
-	if needed, err := s.NeedsPassword(ctx, p); err == nil && needed && in.Password.IsZero() {
-		return []Problem{Wrong(Password, "missing: give the password of the mailbox")}
+// CredentialProblems are those with what was given, and with what a new mailbox
+// cannot do without and that is neither given nor there. Where that cannot be
+// known, a test finds out.
+func (s *Service) CredentialProblems(ctx context.Context, p *db.Provider, in CredentialInput, adding bool) (problems []Problem) {
+	if adding {
+		problems = MissingSecrets(p, !in[ServiceAccount].IsZero(), !in[ClientSecret].IsZero())
+		if needed, err := s.NeedsPassword(ctx, p); err == nil && needed && in[Password].IsZero() {
+			problems = []Problem{Wrong(Password, "missing: give the password of the mailbox")}
+		}
 	}
-	return MissingSecrets(p, !in.ServiceAccount.IsZero(), !in.ClientSecret.IsZero())
+	if account := in[ServiceAccount]; !account.IsZero() {
+		if err := oauth.CheckServiceAccount(account); err != nil {
+			problems = append(problems, Wrong(ServiceAccount, "%s", err))
+		}
+	}
+	return problems
 }
 
 // NeedsPerson reports whether somebody has to sign in before p can be read.

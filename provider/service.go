@@ -102,7 +102,7 @@ func (s *Service) MayStore(ctx context.Context, p *db.Provider) error {
 // nothing is there in its place, and, if wanted, its connection passed a test.
 func (s *Service) prepare(ctx context.Context, p *db.Provider, in CredentialInput, adding, test bool) (check *Check, sealed []db.Secret, words []string, err error) {
 	c, err := s.credentials(in)
-	if err == nil && in.Any() {
+	if err == nil && len(in) > 0 {
 		err = c.canKeep()
 	}
 	if err == nil {
@@ -135,10 +135,10 @@ func (s *Service) Add(ctx context.Context, p *db.Provider, in CredentialInput, t
 // Change tests a provider whose settings were changed, where the change concerns
 // the connection, and stores it. It returns the names of all that changed.
 func (s *Service) Change(ctx context.Context, was, is *db.Provider, in CredentialInput, test bool, by string) (changed []string, err error) {
-	if changed = Changed(was, is); len(changed) == 0 && !in.Any() {
+	if changed = Changed(was, is); len(changed) == 0 && len(in) == 0 {
 		return nil, ErrUnchanged
 	}
-	_, sealed, words, err := s.prepare(ctx, is, in, false, test && (in.Any() || needsTest(changed)) && !SignInAgain(is, changed))
+	_, sealed, words, err := s.prepare(ctx, is, in, false, test && (len(in) > 0 || needsTest(changed)) && !SignInAgain(is, changed))
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func (s *Service) Pause(ctx context.Context, p *db.Provider, by string) error {
 // Resume tests the connection and lets a mailbox go on.
 func (s *Service) Resume(ctx context.Context, p *db.Provider, test bool, by string) error {
 	if test {
-		if _, err := s.Check(ctx, p, CredentialInput{}); err != nil {
+		if _, err := s.Check(ctx, p, nil); err != nil {
 			return err
 		}
 	}

@@ -115,17 +115,6 @@ func MissingSecrets(p *db.Provider, account, clientSecret bool) []Problem {
 	return nil
 }
 
-// CheckAccount looks at the key of a service account that was given.
-func CheckAccount(in CredentialInput) []Problem {
-	if in.ServiceAccount.IsZero() {
-		return nil
-	}
-	if err := oauth.CheckServiceAccount(in.ServiceAccount); err != nil {
-		return []Problem{Wrong(ServiceAccount, "%s", err)}
-	}
-	return nil
-}
-
 // validation gathers problems.
 type validation struct {
 	problems []Problem

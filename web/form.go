@@ -1,6 +1,7 @@
 package web
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -127,7 +128,7 @@ func (s *server) fill(r *http.Request, base *db.Provider, adding bool) filled {
 	me := who(r)
 	is := *base
 	page := newPage(me, base, adding)
-	f := filled{page: page, was: base, p: &is}
+	f := filled{page: page, was: base, p: &is, given: provider.CredentialInput{}}
 	text := func(name string) string { return strings.TrimSpace(r.PostForm.Get(name)) }
 
 	given := provider.Values{}
@@ -163,22 +164,20 @@ func (s *server) fill(r *http.Request, base *db.Provider, adding bool) filled {
 		page.Values["tenant"], page.Tenant = is.Tenant, is.Tenant
 	}
 	page.Test = text("test") != ""
-	f.given = provider.CredentialInput{Password: secret.New(r.PostForm.Get("password")), ClientSecret: secret.New(text("oauth-client-secret")),
-		ServiceAccount: secret.New(text("oauth-service-account"))}
-	if before, ok := s.drafts.find(r.PostForm.Get("draft")); ok {
-		before.fill(me, &f.given)
-	}
+	before, _ := s.drafts.find(r.PostForm.Get("draft"))
+	maps.Copy(f.given, before.of(me)) // what is typed now goes before
+	f.given.Give(provider.Password, secret.New(r.PostForm.Get("password")))
+	f.given.Give(provider.ClientSecret, secret.New(text("oauth-client-secret")))
+	f.given.Give(provider.ServiceAccount, secret.New(text("oauth-service-account")))
 	problems := provider.Apply(&is, given, adding)
 	page.Active = is.Active
 	if is.AuthType == db.AuthOAuth2 {
-		f.given.Password = secret.Value{}
+		delete(f.given, provider.Password)
 	} else {
-		f.given.ClientSecret, f.given.ServiceAccount = secret.Value{}, secret.Value{}
+		delete(f.given, provider.ClientSecret)
+		delete(f.given, provider.ServiceAccount)
 	}
-	if adding {
-		problems = append(problems, s.mailboxes.MissingCredentials(r.Context(), &is, f.given)...)
-	}
-	problems = provider.Problems(&is, append(problems, provider.CheckAccount(f.given)...))
+	problems = provider.Problems(&is, append(problems, s.mailboxes.CredentialProblems(r.Context(), &is, f.given, adding)...))
 	page.problem(problems...)
 	f.ok = len(problems) == 0
 	return f
@@ -188,12 +187,12 @@ func (s *server) fill(r *http.Request, base *db.Provider, adding bool) filled {
 // those stay here.
 func (s *server) again(w http.ResponseWriter, r *http.Request, status int, f filled) {
 	s.drafts.take(r.PostForm.Get("draft"))
-	if f.given.Any() {
+	if len(f.given) > 0 {
 		f.page.Draft = s.drafts.keep(draft{f.given, who(r)})
 	}
-	f.page.Kept["password"] = !f.given.Password.IsZero()
-	f.page.Kept["oauth-client-secret"] = !f.given.ClientSecret.IsZero()
-	f.page.Kept["oauth-service-account"] = !f.given.ServiceAccount.IsZero()
+	for name := range f.given {
+		f.page.Kept[name] = true
+	}
 	s.render(w, r, status, "form.html", f.page)
 }
 

@@ -160,32 +160,28 @@ func TestDrafts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDrafts()
 		ann, bob := Principal{Name: "ann"}, Principal{Name: "bob"}
-		number := d.keep(draft{provider.CredentialInput{Password: secret.New("p"), ClientSecret: secret.New("c")}, ann})
-		get := func(number string, by Principal, typed string) string {
-			g := provider.CredentialInput{Password: secret.New(typed)}
-			if before, ok := d.find(number); ok {
-				before.fill(by, &g)
-			}
-			return g.Password.Reveal() + "/" + g.ClientSecret.Reveal()
+		number := d.keep(draft{provider.CredentialInput{provider.Password: secret.New("p"), provider.ClientSecret: secret.New("c")}, ann})
+		get := func(number string, by Principal) string {
+			before, _ := d.find(number)
+			return before.of(by)[provider.Password].Reveal() + "/" + before.of(by)[provider.ClientSecret].Reveal()
 		}
 		for _, tt := range []struct {
 			number string
 			by     Principal
-			typed  string
 			want   string
 		}{
-			{number, ann, "", "p/c"}, {number, ann, "new", "new/c"}, {number, bob, "", "/"}, {number, Principal{Name: "ann", Tenant: ours}, "", "/"}, {"x", ann, "", "/"}, {"", ann, "", "/"},
+			{number, ann, "p/c"}, {number, bob, "/"}, {number, Principal{Name: "ann", Tenant: ours}, "/"}, {"x", ann, "/"}, {"", ann, "/"}, {"x", Principal{}, "/"},
 		} {
-			if got := get(tt.number, tt.by, tt.typed); got != tt.want {
+			if got := get(tt.number, tt.by); got != tt.want {
 				t.Errorf("%+v: %q", tt, got)
 			}
 		}
 		time.Sleep(d.life + time.Second)
-		if got := get(number, ann, ""); got != "/" {
+		if got := get(number, ann); got != "/" {
 			t.Errorf("after its time: %q", got)
 		}
 		for range d.most + 10 {
-			d.keep(draft{provider.CredentialInput{Password: secret.New("p")}, ann})
+			d.keep(draft{provider.CredentialInput{provider.Password: secret.New("p")}, ann})
 		}
 		if len(d.byID) != d.most {
 			t.Errorf("%d drafts are kept", len(d.byID))

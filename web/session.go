@@ -163,18 +163,10 @@ func newDrafts() *kept[draft] {
 	return &kept[draft]{idle: 30 * time.Minute, life: 30 * time.Minute, most: 200}
 }
 
-// fill puts what was typed before where nothing is typed now.
-func (d draft) fill(by Principal, in *provider.CredentialInput) {
+// of is what was typed, for who typed it.
+func (d draft) of(by Principal) provider.CredentialInput {
 	if d.by != by {
-		return
+		return nil
 	}
-	if in.Password.IsZero() {
-		in.Password = d.given.Password
-	}
-	if in.ClientSecret.IsZero() {
-		in.ClientSecret = d.given.ClientSecret
-	}
-	if in.ServiceAccount.IsZero() {
-		in.ServiceAccount = d.given.ServiceAccount
-	}
+	return d.given
 }

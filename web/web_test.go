@@ -19,6 +19,7 @@ import (
 	"imapsync/db"
 	"imapsync/internal/devenv"
 	"imapsync/provider"
+	"imapsync/secret"
 )
 
 const ours, theirs = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
@@ -346,6 +347,14 @@ func TestDraftOfAForm(t *testing.T) {
 		status, body := s.ask("POST", "/providers/new", url.Values{"password": {password}, "auth": {"password"}})
 		if status != http.StatusUnprocessableEntity || strings.Contains(body, `name="draft" value=""`) != none {
 			t.Errorf("password %q: %d", password, status)
+		}
+	}
+	// What is typed now goes before what was typed.
+	id := s.drafts.keep(draft{provider.CredentialInput{provider.Password: secret.New("before"), provider.ClientSecret: secret.New("c")}, Principal{Name: "ann"}})
+	s.ask("POST", "/providers/new", url.Values{"password": {"now"}, "auth": {"password"}, "draft": {id}})
+	for _, e := range s.drafts.byID {
+		if e.value.given[provider.Password].Reveal() == "before" || !e.value.given[provider.ClientSecret].IsZero() {
+			t.Error("what was typed before stands, or what the login has no use for")
 		}
 	}
 }

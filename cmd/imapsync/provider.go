@@ -166,7 +166,7 @@ func newProviderAdd(a *app) *cobra.Command {
 				f.wrong(provider.Password, "missing: give --password-file FILE or --password-stdin, or run it on a terminal to be asked")
 			}
 			ask = ask || f.password.any()
-			if ask || in.Any() {
+			if ask || len(in) > 0 {
 				if err := mailboxes.CanKeep(); err != nil {
 					f.files = append(f.files, err)
 				}
@@ -177,11 +177,11 @@ func newProviderAdd(a *app) *cobra.Command {
 			// Before anybody is asked to type something.
 			return a.withStore(ctx, func(store *db.Store) error {
 				mailboxes := a.service(store)
-				if in.Password.IsZero() && ask {
+				if in[provider.Password].IsZero() && ask {
 					if err := mailboxes.MayStore(ctx, p); err != nil {
 						return storeError(err, "")
 					}
-					if in.Password, err = f.password.readFor(ctx, a, p); err != nil {
+					if in[provider.Password], err = f.password.readFor(ctx, a, p); err != nil {
 						return err
 					}
 				}
@@ -278,16 +278,16 @@ func newProviderSet(a *app) *cobra.Command {
 		if err := f.err(&is); err != nil {
 			return err
 		}
-		if len(provider.Changed(was, &is)) == 0 && !f.password.any() && !in.Any() {
+		if len(provider.Changed(was, &is)) == 0 && !f.password.any() && len(in) == 0 {
 			if !f.given() {
 				return usageError("%s: nothing to change: give the settings to change, see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
 			}
 			a.notef("%s: nothing to change", was.Name)
 			return nil
 		}
-		if f.password.any() && in.Password.IsZero() {
+		if f.password.any() && in[provider.Password].IsZero() {
 			var err error
-			if in.Password, err = f.password.readFor(ctx, a, &is); err != nil {
+			if in[provider.Password], err = f.password.readFor(ctx, a, &is); err != nil {
 				return err
 			}
 		}

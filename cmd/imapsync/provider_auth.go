@@ -84,7 +84,7 @@ func (a *app) authorise(ctx context.Context, f *authFlags, mailboxes *provider.S
 	if f.noTest {
 		return nil
 	}
-	if _, err := mailboxes.Check(ctx, p, provider.CredentialInput{}); err != nil {
+	if _, err := mailboxes.Check(ctx, p, nil); err != nil {
 		return testedError(err, "what was granted is stored")
 	}
 	a.notef("connected to %s as %s", p.Host, p.Username)

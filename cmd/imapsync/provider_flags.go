@@ -20,15 +20,13 @@ import (
 // providerFlags are the settings of a provider on the command line, and where
 // the secrets of its OAuth2 come from.
 type providerFlags struct {
-	flags       *pflag.FlagSet
-	folders     []string
-	secretFile  string
-	accountFile string
-	typed       map[string]bool // on the command line, not from the environment
-	password    passwordFlags
-	noTest      bool
-	problems    []provider.Problem
-	files       []error // files that cannot be used
+	flags    *pflag.FlagSet
+	folders  []string
+	typed    map[string]bool // on the command line, not from the environment
+	password passwordFlags
+	noTest   bool
+	problems []provider.Problem
+	files    []error // files that cannot be used
 }
 
 // textValue is a flag kept as it was given, so that everything that is wrong
@@ -73,8 +71,8 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 			}
 		}
 	}
-	f.flags.StringVar(&f.secretFile, flagOf(provider.ClientSecret), "", "read the client secret from this `file`, which others must not be able to read")
-	f.flags.StringVar(&f.accountFile, flagOf(provider.ServiceAccount), "", "read the JSON key of a service account from this `file`, which others must not be able to read")
+	f.flags.String(flagOf(provider.ClientSecret), "", "read the client secret from this `file`, which others must not be able to read")
+	f.flags.String(flagOf(provider.ServiceAccount), "", "read the JSON key of a service account from this `file`, which others must not be able to read")
 	f.password.add(f.flags)
 	f.typed = typedFlags(cmd)
 	f.flags.SortFlags = false
@@ -160,31 +158,36 @@ func (f *providerFlags) credentials(ctx context.Context, a *app, p *db.Provider,
 			}
 		}
 	}
-	read := func(setting, path string) (v secret.Value) {
-		if flag := flagOf(setting); counts(flag) && path != "" {
-			var err error
-			if v, err = secret.ReadFile(path); err != nil {
-				f.files = append(f.files, configError("--%s: %w", flag, err))
-			}
+	in = provider.CredentialInput{}
+	for _, name := range []string{provider.ClientSecret, provider.ServiceAccount} {
+		flag := flagOf(name)
+		path := f.flags.Lookup(flag).Value.String()
+		if !counts(flag) || path == "" {
+			continue
 		}
-		return v
-	}
-	if in.ClientSecret, in.ServiceAccount = read(provider.ClientSecret, f.secretFile), read(provider.ServiceAccount, f.accountFile); !in.ServiceAccount.IsZero() {
-		if err := oauth.CheckServiceAccount(in.ServiceAccount); err != nil {
-			f.files = append(f.files, fmt.Errorf("--%s %s: %w", flagOf(provider.ServiceAccount), f.accountFile, err))
+		v, err := secret.ReadFile(path)
+		if err != nil {
+			f.files = append(f.files, configError("--%s: %w", flag, err))
+			continue
+		}
+		if in[name] = v; name == provider.ServiceAccount {
+			if err := oauth.CheckServiceAccount(v); err != nil {
+				f.files = append(f.files, fmt.Errorf("--%s %s: %w", flag, path, err))
+			}
 		}
 	}
 	switch {
 	case !oauth2:
-		in = provider.CredentialInput{}
+		clear(in)
 	case p.Status == db.StatusConfiguring && p.RefreshedAt == nil:
 		f.problems = append(f.problems, provider.MissingSecrets(p, counts(flagOf(provider.ServiceAccount)), counts(flagOf(provider.ClientSecret)))...)
 	}
 	if pw := &f.password; pw.file != "" && !pw.stdin && !pw.prompt {
-		var err error
-		if in.Password, err = pw.readFor(ctx, a, p); err != nil {
+		v, err := pw.readFor(ctx, a, p)
+		if err != nil {
 			f.files = append(f.files, err)
 		}
+		in.Give(provider.Password, v)
 	}
 	return in
 }

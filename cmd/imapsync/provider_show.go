@@ -149,7 +149,7 @@ func (a *app) testProviders(ctx context.Context, mailboxes *provider.Service, li
 	var failed []error
 	code := exitOK
 	for _, p := range list {
-		check, err := mailboxes.Check(ctx, p, provider.CredentialInput{})
+		check, err := mailboxes.Check(ctx, p, nil)
 		err = testedError(err, "")
 		r := testResult{Tenant: p.Tenant, ID: p.ID, Name: p.Name, Host: p.Host, OK: err == nil, Check: check}
 		if err != nil {
@@ -198,7 +198,7 @@ func newProviderFolders(a *app) *cobra.Command {
 			"them are read. A folder that is configured and missing is an error." + exitCodesPointer,
 		Example: "  imapsync provider folders support",
 	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
-		check, err := mailboxes.Check(ctx, p, provider.CredentialInput{})
+		check, err := mailboxes.Check(ctx, p, nil)
 		switch {
 		case check == nil:
 		case a.json():

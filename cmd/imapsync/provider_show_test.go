@@ -27,7 +27,7 @@ func TestCheckErrorSaysItOnce(t *testing.T) {
 	}()
 	p := &db.Provider{Settings: db.Settings{Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, TLS: db.TLSImplicit}}
 	mailboxes := (&app{log: slog.New(slog.DiscardHandler)}).service(nil)
-	_, closed := mailboxes.Check(t.Context(), p, provider.CredentialInput{Password: secret.New("x")})
+	_, closed := mailboxes.Check(t.Context(), p, provider.CredentialInput{provider.Password: secret.New("x")})
 	failed := func(err error) error {
 		return testedError(&provider.TestError{Provider: p, Reached: true, Err: err}, "")
 	}
