@@ -165,8 +165,7 @@ func (c *Client) BeginDevice(ctx context.Context) (*DeviceLogin, error) {
 // Wait asks the server, as often as it allows, until the person is done.
 func (d *DeviceLogin) Wait(ctx context.Context) (Tokens, error) {
 	c := d.client
-	var opts []oauth2.AuthCodeOption
-	tok, err := c.conf.DeviceAccessToken(c.with(ctx), d.device, opts...)
+	tok, err := c.conf.DeviceAccessToken(c.with(ctx), d.device)
 	if re, ok := errors.AsType[*oauth2.RetrieveError](err); ok && (re.ErrorCode == "access_denied" || re.ErrorCode == "authorization_declined" || re.ErrorCode == "expired_token") {
 		return Tokens{}, wrong("consent", fmt.Errorf("the server did not let imapsync in: %s", re.ErrorCode))
 	}

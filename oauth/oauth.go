@@ -8,15 +8,16 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ type Client struct {
 	account  *account // of the flow ServiceAccount
 	secrets  []secret.Value
 	http     *http.Client
-	identity string
+	identity string // of the settings that tokens belong to: other settings, other tokens
 }
 
 // requestPatience bounds one request to an authorization server.
@@ -78,22 +79,16 @@ func New(s Settings) (*Client, error) {
 	if !ok {
 		return nil, wrong("settings", fmt.Errorf("preset %q: use google, microsoft or custom", s.Preset))
 	}
-	tenant := s.Tenant
-	if tenant == "" {
-		tenant = ps.tenant
-	}
+	tenant := url.PathEscape(cmp.Or(s.Tenant, ps.tenant))
 	endpoint := func(own, preset string) string {
-		if own != "" {
-			return own
-		}
-		return strings.ReplaceAll(preset, "{tenant}", url.PathEscape(tenant))
+		return cmp.Or(own, strings.ReplaceAll(preset, "{tenant}", tenant))
 	}
 	c := &Client{flow: s.Flow, preset: ps, subject: s.Subject, secrets: []secret.Value{s.ClientSecret}}
 	c.conf = oauth2.Config{
 		ClientID: s.ClientID, ClientSecret: s.ClientSecret.Reveal(),
 		Endpoint: oauth2.Endpoint{
 			AuthURL: endpoint(s.AuthorizeURL, ps.authorizeURL), TokenURL: endpoint(s.TokenURL, ps.tokenURL),
-			DeviceAuthURL: endpoint(s.DeviceURL, ps.deviceURL), AuthStyle: ps.authStyle,
+			DeviceAuthURL: endpoint(s.DeviceURL, ps.deviceURL), AuthStyle: oauth2.AuthStyleInParams,
 		},
 		Scopes: strings.Fields(s.Scopes),
 	}
@@ -106,17 +101,15 @@ func New(s Settings) (*Client, error) {
 			return nil, wrong("service_account", err)
 		}
 		c.account = account
-		if c.conf.Endpoint.TokenURL == "" {
-			c.conf.Endpoint.TokenURL = account.tokenURI
-		}
+		c.conf.Endpoint.TokenURL = cmp.Or(c.conf.Endpoint.TokenURL, account.tokenURI)
 	}
 	if err := c.check(); err != nil {
 		return nil, wrong("settings", err)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's
-	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	c.http = &http.Client{
-		Timeout: requestPatience, Transport: transport,
+		Timeout: requestPatience,
+		// Connections of its own: a POST over one that went stale is not repeated.
+		Transport: http.DefaultTransport.(*http.Transport).Clone(), //nolint:forcetypeassert // the standard library's
 		// A redirected POST would hand the secrets to somebody else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -128,32 +121,30 @@ func New(s Settings) (*Client, error) {
 
 // check makes sure that the flow has what it needs.
 func (c *Client) check() error {
-	need := map[string]string{"token URL": c.conf.Endpoint.TokenURL}
-	switch c.flow {
-	case Code:
-		need["authorize URL"] = c.conf.Endpoint.AuthURL
-	case Device:
-		need["device URL"] = c.conf.Endpoint.DeviceAuthURL
-	case ClientCredentials, ServiceAccount:
-	default:
+	if !slices.Contains([]Flow{Code, Device, ClientCredentials, ServiceAccount}, c.flow) {
 		return fmt.Errorf("flow %q: use code, device, client-credentials or service-account", c.flow)
 	}
-	if c.flow != ServiceAccount {
-		if c.conf.ClientID == "" {
-			return errors.New("the client id is missing")
-		}
+	if c.flow != ServiceAccount && c.conf.ClientID == "" {
+		return errors.New("the client id is missing")
 	}
-	for what, text := range need {
-		if err := CheckURL(text); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
+	for _, needed := range []struct {
+		by        Flow
+		what, url string
+	}{
+		{c.flow, "token URL", c.conf.Endpoint.TokenURL},
+		{Code, "authorize URL", c.conf.Endpoint.AuthURL},
+		{Device, "device URL", c.conf.Endpoint.DeviceAuthURL},
+	} {
+		if err := checkURL(needed.url); needed.by == c.flow && err != nil {
+			return fmt.Errorf("%s: %w", needed.what, err)
 		}
 	}
 	return nil
 }
 
-// CheckURL refuses what tokens must not be sent to: anything but https, or
+// checkURL refuses what tokens must not be sent to: anything but https, or
 // http on this machine.
-func CheckURL(text string) error {
+func checkURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case text == "":
