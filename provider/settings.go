@@ -414,11 +414,13 @@ type View struct {
 func (v View) MarshalJSON() ([]byte, error) {
 	p := v.Provider
 	var b bytes.Buffer
+	out := json.NewEncoder(&b)
+	out.SetEscapeHTML(false) // that is for who prints it to decide
 	var failed error
 	member := func(name string, value any) {
-		text, err := json.Marshal(value)
-		failed = errors.Join(failed, err)
-		fmt.Fprintf(&b, "%q:%s,", name, text)
+		fmt.Fprintf(&b, "%q:", name)
+		failed = errors.Join(failed, out.Encode(value))
+		b.WriteByte(',')
 	}
 	b.WriteByte('{')
 	member("tenant", p.Tenant)
@@ -428,7 +430,8 @@ func (v View) MarshalJSON() ([]byte, error) {
 			member(t.jsonName(), value)
 		}
 	}
-	state, err := json.Marshal(struct {
+	state := b.Len()
+	failed = errors.Join(failed, out.Encode(struct {
 		Status              string     `json:"status"`
 		AuthorisedAt        *time.Time `json:"authorisedAt,omitempty"`
 		TokenExpiresAt      *time.Time `json:"tokenExpiresAt,omitempty"`
@@ -449,7 +452,7 @@ func (v View) MarshalJSON() ([]byte, error) {
 		Check               *Check     `json:"check,omitempty"`
 	}{p.Status, p.AuthorisedAt, p.TokenExpiresAt, p.PausedAt, p.PauseReason, p.LastSyncAt, p.LastAttemptAt, p.LastSuccessAt,
 		p.NextAttemptAt, p.ConsecutiveFailures, p.AuthFailures, p.LastErrorCode, cmp.Or(p.LastError, p.ErrorMessage),
-		p.Published, p.Duplicates, p.Quarantined, p.CreatedAt, v.Check})
-	b.Write(bytes.TrimPrefix(state, []byte("{")))
-	return b.Bytes(), errors.Join(failed, err)
+		p.Published, p.Duplicates, p.Quarantined, p.CreatedAt, v.Check}))
+	b.Bytes()[state] = ' ' // its brace: one object has both
+	return b.Bytes(), failed
 }

@@ -113,16 +113,18 @@ func TestPortFollowsTheMode(t *testing.T) {
 
 func TestView(t *testing.T) {
 	p := Fresh(db.DefaultTenant, uuid.MustParse("7f3c9a52-0000-4000-8000-000000000001"))
-	p.Name, p.Mailbox, p.Host, p.Username, p.CommandTimeoutMS, p.CreatedAt = "n", "a@example.com", "h", "a", 1500, time.Unix(0, 0).UTC()
-	got, err := json.Marshal(View{Provider: p})
-	if err != nil {
+	p.Name, p.Mailbox, p.Host, p.Username, p.CommandTimeoutMS, p.CreatedAt = "R&D <n>", "a@example.com", "h", "a", 1500, time.Unix(0, 0).UTC()
+	var got strings.Builder
+	out := json.NewEncoder(&got) // as the command line writes it
+	out.SetEscapeHTML(false)
+	if err := out.Encode(View{Provider: p}); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"tenant":"00000000-0000-4000-8000-000000000000","id":"7f3c9a52-0000-4000-8000-000000000001","name":"n","mailbox":"a@example.com",` +
+	want := `{"tenant":"00000000-0000-4000-8000-000000000000","id":"7f3c9a52-0000-4000-8000-000000000001","name":"R&D <n>","mailbox":"a@example.com",` +
 		`"host":"h","port":993,"tls":"implicit","auth":"password","username":"a","folders":[],"maxEmailsPerSync":50,"start":"recent",` +
 		`"active":true,"commandTimeoutMs":1500,"status":"configuring","consecutiveFailures":0,"authFailures":0,"published":0,"duplicates":0,` +
-		`"quarantined":0,"createdAt":"1970-01-01T00:00:00Z"}`
-	if diff := cmp.Diff(want, string(got)); diff != "" {
+		`"quarantined":0,"createdAt":"1970-01-01T00:00:00Z"}` + "\n"
+	if diff := cmp.Diff(want, got.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
