@@ -54,108 +54,76 @@ func (f fields) token(name string) string { return token(string(f.get(name))) }
 // and where the body begins. It stops at a line for which stop is true (a
 // boundary of a multipart around it) even when no blank line came before.
 func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) (fs fields, body int) {
-	pos := 0
-	open := false // the last line read was a field that may be continued
-	value := 0    // where that field's value begins
-	for pos < len(b) {
+	fs = make(fields, 0, 8)
+	value := -1 // where the value of the field begins that may be continued
+	for pos := 0; pos < len(b); {
 		next := len(b)
 		if i := bytes.IndexByte(b[pos:], '\n'); i >= 0 {
 			next = pos + i + 1
 		}
-		line := b[pos:next]
-		text := trimLineEnd(line)
+		text := bytes.TrimRight(b[pos:next], "\r\n")
 		if len(text) == 0 {
-			if stop == nil && len(fs) == 0 {
-				if rest := bytes.TrimLeft(b[next:], "\r\n"); looksLikeField(rest) {
-					pos = len(b) - len(rest) // blank lines before the mail
-					continue
-				}
+			rest := bytes.TrimLeft(b[next:], "\r\n")
+			if stop != nil || len(fs) > 0 || !looksLikeField(rest) {
+				return fs, next
 			}
-			return fs, next
-		}
-		if pos > limit {
-			ds.add("header_too_long", "the header is cut at its limit")
-			if i := bytes.Index(b[pos:], []byte("\n\n")); i >= 0 {
-				return fs, pos + i + 2
-			}
-			if i := bytes.Index(b[pos:], []byte("\n\r\n")); i >= 0 {
-				return fs, pos + i + 3
-			}
-			return fs, len(b)
+			pos = len(b) - len(rest) // blank lines before the mail
+			continue
 		}
 		if pos+len(text) > limit {
 			ds.add("header_too_long", "the header is cut at its limit")
+			if pos > limit {
+				return fs, blankLine(b, pos)
+			}
 			text = text[:max(1, limit-pos)]
 		}
-		switch {
+		switch colon := fieldColon(text); {
 		case text[0] == '-' && stop != nil && stop(text):
 			return fs, pos
 		case text[0] == ' ' || text[0] == '\t':
-			if open {
+			if value >= 0 {
 				fs[len(fs)-1].value = b[value : pos+len(text)]
 			}
+		case len(fs) >= maxFields:
+			ds.add("header_too_long", "fields beyond "+strconv.Itoa(maxFields)+" are left out")
+			value = -1
+		case colon > 0:
+			value = pos + colon + 1
+			fs = append(fs, field{name: bytes.TrimRight(text[:colon], " \t"), value: b[value : pos+len(text)]})
+		case pos == 0 && bytes.HasPrefix(bytes.TrimPrefix(text, []byte(">")), []byte("From ")): // of an mbox
+		case foldedColon(text, b[next:]) > 0:
+			value = next + foldedColon(text, b[next:])
+			line, _, _ := bytes.Cut(b[value:], []byte("\n"))
+			next = min(len(b), value+len(line)+1)
+			fs = append(fs, field{name: text, value: bytes.TrimRight(b[value:min(next, max(value, limit))], "\r\n")})
 		default:
-			colon := fieldColon(text)
-			switch {
-			case len(fs) >= maxFields:
-				ds.add("header_too_long", "fields beyond "+strconv.Itoa(maxFields)+" are left out")
-				open = false
-			case colon > 0:
-				if fs == nil {
-					most := 24
-					if stop != nil {
-						most = 4 // of a part
-					}
-					fs = make(fields, 0, most)
-				}
-				value = pos + colon + 1
-				fs = append(fs, field{name: bytes.TrimRight(text[:colon], " \t"), value: b[value : pos+len(text)]})
-				open = true
-			case pos == 0 && (bytes.HasPrefix(text, []byte("From ")) || bytes.HasPrefix(text, []byte(">From "))):
-				open = false
-			case foldedColon(text, b[next:]) > 0:
-				value = next + foldedColon(text, b[next:])
-				end := len(b)
-				if i := bytes.IndexByte(b[value:], '\n'); i >= 0 {
-					end = value + i + 1
-				}
-				fs = append(fs, field{name: text, value: bytes.TrimRight(b[value:min(end, max(value, limit))], "\r\n")})
-				pos, open = end, true
-				continue
-			default:
-				ds.add("header_stray_line", string(text[:min(len(text), 80)]))
-				open = false
-			}
+			ds.add("header_stray_line", string(text[:min(len(text), 80)]))
+			value = -1
 		}
 		pos = next
 	}
 	return fs, len(b)
 }
 
-func trimLineEnd(line []byte) []byte {
-	for len(line) > 0 && (line[len(line)-1] == '\n' || line[len(line)-1] == '\r') {
-		line = line[:len(line)-1]
+// blankLine returns where the line after the next blank one begins.
+func blankLine(b []byte, pos int) int {
+	for _, blank := range []string{"\n\n", "\n\r\n"} {
+		if i := bytes.Index(b[pos:], []byte(blank)); i >= 0 {
+			return pos + i + len(blank)
+		}
 	}
-	return line
+	return len(b)
 }
 
 // fieldColon returns the place of the colon that ends a field name, or -1.
 func fieldColon(line []byte) int {
-	for i, c := range line {
-		switch {
-		case c == ':':
-			return i
-		case c == ' ' || c == '\t':
-			rest := bytes.TrimLeft(line[i:], " \t")
-			if len(rest) > 0 && rest[0] == ':' {
-				return len(line) - len(rest)
-			}
-			return -1
-		case c <= ' ' || c >= 0x7f:
+	colon := bytes.IndexByte(line, ':')
+	for _, c := range bytes.TrimRight(line[:max(colon, 0)], " \t") {
+		if c <= ' ' || c >= 0x7f {
 			return -1
 		}
 	}
-	return -1
+	return colon
 }
 
 // foldedColon returns how far the colon of a field reaches into the next line
