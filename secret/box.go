@@ -1,10 +1,10 @@
 package secret
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -41,8 +41,7 @@ type AAD struct {
 // bytes prefixes each field with its length, so that fields cannot run into
 // each other.
 func (a AAD) bytes(header []byte) []byte {
-	b := make([]byte, 0, len(header)+len(a.Tenant)+len(a.Name)+16)
-	b = append(b, header...)
+	b := slices.Clone(header)
 	for _, field := range []string{a.Tenant, a.Name} {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(field)))
 		b = append(b, field...)
@@ -96,15 +95,8 @@ func (b *Box) Seal(plain Value, aad AAD) ([]byte, error) {
 		return nil, err
 	}
 	k := ring.keys[0]
-	nonce := make([]byte, k.aead.NonceSize())
-	if _, err := rand.Read(nonce); err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
-	}
 	header := append([]byte{envelopeV1, byte(len(k.id))}, k.id...)
-	envelope := make([]byte, 0, len(header)+len(nonce)+len(text)+k.aead.Overhead())
-	envelope = append(envelope, header...)
-	envelope = append(envelope, nonce...)
-	return k.aead.Seal(envelope, nonce, []byte(text), aad.bytes(header)), nil
+	return k.aead.Seal(header, nil, []byte(text), aad.bytes(header)), nil //nolint:gosec // the AEAD makes its nonce by itself
 }
 
 // Open returns the secret of an envelope. Its errors wrap ErrEnvelope,
@@ -122,12 +114,11 @@ func (b *Box) Open(envelope []byte, aad AAD) (Value, error) {
 	if k == nil {
 		return Value{}, fmt.Errorf("open: key %q: %w", id, ErrUnknownKey)
 	}
-	header, rest := envelope[:headerLen], envelope[headerLen:]
-	if len(rest) < k.aead.NonceSize()+k.aead.Overhead() {
+	header, sealed := envelope[:headerLen], envelope[headerLen:]
+	if len(sealed) < k.aead.Overhead() {
 		return Value{}, fmt.Errorf("open: %w: too short", ErrEnvelope)
 	}
-	nonce, sealed := rest[:k.aead.NonceSize()], rest[k.aead.NonceSize():]
-	plain, err := k.aead.Open(nil, nonce, sealed, aad.bytes(header))
+	plain, err := k.aead.Open(nil, nil, sealed, aad.bytes(header))
 	if err != nil {
 		return Value{}, fmt.Errorf("open: key %q: %w", id, ErrNotAuthentic)
 	}
@@ -146,7 +137,7 @@ func splitHeader(envelope []byte) (id string, length int, err error) {
 		return "", 0, ErrEnvelope
 	}
 	length = 2 + int(envelope[1])
-	if len(envelope) < length || !validKeyID(string(envelope[2:length])) {
+	if len(envelope) < length || !keyID.Match(envelope[2:length]) {
 		return "", 0, ErrEnvelope
 	}
 	return string(envelope[2:length]), length, nil

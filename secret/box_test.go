@@ -3,6 +3,7 @@ package secret
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -48,6 +49,18 @@ func TestBoxSealsAndOpens(t *testing.T) {
 	}
 	if _, err := box.Seal(New(strings.Repeat("a", maxPlainBytes+1)), aad); err == nil {
 		t.Error("sealing too much must fail")
+	}
+}
+
+// An envelope that is stored somewhere opens for ever.
+func TestBoxOpensWhatWasSealedBefore(t *testing.T) {
+	envelope, err := hex.DecodeString("01026b31101919f1fb03654c3ddbb001c5d379509cf17f3761ef0260990ac996603e24e750df4f64f30fccd735")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := NewBox(testRing(t, "k1")).Open(envelope, AAD{Tenant: "t", Name: "imap_password", Version: 3})
+	if err != nil || got.Reveal() != "correct horse" {
+		t.Errorf("Open: %v", err)
 	}
 }
 

@@ -2,10 +2,15 @@ package secret
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -31,20 +36,11 @@ var (
 	ErrSettings    = errors.New("credentials settings")
 )
 
-// AbsentError says that no place of a chain has a credential, and by which name
-// each was asked. It is an ErrAbsent.
-type AbsentError struct {
-	Tenant string
-	Name   string
-	Asked  []string // what would have to be there, one a place
-}
+// absentError is an ErrAbsent that says by which name each place was asked.
+type absentError string
 
-func (e *AbsentError) Error() string {
-	return fmt.Sprintf("no %s for tenant %s: %s", e.Name, e.Tenant, strings.Join(e.Asked, "; "))
-}
-
-// Is reports that target is ErrAbsent.
-func (e *AbsentError) Is(target error) bool { return target == ErrAbsent }
+func (e absentError) Error() string        { return string(e) }
+func (e absentError) Is(target error) bool { return target == ErrAbsent }
 
 // Stored is the credentials in the database: this package knows none.
 type Stored struct {
@@ -69,7 +65,7 @@ type Chain struct {
 
 // NewChain makes a chain by its settings, which lookup finds as os.LookupEnv
 // does: IMAPSYNC_SECRET_CHAIN (the places in their order), IMAPSYNC_SECRET_DIR,
-// CREDENTIALS_DIRECTORY, IMAPSYNC_SECRET_WRITE_DIR, and those of NewVault. The
+// CREDENTIALS_DIRECTORY, IMAPSYNC_SECRET_WRITE_DIR, and those of Vault. The
 // error is ErrSettings.
 func NewChain(lookup func(string) (string, bool), stored Stored) (*Chain, error) {
 	get := func(name string) string { v, _ := lookup(name); return v }
@@ -93,7 +89,7 @@ func NewChain(lookup func(string) (string, bool), stored Stored) (*Chain, error)
 	}
 	if c.Has(PlaceVault) {
 		var err error
-		if c.vault, err = NewVault(lookup); err != nil {
+		if c.vault, err = newVault(lookup); err != nil {
 			return nil, err
 		}
 	}
@@ -110,8 +106,8 @@ func (c *Chain) Places() []Place { return slices.Clone(c.places) }
 func (c *Chain) Vault() *Vault { return c.vault }
 
 // Get returns a credential of a tenant: what Put wrote, while no place has
-// something newer, else that of the first place that has it. The error is an
-// *AbsentError when none has.
+// something newer, else that of the first place that has it. The error is
+// ErrAbsent when none has, and names what would have to be there.
 func (c *Chain) Get(ctx context.Context, tenant, name string) (Value, error) {
 	value, _, err := c.Find(ctx, tenant, name)
 	return value, err
@@ -170,7 +166,7 @@ func (c *Chain) Put(ctx context.Context, tenant, name string, value Value) error
 
 // read asks one place after the other.
 func (c *Chain) read(ctx context.Context, tenant, name string) (Value, string, error) {
-	absent := &AbsentError{Tenant: tenant, Name: name}
+	var asked []string // what would have to be there, one a place
 	for _, place := range c.places {
 		var value Value
 		var where string
@@ -193,9 +189,9 @@ func (c *Chain) read(ctx context.Context, tenant, name string) (Value, string, e
 		case !errors.Is(err, ErrAbsent):
 			return Value{}, "", fmt.Errorf("%s: %w", name, err)
 		}
-		absent.Asked = append(absent.Asked, where)
+		asked = append(asked, where)
 	}
-	return Value{}, "", absent
+	return Value{}, "", absentError(fmt.Sprintf("no %s for tenant %s: %s", name, tenant, strings.Join(asked, "; ")))
 }
 
 // EnvironmentName is the variable of a credential. A name that a shell can set
@@ -236,17 +232,82 @@ func (c *Chain) file(tenant, name string) (value Value, where string, err error)
 	return Value{}, "there is no file " + strings.Join(paths, " or "), ErrAbsent
 }
 
+var credentialName = regexp.MustCompile(`^[a-zA-Z0-9_-][a-zA-Z0-9._-]{0,199}$`)
+
 // checkNames keeps tenant and name from leading out of a directory, or to
 // another path of a Vault.
 func checkNames(names ...string) error {
 	for _, name := range names {
-		ok := name != "" && len(name) <= 200 && !strings.HasPrefix(name, ".")
-		for _, r := range name {
-			ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' || r == '.')
-		}
-		if !ok {
+		if !credentialName.MatchString(name) {
 			return fmt.Errorf("%w: %.80q cannot name a credential", ErrSettings, name)
 		}
 	}
 	return nil
+}
+
+// written is a directory of rotated credentials, for chains without a database.
+// A file there remembers what it replaces, by a hash, so that clocks have no
+// say in which is newer: once a place holds something else than it did at the
+// rotation, a person has put it there, and that wins.
+type written struct {
+	dir string
+}
+
+// writtenFile is what a file holds.
+type writtenFile struct {
+	Value    string `json:"value"`
+	Replaces string `json:"replaces,omitempty"` // SHA-256 of what the places had then; "" when nothing
+}
+
+func (w written) path(tenant, name string) string {
+	return filepath.Join(w.dir, "tenants", tenant, name)
+}
+
+func hashOf(v Value) string {
+	if v.IsZero() {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(v.Reveal()))
+	return hex.EncodeToString(sum[:])
+}
+
+// get returns what was written, or ErrAbsent when there is nothing or now is no
+// longer what it replaced.
+func (w written) get(tenant, name string, now Value) (Value, error) {
+	path := w.path(tenant, name)
+	data, err := readPrivate(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Value{}, ErrAbsent
+	}
+	if err != nil {
+		return Value{}, err
+	}
+	var f writtenFile
+	if json.Unmarshal(data, &f) != nil || f.Value == "" {
+		return Value{}, &FileError{Path: path, Err: fmt.Errorf("%w: remove it; what it held must be given again", ErrMalformed)}
+	}
+	if !now.IsZero() && f.Replaces != hashOf(now) {
+		return Value{}, ErrAbsent
+	}
+	return New(f.Value), nil
+}
+
+// put replaces a file as one step; what it held before stays beside it.
+func (w written) put(tenant, name string, from, value Value) error {
+	if value.IsZero() {
+		return errors.New("no credential given")
+	}
+	path := w.path(tenant, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return &FileError{Path: filepath.Dir(path), Err: fmt.Errorf("%w: IMAPSYNC_SECRET_WRITE_DIR must be a directory that can be written", reason(err))}
+	}
+	data, err := json.Marshal(writtenFile{value.Reveal(), hashOf(from)})
+	if err != nil {
+		return err
+	}
+	_ = os.Remove(path + ".previous")
+	if err := os.Link(path, path+".previous"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &FileError{Path: path, Err: reason(err)}
+	}
+	return WriteFile(path, append(data, '\n'))
 }

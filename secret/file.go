@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -29,14 +30,10 @@ type FileError struct {
 }
 
 func (e *FileError) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Path)
 	if e.Line > 0 {
-		fmt.Fprintf(&b, " line %d", e.Line)
+		return fmt.Sprintf("%s line %d: %v", e.Path, e.Line, e.Err)
 	}
-	b.WriteString(": ")
-	b.WriteString(e.Err.Error())
-	return b.String()
+	return e.Path + ": " + e.Err.Error()
 }
 
 func (e *FileError) Unwrap() error { return e.Err }
@@ -111,4 +108,26 @@ func reason(err error) error {
 		return p.Err
 	}
 	return err
+}
+
+// WriteFile makes a file of mode 0600, or replaces one, as one step: whoever
+// reads sees the old or the new. It is on the disk when it returns.
+func WriteFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return &FileError{Path: path, Err: reason(err)}
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return &FileError{Path: path, Err: fmt.Errorf("write: %w", errors.Join(err, os.Remove(f.Name())))}
+	}
+	if dir, err := os.Open(filepath.Dir(path)); err == nil {
+		_ = dir.Sync() // not every file system can
+		_ = dir.Close()
+	}
+	return nil
 }

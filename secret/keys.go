@@ -1,8 +1,6 @@
 package secret
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -12,10 +10,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 )
 
 const keyBytes = 32 // AES-256
+
+var keyID = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`)
 
 // key is one sealing key under its name.
 type key struct {
@@ -46,10 +48,10 @@ func ReadKeyFile(path string) (*KeyRing, error) {
 // ParseKeys reads what a key file holds. Name stands for the file in errors.
 func ParseKeys(data []byte, name string) (*KeyRing, error) {
 	ring := &KeyRing{}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, maxFileBytes+1)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
+	n := 0
+	for line := range strings.Lines(string(data)) {
+		n++
+		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -62,9 +64,6 @@ func ParseKeys(data []byte, name string) (*KeyRing, error) {
 		}
 		ring.keys = append(ring.keys, *k)
 	}
-	if err := lines.Err(); err != nil {
-		return nil, &FileError{Path: name, Err: err}
-	}
 	if len(ring.keys) == 0 {
 		return nil, &FileError{Path: name, Err: fmt.Errorf("%w: no key in it", ErrEmpty)}
 	}
@@ -75,7 +74,7 @@ func ParseKeys(data []byte, name string) (*KeyRing, error) {
 // into an error: a person may have put the key itself there.
 func parseKey(line string) (*key, error) {
 	id, encoded, found := strings.Cut(line, ":")
-	if !found || !validKeyID(id) {
+	if !found || !keyID.MatchString(id) {
 		return nil, fmt.Errorf("%w: want keyid:base64, the id of at most 64 letters, digits, dots, dashes or underscores", ErrMalformed)
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(encoded))
@@ -89,23 +88,11 @@ func parseKey(line string) (*key, error) {
 	if err != nil {
 		return nil, errors.New("aes cannot use the key")
 	}
-	aead, err := cipher.NewGCM(block)
+	aead, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
 		return nil, errors.New("aes-gcm cannot use the key")
 	}
 	return &key{id: id, aead: aead}, nil
-}
-
-func validKeyID(id string) bool {
-	if id == "" || len(id) > 64 {
-		return false
-	}
-	for _, r := range id {
-		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-' {
-			return false
-		}
-	}
-	return true
 }
 
 // GenerateKey returns the line of a new key for a key file, without newline,
@@ -166,10 +153,9 @@ func (r *KeyRing) IDs() []string {
 func (r *KeyRing) String() string { return "keys " + strings.Join(r.IDs(), ",") }
 
 func (r *KeyRing) find(id string) *key {
-	for i := range r.keys {
-		if r.keys[i].id == id {
-			return &r.keys[i]
-		}
+	i := slices.IndexFunc(r.keys, func(k key) bool { return k.id == id })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return &r.keys[i]
 }

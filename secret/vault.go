@@ -2,6 +2,7 @@ package secret
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -43,7 +44,7 @@ type Vault struct {
 	renewAt time.Time // zero: never
 }
 
-// NewVault makes a Vault by its settings, which lookup finds as os.LookupEnv
+// newVault makes a Vault by its settings, which lookup finds as os.LookupEnv
 // does. Vault's own: VAULT_ADDR, VAULT_NAMESPACE, VAULT_CACERT, VAULT_TOKEN.
 // Ours: IMAPSYNC_VAULT_MOUNT (default "secret"), IMAPSYNC_VAULT_PATH (default
 // "imapsync/tenants/{tenant}/{name}"), IMAPSYNC_VAULT_FIELD ("value") and
@@ -55,24 +56,18 @@ type Vault struct {
 //
 // with IMAPSYNC_VAULT_AUTH_MOUNT where that method is not mounted under its own
 // name. The error is ErrSettings.
-func NewVault(lookup func(string) (string, bool)) (*Vault, error) {
+func newVault(lookup func(string) (string, bool)) (*Vault, error) {
 	get := func(name string) string { v, _ := lookup(name); return strings.TrimSpace(v) }
-	or := func(name, otherwise string) string {
-		if v := get(name); v != "" {
-			return v
-		}
-		return otherwise
-	}
 	wrong := func(format string, args ...any) error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrSettings}, args...)...)
 	}
 	v := &Vault{
-		namespace: get("VAULT_NAMESPACE"), mount: strings.Trim(or("IMAPSYNC_VAULT_MOUNT", "secret"), "/"),
-		path:  strings.Trim(or("IMAPSYNC_VAULT_PATH", "imapsync/tenants/{tenant}/{name}"), "/"),
-		field: or("IMAPSYNC_VAULT_FIELD", "value"), auth: or("IMAPSYNC_VAULT_AUTH", "token"),
+		namespace: get("VAULT_NAMESPACE"), mount: strings.Trim(cmp.Or(get("IMAPSYNC_VAULT_MOUNT"), "secret"), "/"),
+		path:  strings.Trim(cmp.Or(get("IMAPSYNC_VAULT_PATH"), "imapsync/tenants/{tenant}/{name}"), "/"),
+		field: cmp.Or(get("IMAPSYNC_VAULT_FIELD"), "value"), auth: cmp.Or(get("IMAPSYNC_VAULT_AUTH"), "token"),
 		role: get("IMAPSYNC_VAULT_ROLE"), roleID: get("IMAPSYNC_VAULT_ROLE_ID"), get: get,
 	}
-	v.authMount = strings.Trim(or("IMAPSYNC_VAULT_AUTH_MOUNT", v.auth), "/")
+	v.authMount = strings.Trim(cmp.Or(get("IMAPSYNC_VAULT_AUTH_MOUNT"), v.auth), "/")
 	address := get("VAULT_ADDR")
 	if address == "" {
 		return nil, wrong("VAULT_ADDR is not set, and vault is in IMAPSYNC_SECRET_CHAIN")
@@ -130,7 +125,6 @@ func vaultClient(caFile string) (*http.Client, error) {
 		}
 	}
 	return &http.Client{
-		Timeout:   vaultTimeout,
 		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: cfg, ForceAttemptHTTP2: true},
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) > 2 || req.URL.Scheme != via[0].URL.Scheme {
@@ -164,7 +158,7 @@ func (v *Vault) Get(ctx context.Context, tenant, name string) (Value, error) {
 				Data map[string]json.RawMessage `json:"data"`
 			} `json:"data"`
 		}
-		status, err := v.call(ctx, http.MethodGet, api, token, nil, &answer)
+		status, err := v.call(ctx, api, token, nil, &answer)
 		switch {
 		case status == http.StatusForbidden && try == 1 && v.auth != "token":
 			v.forget(token) // revoked before its time
@@ -191,7 +185,7 @@ func (v *Vault) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	status, err := v.call(ctx, http.MethodGet, "/v1/auth/token/lookup-self", token, nil, nil)
+	status, err := v.call(ctx, "/v1/auth/token/lookup-self", token, nil, nil)
 	if status == http.StatusForbidden {
 		return fmt.Errorf("%w: vault refuses its token: it has ended, or is of another Vault or namespace", ErrSettings)
 	}
@@ -213,10 +207,7 @@ func (v *Vault) login(ctx context.Context) (Value, error) {
 		}
 		return New(v.get("VAULT_TOKEN")), nil
 	case "kubernetes":
-		path := v.get("IMAPSYNC_VAULT_JWT_FILE")
-		if path == "" {
-			path = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-		}
+		path := cmp.Or(v.get("IMAPSYNC_VAULT_JWT_FILE"), "/var/run/secrets/kubernetes.io/serviceaccount/token")
 		// Kubernetes makes it readable by all in the pod: no mode to check.
 		f, err := os.Open(path)
 		if err != nil {
@@ -241,7 +232,7 @@ func (v *Vault) login(ctx context.Context) (Value, error) {
 			Duration int64  `json:"lease_duration"` // seconds
 		} `json:"auth"`
 	}
-	status, err := v.call(ctx, http.MethodPost, "/v1/auth/"+v.authMount+"/login", Value{}, credentials, &answer)
+	status, err := v.call(ctx, "/v1/auth/"+v.authMount+"/login", Value{}, credentials, &answer)
 	switch {
 	case status == http.StatusBadRequest || status == http.StatusForbidden || status == http.StatusNotFound:
 		return Value{}, fmt.Errorf("%w: vault refuses the login by %s at auth/%s: check its role, and IMAPSYNC_VAULT_AUTH_MOUNT", ErrSettings, v.auth, v.authMount)
@@ -265,22 +256,22 @@ func (v *Vault) forget(token Value) {
 	}
 }
 
-// call asks Vault. A status of 0 means that there was no answer. What Vault
-// says in an answer is not repeated: it may quote what it was sent.
-func (v *Vault) call(ctx context.Context, method, path string, token Value, body, into any) (status int, err error) {
+// call asks Vault, by POST when there are credentials to send. A status of 0 means
+// that there was no answer. What Vault says in an answer is not repeated: it may
+// quote what it was sent.
+func (v *Vault) call(ctx context.Context, path string, token Value, credentials map[string]string, into any) (status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, vaultTimeout)
 	defer cancel()
-	var send io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
+	method, send := http.MethodGet, []byte(nil)
+	if credentials != nil {
+		method = http.MethodPost
+		if send, err = json.Marshal(credentials); err != nil {
 			return 0, err
 		}
-		send = bytes.NewReader(data)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, v.base.JoinPath(path).String(), send)
+	req, err := http.NewRequestWithContext(ctx, method, v.base.JoinPath(path).String(), bytes.NewReader(send))
 	if err != nil {
-		return 0, fmt.Errorf("%w: vault: %s", ErrSettings, "the path cannot be asked for")
+		return 0, fmt.Errorf("%w: vault: the path cannot be asked for", ErrSettings)
 	}
 	req.Header.Set("X-Vault-Request", "true")
 	if !token.IsZero() {
