@@ -68,10 +68,11 @@ func MigrationStatus(ctx context.Context, opts Options) ([]Migration, error) {
 	return list, nil
 }
 
-func openMigrations(ctx context.Context, opts Options, log *slog.Logger) (p *goose.Provider, pool *sql.DB, err error) {
+func openMigrations(ctx context.Context, opts Options, log *slog.Logger) (p *goose.Provider, _ *sql.DB, err error) {
 	opts = opts.withDefaults()
 	opts.IOTimeout = 10 * time.Minute // an index build is silent while it works
-	if pool, err = openPool(opts.URL, opts); err != nil {
+	pool, err := openPool(opts.URL, opts)
+	if err != nil {
 		return nil, nil, fmt.Errorf("database url: %w", err)
 	}
 	defer func() {
