@@ -43,7 +43,6 @@ type app struct {
 	stays bool // the process stays up: what it is connected to may go away and come back
 
 	log *slog.Logger
-	ctx context.Context //nolint:containedctx // for log lines written by callbacks
 }
 
 func (a *app) globalFlags(fs *pflag.FlagSet) {
@@ -58,7 +57,6 @@ func (a *app) globalFlags(fs *pflag.FlagSet) {
 
 // prepare runs before every command: environment, then the logger.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
-	a.ctx = cmd.Context()
 	if err := fromEnvironment(cmd.Flags()); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -115,7 +116,7 @@ func (d *runDisplay) logResult(r runResult) {
 		level = slog.LevelError
 		attrs = append(attrs, "class", r.ErrorClass, "code", r.ErrorCode, "error", r.Error)
 	}
-	d.log.Log(d.app.ctx, level, "provider_done", attrs...)
+	d.log.Log(context.Background(), level, "provider_done", attrs...)
 }
 
 // summary is the line of the run as a whole.

@@ -84,23 +84,17 @@ func newMan(a *app) *cobra.Command {
 			if len(args) > 0 {
 				return usageError("--dir writes the pages of all commands: name none")
 			}
-			return writeManPages(root, dir)
+			if err = os.MkdirAll(dir, 0o755); err == nil { //nolint:gosec // manual pages are for everybody
+				err = doc.GenManTree(root, manHeader(root), dir)
+			}
+			if err != nil {
+				return configError("--dir: %w", err)
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "write the pages of all commands to this directory, which is made")
 	return cmd
-}
-
-// writeManPages writes the pages of all commands.
-func writeManPages(root *cobra.Command, dir string) error {
-	err := os.MkdirAll(dir, 0o755) //nolint:gosec // manual pages are for everybody
-	if err == nil {
-		err = doc.GenManTree(root, manHeader(root), dir)
-	}
-	if err != nil {
-		return configError("--dir: %w", err)
-	}
-	return nil
 }
 
 // manHeader readies the texts of all commands for their pages, and returns what

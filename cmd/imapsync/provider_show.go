@@ -163,7 +163,14 @@ func (a *app) testProviders(ctx context.Context, mailboxes *provider.Service, li
 		}
 		results = append(results, r)
 		if r.OK && !a.json() { // what failed is told at the end, with its exit code
-			a.printCheck(p, check)
+			var read []string
+			for _, f := range check.Folders {
+				if f.Configured {
+					read = append(read, f.Name)
+				}
+			}
+			a.printf("%s: ok: %s as %s, %d folders, reads %q\n  capabilities: %s\n", p.Name,
+				net.JoinHostPort(p.Host, strconv.Itoa(p.Port)), p.Username, len(check.Folders), read, check.Capabilities)
 		}
 	}
 	if a.json() {
@@ -178,17 +185,6 @@ func (a *app) testProviders(ctx context.Context, mailboxes *provider.Service, li
 		return &exitError{code, errors.Join(failed...)}
 	}
 	return nil
-}
-
-func (a *app) printCheck(p *db.Provider, check *provider.Check) {
-	var read []string
-	for _, f := range check.Folders {
-		if f.Configured {
-			read = append(read, f.Name)
-		}
-	}
-	a.printf("%s: ok: %s as %s, %d folders, reads %q\n  capabilities: %s\n", p.Name,
-		net.JoinHostPort(p.Host, strconv.Itoa(p.Port)), p.Username, len(check.Folders), read, check.Capabilities)
 }
 
 func newProviderFolders(a *app) *cobra.Command {
@@ -214,7 +210,6 @@ func newProviderFolders(a *app) *cobra.Command {
 	return cmd
 }
 
-// printFolders writes the table of folders.
 func printFolders(to io.Writer, folders []provider.Folder) {
 	t := newTable(to, "FOLDER", "MESSAGES", "SPECIAL USE", "READ")
 	for _, f := range folders {
@@ -231,30 +226,26 @@ func printFolders(to io.Writer, folders []provider.Folder) {
 	t.Flush()
 }
 
-// checkError makes one line of what went wrong: where, what, and the fix.
-func checkError(failed *provider.TestError) error {
-	if !failed.Reached {
-		if errors.Is(failed, secret.ErrAbsent) {
-			return &exitError{exitConfig, inWords(failed.Provider, failed, "test")}
-		}
-		return inWords(failed.Provider, failed.Err)
-	}
-	class, code := mailsync.Classify(failed)
-	exit := exitOf(class)
-	if class == fault.Bug {
-		exit = exitBug
-	}
-	return &exitError{exit, &fault.Error{Class: class, Code: code, Err: inWords(failed.Provider, failed, "test")}}
-}
-
-// testedError is checkError for an error that may be of something else; then
-// undone, what it means for the command, is not said.
+// testedError makes one line of why a connection did not pass its test: where,
+// what, the fix, and what is undone. Other errors stay as they are.
 func testedError(err error, undone string) error {
 	failed, ok := errors.AsType[*provider.TestError](err)
-	if !ok {
+	switch {
+	case !ok:
 		return err
+	case failed.Reached:
+		class, code := mailsync.Classify(failed)
+		exit := exitOf(class)
+		if class == fault.Bug {
+			exit = exitBug
+		}
+		err = &exitError{exit, &fault.Error{Class: class, Code: code, Err: inWords(failed.Provider, failed, "test")}}
+	case errors.Is(failed, secret.ErrAbsent):
+		err = &exitError{exitConfig, inWords(failed.Provider, failed, "test")}
+	default:
+		err = inWords(failed.Provider, failed.Err)
 	}
-	if err = checkError(failed); undone != "" {
+	if undone != "" {
 		err = withMore(err, undone)
 	}
 	return err

@@ -30,10 +30,13 @@ type runFlags struct {
 	deadline  time.Duration
 	repeat    time.Duration
 	span      time.Duration // --for
-	watch     watchFlags
-	report    reportFlags
 	job       mailsync.Options
 	typed     map[string]bool // on the command line, not from the environment
+
+	watch                       bool
+	interval, poll              time.Duration
+	maxWatched                  int
+	textfile, beatURL, healthAt string // who is told how it went, and where
 }
 
 func newRun(a *app) *cobra.Command {
@@ -49,7 +52,7 @@ func newRun(a *app) *cobra.Command {
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := a.run(cmd.Context(), f)
-			a.beat(cmd.Context(), &f.report, err == nil)
+			a.beat(cmd.Context(), f.beatURL, err == nil)
 			return err
 		},
 	}
@@ -59,7 +62,6 @@ func newRun(a *app) *cobra.Command {
 	return cmd
 }
 
-// add makes the flags.
 func (f *runFlags) add(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.providers, "provider", nil, "take only this provider, by name or id (repeatable)")
 	fs.StringVar(&f.filter.Tenant, "tenant", "", "take only the providers of this tenant")
@@ -69,8 +71,13 @@ func (f *runFlags) add(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.deadline, "deadline", 0, "begin nothing new after this time (0: no deadline)")
 	fs.DurationVar(&f.repeat, "repeat", 0, "pass again this long after the last pass began, connections kept (default: once)")
 	fs.DurationVar(&f.span, "for", 0, "with --repeat: begin nothing new after this time")
-	f.watch.add(fs)
-	f.report.add(fs)
+	fs.BoolVar(&f.watch, "watch", false, "stay up and pass over a provider whenever mail comes")
+	fs.DurationVar(&f.interval, "watch-interval", mailsync.DefaultWatchInterval, "with --watch: poll this often even if the server announces nothing")
+	fs.DurationVar(&f.poll, "poll-interval", mailsync.DefaultWatchPoll, "with --watch: as above, for servers without a working IDLE")
+	fs.IntVar(&f.maxWatched, "max-watched", mailsync.DefaultMaxWatched, "with --watch: providers that this process watches")
+	fs.StringVar(&f.textfile, "metrics-textfile", "", "write metrics to this file at the end, for node_exporter")
+	fs.StringVar(&f.beatURL, "heartbeat-url", "", "GET this URL when the run went well, URL/fail when it did not")
+	fs.StringVar(&f.healthAt, "listen-health", "", "with --watch: serve /healthz, /readyz and /metrics on this address")
 	fs.StringVar(&f.failOn, "fail-on", "all", "all: exit 75 when every provider failed; any: exit 1 when one failed")
 	f.publishFlags.add(fs)
 	fs.Int64Var(&f.job.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
@@ -105,7 +112,15 @@ func (f *runFlags) check() error {
 	if repeat == nil && span == nil && (f.span > 0) != (f.repeat > 0) {
 		wrong("--repeat and --for go together, e.g. --repeat 15s --for 55s; to stay up use --watch")
 	}
-	problems = append(problems, f.watch.check(f), f.report.check(f))
+	problems = append(problems, f.checkWatch()...)
+	if f.beatURL != "" {
+		if _, err := observe.HeartbeatURL(f.beatURL); err != nil {
+			wrong("--heartbeat-url: %w", err)
+		}
+	}
+	if f.healthAt != "" && !f.watch && f.typed["listen-health"] { // in the environment it may stand for another run
+		wrong("--listen-health goes with --watch; for runs that end there is `imapsync exporter`")
+	}
 	problems = append(problems, f.publishFlags.check(atLeast("max-in-flight-bytes", f.job.MaxInFlightBytes, 1))...)
 	problems = append(problems, zeroOr("pass-timeout", f.timeouts.Pass, provider.MinTimeout))
 	if f.shard != "" {
@@ -133,7 +148,7 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	a.stays = f.watch.on
+	a.stays = f.watch
 	return a.withStore(ctx, func(store *db.Store) error {
 		j, err := a.service(store).NewJob(ctx, f.options())
 		if err != nil {
@@ -152,12 +167,12 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		work, cancel := j.Runner.StopWith(ctx, f.end())
 		defer cancel()
 		show := newRunDisplay(a)
-		show.quiet = f.repeat > 0 || f.watch.on
+		show.quiet = f.repeat > 0 || f.watch
 		j.Runner.Log = show.log
 		j.Runner.OnProgress, j.Runner.OnResult = show.progress, show.result
 		var summary mailsync.Summary
 		switch {
-		case f.watch.on:
+		case f.watch:
 			return a.watch(work, j, f, refs, show)
 		case f.repeat > 0:
 			summary, err = j.Runner.Repeat(work, f.repeat, refs, func(ctx context.Context) ([]db.Ref, error) { return a.runRefs(ctx, store, f) })
@@ -165,7 +180,7 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 			summary, err = j.Runner.Run(work, refs)
 		}
 		show.summary(summary, time.Since(started))
-		a.observer(store).Textfile(ctx, f.report.textfile)
+		a.observer(store).Textfile(ctx, f.textfile)
 		return runError(f, summary, err, show.lastError)
 	})
 }
@@ -182,7 +197,7 @@ func (f *runFlags) end() time.Duration {
 // watch looks by itself for those that nobody named.
 func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags) ([]db.Ref, error) {
 	if len(f.providers) == 0 {
-		if f.watch.on {
+		if f.watch {
 			return nil, nil
 		}
 		due := f.filter
@@ -196,7 +211,7 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags) ([]db.R
 	var refs []db.Ref
 	var idle []error
 	for _, p := range named {
-		if err := provider.Idle(p); err != nil && !f.watch.on {
+		if err := provider.Idle(p); err != nil && !f.watch {
 			idle = append(idle, inWords(p, err))
 			continue
 		}
@@ -251,43 +266,27 @@ func runError(f *runFlags, s mailsync.Summary, err, last error) error {
 	return nil
 }
 
-// watchFlags are those of `imapsync run --watch`.
-type watchFlags struct {
-	on       bool
-	interval time.Duration
-	poll     time.Duration
-	max      int
-}
-
-func (w *watchFlags) add(fs *pflag.FlagSet) {
-	fs.BoolVar(&w.on, "watch", false, "stay up and pass over a provider whenever mail comes")
-	fs.DurationVar(&w.interval, "watch-interval", mailsync.DefaultWatchInterval, "with --watch: poll this often even if the server announces nothing")
-	fs.DurationVar(&w.poll, "poll-interval", mailsync.DefaultWatchPoll, "with --watch: as above, for servers without a working IDLE")
-	fs.IntVar(&w.max, "max-watched", mailsync.DefaultMaxWatched, "with --watch: providers that this process watches")
-}
-
-// maxWatched is how many locks the table of a Postgres server has room for, by
+// mostWatched is how many locks the table of a Postgres server has room for, by
 // its defaults and with a margin: each provider takes one.
-const maxWatched = 12_000
+const mostWatched = 12_000
 
-func (w *watchFlags) check(f *runFlags) error {
-	if w.on && (f.repeat > 0 || f.job.Drain || f.deadline > 0) {
-		return errors.New("--watch goes with none of --repeat, --drain and --deadline")
+func (f *runFlags) checkWatch() []error {
+	if f.watch && (f.repeat > 0 || f.job.Drain || f.deadline > 0) {
+		return []error{errors.New("--watch goes with none of --repeat, --drain and --deadline")}
 	}
-	err := errors.Join(atLeast("watch-interval", w.interval, time.Second), atLeast("poll-interval", w.poll, time.Second))
-	if w.max < 1 || w.max > maxWatched {
-		err = errors.Join(err, fmt.Errorf("--max-watched %d: 1 to %d", w.max, maxWatched))
+	problems := []error{atLeast("watch-interval", f.interval, time.Second), atLeast("poll-interval", f.poll, time.Second)}
+	if f.maxWatched < 1 || f.maxWatched > mostWatched {
+		problems = append(problems, fmt.Errorf("--max-watched %d: 1 to %d", f.maxWatched, mostWatched))
 	}
-	if err != nil || w.on {
-		return err
+	if f.watch || errors.Join(problems...) != nil {
+		return problems
 	}
-	// In the environment they may stand for another run.
 	for _, flag := range [...]string{"watch-interval", "poll-interval", "max-watched"} {
-		if f.typed[flag] {
-			err = errors.Join(err, fmt.Errorf("--%s: goes with --watch: add that, or leave it out", flag))
+		if f.typed[flag] { // in the environment it may stand for another run
+			problems = append(problems, fmt.Errorf("--%s: goes with --watch: add that, or leave it out", flag))
 		}
 	}
-	return err
+	return problems
 }
 
 // watchedBytes is what one connection at rest takes in memory.
@@ -296,22 +295,22 @@ const watchedBytes = 192 << 10
 // watch passes over providers, those of only or all, until it is told to end.
 func (a *app) watch(ctx context.Context, j *provider.Job, f *runFlags, only []db.Ref, show *runDisplay) error {
 	started := time.Now()
-	provider.BoundMemory(f.job.MaxInFlightBytes + int64(f.watch.max)*watchedBytes)
-	show.log.Info("watch_start", "interval_ms", f.watch.interval.Milliseconds(), "poll_ms", f.watch.poll.Milliseconds(), "max_watched", f.watch.max)
+	provider.BoundMemory(f.job.MaxInFlightBytes + int64(f.maxWatched)*watchedBytes)
+	show.log.Info("watch_start", "interval_ms", f.interval.Milliseconds(), "poll_ms", f.poll.Milliseconds(), "max_watched", f.maxWatched)
 	o := a.observer(j.Store)
 	o.Tenant, o.State = f.filter.Tenant, j.Runner.WatchState
-	if f.report.listenHealth != "" {
-		ln, err := o.Listen(ctx, f.report.listenHealth)
+	if f.healthAt != "" {
+		ln, err := o.Listen(ctx, f.healthAt)
 		if err != nil {
-			return configError("--listen-health %s: %w", f.report.listenHealth, err)
+			return configError("--listen-health %s: %w", f.healthAt, err)
 		}
 		go o.Serve(ctx, ln)
 	}
 	reporting, endReports := context.WithCancel(ctx)
 	defer endReports()
-	go a.keepReporting(reporting, &f.report, o)
+	go a.keepReporting(reporting, f, o)
 	summary, err := j.Runner.Watch(ctx, mailsync.WatchOptions{Filter: f.filter, Only: only,
-		Interval: f.watch.interval, Poll: f.watch.poll, MaxAccounts: f.watch.max})
+		Interval: f.interval, Poll: f.poll, MaxAccounts: f.maxWatched})
 	show.summary(summary, time.Since(started))
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)
@@ -319,39 +318,12 @@ func (a *app) watch(ctx context.Context, j *provider.Job, f *runFlags, only []db
 	return nil
 }
 
-// reportFlags say who is told how a run went.
-type reportFlags struct {
-	textfile     string
-	heartbeatURL string
-	listenHealth string
-}
-
-func (r *reportFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&r.textfile, "metrics-textfile", "", "write metrics to this file at the end, for node_exporter")
-	fs.StringVar(&r.heartbeatURL, "heartbeat-url", "", "GET this URL when the run went well, URL/fail when it did not")
-	fs.StringVar(&r.listenHealth, "listen-health", "", "with --watch: serve /healthz, /readyz and /metrics on this address")
-}
-
-func (r *reportFlags) check(f *runFlags) error {
-	var err error
-	if r.heartbeatURL != "" {
-		if _, err = observe.HeartbeatURL(r.heartbeatURL); err != nil {
-			err = fmt.Errorf("--heartbeat-url: %w", err)
-		}
-	}
-	// In the environment it may stand for another run.
-	if r.listenHealth != "" && !f.watch.on && f.typed["listen-health"] {
-		err = errors.Join(err, errors.New("--listen-health goes with --watch; for runs that end there is `imapsync exporter`"))
-	}
-	return err
-}
-
 // beat pings --heartbeat-url. That it failed is a log line and nothing more.
-func (a *app) beat(ctx context.Context, r *reportFlags, ok bool) {
-	if r.heartbeatURL == "" {
+func (a *app) beat(ctx context.Context, to string, ok bool) {
+	if to == "" {
 		return
 	}
-	if err := observe.Beat(ctx, r.heartbeatURL, version(), ok); err != nil {
+	if err := observe.Beat(ctx, to, version(), ok); err != nil {
 		a.log.Warn("heartbeat_failed", "error", err.Error())
 	}
 }
@@ -361,7 +333,7 @@ const reportEvery = time.Minute
 
 // keepReporting reports, and sees to maintenance, until ctx ends. A watch fails
 // when it has not looked at the database for a while.
-func (a *app) keepReporting(ctx context.Context, r *reportFlags, o *observe.Observer) {
+func (a *app) keepReporting(ctx context.Context, f *runFlags, o *observe.Observer) {
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	for {
@@ -370,8 +342,8 @@ func (a *app) keepReporting(ctx context.Context, r *reportFlags, o *observe.Obse
 			return
 		case <-ticker.C:
 			a.maintainWhenDue(ctx, o.Store)
-			o.Textfile(ctx, r.textfile)
-			a.beat(ctx, r, time.Since(o.State().RoundAt) < reportEvery)
+			o.Textfile(ctx, f.textfile)
+			a.beat(ctx, f.beatURL, time.Since(o.State().RoundAt) < reportEvery)
 		}
 	}
 }
