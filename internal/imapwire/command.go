@@ -62,42 +62,30 @@ func (w *Conn) sent(p []byte) []byte {
 }
 
 // keep adds a chunk of an outgoing line, up to the command's name if that takes
-// credentials.
+// credentials, and follows it for the mark of a literal. That may come in several
+// chunks: were it missed, the literal, which may be a password, would be taken for a
+// command.
 func (w *Conn) keep(chunk []byte) {
 	c := &w.cmd
-	c.keepMark(chunk)
 	if len(c.line) == 0 && w.awaited("AUTHENTICATE") != nil {
 		c.secret = true
 	}
-	for i, b := range chunk {
-		if c.secret || c.more || len(c.line) >= maxCommandLine {
-			return
+	for _, b := range chunk {
+		if b == '{' || strings.IndexByte("0123456789+-} \r\n", b) < 0 {
+			c.mark = nil
 		}
-		if c.words == 2 {
-			c.line = append(c.line, chunk[i:]...)
-			return
+		if b == '{' || c.mark != nil {
+			c.mark = append(c.mark, b)
+		}
+		if c.secret || c.more || len(c.line) >= maxCommandLine {
+			continue
 		}
 		c.line = append(c.line, b)
-		if b == ' ' || b == '\n' {
+		if c.words < 2 && (b == ' ' || b == '\n') {
 			if c.words++; c.words == 2 {
 				_, name, _ := bytes.Cut(bytes.TrimSpace(c.line), []byte(" "))
 				c.secret = fold(name, "LOGIN") || fold(name, "AUTHENTICATE")
 			}
-		}
-	}
-}
-
-// keepMark follows an outgoing line for the mark of a literal at its end, which
-// may come in several chunks: what was missed would have the literal, which may
-// be a password, taken for a command.
-func (c *commandLine) keepMark(chunk []byte) {
-	for _, b := range chunk {
-		if b == '{' || len(c.mark) > 0 && strings.IndexByte("0123456789+-} \r\n", b) < 0 {
-			clear(c.mark)
-			c.mark = c.mark[:0]
-		}
-		if b == '{' || len(c.mark) > 0 {
-			c.mark = append(c.mark, b)
 		}
 	}
 }
@@ -114,18 +102,13 @@ func (w *Conn) awaited(name string) *command {
 
 // endCommandLine takes in a finished outgoing line.
 func (w *Conn) endCommandLine() {
-	c := &w.cmd
-	defer func() {
-		clear(c.line)
-		clear(c.mark)
-		c.line, c.mark, c.words, c.secret = c.line[:0], c.mark[:0], 0, false
-	}()
+	c := w.cmd
 	n, sync, literal := literalMark(bytes.TrimRight(c.mark, "\r\n"))
-	if c.lit = n; sync {
+	w.cmd = commandLine{lit: n, more: literal}
+	if sync {
 		w.contWanted++
 	}
-	continued := c.more
-	if c.more = literal; continued {
+	if c.more {
 		return
 	}
 	if w.awaited("AUTHENTICATE") != nil {

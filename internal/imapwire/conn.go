@@ -117,14 +117,12 @@ func New(conn net.Conn, lim Limits) *Conn {
 	}
 }
 
-// Redact registers secrets (passwords, tokens): wherever the server repeats one,
+// Redact registers a secret (a password, a token): wherever the server repeats it,
 // in the clear, quoted or in base64, it is replaced. Call it before logging in.
-func (w *Conn) Redact(secrets ...string) {
+func (w *Conn) Redact(secret string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, s := range secrets {
-		w.secrets = append(w.secrets, secretForms(s)...)
-	}
+	w.secrets = append(w.secrets, secretForms(secret)...)
 }
 
 // Err is the first I/O, limit or protocol error, nil while the connection is
@@ -203,16 +201,14 @@ func (w *Conn) passLiteral(p []byte) (n int, err error) {
 			w.pass -= int64(n)
 			return n, err
 		}
-		w.r, w.e = 0, 0
-		if n, err = w.readSocket(w.in); n == 0 {
+		if err := w.fill(); err != nil {
 			return 0, err
 		}
-		w.e = n
 	}
 	n = copy(p, w.in[w.r:w.e])
 	w.r += n
 	w.pass -= int64(n)
-	return n, err
+	return n, nil
 }
 
 // fail ends the stream: reads and Err give err.
