@@ -153,25 +153,6 @@ func loginError(err error, last imapwire.Status) error {
 	return failf(code, "login refused: %s", last)
 }
 
-// responses has the code for each response code of a NO, BAD or BYE that says
-// what it is about: those of RFC 5530, RFC 3501 section 7.1, and some that
-// servers made up.
-var responses = map[string]string{
-	"UNAVAILABLE":          "unavailable",
-	"LIMIT":                "limit",
-	"INUSE":                "inuse",
-	"THROTTLED":            "throttled",
-	"OVERQUOTA":            "overquota",
-	"SERVERBUG":            "serverbug",
-	"CONTACTADMIN":         "contactadmin",
-	"NONEXISTENT":          "folder_missing",
-	"TRYCREATE":            "folder_missing",
-	"NOPERM":               "no_permission",
-	"AUTHENTICATIONFAILED": "authenticationfailed",
-	"AUTHORIZATIONFAILED":  "authorizationfailed",
-	"EXPIRED":              "expired",
-}
-
 // classes has the class of each code that an error of a session may have.
 var classes = func() map[string]fault.Class {
 	classes := map[string]fault.Class{}
@@ -211,19 +192,26 @@ func throttled(text string) bool {
 	return slices.ContainsFunc(throttleWords[:], func(word string) bool { return strings.Contains(text, word) })
 }
 
-// about is the code of a NO, BAD or BYE outside of login.
+// about is the code of a NO, BAD or BYE outside of login: by its response code,
+// where that says what it is about (RFC 5530, RFC 3501 section 7.1, and some that
+// servers made up), else by its words.
 func about(typ, response, text string) string {
-	if code, ok := responses[strings.ToUpper(response)]; ok {
+	switch code := strings.ToLower(response); code {
+	case "unavailable", "limit", "inuse", "throttled", "overquota", "serverbug", "contactadmin",
+		"authenticationfailed", "authorizationfailed", "expired":
 		return code
+	case "nonexistent", "trycreate":
+		return "folder_missing"
+	case "noperm":
+		return "no_permission"
 	}
-	code := "refused"
 	switch {
 	case throttled(text):
-		code = "throttled" // in words, without a response code
+		return "throttled"
 	case typ == "BYE":
-		code = "bye"
+		return "bye"
 	}
-	return code
+	return "refused"
 }
 
 func aboutError(e *imap.Error) string { return about(string(e.Type), string(e.Code), e.Text) }

@@ -45,12 +45,17 @@ func TestCodes(t *testing.T) {
 			used[m[1]] = true
 		}
 	}
-	for _, code := range responses {
+	for _, response := range []string{
+		"UNAVAILABLE", "LIMIT", "INUSE", "THROTTLED", "OVERQUOTA", "SERVERBUG", "CONTACTADMIN", "NONEXISTENT", "TRYCREATE",
+		"NOPERM", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "ALERT",
+	} {
+		code := about("NO", response, "")
 		used[code] = true
 		if classes[code] == "" {
 			t.Errorf("a response has the code %s, which has no class", code)
 		}
 	}
+	used[about("BYE", "", "")] = true
 	for code := range classes {
 		if !used[code] {
 			t.Errorf("no error has the code %s", code)
