@@ -130,29 +130,39 @@ const (
 	gapPasses   = 10
 )
 
-// settle moves the cursor as far as it goes: over UIDs the ledger knows, and
-// over gaps that have been open long enough. confirmed says that the server was
+// settle moves the cursor as far as it goes. confirmed says that the server was
 // asked for the gaps by name just now and has nothing there: without it no gap
 // settles.
 func (c *cursor) settle(now time.Time, confirmed bool) {
-	before := c.SettledUID
-	oldest := oldestAbove(c.handled)
-	for i, h := range c.handled {
-		if h.UID <= c.SettledUID {
-			continue
-		}
-		if h.UID > c.SettledUID+1 && !(confirmed && c.gapExpired(oldest[i], now)) {
-			break
-		}
-		c.SettledUID = h.UID
+	settled, _, _ := c.reach(now, confirmed)
+	if settled != c.SettledUID {
+		c.SettledUID, c.GapPasses = settled, 0
 	}
 	if n := len(c.handled); n > 0 && c.ResyncSince == nil { // else LastUID is where the search was narrowed
 		c.LastUID = max(c.LastUID, c.handled[n-1].UID)
 	}
 	c.LastUID = max(c.LastUID, c.SettledUID)
-	if c.SettledUID != before {
-		c.GapPasses = 0
+}
+
+// reach is how far the cursor could go: over UIDs the ledger knows and, if it may,
+// over gaps that have been open long enough, of which first and last are the ends;
+// they are 0 when there are none.
+func (c *cursor) reach(now time.Time, overGaps bool) (settled, first, last uint32) {
+	settled = c.SettledUID
+	oldest := oldestAbove(c.handled)
+	for i, h := range c.handled {
+		if h.UID <= settled {
+			continue
+		}
+		if h.UID > settled+1 {
+			if !overGaps || !c.gapExpired(oldest[i], now) {
+				break
+			}
+			first, last = cmp.Or(first, settled+1), h.UID-1
+		}
+		settled = h.UID
 	}
+	return settled, first, last
 }
 
 // forgetSettled leaves of what is handled the rows above SettledUID.
@@ -177,29 +187,6 @@ func oldestAbove(handled []db.Handled) []time.Time {
 // UID above it was handled, or for so many searches.
 func (c *cursor) gapExpired(since, now time.Time) bool {
 	return c.GapPasses >= gapPasses || now.Sub(since) >= gapPatience
-}
-
-// expiredGaps is the range from the first to the last gap that is ready to
-// settle, if there is one.
-func (c *cursor) expiredGaps(now time.Time) (from, to uint32, ok bool) {
-	settled := c.SettledUID
-	oldest := oldestAbove(c.handled)
-	for i, h := range c.handled {
-		if h.UID <= settled {
-			continue
-		}
-		if h.UID > settled+1 {
-			if !c.gapExpired(oldest[i], now) {
-				break
-			}
-			if !ok {
-				from = settled + 1
-			}
-			to, ok = h.UID-1, true
-		}
-		settled = h.UID
-	}
-	return from, to, ok
 }
 
 // wanted are the UIDs of a search that are above the cursor and not handled,

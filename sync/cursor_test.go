@@ -54,11 +54,11 @@ func TestFailure02_CursorMovesOnlyOverWhatIsFinal(t *testing.T) {
 func TestExpiredGaps(t *testing.T) {
 	now := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
 	handled := slices.Concat(at(now, 30, 2, 3, 7), at(now, 1, 20))
-	from, to, ok := (&cursor{handled: handled}).expiredGaps(now)
-	if !ok || from != 1 || to != 6 {
-		t.Errorf("got %d to %d, %v; want 1 to 6", from, to, ok)
+	_, from, to := (&cursor{handled: handled}).reach(now, true)
+	if from != 1 || to != 6 {
+		t.Errorf("got %d to %d, want 1 to 6", from, to)
 	}
-	if _, _, ok := (&cursor{db.FolderState{SettledUID: 7}, handled}).expiredGaps(now); ok {
+	if _, _, to := (&cursor{db.FolderState{SettledUID: 7}, handled}).reach(now, true); to != 0 {
 		t.Error("a young gap is called expired")
 	}
 }

@@ -9,12 +9,8 @@ import (
 )
 
 // askSizes asks for sizes and dates. What the server leaves out is asked for a
-// second time, by itself; what is gone then was expunged. Messages whose size is
-// known are left alone.
+// second time, by itself; what is gone then was expunged.
 func (f *folderPass) askSizes(messages []*message) error {
-	if !slices.ContainsFunc(messages, func(m *message) bool { return !m.looked }) {
-		return nil
-	}
 	uids := make([]uint32, len(messages))
 	for i, m := range messages {
 		uids[i] = m.UID
@@ -40,13 +36,7 @@ func (f *folderPass) askSizes(messages []*message) error {
 		m.Listed = listed
 		m.headerOnly = m.released || m.Size > f.maxMessageBytes()
 	}
-	if err := f.findExpunged(missing); err != nil {
-		return err
-	}
-	for _, m := range messages {
-		m.looked = true
-	}
-	return nil
+	return f.findExpunged(missing)
 }
 
 // findExpunged searches once more for messages that the server did not give, and
@@ -127,19 +117,15 @@ type download struct {
 // chunk as soon as it is whole.
 func (p *pipeline) fetchWindow(ctx context.Context, window []*chunk) error {
 	d := &download{pipeline: p, chunks: window, began: p.runner.now(), missing: map[uint32]*message{}}
-	var whole, headers []uint32
+	var asked []*message
 	for _, c := range window {
 		for _, m := range c.messages {
-			switch {
-			case m.expunged || m.failure != nil:
-			case m.headerOnly:
-				d.missing[m.UID], headers = m, append(headers, m.UID)
-			default:
-				d.missing[m.UID], whole = m, append(whole, m.UID)
+			if !m.expunged && m.failure == nil {
+				d.missing[m.UID], asked = m, append(asked, m)
 			}
 		}
 	}
-	err := p.fetchBodies(whole, headers, func(uid uint32, raw []byte) { d.take(ctx, uid, raw) })
+	err := p.fetchBodies(asked, func(uid uint32, raw []byte) { d.take(ctx, uid, raw) })
 	for err == nil && d.stopped == nil && len(d.chunks) > 0 {
 		if err = d.askAgain(d.chunks[0]); err == nil {
 			d.next(ctx)
@@ -206,11 +192,7 @@ func (d *download) askAgain(c *chunk) error {
 		if d.missing[m.UID] == nil {
 			continue
 		}
-		whole, headers := []uint32{m.UID}, []uint32(nil)
-		if m.headerOnly {
-			whole, headers = headers, whole
-		}
-		if err := d.fetchBodies(whole, headers, func(_ uint32, raw []byte) { m.raw = raw }); err != nil {
+		if err := d.fetchBodies([]*message{m}, func(_ uint32, raw []byte) { m.raw = raw }); err != nil {
 			return err
 		}
 		if m.raw == nil {
@@ -225,7 +207,15 @@ func (d *download) askAgain(c *chunk) error {
 const maxHeaderBytes = 8 << 20
 
 // fetchBodies downloads messages, whole or their headers alone.
-func (f *folderPass) fetchBodies(whole, headers []uint32, use func(uid uint32, raw []byte)) error {
+func (f *folderPass) fetchBodies(messages []*message, use func(uid uint32, raw []byte)) error {
+	var whole, headers []uint32
+	for _, m := range messages {
+		if m.headerOnly {
+			headers = append(headers, m.UID)
+		} else {
+			whole = append(whole, m.UID)
+		}
+	}
 	limit := f.maxMessageBytes() + f.maxMessageBytes()/2
 	if len(whole) > 0 {
 		if err := f.session.FetchBodies(whole, false, limit, use); err != nil {

@@ -188,20 +188,11 @@ func (f *folderPass) reopen(ctx context.Context) error {
 	return nil
 }
 
-// handleCrashed handles first, and apart, what may have killed the last pass.
+// handleCrashed handles first, and apart, those from the quarantine whose next
+// attempt is due, and those that were in flight when the last pass was killed. Of
+// many the next pass to be killed leaves few, and those go alone. One that was alone
+// then, twice, has had its attempt.
 func (f *folderPass) handleCrashed(ctx context.Context, uids []uint32) error {
-	crashed, err := f.crashedMessages(ctx, uids)
-	if err != nil {
-		return err
-	}
-	return f.handleGroups(ctx, crashed)
-}
-
-// crashedMessages are those that must be handled apart: those from the
-// quarantine whose next attempt is due, and those that were in flight when the
-// last pass was killed. Of many the next pass to be killed leaves few, and those
-// go alone. One that was alone then, twice, has had its attempt.
-func (f *folderPass) crashedMessages(ctx context.Context, uids []uint32) ([][]*message, error) {
 	killed := map[uint32]int{}
 	for _, uid := range f.cursor.InFlight {
 		killed[uint32(uid)]++
@@ -225,10 +216,10 @@ func (f *folderPass) crashedMessages(ctx context.Context, uids []uint32) ([][]*m
 		m.attempts = max(m.attempts, m.killed-1)
 		m.fail("crash", "killed", errors.New("the pass was killed while it handled this message alone"))
 		if err := f.commit(ctx, &chunk{messages: []*message{m}}); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return apart, nil
+	return f.handleGroups(ctx, apart)
 }
 
 // retriedMessages are those from the quarantine whose next attempt is due. They

@@ -3,11 +3,13 @@ package sync
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/internal/imapsession"
 	"imapsync/oauth"
 )
@@ -55,11 +57,14 @@ func (h *hosts) met(res Result) {
 	h.count(res.Provider.Host, code, 1)
 }
 
+// sessionCodes has the class of each code that a mail server's failure may have.
+var sessionCodes = imapsession.Codes()
+
 // count adds up failures. The caller holds mu.
 func (h *hosts) count(host, code string, n int) {
 	host = strings.ToLower(host)
 	switch {
-	case code == "authenticationfailed", code == "authorizationfailed", code == "expired", code == "login_refused", code == "token_refused":
+	case sessionCodes[code] == fault.Auth:
 		h.auth[host] += n
 	case throttling(code):
 		h.throttled[host] += n
@@ -68,11 +73,7 @@ func (h *hosts) count(host, code string, n int) {
 
 // throttling reports whether an error code asks for patience.
 func throttling(code string) bool {
-	switch code {
-	case "throttled", "unavailable", "limit", "inuse", "overquota":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"throttled", "unavailable", "limit", "inuse", "overquota"}, code)
 }
 
 // closed tells why no login of p should be tried now; it is empty when one may

@@ -17,7 +17,6 @@ type message struct {
 	retry      bool // it comes from the quarantine
 	released   bool // a person let it go out by its headers alone
 	again      bool // the stream has lost it: publish it though it is known
-	looked     bool // its size is known, or why not
 	headerOnly bool // too large to be downloaded
 	expunged   bool
 	known      bool // published before, under whatever UID

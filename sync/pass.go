@@ -48,7 +48,8 @@ func (r *Runner) Pass(ctx context.Context, p *db.Provider) Result {
 	// A host that refuses logins or asks for patience is left alone before a
 	// lock or a connection is spent on it: a ban would hit all its providers.
 	if reason := r.hosts.closed(p); reason != "" {
-		return r.deferred(p, reason)
+		r.Log.Info("provider_deferred", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "host", p.Host, "reason", reason)
+		return Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p, Deferred: reason}
 	}
 	limit := r.Options.Timeouts.of(p).Pass
 	ctx, cancel := context.WithTimeoutCause(ctx, limit,
@@ -97,12 +98,6 @@ func (r *Runner) Pass(ctx context.Context, p *db.Provider) Result {
 	res = ps.finish(ctx, err)
 	r.hosts.met(res)
 	return res
-}
-
-// deferred is the result of a pass that was not begun.
-func (r *Runner) deferred(p *db.Provider, reason string) Result {
-	r.Log.Info("provider_deferred", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "host", p.Host, "reason", reason)
-	return Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p, Deferred: reason}
 }
 
 // maxRetries is how many quarantined messages one pass tries again.

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,7 +128,7 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 		byID[k.MessageID] = k.EventKey
 	}
 	for _, m := range c.messages {
-		if m.event == nil || m.failure != nil {
+		if !m.toPublish() {
 			continue
 		}
 		key, id := m.summary.key, db.Clean(m.summary.messageID)
@@ -189,22 +190,15 @@ func (f *folderPass) giveBack(m *message) {
 	if m.failure != nil {
 		return // its raw mail may be kept for a person
 	}
-	raw := m.raw
+	f.runner.buffers.Put(m.raw)
 	m.raw, m.event = nil, nil
-	f.runner.buffers.Put(raw)
 }
 
 // publishLimits are the publisher's, narrowed by the provider's own caps.
 func (r *Runner) publishLimits(p *db.Provider) publish.Limits {
 	lim := r.Publisher.Limits()
-	if p.MaxAttachment > 0 {
-		lim.AttachmentBytes = p.MaxAttachment
-	}
-	if p.MaxAttachments > 0 {
-		lim.AttachmentTotalBytes = p.MaxAttachments
-	}
-	if p.MaxAttachmentN > 0 {
-		lim.AttachmentCount = p.MaxAttachmentN
-	}
+	lim.AttachmentBytes = cmp.Or(max(0, p.MaxAttachment), lim.AttachmentBytes)
+	lim.AttachmentTotalBytes = cmp.Or(max(0, p.MaxAttachments), lim.AttachmentTotalBytes)
+	lim.AttachmentCount = cmp.Or(max(0, p.MaxAttachmentN), lim.AttachmentCount)
 	return lim
 }

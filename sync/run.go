@@ -27,6 +27,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -92,7 +93,7 @@ type Runner struct {
 	hosts    hosts
 	sessions imapsession.Pool[db.Ref]
 	dialer   imapsession.Dialer
-	watching watching
+	watching atomic.Pointer[WatchState]                        // as the last round of Watch left it
 	parse    func(raw []byte, lim parse.Limits) *parse.Message // parse.Parse, but for tests that have it fail
 }
 

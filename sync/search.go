@@ -28,7 +28,7 @@ func (f *folderPass) search(ctx context.Context, exists uint32) ([]uint32, error
 	uids := c.wanted(found)
 	c.finishResync(uids)
 	before := *c
-	if from, to, expired := c.expiredGaps(now); expired && c.ResyncSince == nil {
+	if _, from, to := c.reach(now, true); to > 0 && c.ResyncSince == nil {
 		// No gap settles before the server was asked for it by name.
 		late, err := f.session.Search(from, to, nil)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"imapsync/db"
@@ -227,8 +226,10 @@ func (w *watcher) begin(p db.Watchable, lock *db.Lock) {
 	defer w.mu.Unlock()
 	one := &watched{
 		watcher: w, ref: p.Ref, lock: lock, changed: p.ChangedAt,
-		told: make(chan struct{}, 1), quit: make(chan struct{}),
+		told: make(chan struct{}, 1),
 	}
+	quit, end := context.WithCancel(context.Background())
+	one.quit, one.end = quit.Done(), end
 	first := rand.N(time.Second + time.Duration(len(w.watched))*10*time.Millisecond)
 	if p.NextAttemptAt != nil {
 		first = max(first, w.runner.until(*p.NextAttemptAt))
@@ -280,6 +281,3 @@ func (w *watcher) pass(ctx context.Context, one *watched) (res Result, ok bool) 
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
 }
-
-// watching is the state that the last round of Watch left.
-type watching = atomic.Pointer[WatchState]

@@ -3,7 +3,6 @@ package sync
 import (
 	"context"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,9 +18,9 @@ type watched struct {
 	lock    *db.Lock
 	changed time.Time // of the settings as last seen; the supervisor's
 	fail    context.CancelCauseFunc
-	told    chan struct{} // capacity 1: pass now
-	quit    chan struct{}
-	ending  sync.Once
+	told    chan struct{}   // capacity 1: pass now
+	quit    <-chan struct{} // closed by end
+	end     context.CancelFunc
 
 	searched atomic.Int64 // when a pass last succeeded, or the watch began; Unix time in ns
 	idling   atomic.Bool
@@ -29,8 +28,6 @@ type watched struct {
 	polls    int       // times that this had the provider polled, since IDLE last worked
 	pollTill time.Time // until then IDLE is not tried
 }
-
-func (p *watched) end() { p.ending.Do(func() { close(p.quit) }) }
 
 func (p *watched) tell() {
 	select {
@@ -56,7 +53,6 @@ const (
 	ended                 // the provider is not to be watched any more
 	lost                  // the connection broke, or refused to IDLE
 	missed                // mail came before IDLE began
-	noIdle                // IDLE failed
 )
 
 const (
@@ -178,20 +174,18 @@ func (p *watched) rest(ctx context.Context, res Result, raced bool) reason {
 	why, sound := p.idle(ctx, s, res, raced)
 	if !sound {
 		s.Close()
-		if why == noIdle {
-			why = lost
-		}
 		return why
 	}
 	sessions.Put(p.ref, s)
-	if why == noIdle {
+	if why == lost {
 		return p.sleep(ctx, jitter(w.opts.Poll))
 	}
 	return why
 }
 
 // idle waits in IDLE until the interval is over, unless something else comes
-// first. sound says that the connection may be used again.
+// first. sound says that the connection may be used again; one that is sound and
+// lost refuses to IDLE.
 func (p *watched) idle(ctx context.Context, s *imapsession.Session, res Result, raced bool) (why reason, sound bool) {
 	r := p.watcher.runner
 	log := r.Log.With("tenant", p.ref.Tenant, "provider_id", p.ref.ID, "provider", res.Provider.Name)
@@ -209,7 +203,7 @@ func (p *watched) idle(ctx context.Context, s *imapsession.Session, res Result, 
 		if err != nil {
 			log.Warn("idle_failed", "folder", folder, "error", err.Error())
 			p.idleFailed()
-			return noIdle, s.Alive()
+			return lost, s.Alive()
 		}
 		log.Debug("idle_start", "folder", folder)
 		p.idling.Store(true)
