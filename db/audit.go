@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jmoiron/sqlx"
 )
 
 // Audit is one entry of the audit log: who did what, and when. Fields names
@@ -47,29 +46,24 @@ func (d Detail) Value() (driver.Value, error) {
 	return string(text), err
 }
 
-func insertAudit(ctx context.Context, q sqlx.ExtContext, a Audit) error {
+// audit writes one entry.
+func (tx *txn) audit(ctx context.Context, a Audit) {
 	row := struct {
 		Audit
 		ID string `db:"id"`
 	}{a, uuid.NewString()}
-	_, err := sqlx.NamedExecContext(ctx, q, `
+	tx.named(ctx, "write audit log", `
 		INSERT INTO imap_audit_log (tenant, id, at, actor, action, provider_id, detail)
 		VALUES (:tenant, :id, :at, :actor, :action, CAST(nullif(:provider_id, '') AS uuid), :detail)`, row)
-	if err != nil {
-		return fmt.Errorf("write audit log: %w", wrap(err))
-	}
-	return nil
-}
-
-// audit writes one entry.
-func (tx *txn) audit(ctx context.Context, a Audit) {
-	if tx.err == nil {
-		tx.err = insertAudit(ctx, tx, a)
-	}
 }
 
 // WriteAudit writes one entry on its own.
-func (s *Store) WriteAudit(ctx context.Context, a Audit) error { return insertAudit(ctx, s.pool, a) }
+func (s *Store) WriteAudit(ctx context.Context, a Audit) error {
+	return s.inTx(ctx, func(tx *txn) error {
+		tx.audit(ctx, a)
+		return tx.err
+	})
+}
 
 // AuditLog lists the newest entries first, of one provider or, when it is
 // empty, of the whole tenant, or of all when that is empty too.

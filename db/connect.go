@@ -13,7 +13,12 @@ import (
 	"github.com/lib/pq"
 )
 
-func openPool(dsn string, opts Options) (*sql.DB, error) {
+const (
+	connectTimeout = 5 * time.Second
+	maxSilence     = 30 * time.Second // of the server
+)
+
+func openPool(dsn string, silence time.Duration) (*sql.DB, error) {
 	cfg, err := pq.NewConfig(dsn)
 	if err != nil {
 		// The driver quotes the string it cannot read, password and all.
@@ -22,7 +27,7 @@ func openPool(dsn string, opts Options) (*sql.DB, error) {
 	// Without it the driver prepares and executes in two flights, and behind a
 	// transaction pooler the second may reach another client's session.
 	cfg.BinaryParameters = true
-	cfg.ConnectTimeout = opts.ConnectTimeout
+	cfg.ConnectTimeout = connectTimeout
 	if cfg.ApplicationName == "" {
 		cfg.ApplicationName = "imapsync"
 	}
@@ -30,7 +35,7 @@ func openPool(dsn string, opts Options) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the settings contradict each other", ErrConfig)
 	}
-	connector.Dialer(dialer{&net.Dialer{Timeout: opts.ConnectTimeout, KeepAlive: 15 * time.Second}, opts.IOTimeout})
+	connector.Dialer(dialer{&net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}, silence})
 	return sql.OpenDB(connector), nil
 }
 
@@ -106,8 +111,8 @@ func (c *deadlineConn) Write(p []byte) (int, error) {
 
 // detectPooler reports whether two connections of ours can meet in one server
 // session, as they do behind a pooler in transaction mode.
-func detectPooler(ctx context.Context, url string, opts Options) (bool, error) {
-	pool, err := openPool(url, opts)
+func detectPooler(ctx context.Context, url string) (bool, error) {
+	pool, err := openPool(url, maxSilence)
 	if err != nil {
 		return false, err
 	}
@@ -167,12 +172,12 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	took := time.Since(before)
 	h.Version, h.TooOld, h.ReadOnly = row.Version, row.Number < minPostgres, row.ReadOnly
 	h.ClockSkew = row.Now.Sub(before.Add(took / 2))
-	if h.Pooled, err = detectPooler(ctx, s.opts.URL, s.opts); err != nil {
+	if h.Pooled, err = detectPooler(ctx, s.opts.URL); err != nil {
 		return h, fmt.Errorf("look for a pooler: %w", err)
 	}
 	h.LockPooled = h.Pooled
 	if h.LockURL {
-		if h.LockPooled, err = detectPooler(ctx, s.opts.LockURL, s.opts); err != nil {
+		if h.LockPooled, err = detectPooler(ctx, s.opts.LockURL); err != nil {
 			return h, fmt.Errorf("lock connection: %w", err)
 		}
 	}

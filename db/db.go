@@ -10,6 +10,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -26,25 +27,9 @@ import (
 
 // Options say where the store is.
 type Options struct {
-	URL     string // postgres:// URL or key=value string
-	LockURL string // direct connection for advisory locks; URL when empty
-
-	MaxConns       int           // connections for statements; default 4
-	ConnectTimeout time.Duration // default 5 s
-	IOTimeout      time.Duration // longest silence of the server; default 30 s
-}
-
-func (o Options) withDefaults() Options {
-	if o.MaxConns <= 0 {
-		o.MaxConns = 4
-	}
-	if o.ConnectTimeout <= 0 {
-		o.ConnectTimeout = 5 * time.Second
-	}
-	if o.IOTimeout <= 0 {
-		o.IOTimeout = 30 * time.Second
-	}
-	return o
+	URL      string // postgres:// URL or key=value string
+	LockURL  string // direct connection for advisory locks; URL when empty
+	MaxConns int    // connections for statements; default 4
 }
 
 // Store runs the statements. It is safe for concurrent use.
@@ -56,13 +41,13 @@ type Store struct {
 // Open connects and pings. The error is ErrConfig for a URL that cannot be
 // used and ErrUnreachable when nobody answers; it never carries the password.
 func Open(ctx context.Context, opts Options) (*Store, error) {
-	opts = opts.withDefaults()
-	pool, err := openPool(opts.URL, opts)
+	pool, err := openPool(opts.URL, maxSilence)
 	if err != nil {
 		return nil, fmt.Errorf("database url: %w", err)
 	}
-	pool.SetMaxOpenConns(opts.MaxConns)
-	pool.SetMaxIdleConns(opts.MaxConns)
+	conns := cmp.Or(opts.MaxConns, 4)
+	pool.SetMaxOpenConns(conns)
+	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxLifetime(30 * time.Minute)
 	if err := pool.PingContext(ctx); err != nil {
 		pool.Close()

@@ -55,7 +55,7 @@ func (s *Store) OpenLocks(ctx context.Context) (*Locks, error) {
 	url := s.opts.LockURL
 	if url == "" {
 		url = s.opts.URL
-		pooled, err := detectPooler(ctx, url, s.opts)
+		pooled, err := detectPooler(ctx, url)
 		if err != nil {
 			return nil, fmt.Errorf("look for a pooler: %w", err)
 		}
@@ -74,9 +74,7 @@ func (s *Store) OpenLocks(ctx context.Context) (*Locks, error) {
 
 // connect opens a session and its keeper. The caller holds mu.
 func (l *Locks) connect(ctx context.Context) error {
-	opts := l.store.opts
-	opts.IOTimeout = 2 * keepAlive
-	pool, err := openPool(l.url, opts)
+	pool, err := openPool(l.url, 2*keepAlive)
 	if err != nil {
 		return err
 	}

@@ -126,12 +126,15 @@ func TestOpenErrorsAreClassedAndCarryNoPassword(t *testing.T) {
 		"unknown option": {"postgres://u:hunter2@127.0.0.1:1/x?sslmode=sometimes", ErrConfig},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Open(t.Context(), Options{URL: tt.url, ConnectTimeout: time.Second})
-			if !errors.Is(err, tt.want) {
-				t.Errorf("got %v, want %v", err, tt.want)
-			}
-			if err != nil && containsPassword(err) {
-				t.Errorf("the error carries the password: %v", err)
+			_, openErr := Open(t.Context(), Options{URL: tt.url})
+			_, migrateErr := MigrationStatus(t.Context(), Options{URL: tt.url})
+			for _, err := range []error{openErr, migrateErr} {
+				if !errors.Is(err, tt.want) {
+					t.Errorf("got %v, want %v", err, tt.want)
+				}
+				if err != nil && containsPassword(err) {
+					t.Errorf("the error carries the password: %v", err)
+				}
 			}
 		})
 	}

@@ -43,8 +43,8 @@ const (
 	pruneBatch = 5000
 )
 
-// MaintenanceDue reports whether maintenance was last done before a time.
-func (s *Store) MaintenanceDue(ctx context.Context, before time.Time) (bool, error) {
+// maintenanceDue reports whether maintenance was last done before a time.
+func (s *Store) maintenanceDue(ctx context.Context, before time.Time) (bool, error) {
 	done, err := selectOne[time.Time](ctx, s, "maintenance due", `SELECT done_at FROM imap_maintenance WHERE what = 'all'`)
 	if errors.Is(err, sql.ErrNoRows) {
 		return true, nil
@@ -55,7 +55,7 @@ func (s *Store) MaintenanceDue(ctx context.Context, before time.Time) (bool, err
 // MaintainWhenDue sees to maintenance once a day. It returns nil when it is not
 // due.
 func (s *Store) MaintainWhenDue(ctx context.Context, now time.Time) (*Maintenance, error) {
-	due, err := s.MaintenanceDue(ctx, now.AddDate(0, 0, -1))
+	due, err := s.maintenanceDue(ctx, now.AddDate(0, 0, -1))
 	if err != nil || !due {
 		return nil, err
 	}

@@ -26,14 +26,14 @@ func TestMaintain(t *testing.T) {
 		return n
 	}
 	at := time.Date(2026, 12, 15, 12, 0, 0, 0, time.UTC)
-	due, err := store.MaintenanceDue(t.Context(), at)
+	due, err := store.maintenanceDue(t.Context(), at)
 	must(err)
 	m, err := store.Maintain(t.Context(), at, Retention{Runs: 90 * 24 * time.Hour, Ledger: 365 * 24 * time.Hour})
 	must(err)
 	if want := "imap_runs_202612 imap_runs_202701 imap_runs_202702"; strings.Join(m.Created, " ") != want || !due {
 		t.Errorf("due %t, created %v, want %s", due, m.Created, want)
 	}
-	if due, err = store.MaintenanceDue(t.Context(), at); err != nil || due {
+	if due, err = store.maintenanceDue(t.Context(), at); err != nil || due {
 		t.Errorf("due again at once: %t, %v", due, err)
 	}
 

@@ -69,9 +69,8 @@ func MigrationStatus(ctx context.Context, opts Options) ([]Migration, error) {
 }
 
 func openMigrations(ctx context.Context, opts Options, log *slog.Logger) (p *goose.Provider, _ *sql.DB, err error) {
-	opts = opts.withDefaults()
-	opts.IOTimeout = 10 * time.Minute // an index build is silent while it works
-	pool, err := openPool(opts.URL, opts)
+	// An index build is silent while it works.
+	pool, err := openPool(opts.URL, 10*time.Minute)
 	if err != nil {
 		return nil, nil, fmt.Errorf("database url: %w", err)
 	}

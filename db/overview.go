@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -132,7 +131,7 @@ func (s *Store) Overviews(ctx context.Context, refs []Ref, now time.Time) ([]*Ov
 
 // overviewStates fills in states, backlogs and quarantines.
 func (s *Store) overviewStates(ctx context.Context, byRef map[Ref]*Overview, tenants, ids []string) error {
-	var rows []struct {
+	type row struct {
 		Ref
 
 		State       string     `db:"state"`
@@ -140,7 +139,7 @@ func (s *Store) overviewStates(ctx context.Context, byRef map[Ref]*Overview, ten
 		Since       *time.Time `db:"since"`
 		Quarantined int64      `db:"quarantined"`
 	}
-	err := s.pool.SelectContext(ctx, &rows, `
+	rows, err := selectAll[row](ctx, s, "states of providers", `
 		SELECT p.tenant, p.id, p.state, coalesce(f.backlog, 0) AS backlog,
 			least(f.since, q.since) AS since, coalesce(q.n, 0) AS quarantined
 		FROM `+providerStates+`
@@ -157,7 +156,7 @@ func (s *Store) overviewStates(ctx context.Context, byRef map[Ref]*Overview, ten
 		) q ON q.tenant = p.tenant AND q.provider_id = p.id
 		WHERE p.tenant = ANY($1::uuid[]) AND p.id = ANY($2::uuid[])`, pq.Array(tenants), pq.Array(ids))
 	if err != nil {
-		return fmt.Errorf("states of providers: %w", wrap(err))
+		return err
 	}
 	for _, r := range rows {
 		if o := byRef[r.Ref]; o != nil {
@@ -169,23 +168,23 @@ func (s *Store) overviewStates(ctx context.Context, byRef map[Ref]*Overview, ten
 
 // overviewHours fills in what was published hour by hour.
 func (s *Store) overviewHours(ctx context.Context, byRef map[Ref]*Overview, tenants, ids []string, now time.Time) error {
-	var rows []struct {
-		Tenant     string `db:"tenant"`
-		ProviderID string `db:"provider_id"`
-		Ago        int    `db:"ago"`
-		N          int64  `db:"n"`
+	type row struct {
+		Ref
+
+		Ago int   `db:"ago"`
+		N   int64 `db:"n"`
 	}
-	err := s.pool.SelectContext(ctx, &rows, `
-		SELECT tenant, provider_id, floor(extract(epoch FROM $3::timestamptz - processed_at) / 3600)::int AS ago, count(*) AS n
+	rows, err := selectAll[row](ctx, s, "mail by hours", `
+		SELECT tenant, provider_id AS id, floor(extract(epoch FROM $3::timestamptz - processed_at) / 3600)::int AS ago, count(*) AS n
 		FROM imap_messages
 		WHERE tenant = ANY($1::uuid[]) AND provider_id = ANY($2::uuid[]) AND processed_at > $3::timestamptz - interval '24 hours'
 			AND outcome = 'published'
 		GROUP BY 1, 2, 3`, pq.Array(tenants), pq.Array(ids), now)
 	if err != nil {
-		return fmt.Errorf("mail by hours: %w", wrap(err))
+		return err
 	}
 	for _, r := range rows {
-		if o := byRef[Ref{r.Tenant, r.ProviderID}]; o != nil {
+		if o := byRef[r.Ref]; o != nil {
 			o.Hours[len(o.Hours)-1-min(max(r.Ago, 0), len(o.Hours)-1)] += r.N
 		}
 	}

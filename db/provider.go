@@ -69,10 +69,9 @@ type Settings struct {
 // The values of State.Status and of State.PauseReason that imapsync itself
 // writes.
 const (
-	StatusConnected    = "connected"
-	StatusDisconnected = "disconnected"
-	StatusError        = "error"
-	StatusConfiguring  = "configuring"
+	StatusConnected   = "connected"
+	StatusError       = "error"
+	StatusConfiguring = "configuring"
 
 	PauseManual      = "manual"
 	PauseAuthFailure = "auth_failure"
