@@ -33,7 +33,7 @@ func newStatus(a *app) *cobra.Command {
 			return err
 		}
 		now := time.Now()
-		status, err := observe.Status(ctx, store, providers, a.tenant, len(args) == 1)
+		status, err := observe.Status(ctx, store, providers, a.tenant)
 		if err != nil {
 			return err
 		}

@@ -15,9 +15,9 @@ import (
 	mailsync "imapsync/sync"
 )
 
-// Families are those of metrics: the families of the Prometheus text format in the order in which they
-// were first named. The values live in Postgres and outlive every process: each
-// scrape fills sets of its own. What the library does not write is help.
+// Families are metrics in the order in which they were first named. The values live
+// in Postgres and outlive every process: each scrape fills sets of its own. What the
+// library does not write is help.
 type Families struct{ families []*family }
 
 type family struct {

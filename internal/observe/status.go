@@ -49,11 +49,10 @@ type Folder struct {
 	Source db.FolderStatus `json:"-"`
 }
 
-// Status asks where providers and their folders stand: several, of all tenants or
-// of one, or one alone.
-func Status(ctx context.Context, store *db.Store, providers []*db.Provider, tenant string, one bool) ([]Provider, error) {
+// Status asks where providers, of all tenants or of one, and their folders stand.
+func Status(ctx context.Context, store *db.Store, providers []*db.Provider, tenant string) ([]Provider, error) {
 	id := ""
-	if one {
+	if len(providers) == 1 {
 		tenant, id = providers[0].Tenant, providers[0].ID
 	}
 	folders, err := store.FolderStatuses(ctx, tenant, id)
