@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -56,20 +57,16 @@ type prefetched struct {
 func (s *Session) ExaminePrefetch(name string, first, last uint32) (*imap.SelectData, error) {
 	examined := s.startExamine(name)
 	searching := s.client.UIDSearch(uidRange(first, MaxUID), nil)
-	sizing := s.client.Fetch(imap.UIDSet{{Start: imap.UID(first), Stop: imap.UID(last)}}, sizeOptions())
+	sized := s.startSizes(imap.UIDSet{{Start: imap.UID(first), Stop: imap.UID(last)}})
 	data, err := examined()
 	sizes := map[uint32]Listed{} // first: their answers may come before that of the search
-	sizeErr := readSizes(sizing, sizes, func(uid uint32) bool { return first <= uid && uid <= last })
+	sizeErr := sized(sizes)
 	found, searchErr := searching.Wait()
 	if err != nil || searchErr != nil || sizeErr != nil {
 		return data, err
 	}
 	s.prefetched = &prefetched{first, true, between(found.AllUIDs(), first, MaxUID), sizes}
 	return data, nil
-}
-
-func sizeOptions() *imap.FetchOptions {
-	return &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true}
 }
 
 // FetchSizes asks for size and date of messages. Those that the server leaves
@@ -86,39 +83,38 @@ func (s *Session) FetchSizes(uids []uint32) (map[uint32]Listed, error) {
 			return ok
 		})
 	}
-	for _, window := range windows(uids) {
-		asked := func(uid uint32) bool {
-			_, ok := slices.BinarySearch(window, uid)
-			return ok
-		}
-		if err := readSizes(s.client.Fetch(uidSet(window), sizeOptions()), found, asked); err != nil {
+	for window := range windows(uids) {
+		if err := s.startSizes(window)(found); err != nil {
 			return nil, fmt.Errorf("fetch sizes: %w", s.cause(err))
 		}
 	}
 	return found, nil
 }
 
-// readSizes reads the answers to a FETCH of sizes, as far as they are about
-// messages that were asked for.
-func readSizes(cmd *imapclient.FetchCommand, found map[uint32]Listed, asked func(uid uint32) bool) error {
-	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		var l Listed
-		sized := false
-		for item := msg.Next(); item != nil; item = msg.Next() {
-			switch item := item.(type) {
-			case imapclient.FetchItemDataUID:
-				l.UID = uint32(item.UID)
-			case imapclient.FetchItemDataRFC822Size:
-				l.Size, sized = item.Size, true
-			case imapclient.FetchItemDataInternalDate:
-				l.InternalDate = item.Time.UTC()
+// startSizes sends a FETCH of sizes; what it returns reads the answers, as far as
+// they are about messages that were asked for.
+func (s *Session) startSizes(asked imap.UIDSet) func(found map[uint32]Listed) error {
+	cmd := s.client.Fetch(asked, &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true})
+	return func(found map[uint32]Listed) error {
+		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+			var l Listed
+			sized := false
+			for item := msg.Next(); item != nil; item = msg.Next() {
+				switch item := item.(type) {
+				case imapclient.FetchItemDataUID:
+					l.UID = uint32(item.UID)
+				case imapclient.FetchItemDataRFC822Size:
+					l.Size, sized = item.Size, true
+				case imapclient.FetchItemDataInternalDate:
+					l.InternalDate = item.Time.UTC()
+				}
+			}
+			if sized && asked.Contains(imap.UID(l.UID)) {
+				found[l.UID] = l
 			}
 		}
-		if sized && asked(l.UID) {
-			found[l.UID] = l
-		}
+		return cmd.Close()
 	}
-	return cmd.Close()
 }
 
 // errBodyTooLarge says that a server sent more than it announced.
@@ -195,25 +191,10 @@ func (s *Session) readBody(msg *imapclient.FetchMessageData, limit int64) (uid u
 	return uid, raw, nil
 }
 
-// windows parts ascending UIDs so that each part is named by few ranges: new
-// mail is mostly numbered without gaps, and then all of it is asked for at once.
-func windows(uids []uint32) [][]uint32 {
-	var parts [][]uint32
-	start, ranges := 0, 0
-	for i, uid := range uids {
-		if i > start && uid == uids[i-1]+1 {
-			continue
-		}
-		if ranges == maxRangesPerCommand {
-			parts = append(parts, uids[start:i])
-			start, ranges = i, 0
-		}
-		ranges++
-	}
-	if start < len(uids) {
-		parts = append(parts, uids[start:])
-	}
-	return parts
+// windows parts UIDs so that each part is named by few ranges: new mail is mostly
+// numbered without gaps, and then all of it is asked for at once.
+func windows(uids []uint32) iter.Seq[imap.UIDSet] {
+	return slices.Chunk(uidSet(uids), maxRangesPerCommand)
 }
 
 func uidSet(uids []uint32) imap.UIDSet {

@@ -99,17 +99,15 @@ func statusOptions() *imap.StatusOptions {
 func (s *Session) statuses(names []string) (found []FolderStatus, failed map[string]error, err error) {
 	failed = map[string]error{}
 	for window := range slices.Chunk(names, statusWindow) {
-		wait := make([]func() (*imap.StatusData, error), len(window))
+		cmds := make([]*imapclient.StatusCommand, len(window))
 		for i, name := range window {
-			cmd := s.asked[name]
-			if cmd == nil {
-				cmd = s.client.Status(name, statusOptions())
+			if cmds[i] = s.asked[name]; cmds[i] == nil {
+				cmds[i] = s.client.Status(name, statusOptions())
 			}
 			delete(s.asked, name)
-			wait[i] = cmd.Wait
 		}
 		for i, name := range window {
-			data, err := wait[i]()
+			data, err := cmds[i].Wait()
 			if err != nil {
 				if _, refused := errors.AsType[*imap.Error](err); !refused {
 					return nil, nil, &LostFolderError{name, fmt.Errorf("status: %w", s.cause(err))}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -54,9 +55,7 @@ func (w *Conn) unalias(p []byte) []byte {
 	if !ok {
 		return p
 	}
-	send := append([]byte(nil), tag...)
-	send = append(append(append(send, ' '), cmd...), ' ')
-	send = appendQuoted(send, raw)
+	send := appendQuoted(fmt.Appendf(nil, "%s %s ", tag, cmd), raw)
 	return append(send, args[d.i:]...)
 }
 
