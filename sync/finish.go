@@ -155,21 +155,6 @@ func (s *Summary) add(res Result) {
 	}
 }
 
-// Plus adds the summary of the next round over the same providers. Messages
-// left are those of that round.
-func (s *Summary) Plus(next Summary) {
-	s.Counts.Plus(next.Counts)
-	s.Providers += next.Providers
-	s.OK += next.OK
-	s.Partial += next.Partial
-	s.Failed += next.Failed
-	s.Busy += next.Busy
-	s.Deferred += next.Deferred
-	s.Skipped += next.Skipped
-	s.Left = next.Left
-	s.Bytes += next.Bytes
-}
-
 // Progress is where the pass over one provider stands.
 type Progress struct {
 	Provider *db.Provider

@@ -102,12 +102,20 @@ const providerPage = 200
 
 // Run passes once over every provider of refs. The error is about what all of
 // them need, Postgres or NATS; a provider's own failure is in its Result.
-func (r *Runner) Run(ctx context.Context, refs []db.Ref) (Summary, error) {
+func (r *Runner) Run(ctx context.Context, refs []db.Ref) (summary Summary, err error) {
+	err = r.round(ctx, refs, &summary)
+	return summary, err
+}
+
+// round adds one pass over every provider of refs to the summary of a run. Messages
+// left are those of the last round.
+func (r *Runner) round(ctx context.Context, refs []db.Ref, summary *Summary) error {
 	r.init()
-	summary := Summary{Providers: len(refs)}
+	summary.Providers += len(refs)
+	summary.Left = 0
 	if err := r.hosts.load(ctx, r.Store, r.now()); err != nil {
-		summary.Skipped = len(refs)
-		return summary, err
+		summary.Skipped += len(refs)
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -130,7 +138,7 @@ pages:
 			wg.Go(func() {
 				defer func() { <-slots }()
 				res := r.Pass(ctx, p)
-				r.tell(&summary, res)
+				r.tell(summary, res)
 				if res.Err != nil && systemic(res.Err) {
 					cancel(res.Err)
 				}
@@ -138,29 +146,26 @@ pages:
 		}
 	}
 	wg.Wait()
-	summary.Skipped = len(refs) - begun
+	summary.Skipped += len(refs) - begun
 	if cause := context.Cause(ctx); cause != nil && systemic(cause) {
-		return summary, cause
+		return cause
 	}
-	return summary, nil
+	return nil
 }
 
 // Repeat runs over the providers of refs, and then, each interval after the run
 // before began, over those that next names, until the runner is asked to end. A
 // run that takes longer is not made up for. Connections are kept between runs.
-func (r *Runner) Repeat(ctx context.Context, interval time.Duration, refs []db.Ref, next func(context.Context) ([]db.Ref, error)) (Summary, error) {
+func (r *Runner) Repeat(ctx context.Context, interval time.Duration, refs []db.Ref, next func(context.Context) ([]db.Ref, error)) (total Summary, err error) {
 	r.Options.Keep = true
 	defer r.CloseSessions()
 	began := r.now()
-	total, err := r.Run(ctx, refs)
+	err = r.round(ctx, refs, &total)
 	for err == nil && r.waitUntil(ctx, began.Add(interval)) {
 		began = r.now()
-		if refs, err = next(ctx); err != nil {
-			break
+		if refs, err = next(ctx); err == nil {
+			err = r.round(ctx, refs, &total)
 		}
-		var summary Summary
-		summary, err = r.Run(ctx, refs)
-		total.Plus(summary)
 	}
 	return total, err
 }
