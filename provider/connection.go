@@ -51,7 +51,6 @@ func (e *TestError) Error() string {
 // Unwrap returns what went wrong.
 func (e *TestError) Unwrap() error { return e.Err }
 
-// testPatience bounds a test of a connection as a whole.
 const testPatience = 2 * time.Minute
 
 func testContext(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -101,7 +100,6 @@ func (s *Service) check(ctx context.Context, c *credentials, p *db.Provider) (ch
 	return check, err
 }
 
-// foldersOf lists the folders on the server.
 func foldersOf(session *imapsession.Session) ([]Folder, error) {
 	list, err := session.Folders()
 	folders := []Folder{}

@@ -97,7 +97,6 @@ func optional(value secret.Value, err error) (secret.Value, error) {
 	return value, err
 }
 
-// client makes the OAuth2 client of a provider.
 func (c *credentials) client(ctx context.Context, p *db.Provider) (*oauth.Client, error) {
 	s := oauth.Settings{
 		Preset: p.OAuthPreset, Flow: oauth.Flow(p.OAuthFlow), Tenant: p.OAuthTenant, ClientID: p.OAuthClientID,
@@ -125,7 +124,6 @@ func (s *Service) credentials(in CredentialInput) (*credentials, error) {
 	return c, err
 }
 
-// stored reads from the database.
 func (c *credentials) stored(ctx context.Context, tenant, name string) (secret.Value, error) {
 	if c.store == nil {
 		return secret.Value{}, secret.ErrAbsent
@@ -137,7 +135,6 @@ func (c *credentials) stored(ctx context.Context, tenant, name string) (secret.V
 	return value, err
 }
 
-// storeNew stores one new version in the database.
 func (c *credentials) storeNew(ctx context.Context, tenant, name string, value secret.Value) error {
 	sealed, err := c.store.SealSecret(ctx, c.box, tenant, name, value, time.Now().UTC())
 	if err != nil {

@@ -43,7 +43,6 @@ type Step struct {
 	Err   error         `json:"-"` // what Text says, to be told from others
 }
 
-// maxHeaderBytes bounds the header that is read.
 const maxHeaderBytes = 8 << 20
 
 // certificateWarning is how long before its end a certificate is warned of.
@@ -230,7 +229,6 @@ func (d *diagnosis) use(ctx context.Context) {
 	}
 }
 
-// errNoHeader says that a server has a message and does not give it.
 var errNoHeader = errors.New("the server says OK and gives no header: passes will set such messages aside")
 
 // header reads the header of the newest message, with PEEK.

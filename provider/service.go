@@ -75,7 +75,6 @@ func Idle(p *db.Provider) error {
 	return nil
 }
 
-// audit is the entry for something done to a provider by somebody.
 func audit(p *db.Provider, by, action string, detail db.Detail) db.Audit {
 	return db.Audit{Tenant: p.Tenant, At: time.Now().UTC(), Actor: by, Action: action, ProviderID: p.ID, Detail: detail}
 }

@@ -216,7 +216,6 @@ func (t *Setting) Shown(s *db.Settings) string {
 	return cmp.Or(strings.ReplaceAll(t.Text(s), "\n", ", "), t.Unset)
 }
 
-// count is the value of a number.
 func (t *Setting) count(s *db.Settings) int64 {
 	return reflect.ValueOf(t.at(s)).Elem().Int()
 }

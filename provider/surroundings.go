@@ -21,7 +21,6 @@ type finding struct {
 	text  string
 }
 
-// first is the first finding that holds.
 func first(name string, findings ...finding) Step {
 	f := findings[slices.IndexFunc(findings, func(f finding) bool { return f.holds })]
 	return Step{Name: name, State: f.state, Text: f.text, Err: &fault.Error{Code: f.code}}

@@ -39,7 +39,6 @@ func (k *keptTokens) keep() oauth.Keep {
 	return keep
 }
 
-// accessToken is what is kept of an access token.
 type accessToken struct {
 	Token         string    `json:"token"`
 	Expiry        time.Time `json:"expiry"`

@@ -115,7 +115,6 @@ func MissingSecrets(p *db.Provider, account, clientSecret bool) []Problem {
 	return nil
 }
 
-// validation gathers problems.
 type validation struct {
 	problems []Problem
 }
@@ -124,7 +123,6 @@ func (v *validation) wrong(field, format string, args ...any) {
 	v.problems = append(v.problems, Problem{field, format, args})
 }
 
-// kind checks a setting by its kind.
 func (v *validation) kind(t *Setting, s *db.Settings) {
 	switch t.Kind { //nolint:exhaustive // the others are text
 	case Number, Bytes, Duration:
@@ -225,7 +223,6 @@ func checkStart(v *validation, t *Setting, p *db.Provider) {
 	}
 }
 
-// flows are those of a preset.
 func flows(preset string) []string {
 	return map[string][]string{
 		db.PresetGoogle:    {db.FlowCode, db.FlowServiceAccount},
@@ -312,7 +309,6 @@ func (v *validation) mailbox(t *Setting, s string) {
 // in use.
 var hostLabel = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
 
-// host checks a DNS name or an address.
 func (v *validation) host(t *Setting, s string) {
 	field := t.Name
 	if !v.text(field, s, maxHostBytes, t.Missing) {

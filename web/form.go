@@ -45,7 +45,6 @@ type folderChoice struct {
 	Label  string
 }
 
-// newPage is the form of p as it stands.
 func newPage(who Principal, p *db.Provider, adding bool) *formPage {
 	page := &formPage{
 		chrome: chrome{Title: "Edit " + p.Name, Who: who}, Adding: adding, Tenant: p.Tenant, ID: p.ID, Name: p.Name, Action: path(p, "/edit"),

@@ -120,7 +120,6 @@ func (g *gate) principal(w http.ResponseWriter, r *http.Request) (Principal, boo
 
 var errTokenWrong = errors.New("the token is wrong")
 
-// unauthorised answers a program.
 func (g *gate) unauthorised(w http.ResponseWriter, text string) {
 	if g.token.set {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="imapsync"`)
@@ -153,7 +152,6 @@ func (g *gate) logRefusal(r *http.Request, method string, err error) {
 	g.log.Warn("signin_refused", "method", method, "address", g.address(r), "error", err.Error())
 }
 
-// signinPage is what the template shows.
 type signinPage struct {
 	Title     string
 	Error     string // why not

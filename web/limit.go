@@ -65,7 +65,6 @@ func (l *limiter) take(address string) time.Duration {
 	return 0
 }
 
-// giveBack forgets an attempt that was right.
 func (l *limiter) giveBack(address string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,7 +13,6 @@ import (
 	"imapsync/db"
 )
 
-// pageSize is how many providers a page shows.
 const pageSize = 24
 
 // maxTenants is how many tenants are offered to choose from.
@@ -34,7 +33,6 @@ type listPage struct {
 	After   string
 }
 
-// stateLink narrows the list to one state.
 type stateLink struct {
 	State, Text, URL string
 	N                int
@@ -102,7 +100,6 @@ func (s *server) fillList(r *http.Request, p *listPage, q url.Values) error {
 	return err
 }
 
-// link is the list in a state, from a page on.
 func (p *listPage) link(state string, page int) string {
 	q := url.Values{"q": {p.Filter.Text}, "state": {state}}
 	if p.Who.Tenant == "" {

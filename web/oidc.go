@@ -50,10 +50,8 @@ type openID struct {
 	key         []byte // derives state, nonce and verifier from the cookie
 }
 
-// callbackPath is where the provider sends browsers back to.
 const callbackPath = "/oidc/callback"
 
-// issuerPatience bounds one request to the provider.
 const issuerPatience = 10 * time.Second
 
 // newOIDC checks the options and reads the provider's discovery document; nil

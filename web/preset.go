@@ -25,7 +25,6 @@ type preset struct {
 	Domains string `json:"-"` // that its mailboxes have
 }
 
-// known are the large providers.
 func known() []preset {
 	const appPassword = "It takes an app password, not the one of the account: " //nolint:gosec // G101: words, no credential
 	const switchOn = "Switch POP3/IMAP on in GMX's settings first."
@@ -58,7 +57,6 @@ func known() []preset {
 	return list
 }
 
-// lookupPatience bounds the questions to the DNS.
 const lookupPatience = 3 * time.Second
 
 // lookupSRV asks the DNS for a domain's records of a service (RFC 6186).
@@ -107,7 +105,6 @@ func presetsOf(ctx context.Context, lookup lookupSRV, mailbox, name string) []pr
 	return presetsFor(ctx, lookup, mailbox)
 }
 
-// into fills a form in.
 func (p preset) into(values map[string]string) {
 	values["host"], values["port"], values["tls"] = p.Host, strconv.Itoa(p.Port), p.TLS
 	values["auth"] = cmp.Or(p.Auth, values["auth"])

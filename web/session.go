@@ -38,7 +38,6 @@ const (
 	maxSessions     = 1000
 )
 
-// newSessions keeps who has signed in with which browser.
 func newSessions() *kept[Principal] {
 	return &kept[Principal]{idle: sessionIdle, life: sessionAbsolute, most: maxSessions}
 }

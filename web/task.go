@@ -36,7 +36,6 @@ type taskKey struct {
 	kind string
 }
 
-// taskView is what a page shows of a task.
 type taskView struct {
 	Kind    string
 	Began   time.Time
@@ -62,7 +61,6 @@ var (
 	errTooMany  = errors.New("too much is under way: try again in a minute")
 )
 
-// begin starts a task.
 func (t *tasks) begin(ref db.Ref, kind string, do func(ctx context.Context, report func(provider.Progress)) (string, error)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,7 +104,6 @@ func (t *tasks) report(view *taskView, p provider.Progress) {
 	}
 }
 
-// of returns the tasks of a provider, as they stand.
 func (t *tasks) of(ref db.Ref) []taskView {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -51,7 +51,6 @@ func bearer(r *http.Request) (token string, given bool) {
 	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
 }
 
-// linkLasts is how long a one-time link can be used.
 const linkLasts = 15 * time.Minute
 
 // Why a one-time link signs nobody in.
@@ -78,14 +77,12 @@ func (l *link) renew() (token string) {
 	return token
 }
 
-// exists reports whether a link was ever made.
 func (l *link) exists() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.token.set
 }
 
-// use takes a token once.
 func (l *link) use(token string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

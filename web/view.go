@@ -15,7 +15,6 @@ import (
 	"imapsync/provider"
 )
 
-// functions are what the templates call.
 func functions() template.FuncMap {
 	return template.FuncMap{
 		"ago": func(t *time.Time) string { return ago(t, time.Now()) }, "moment": moment, "size": provider.ByteSize, "oneLine": provider.OneLine,
@@ -49,7 +48,6 @@ func ago(t *time.Time, now time.Time) string {
 	return span(d) + " ago"
 }
 
-// span writes a time in its largest unit.
 func span(d time.Duration) string {
 	switch {
 	case d < time.Minute:
@@ -78,7 +76,6 @@ func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
 
 func serverOf(p *db.Provider) string { return net.JoinHostPort(p.Host, strconv.Itoa(p.Port)) }
 
-// forecastText is one line about a credential's end.
 func forecastText(f oauth.Forecast, now time.Time) string {
 	what := strings.ReplaceAll(f.Credential, "_", " ")
 	switch {
@@ -100,7 +97,6 @@ func verbsOf(p *db.Provider, q db.Quarantine) verbs {
 	return verbs{path(p, "/quarantine/"+q.ID), q.State}
 }
 
-// bar is one bar of a chart.
 type bar struct {
 	X, Y, W, H float64
 	Class      string
@@ -134,7 +130,6 @@ func newChart(label string, height float64, values []int64, describe func(i int)
 	return c
 }
 
-// dayChart is the mail of the last 24 hours.
 func dayChart(o *db.Overview) chart {
 	label := fmt.Sprintf("%s in the last 24 hours, hour by hour", plural(o.Day(), "mail"))
 	return newChart(label, 36, o.Hours[:], func(i int) (string, string) {

@@ -179,7 +179,6 @@ func (s *server) provider(w http.ResponseWriter, r *http.Request) (*db.Provider,
 	return nil, false
 }
 
-// may reports whether somebody sees a tenant.
 func may(who Principal, tenant string) bool { return who.Tenant == "" || who.Tenant == tenant }
 
 func isUUID(s string) bool {

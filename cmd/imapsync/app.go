@@ -106,7 +106,6 @@ func fromEnvironment(fs *pflag.FlagSet) error {
 	return err
 }
 
-// isTerminal reports whether w is a terminal.
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
@@ -136,7 +135,6 @@ func (a *app) openStore(ctx context.Context) (*db.Store, error) {
 	return store, nil
 }
 
-// natsPatience is how long connecting to NATS may take.
 const natsPatience = 5 * time.Second
 
 // openNATS connects to the broker. The caller closes the connection.
@@ -187,7 +185,6 @@ func (a *app) onProvider(cmd *cobra.Command, work func(ctx context.Context, mail
 	return cmd
 }
 
-// noProvider is what there is to say when there is no mailbox.
 const noProvider = "no provider yet: `imapsync provider add --help`"
 
 func noArgs(cmd *cobra.Command, args []string) error {
@@ -200,7 +197,6 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return usageError("%s takes no argument, got %q", cmd.CommandPath(), args[0])
 }
 
-// oneProvider accepts exactly the argument PROVIDER.
 func oneProvider(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 || args[0] == "" {
 		return usageError("%s takes one PROVIDER, its name or id: `imapsync provider list` shows what there is", cmd.CommandPath())
@@ -208,7 +204,6 @@ func oneProvider(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// oneProviderOrAll accepts the argument PROVIDER, or none.
 func oneProviderOrAll(cmd *cobra.Command, args []string) error {
 	if len(args) > 1 {
 		return usageError("%s takes at most one PROVIDER, got %d", cmd.CommandPath(), len(args))
@@ -224,7 +219,6 @@ func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// withStore opens the store for work, and closes it afterwards.
 func (a *app) withStore(ctx context.Context, work func(store *db.Store) error) error {
 	store, err := a.openStore(ctx)
 	if err != nil {
@@ -240,7 +234,6 @@ func (a *app) service(store *db.Store) *provider.Service {
 	return provider.New(provider.Options{Store: store, Box: a.box(), LookupEnv: os.LookupEnv, Log: a.log, Version: version(), Connect: a.openNATS})
 }
 
-// findProviders finds the providers that are named, or all.
 func findProviders(ctx context.Context, store *db.Store, names []string, tenant string) ([]*db.Provider, error) {
 	if len(names) == 0 {
 		return store.ListProviders(ctx, tenant)
@@ -256,7 +249,6 @@ func findProviders(ctx context.Context, store *db.Store, names []string, tenant 
 	return list, nil
 }
 
-// findProvider finds the provider that a person means.
 func findProvider(ctx context.Context, store *db.Store, nameOrID, tenant string) (*db.Provider, error) {
 	p, err := store.FindProvider(ctx, nameOrID, tenant)
 	switch {
@@ -299,7 +291,6 @@ func (a *app) notef(format string, args ...any) { fmt.Fprintf(a.stderr, format+"
 // json reports whether -o json was asked for.
 func (a *app) json() bool { return a.output == "json" }
 
-// printJSON writes v as indented JSON.
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.stdout)
 	enc.SetIndent("", "  ")
@@ -307,7 +298,6 @@ func (a *app) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// printJSONLine writes v as one line of JSON.
 func (a *app) printJSONLine(v any) error {
 	enc := json.NewEncoder(a.stdout)
 	enc.SetEscapeHTML(false)

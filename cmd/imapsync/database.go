@@ -50,7 +50,6 @@ func newMigrate(a *app) *cobra.Command {
 	return cmd
 }
 
-// printMigrations lists the migrations, or those that are pending.
 func (a *app) printMigrations(ctx context.Context, pending bool) error {
 	opts, err := a.dbOptions()
 	if err != nil {

@@ -32,7 +32,6 @@ func newRunDisplay(a *app) *runDisplay {
 	return d
 }
 
-// progress is called for every committed chunk.
 func (d *runDisplay) progress(p mailsync.Progress) {
 	if !d.terminal {
 		return
@@ -58,7 +57,6 @@ type runResult struct {
 	DurationMS int64     `json:"durationMs"`
 }
 
-// resultOf tells how the pass over one provider ended.
 func resultOf(res mailsync.Result) runResult {
 	r := runResult{
 		Tenant: res.Ref.Tenant, ProviderID: res.Ref.ID, Provider: res.Provider.Name, Outcome: "ok", Counts: res.Counts,

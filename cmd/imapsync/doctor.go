@@ -52,7 +52,6 @@ type doctorStep struct {
 	DurationMS int64  `json:"durationMs"`
 }
 
-// doctor is one examination under way.
 type doctor struct {
 	app   *app
 	steps []doctorStep
@@ -61,7 +60,6 @@ type doctor struct {
 	p     *db.Provider // the mailbox that is looked at, nil for the surroundings
 }
 
-// doctorPatience bounds what is asked of Postgres, NATS and Vault.
 const doctorPatience = 20 * time.Second
 
 func (d *doctor) examine(ctx context.Context, args []string) error {
@@ -97,7 +95,6 @@ func (d *doctor) examine(ctx context.Context, args []string) error {
 	return nil
 }
 
-// add keeps a step, and prints it.
 func (d *doctor) add(s provider.Step, fix string) {
 	now := time.Now()
 	s.Took, d.began = cmp.Or(s.Took, now.Sub(d.began)), now
@@ -133,7 +130,6 @@ func (d *doctor) tell(steps ...provider.Step) {
 	}
 }
 
-// failed tells that a thing cannot be used, and why.
 func (d *doctor) failed(name string, err error, fix string) error {
 	d.add(provider.Step{Name: name, State: provider.StepWrong, Text: err.Error()}, fix)
 	return err

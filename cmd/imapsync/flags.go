@@ -16,7 +16,6 @@ import (
 	mailsync "imapsync/sync"
 )
 
-// tenantFlag adds --tenant to a command that looks for a provider.
 func (a *app) tenantFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.tenant, "tenant", "", "look only in this tenant, a UUID (default: all tenants)")
 }
@@ -30,7 +29,6 @@ func (a *app) outputFlag(cmd *cobra.Command, formats ...string) {
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 }
 
-// checkShared checks the flags that many commands have.
 func (a *app) checkShared(fs *pflag.FlagSet) error {
 	if f := fs.Lookup("output"); f != nil && f.Changed && !slices.Contains(f.Annotations["formats"], a.output) {
 		return usageError("-o %q: use %s", a.output, f.Usage)
@@ -88,7 +86,6 @@ func (r *readFlags) add(fs *pflag.FlagSet) {
 	fs.DurationVar(&r.timeouts.Literal, "literal-timeout", 0, "silence within a message body (0: the provider's, else 1m)")
 }
 
-// check is what is wrong with the flags, and with others.
 func (r *readFlags) check(others ...error) []error {
 	return append(others,
 		zeroOr("connect-timeout", r.timeouts.Connect, provider.MinTimeout),
@@ -116,7 +113,6 @@ func (p *publishFlags) add(fs *pflag.FlagSet) {
 	p.readFlags.add(fs)
 }
 
-// check is what is wrong with the flags, and with others.
 func (p *publishFlags) check(others ...error) []error {
 	l := p.options.Limits
 	return p.readFlags.check(append([]error{

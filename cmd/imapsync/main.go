@@ -55,7 +55,6 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	return exitCode(err)
 }
 
-// newRoot makes the command tree.
 func newRoot(a *app) *cobra.Command {
 	root := group(&cobra.Command{
 		Use:   "imapsync",
@@ -95,7 +94,6 @@ func newRoot(a *app) *cobra.Command {
 	return root
 }
 
-// flagFault says what is wrong with a flag, and what is allowed.
 func flagFault(err error) string {
 	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {
@@ -162,7 +160,6 @@ func configError(format string, args ...any) error {
 	return &exitError{exitConfig, fmt.Errorf(format, args...)}
 }
 
-// exitCode decides the exit code of an error, in this one place.
 func exitCode(err error) int {
 	if err == nil {
 		return exitOK

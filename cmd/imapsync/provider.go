@@ -219,7 +219,6 @@ func (f *providerFlags) newProvider(tenant, id string) (*db.Provider, error) {
 
 const plaintextWarning = "warning: --tls none sends the password and all mail unencrypted"
 
-// addProvider tests and stores p, and says what is next.
 func (a *app) addProvider(ctx context.Context, mailboxes *provider.Service, p *db.Provider, in provider.CredentialInput, test bool) error {
 	if p.TLS == db.TLSNone {
 		a.notef(plaintextWarning)

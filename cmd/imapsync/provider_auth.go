@@ -21,7 +21,6 @@ import (
 	mailsync "imapsync/sync"
 )
 
-// authFlags are the flags of `imapsync provider auth`.
 type authFlags struct {
 	noBrowser bool
 	device    bool
@@ -151,7 +150,6 @@ func (a *app) signInByCode(ctx context.Context, f *authFlags, client *oauth.Clie
 	return login.Finish(ctx, answer)
 }
 
-// maxAnswer bounds what is pasted.
 const maxAnswer = 64 << 10
 
 // readLine reads a line that a person types or pastes; it is empty when standard

@@ -19,7 +19,6 @@ import (
 	mailsync "imapsync/sync"
 )
 
-// runFlags are the flags of `imapsync run`.
 type runFlags struct {
 	publishFlags
 
@@ -84,7 +83,6 @@ func (f *runFlags) add(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.timeouts.Pass, "pass-timeout", 0, "one pass over a provider (0: the provider's, else 15m)")
 }
 
-// options are those of the job.
 func (f *runFlags) options() mailsync.Options {
 	o := f.job
 	o.MaxMessageBytes, o.Timeouts = f.message, f.timeouts
@@ -238,7 +236,6 @@ func resultError(res mailsync.Result) error {
 	return inWords(res.Provider, res.Err)
 }
 
-// runError decides how the run as a whole ended.
 func runError(f *runFlags, s mailsync.Summary, err, last error) error {
 	done := s.OK + s.Partial
 	switch {
@@ -328,7 +325,6 @@ func (a *app) beat(ctx context.Context, to string, ok bool) {
 	}
 }
 
-// reportEvery is how often a watching process reports.
 const reportEvery = time.Minute
 
 // keepReporting reports, and sees to maintenance, until ctx ends. A watch fails

@@ -110,7 +110,6 @@ const (
 	yellow = "\x1b[33m"
 )
 
-// colours paints text on a terminal and nowhere else.
 func colours(terminal bool) func(colour, text string) string {
 	if !terminal || os.Getenv("NO_COLOR") != "" {
 		return func(_, text string) string { return text }
@@ -139,7 +138,6 @@ func (s providerStatus) state(now time.Time) (state, colour, next string) {
 	return s.Status, plain, next
 }
 
-// credentialWarning is one line about a credential that is about to die.
 func credentialWarning(c forecast, now time.Time) string {
 	what := strings.ReplaceAll(c.Credential, "_", " ")
 	switch {

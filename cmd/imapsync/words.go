@@ -220,7 +220,6 @@ func remedy(p *db.Provider, s provider.Step) string {
 	return find(p, s.Err, "test", "sealed", s.Name).Do
 }
 
-// worded is an error in the words of the command line.
 type worded struct {
 	err  error
 	text string
