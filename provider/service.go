@@ -29,8 +29,9 @@ import (
 	mailsync "imapsync/sync"
 )
 
-// Options are what a Service works with.
-type Options struct {
+// Service does to mailboxes what a person asks for. By is who that is, for the
+// audit log. It is safe for concurrent use.
+type Service struct {
 	Store     *db.Store // nil: nothing is stored, and nothing can be
 	Box       *secret.Box
 	LookupEnv func(key string) (string, bool) // says where credentials are
@@ -42,13 +43,6 @@ type Options struct {
 	Pass    mailsync.Options
 	Publish publish.PublisherOptions
 }
-
-// Service does to mailboxes what a person asks for. By is who that is, for the
-// audit log. It is safe for concurrent use.
-type Service struct{ Options }
-
-// New returns a Service.
-func New(opts Options) *Service { return &Service{opts} }
 
 // Errors that are told from others by errors.Is.
 var (
@@ -137,7 +131,8 @@ func (s *Service) Change(ctx context.Context, was, is *db.Provider, in Credentia
 	if changed = Changed(was, is); len(changed) == 0 && len(in) == 0 {
 		return nil, ErrUnchanged
 	}
-	_, sealed, words, err := s.prepare(ctx, is, in, false, test && (len(in) > 0 || needsTest(changed)) && !SignInAgain(is, changed))
+	concerned := len(in) > 0 || anyOf(changed, func(t *Setting) bool { return t.Tested })
+	_, sealed, words, err := s.prepare(ctx, is, in, false, test && concerned && !SignInAgain(is, changed))
 	if err != nil {
 		return nil, err
 	}

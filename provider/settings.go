@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -49,9 +50,9 @@ type Setting struct {
 	Values  []string // to choose from
 	Default string   // of a new mailbox
 	Unset   string   // what an empty one means, where it may be empty
-	Missing string   // what to give, where it must not be empty
+	Missing string   // what to give, where it, or a name of a list, must not be empty
 	Least   int64
-	Most    int64 // of text: bytes
+	Most    int64 // of text, and of a name of a list: bytes
 
 	Tested  bool // a change is proven by a test of the connection
 	Consent bool // what a person granted is bound to it: a change makes that worthless
@@ -73,11 +74,11 @@ const (
 // settings are all that a person sets of a mailbox, in the order of the form.
 // One more is a column, a field of db.Settings, and a row here.
 var settings = []*Setting{
-	{Name: "name", Column: "provider_name", Help: "what to call it, once in a tenant (default: the mailbox)",
+	{Name: "name", Column: "provider_name", Most: maxNameRunes * utf8.UTFMax, Help: "what to call it, once in a tenant (default: the mailbox)",
 		Missing: "give the provider a name", Form: true, check: checkName},
-	{Name: "mailbox", Column: "mailbox", Kind: Address, Help: "address of the mailbox, once in a tenant",
+	{Name: "mailbox", Column: "mailbox", Kind: Address, Most: maxMailboxBytes, Help: "address of the mailbox, once in a tenant",
 		Missing: "give the address of the mailbox, e.g. support@example.com", Form: true},
-	{Name: "host", Column: "host", Kind: Host, Help: "IMAP server",
+	{Name: "host", Column: "host", Kind: Host, Most: maxHostBytes, Help: "IMAP server",
 		Missing: "give the IMAP server, e.g. imap.example.com", Tested: true, Form: true},
 	{Name: "port", Column: "port", Kind: Number, Least: 1, Most: 65535, Default: "993",
 		Help: "its port (default: 993, or 143 for starttls and none)", Tested: true, Form: true},
@@ -85,16 +86,16 @@ var settings = []*Setting{
 		Help: "implicit, starttls, or none for plaintext (default: implicit)", Tested: true, Form: true},
 	{Name: "ca", Column: "ca_pem", Kind: PEM, Help: "certificate of the authority that signed the server's, in PEM (default: the system's)",
 		Unset: "the system's", Tested: true, Form: true, json: "caPem"},
-	{Name: "tls-server-name", Column: "tls_server_name", Kind: Host, Help: "name in the server's certificate (default: the host)",
+	{Name: "tls-server-name", Column: "tls_server_name", Kind: Host, Most: maxHostBytes, Help: "name in the server's certificate (default: the host)",
 		Unset: "the host", Tested: true, Form: true},
 	{Name: "auth", Column: "auth_type", Kind: Enum, Values: []string{db.AuthPassword, db.AuthOAuth2}, Default: db.AuthPassword,
 		Help: "how to log in: password or oauth2 (default: password)", Tested: true, Consent: true, Form: true},
-	{Name: "username", Column: "username", Most: maxUsernameBytes, Help: "login name (default: the mailbox)",
+	{Name: "username", Column: "username", Most: 500, Help: "login name (default: the mailbox)",
 		Missing: "give the name to log in with, most often the mailbox address", Tested: true, Form: true},
 	{Name: "eager-login", Column: "eager_login", Kind: Bool, Tested: true, check: checkEagerLogin,
 		Help: "log in before the server has greeted: a round trip less, for servers that keep what comes early, such as Dovecot"},
-	{Name: "folder", Column: "folder_filters", Kind: List, Help: "folder to read, * and % are wildcards (repeatable; default: INBOX)",
-		Unset: "INBOX", Tested: true, Form: true, json: "folders"},
+	{Name: "folder", Column: "folder_filters", Kind: List, Most: 1000, Help: "folder to read, * and % are wildcards (repeatable; default: INBOX)",
+		Unset: "INBOX", Missing: "give the name of a folder, or leave it out for INBOX", Tested: true, Form: true, json: "folders"},
 	{Name: "max-emails-per-sync", Column: "max_emails_per_sync", Kind: Number, Least: 1, Most: 1_000_000, Default: "50",
 		Help: "messages downloaded in one pass, all folders together (default: 50)", Form: true},
 	{Name: "max-connections", Column: "max_connections", Kind: Number, Least: 1, Most: 100, Unset: "3",
@@ -128,16 +129,16 @@ var settings = []*Setting{
 	{Name: "oauth-flow", Column: "oauth_flow", Values: []string{db.FlowCode, db.FlowDevice, db.FlowClientCredentials, db.FlowServiceAccount},
 		Help:  "how tokens are got first: code, device, client-credentials or service-account (default: code)",
 		OAuth: true, Tested: true, Consent: true, Form: true, check: checkFlow},
-	{Name: "oauth-client-id", Column: "oauth_client_id", Most: maxUsernameBytes, Help: "the id that the app was registered with",
+	{Name: "oauth-client-id", Column: "oauth_client_id", Most: 500, Help: "the id that the app was registered with",
 		Missing: "give the id that the app was registered with", Unset: "none", OAuth: true, Tested: true, Consent: true, Form: true, check: checkClientID},
 	{Name: "oauth-client-secret-expires", Column: "oauth_client_secret_expires", Kind: Date,
 		Help:  "the last day of the client secret, as in 2027-01-31, to be warned before",
 		Unset: "not known", OAuth: true, Form: true},
-	{Name: "oauth-authorize-url", Column: "oauth_authorize_url", Kind: URL, Help: "where a person signs in (default: the preset's)",
+	{Name: "oauth-authorize-url", Column: "oauth_authorize_url", Kind: URL, Most: maxURLBytes, Help: "where a person signs in (default: the preset's)",
 		Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowCode)},
-	{Name: "oauth-token-url", Column: "oauth_token_url", Kind: URL, Help: "where tokens are got (default: the preset's)",
+	{Name: "oauth-token-url", Column: "oauth_token_url", Kind: URL, Most: maxURLBytes, Help: "where tokens are got (default: the preset's)",
 		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true, check: neededBy(db.FlowCode, db.FlowDevice, db.FlowClientCredentials)},
-	{Name: "oauth-device-url", Column: "oauth_device_url", Kind: URL, Help: "where a device code is got (default: the preset's)",
+	{Name: "oauth-device-url", Column: "oauth_device_url", Kind: URL, Most: maxURLBytes, Help: "where a device code is got (default: the preset's)",
 		Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowDevice)},
 	{Name: "oauth-scopes", Column: "oauth_scopes", Most: 4000, Help: "scopes to request, separated by spaces (default: the preset's)",
 		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true},
@@ -251,28 +252,24 @@ func (t *Setting) set(s *db.Settings, given []string) error {
 		}
 		*v = is
 	default:
-		if text != "" {
-			return t.setCount(s, text)
+		if text == "" {
+			return nil
 		}
-	}
-	return nil
-}
-
-func (t *Setting) setCount(s *db.Settings, text string) error {
-	n, err := strconv.ParseInt(text, 10, 64)
-	if t.Kind == Duration {
-		var d time.Duration
-		if d, err = time.ParseDuration(text); err != nil {
-			return fmt.Errorf("%q is not a duration like 10s or 2m", text)
+		n, err := strconv.ParseInt(text, 10, 64)
+		if t.Kind == Duration {
+			var d time.Duration
+			if d, err = time.ParseDuration(text); err != nil {
+				return fmt.Errorf("%q is not a duration like 10s or 2m", text)
+			}
+			if n = d.Milliseconds(); d > 0 && n == 0 {
+				n = 1 // not the default: too short, as the checks will say
+			}
 		}
-		if n = d.Milliseconds(); d > 0 && n == 0 {
-			n = 1 // not the default: too short, as the checks will say
+		if err != nil || int64(int(n)) != n {
+			return fmt.Errorf("%q is not a number, or too large", text)
 		}
+		reflect.ValueOf(v).Elem().SetInt(n)
 	}
-	if err != nil || int64(int(n)) != n {
-		return fmt.Errorf("%q is not a number, or too large", text)
-	}
-	reflect.ValueOf(t.at(s)).Elem().SetInt(n)
 	return nil
 }
 
@@ -353,10 +350,6 @@ func anyOf(names []string, has func(t *Setting) bool) bool {
 		t := Find(name)
 		return t != nil && has(t)
 	})
-}
-
-func needsTest(changed []string) bool {
-	return anyOf(changed, func(t *Setting) bool { return t.Tested })
 }
 
 // SignInAgain reports whether a change makes what a person granted worthless.

@@ -50,7 +50,7 @@ func newTokenHouse(t *testing.T, databaseURL string) *tokenHouse {
 	keyFile := filepath.Join(t.TempDir(), "key")
 	h.must(os.WriteFile(keyFile, []byte(key.Reveal()+"\n"), 0o600))
 	box := secret.NewLazyBox(func() (*secret.KeyRing, error) { return secret.ReadKeyFile(keyFile) })
-	h.c, err = New(Options{Store: h.store, Box: box, LookupEnv: os.LookupEnv}).credentials(CredentialInput{})
+	h.c, err = (&Service{Store: h.store, Box: box, LookupEnv: os.LookupEnv}).credentials(nil)
 	h.must(err)
 	h.must(h.store.AddProvider(t.Context(), h.p, nil, audit(h.p, "test", "provider_created", nil)))
 	h.locks, err = h.store.OpenLocks(t.Context())

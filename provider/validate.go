@@ -60,15 +60,13 @@ const (
 
 // Bounds of settings.
 const (
-	maxNameRunes     = 200
-	maxMailboxBytes  = 254 // RFC 5321 section 4.5.3.1.3, without the brackets
-	maxHostBytes     = 253
-	maxUsernameBytes = 500
-	maxURLBytes      = 2000
-	maxFolderBytes   = 1000
-	maxFolders       = 1000
-	hour             = int64(time.Hour / time.Millisecond)
-	leastTimeout     = int64(MinTimeout / time.Millisecond)
+	maxNameRunes    = 200
+	maxMailboxBytes = 254 // RFC 5321 section 4.5.3.1.3, without the brackets
+	maxHostBytes    = 253
+	maxURLBytes     = 2000
+	maxFolders      = 1000
+	hour            = int64(time.Hour / time.Millisecond)
+	leastTimeout    = int64(MinTimeout / time.Millisecond)
 )
 
 // MinTimeout keeps a slip like 10ms (for 10m) from making every pass fail.
@@ -129,18 +127,17 @@ func (v *validation) kind(t *Setting, s *db.Settings) {
 		v.number(t, t.count(s))
 		return
 	case List:
-		v.folders(s.Folders)
+		v.folders(t, s.Folders)
 		return
 	}
 	check := map[Kind]func(t *Setting, text string){
-		Text: v.line, Address: v.mailbox, Host: v.host, UUID: func(t *Setting, text string) { v.uuid(t.Name, text) }, URL: v.endpoint, Enum: v.enum, PEM: v.pem,
+		Text: func(t *Setting, text string) { v.text(t, text) }, Address: v.mailbox, Host: v.host,
+		UUID: func(t *Setting, text string) { v.uuid(t.Name, text) }, URL: v.endpoint, Enum: v.enum, PEM: v.pem,
 	}[t.Kind]
 	if text := t.Text(s); check != nil && (text != "" || t.Missing != "" || t.Default != "") {
 		check(t, text)
 	}
 }
-
-func (v *validation) line(t *Setting, text string) { v.text(t.Name, text, int(t.Most), t.Missing) }
 
 func (v *validation) pem(t *Setting, text string) {
 	if !isPEM(text) {
@@ -202,7 +199,7 @@ func (v *validation) enum(t *Setting, text string) {
 }
 
 func checkName(v *validation, t *Setting, p *db.Provider) {
-	v.text(t.Name, p.Name, maxNameRunes*utf8.UTFMax, t.Missing)
+	v.text(t, p.Name)
 	if _, err := uuid.Parse(p.Name); err == nil {
 		v.wrong(t.Name, "%q would be taken for an id: choose a name that is no UUID", p.Name)
 	}
@@ -272,15 +269,14 @@ func checkDirectory(v *validation, t *Setting, p *db.Provider) {
 	}
 }
 
-// text checks a line of text. missing says what to give when it is empty.
-func (v *validation) text(field, s string, maxBytes int, missing string) bool {
+func (v *validation) text(t *Setting, s string) bool {
 	switch {
 	case strings.TrimSpace(s) == "":
-		v.wrong(field, "missing: %s", missing)
+		v.wrong(t.Name, "missing: %s", t.Missing)
 	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
-		v.wrong(field, "%q holds a control character or is not UTF-8", s)
-	case len(s) > maxBytes:
-		v.wrong(field, "longer than %d bytes", maxBytes)
+		v.wrong(t.Name, "%q holds a control character or is not UTF-8", s)
+	case len(s) > int(t.Most):
+		v.wrong(t.Name, "longer than %d bytes", t.Most)
 	default:
 		return true
 	}
@@ -296,7 +292,7 @@ func (v *validation) uuid(field, s string) {
 }
 
 func (v *validation) mailbox(t *Setting, s string) {
-	if !v.text(t.Name, s, maxMailboxBytes, t.Missing) {
+	if !v.text(t, s) {
 		return
 	}
 	// An address alone, without a name: what is parsed is all there is.
@@ -311,7 +307,7 @@ var hostLabel = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_
 
 func (v *validation) host(t *Setting, s string) {
 	field := t.Name
-	if !v.text(field, s, maxHostBytes, t.Missing) {
+	if !v.text(t, s) {
 		return
 	}
 	if _, err := netip.ParseAddr(s); err == nil {
@@ -344,14 +340,14 @@ func validHostName(s string) bool {
 	return !digits.MatchString(s)
 }
 
-func (v *validation) folders(names db.FolderNames) {
+func (v *validation) folders(t *Setting, names db.FolderNames) {
 	if len(names) > maxFolders {
-		v.wrong("folder", "%d folders are given, at most %d", len(names), maxFolders)
+		v.wrong(t.Name, "%d folders are given, at most %d", len(names), maxFolders)
 		return
 	}
 	for i, name := range names {
-		if v.text("folder", name, maxFolderBytes, "give the name of a folder, or leave it out for INBOX") && slices.Contains(names[:i], name) {
-			v.wrong("folder", "%q is given twice", name)
+		if v.text(t, name) && slices.Contains(names[:i], name) {
+			v.wrong(t.Name, "%q is given twice", name)
 		}
 	}
 }
@@ -377,7 +373,7 @@ func validStart(s string) bool {
 // endpoint checks an address that tokens are sent to.
 func (v *validation) endpoint(t *Setting, s string) {
 	field := t.Name
-	if !v.text(field, s, maxURLBytes, "") {
+	if !v.text(t, s) {
 		return
 	}
 	u, err := url.Parse(s)

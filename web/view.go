@@ -18,7 +18,8 @@ import (
 func functions() template.FuncMap {
 	return template.FuncMap{
 		"ago": func(t *time.Time) string { return ago(t, time.Now()) }, "moment": moment, "size": provider.ByteSize, "oneLine": provider.OneLine,
-		"state": stateWord, "server": serverOf, "plural": plural, "took": took,
+		"state": stateWord, "plural": plural, "took": func(d time.Duration) string { return d.Round(time.Millisecond).String() },
+		"server":   func(p *db.Provider) string { return net.JoinHostPort(p.Host, strconv.Itoa(p.Port)) },
 		"forecast": func(f forecast) string { return forecastText(f.Forecast, time.Now()) },
 		"path":     path, "len64": func(n int) int64 { return int64(n) }, "verbs": verbsOf,
 		"address": address, "addresses": addresses, "fileSize": fileSize,
@@ -60,8 +61,6 @@ func span(d time.Duration) string {
 	return plural(int64(d/(24*time.Hour)), "day")
 }
 
-func took(d time.Duration) string { return d.Round(time.Millisecond).String() }
-
 func plural(n int64, word string) string {
 	if n == 1 {
 		return "1 " + word
@@ -73,8 +72,6 @@ func plural(n int64, word string) string {
 }
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
-
-func serverOf(p *db.Provider) string { return net.JoinHostPort(p.Host, strconv.Itoa(p.Port)) }
 
 func forecastText(f oauth.Forecast, now time.Time) string {
 	what := strings.ReplaceAll(f.Credential, "_", " ")

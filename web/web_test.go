@@ -47,7 +47,7 @@ func openSite(t testing.TB, me Principal) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	mailboxes := provider.New(provider.Options{Store: store, Log: slog.New(slog.DiscardHandler), LookupEnv: os.LookupEnv})
+	mailboxes := &provider.Service{Store: store, Log: slog.New(slog.DiscardHandler), LookupEnv: os.LookupEnv}
 	server := newServer(t.Context(), mailboxes, slog.New(slog.DiscardHandler), origin{})
 	pages := secure(server.handler(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

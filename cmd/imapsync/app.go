@@ -231,7 +231,7 @@ func (a *app) withStore(ctx context.Context, work func(store *db.Store) error) e
 // service does to mailboxes what commands ask for. Without a store it tells what
 // can be told without.
 func (a *app) service(store *db.Store) *provider.Service {
-	return provider.New(provider.Options{Store: store, Box: a.box(), LookupEnv: os.LookupEnv, Log: a.log, Version: version(), Connect: a.openNATS})
+	return &provider.Service{Store: store, Box: a.box(), LookupEnv: os.LookupEnv, Log: a.log, Version: version(), Connect: a.openNATS}
 }
 
 func findProviders(ctx context.Context, store *db.Store, names []string, tenant string) ([]*db.Provider, error) {

@@ -22,13 +22,12 @@ import (
 // version is what the build recorded: a tag, or the commit.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok {
+	switch commit := recorded("vcs.revision"); {
+	case !ok:
 		return "unknown"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	if commit := recorded("vcs.revision"); commit != "" {
+	case info.Main.Version != "" && info.Main.Version != "(devel)":
+		return info.Main.Version
+	case commit != "":
 		return "devel-" + commit[:min(12, len(commit))]
 	}
 	return "devel"

@@ -32,10 +32,10 @@ func newParse(a *app) *cobra.Command {
 			}
 			var failed []error
 			for _, arg := range args {
-				failed = append(failed, a.parseArgument(arg, defects)...)
+				failed = append(failed, a.parseArgument(arg, defects))
 			}
-			if len(failed) > 0 {
-				return &exitError{exitFailed, errors.Join(failed...)}
+			if err := errors.Join(failed...); err != nil {
+				return &exitError{exitFailed, err}
 			}
 			return nil
 		},
@@ -44,21 +44,16 @@ func newParse(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) parseArgument(arg string, defects bool) (failed []error) {
-	add := func(err error) {
-		if err != nil {
-			failed = append(failed, err)
-		}
-	}
+func (a *app) parseArgument(arg string, defects bool) error {
 	if arg == "-" {
 		raw, err := io.ReadAll(a.stdin)
 		if err != nil {
-			return []error{fmt.Errorf("standard input: %w", err)}
+			return fmt.Errorf("standard input: %w", err)
 		}
-		add(a.parseBytes("standard input", raw, defects))
-		return failed
+		return a.parseBytes("standard input", raw, defects)
 	}
-	add(filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
+	var failed []error
+	_ = filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error { // it goes on whatever fails
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {
 			err = fmt.Errorf("%s: %w", path, pe.Err)
 		}
@@ -68,10 +63,10 @@ func (a *app) parseArgument(arg string, defects bool) (failed []error) {
 				err = a.parseBytes(path, raw, defects)
 			}
 		}
-		add(err)
+		failed = append(failed, err)
 		return nil
-	}))
-	return failed
+	})
+	return errors.Join(failed...)
 }
 
 func (a *app) parseBytes(name string, raw []byte, defects bool) error {
