@@ -1,6 +1,7 @@
 package parse
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -11,45 +12,28 @@ func newReply(m *Message) *Reply {
 	if m.Text == "" {
 		return nil
 	}
-	lines := strings.Split(m.Text, "\n")
-	b := findBorder(lines)
-	r := &Reply{Strategy: b.strategy, Confidence: b.confidence}
-	switch b.layout {
-	case layoutTop:
-		lines = lines[:b.begin]
-	case layoutBottom:
-		lines = lines[b.end:]
-	case layoutInline:
-		r.Text = strings.TrimSpace(m.Text)
-		return r
-	}
-	body, signed := cutSignature(lines)
-	if b.layout == layoutNone {
-		if !signed {
-			return nil
+	b := findBorder(strings.Split(m.Text, "\n"))
+	if b.strategy != "inline" {
+		body, signed := cutSignature(b.reply)
+		if b.strategy == "" {
+			if !signed {
+				return nil
+			}
+			b.strategy, b.confidence = "signature", "medium"
 		}
-		r.Strategy, r.Confidence = "signature", "medium"
+		b.reply = body
 	}
-	r.Text = strings.TrimSpace(strings.Join(body, "\n"))
-	if r.Text == "" {
+	text := strings.TrimSpace(strings.Join(b.reply, "\n"))
+	if text == "" {
 		return nil
 	}
-	return r
+	return &Reply{Text: text, Strategy: b.strategy, Confidence: b.confidence}
 }
 
-type layout int
-
-const (
-	layoutNone   layout = iota
-	layoutTop           // the reply stands above the quote
-	layoutBottom        // the reply stands below the quote
-	layoutInline        // the reply stands between the quotes
-)
-
-// border is where the quote begins and ends, and which rule found it.
+// border is what lies on this side of the quote, and which rule found it; ""
+// when none did.
 type border struct {
-	layout     layout
-	begin, end int // lines of the quote: [begin, end)
+	reply      []string
 	strategy   string
 	confidence string
 }
@@ -70,34 +54,33 @@ func findBorder(lines []string) border {
 			return topBorder(lines, i, "original_message", "high")
 		case isHeaderBlock(lines, i):
 			begin := i
-			for begin > 0 && strings.Trim(lines[begin-1], " \t_-*") == "" && strings.TrimSpace(lines[begin-1]) != "" {
+			for begin > 0 && strings.Trim(lines[begin-1], " \t_-*") == "" && !blank(lines[begin-1]) {
 				begin-- // the rule Outlook draws
 			}
 			return topBorder(lines, begin, "header_block", "high")
 		}
 		if end, ok := attribution(lines, i); ok {
-			next := end
-			for next < len(lines) && strings.TrimSpace(lines[next]) == "" {
-				next++
+			for end < len(lines) && blank(lines[end]) {
+				end++
 			}
-			if next < len(lines) && isQuoted(lines[next]) {
-				return quoteBorder(lines, i, next, "attribution")
+			if end < len(lines) && isQuoted(lines[end]) {
+				return quoteBorder(lines, i, end, "attribution")
 			}
 			return topBorder(lines, i, "attribution", "medium")
 		}
 	}
-	return border{}
+	return border{reply: lines}
 }
 
 // topBorder is a border below which everything is quote.
 func topBorder(lines []string, i int, strategy, confidence string) border {
-	if blank(lines[:i]) {
-		return border{} // nothing above: a forwarded mail, or no reply at all
+	if blank(lines[:i]...) {
+		return border{reply: lines} // nothing above: a forwarded mail, or no reply at all
 	}
 	if saysInline(lines[:i]) {
-		return border{layout: layoutInline, strategy: "inline", confidence: "low"}
+		return border{lines, "inline", "low"}
 	}
-	return border{layout: layoutTop, begin: i, end: len(lines), strategy: strategy, confidence: confidence}
+	return border{lines[:i], strategy, confidence}
 }
 
 // quoteBorder decides where the reply stands around lines marked with ">",
@@ -107,18 +90,18 @@ func quoteBorder(lines []string, begin, first int, strategy string) border {
 	blocks := 1 // runs of quoted lines
 	texts := 0  // runs of other lines behind the first of them
 	inQuote := true
+scan:
 	for i := first; i < len(lines); i++ {
-		t := strings.TrimSpace(lines[i])
 		switch {
-		case t == "":
+		case blank(lines[i]):
 		case isQuoted(lines[i]):
 			if !inQuote {
 				blocks++
 			}
 			inQuote = true
 			end = i + 1
-		case isSignatureMark(lines[i]) || strings.HasPrefix(t, "____"):
-			i = len(lines)
+		case isSignatureMark(lines[i]) || strings.HasPrefix(strings.TrimSpace(lines[i]), "____"):
+			break scan
 		default:
 			if _, ok := attribution(lines, i); ok {
 				inQuote = true // the words before an older quote
@@ -130,34 +113,21 @@ func quoteBorder(lines []string, begin, first int, strategy string) border {
 			inQuote = false
 		}
 	}
-	above := !blank(lines[:begin])
-	switch {
-	case texts == 0 && above:
-		if saysInline(lines[:begin]) {
-			return border{layout: layoutInline, strategy: "inline", confidence: "low"}
-		}
-		confidence := "medium"
-		if strategy == "attribution" {
-			confidence = "high"
-		}
-		return border{layout: layoutTop, begin: begin, end: end, strategy: strategy, confidence: confidence}
+	switch above := !blank(lines[:begin]...); {
+	case texts == 0 && strategy == "attribution":
+		return topBorder(lines, begin, strategy, "high")
 	case texts == 0:
-		return border{}
+		return topBorder(lines, begin, strategy, "medium")
 	case texts == 1 && blocks == 1 && !above:
-		return border{layout: layoutBottom, begin: begin, end: end, strategy: strategy + "_bottom", confidence: "medium"}
+		return border{lines[end:], strategy + "_bottom", "medium"}
 	}
-	return border{layout: layoutInline, strategy: "inline", confidence: "low"}
+	return border{lines, "inline", "low"}
 }
 
 func isQuoted(line string) bool { return strings.HasPrefix(strings.TrimLeft(line, " \t"), ">") }
 
-func blank(lines []string) bool {
-	for _, l := range lines {
-		if strings.TrimSpace(l) != "" {
-			return false
-		}
-	}
-	return true
+func blank(lines ...string) bool {
+	return !slices.ContainsFunc(lines, func(line string) bool { return strings.TrimSpace(line) != "" })
 }
 
 // attribution reports "On …, … wrote:" at line i, on one line or wrapped over
@@ -179,7 +149,7 @@ func attribution(lines []string, i int) (end int, ok bool) {
 		}
 		joined.WriteString(" " + t)
 		if endsAttribution(trimRule(t)) {
-			return n + 1, saysWrote(joined.String()) && (begins || strings.ContainsAny(joined.String(), "@<0123456789"))
+			return n + 1, containsAny(strings.ToLower(joined.String()), wroteVerbs...) && (begins || strings.ContainsAny(joined.String(), "@<0123456789"))
 		}
 	}
 	return 0, false
@@ -202,16 +172,6 @@ func beginsAttribution(s string) bool {
 	return has(attributionStarts, strings.Trim(word, ",.:"))
 }
 
-func saysWrote(s string) bool {
-	s = strings.ToLower(s)
-	for _, verb := range wroteVerbs {
-		if strings.Contains(s, verb) {
-			return true
-		}
-	}
-	return false
-}
-
 // isOriginalMessage reports "-----Original Message-----".
 func isOriginalMessage(t string) bool {
 	if t[0] != '-' && t[0] != '_' && t[0] != '*' {
@@ -225,14 +185,13 @@ func isReplyAbove(t string) bool {
 	if t[0] != '#' && t[0] != '-' && t[0] != '=' && t[0] != '*' || len(t) > 200 {
 		return false
 	}
-	l := strings.ToLower(t)
-	return strings.Contains(l, "above this line") || strings.Contains(l, "oberhalb dieser") || strings.Contains(l, "au-dessus de cette ligne") || strings.Contains(l, "encima de esta línea")
+	return containsAny(strings.ToLower(t), "above this line", "oberhalb dieser", "au-dessus de cette ligne", "encima de esta línea")
 }
 
 // isHeaderBlock reports the header that Outlook puts before what is answered:
 // a From line, and at least two of Sent, To, Cc and Subject in the lines after.
 func isHeaderBlock(lines []string, i int) bool {
-	if !has(fromLabels, fieldLabel(lines[i])) {
+	if label := fieldLabel(lines[i]); label == "" || !has(fromLabels, label) {
 		return false
 	}
 	seen := 0
@@ -256,11 +215,47 @@ func fieldLabel(line string) string {
 }
 
 func saysInline(lines []string) bool {
-	text := strings.ToLower(shorten(strings.Join(lines[:min(len(lines), 30)], "\n"), 4000))
-	for _, words := range inlineWords {
-		if strings.Contains(text, words) {
-			return true
+	text := shorten(strings.Join(lines[:min(len(lines), 30)], "\n"), 4000)
+	return containsAny(strings.ToLower(text), inlineWords...)
+}
+
+// maxSignature is how many lines a signature has at most.
+const maxSignature = 15
+
+// cutSignature drops "-- " and what follows it, and the lines that phones and
+// mail programs add.
+func cutSignature(lines []string) (body []string, cut bool) {
+	lines = cutBlank(lines)
+	for i := max(0, len(lines)-maxSignature); i < len(lines); i++ {
+		if isSignatureMark(lines[i]) {
+			return lines[:i], true
 		}
 	}
-	return false
+	for n := 0; n < 3 && len(lines) > 0 && isDeviceLine(lines[len(lines)-1]); n++ {
+		lines, cut = cutBlank(lines[:len(lines)-1]), true
+	}
+	return lines, cut
+}
+
+// cutBlank drops the blank lines at the end.
+func cutBlank(lines []string) []string {
+	for len(lines) > 0 && blank(lines[len(lines)-1]) {
+		lines = lines[:len(lines)-1]
+	}
+	return lines
+}
+
+// isSignatureMark reports the line that begins a signature (RFC 3676 4.3).
+func isSignatureMark(line string) bool {
+	if !strings.HasPrefix(line, "-") && !strings.HasPrefix(line, "—") {
+		return false
+	}
+	t := strings.TrimRight(line, " \t\u00a0")
+	return t == "--" || t == "—" || t == "- --"
+}
+
+// isDeviceLine reports "Sent from my iPhone" and the like.
+func isDeviceLine(line string) bool {
+	t := strings.ToLower(strings.TrimSpace(line))
+	return len(t) <= 160 && hasAnyPrefix(t, deviceLines...)
 }
