@@ -66,18 +66,9 @@ func (s *Store) PutSecret(ctx context.Context, sealed Secret) error {
 	})
 }
 
-// OpenSecret returns the newest version of a credential, or ErrNotFound.
-func (s *Store) OpenSecret(ctx context.Context, box *secret.Box, tenant, name string) (secret.Value, error) {
-	value, version, err := s.OpenSecretVersion(ctx, box, tenant, name)
-	if err == nil && version == 0 {
-		err = fmt.Errorf("secret %s: %w", name, ErrNotFound)
-	}
-	return value, err
-}
-
-// OpenSecretVersion is OpenSecret that also tells the version, 0 when there is
-// none; that is no error.
-func (s *Store) OpenSecretVersion(ctx context.Context, box *secret.Box, tenant, name string) (secret.Value, int64, error) {
+// OpenSecret returns the newest version of a credential and its number, 0 when
+// there is none; that is no error.
+func (s *Store) OpenSecret(ctx context.Context, box *secret.Box, tenant, name string) (secret.Value, int64, error) {
 	sealed, err := selectOne[Secret](ctx, s, "secret "+name, `
 		SELECT tenant, name, version, envelope, created_at FROM imap_secrets
 		WHERE tenant = $1 AND name = $2 ORDER BY version DESC LIMIT 1`, tenant, name)

@@ -78,7 +78,7 @@ func TestResealSecretsInBatches(t *testing.T) {
 	}
 	alone := boxOf(t, newLine)
 	for i := range 7 {
-		got, version, err := store.OpenSecretVersion(t.Context(), alone, testTenant, fmt.Sprintf("name-%d", i))
+		got, version, err := store.OpenSecret(t.Context(), alone, testTenant, fmt.Sprintf("name-%d", i))
 		if err != nil || version != 2 || got.Reveal() != fmt.Sprintf("second-%d", i) {
 			t.Errorf("name-%d by the new key alone: version %d, %v", i, version, err)
 		}

@@ -38,7 +38,7 @@ func TestOldVersionsOfSecrets(t *testing.T) {
 			if err := store.pool.GetContext(t.Context(), &n, `SELECT count(*) FROM imap_secrets WHERE name = $1`, name); err != nil || n != want {
 				t.Errorf("%s: %d versions, %v; want %d", name, n, err, want)
 			}
-			if got, err := store.OpenSecret(t.Context(), box, p.Tenant, name); err != nil || got.Reveal() != "third" {
+			if got, _, err := store.OpenSecret(t.Context(), box, p.Tenant, name); err != nil || got.Reveal() != "third" {
 				t.Errorf("%s: the newest is not what is read: %v", name, err)
 			}
 		}

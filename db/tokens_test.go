@@ -40,7 +40,7 @@ func TestTokensAreStoredBehindTheFence(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	value, version, err := store.OpenSecretVersion(t.Context(), box, p.Tenant, name)
+	value, version, err := store.OpenSecret(t.Context(), box, p.Tenant, name)
 	if err != nil || version != 3 || value.Reveal() != "three" {
 		t.Errorf("newest: version %d, %v", version, err)
 	}

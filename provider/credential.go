@@ -128,9 +128,9 @@ func (c *credentials) stored(ctx context.Context, tenant, name string) (secret.V
 	if c.store == nil {
 		return secret.Value{}, secret.ErrAbsent
 	}
-	value, err := c.store.OpenSecret(ctx, c.box, tenant, name)
-	if errors.Is(err, db.ErrNotFound) {
-		return secret.Value{}, secret.ErrAbsent
+	value, version, err := c.store.OpenSecret(ctx, c.box, tenant, name)
+	if err == nil && version == 0 {
+		err = secret.ErrAbsent
 	}
 	return value, err
 }

@@ -62,8 +62,8 @@ func (k *keptTokens) load(ctx context.Context) (t oauth.Tokens, err error) {
 	var access secret.Value
 	p := k.provider
 	if k.chain.Has(secret.PlaceDB) {
-		if t.Refresh, k.refreshVersion, err = k.store.OpenSecretVersion(ctx, k.box, p.Tenant, db.RefreshTokenName(p.ID)); err == nil {
-			access, k.accessVersion, err = k.store.OpenSecretVersion(ctx, k.box, p.Tenant, db.AccessTokenName(p.ID))
+		if t.Refresh, k.refreshVersion, err = k.store.OpenSecret(ctx, k.box, p.Tenant, db.RefreshTokenName(p.ID)); err == nil {
+			access, k.accessVersion, err = k.store.OpenSecret(ctx, k.box, p.Tenant, db.AccessTokenName(p.ID))
 		}
 	} else {
 		access, err = optional(k.chain.Get(ctx, p.Tenant, db.AccessTokenName(p.ID)))
@@ -146,7 +146,7 @@ func (k *keptTokens) put(ctx context.Context, fence db.Fence, times db.TokenTime
 func (k *keptTokens) stored(ctx context.Context, sealed []db.Secret) bool {
 	for _, one := range sealed {
 		want, err := k.box.Open(one.Envelope, secret.AAD{Tenant: one.Tenant, Name: one.Name, Version: one.Version})
-		got, version, getErr := k.store.OpenSecretVersion(ctx, k.box, one.Tenant, one.Name)
+		got, version, getErr := k.store.OpenSecret(ctx, k.box, one.Tenant, one.Name)
 		if err != nil || getErr != nil || version != one.Version || !got.Equal(want) {
 			return false
 		}

@@ -84,7 +84,7 @@ func (h *tokenHouse) run() *keptTokens {
 // stored is the refresh token in force.
 func (h *tokenHouse) stored() string {
 	h.t.Helper()
-	value, _, err := h.store.OpenSecretVersion(h.t.Context(), h.c.box, h.p.Tenant, db.RefreshTokenName(h.p.ID))
+	value, _, err := h.store.OpenSecret(h.t.Context(), h.c.box, h.p.Tenant, db.RefreshTokenName(h.p.ID))
 	h.must(err)
 	return value.Reveal()
 }
