@@ -130,9 +130,8 @@ const (
 	gapPasses   = 10
 )
 
-// settle moves the cursor as far as it goes. confirmed says that the server was
-// asked for the gaps by name just now and has nothing there: without it no gap
-// settles.
+// settle moves the cursor as far as it goes. confirmed says that the server was asked
+// for the gaps by name just now and has nothing there: without it no gap settles.
 func (c *cursor) settle(now time.Time, confirmed bool) {
 	settled, _, _ := c.reach(now, confirmed)
 	if settled != c.SettledUID {

@@ -61,7 +61,6 @@ func systemic(err error) bool {
 		errors.Is(err, event.ErrNoJetStream) || errors.Is(err, event.ErrTimeout)
 }
 
-// oauthClass gives the class and the code of an error of package oauth.
 func oauthClass(e *oauth.Error) (fault.Class, string) {
 	switch e.Kind {
 	case oauth.Refused:
@@ -123,8 +122,7 @@ func About(err error) fault.About {
 }
 
 // PausedFolder is the error of a folder that waits for a person: its reason is
-// "unknown" when there are too many messages that nobody knows, else
-// "renumbered".
+// "unknown" when there are too many messages that nobody knows, else "renumbered".
 func PausedFolder(folder, why string, renumbered int) error {
 	reason := "unknown"
 	if renumbered >= maxRenumbered {

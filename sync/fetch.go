@@ -173,7 +173,6 @@ func (d *download) take(ctx context.Context, uid uint32, raw []byte) {
 	}
 }
 
-// next hands on the first chunk.
 func (d *download) next(ctx context.Context) {
 	c := d.chunks[0]
 	d.chunks, d.ready, d.began = d.chunks[1:], 0, d.runner.now()

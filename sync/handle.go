@@ -89,12 +89,10 @@ func (f *folderPass) bisect(ctx context.Context, messages []*message, cause erro
 	return f.handleGroups(ctx, groups(messages))
 }
 
-// groups parts messages into few groups.
 func groups(messages []*message) [][]*message {
 	return slices.Collect(slices.Chunk(messages, max(1, (len(messages)+bisectWays-1)/bisectWays)))
 }
 
-// handleGroups handles groups of messages one after the other.
 func (f *folderPass) handleGroups(ctx context.Context, list [][]*message) error {
 	for _, group := range list {
 		if f.runner.stopping() {
@@ -170,7 +168,6 @@ func (f *folderPass) handleAlone(ctx context.Context, m *message) error {
 	return f.commit(ctx, &chunk{messages: []*message{failed}})
 }
 
-// reopen gets a new connection on the folder.
 func (f *folderPass) reopen(ctx context.Context) error {
 	if f.reopened++; f.reopened > maxFolderReconnects {
 		return transient("connection", fmt.Errorf("the connection was lost %d times over this folder", f.reopened))

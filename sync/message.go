@@ -60,8 +60,7 @@ func (m *message) fail(stage, code string, err error) {
 	}
 }
 
-// exchangeStub is what some servers put in place of a message they cannot
-// convert.
+// exchangeStub is what some servers put in place of a message they cannot convert.
 const exchangeStub = "Retrieval using the IMAP4 protocol failed"
 
 // maxStub is the size from which a body is no such text.

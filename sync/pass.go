@@ -139,9 +139,8 @@ func (ps *pass) mustEnd() bool {
 // errLockLost ends a pass whose lock connection died.
 var errLockLost = errors.New("the lock connection died; another run may have the provider by now")
 
-// lock takes the provider's lock and begins a pass under it, whose context ends
-// when the lock's connection dies. The pass is nil when there is none: the
-// result says why.
+// lock takes the provider's lock and begins a pass under it, whose context ends when
+// the lock's connection dies. The pass is nil when there is none: the result says why.
 func (r *Runner) lock(ctx context.Context, p *db.Provider) (*pass, context.Context, Result) {
 	started := r.now()
 	ref := db.Ref{Tenant: p.Tenant, ID: p.ID}

@@ -110,9 +110,8 @@ func (p *pipeline) fetchBatches(ctx context.Context, batches iter.Seq[[]*message
 	return nil
 }
 
-// prepareChunks is the second stage: it parses what was fetched and publishes it.
-// Once the runner was asked to end, what is only fetched is left for the next
-// pass.
+// prepareChunks is the second stage: it parses what was fetched and publishes it. Once
+// the runner was asked to end, what is only fetched is left for the next pass.
 func (p *pipeline) prepareChunks(ctx context.Context) error {
 	for c := range p.fetched {
 		stopping := p.runner.stopping()
@@ -134,8 +133,7 @@ func (p *pipeline) prepareChunks(ctx context.Context) error {
 	return nil
 }
 
-// commitChunks is the third stage: it waits for acknowledgements and moves the
-// cursor.
+// commitChunks is the third stage: it waits for acknowledgements and moves the cursor.
 func (p *pipeline) commitChunks(ctx context.Context) error {
 	for c := range p.published {
 		if err := p.commit(ctx, c); err != nil {

@@ -147,8 +147,7 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 // waits for the broker several times over.
 const blobWriters = 8
 
-// storeBlobs stores what the events of a chunk name, before any of them goes
-// out.
+// storeBlobs stores what the events of a chunk name, before any of them goes out.
 func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(blobWriters)

@@ -22,10 +22,9 @@ const (
 	maxUnknown = 1000
 )
 
-// numberedAnew tells, if so, how the server has given the messages of the
-// folder new UIDs: by another UIDVALIDITY, or by a UIDNEXT below what was
-// settled. UIDNEXT is a hint, so it is believed only when the server has
-// nothing from there on.
+// numberedAnew tells, if so, how the server has given the messages of the folder new
+// UIDs: by another UIDVALIDITY, or by a UIDNEXT below what was settled. UIDNEXT is a
+// hint, so it is believed only when the server has nothing from there on.
 func (f *folderPass) numberedAnew() (reason string, err error) {
 	if f.cursor.UIDValidity != f.status.UIDValidity {
 		return fmt.Sprintf("UIDVALIDITY changed from %d to %d", f.cursor.UIDValidity, f.status.UIDValidity), nil
@@ -144,9 +143,8 @@ func (f *folderPass) settleKnown(ctx context.Context, uids []uint32) ([]uint32, 
 	return unknown, nil
 }
 
-// knownByHeader fetches headers and returns the event keys of those messages
-// that have been published. One without Message-ID cannot be told by its
-// header.
+// knownByHeader fetches headers and returns the event keys of those messages that have
+// been published. One without Message-ID cannot be told by its header.
 func (f *folderPass) knownByHeader(ctx context.Context, uids []uint32) (map[uint32]string, error) {
 	keys := map[uint32]string{}
 	err := f.session.FetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) {

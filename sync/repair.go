@@ -61,7 +61,6 @@ func (r *Runner) besides(ctx context.Context, p *db.Provider, work func(context.
 	return ps.result(ctx, err)
 }
 
-// backfill goes through the folders.
 func (ps *pass) backfill(ctx context.Context, b Backfill) error {
 	filter := ps.provider.Folders
 	if len(b.Folders) > 0 {
@@ -172,7 +171,6 @@ func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.Messag
 	return found, res
 }
 
-// republish publishes again what was lost of one folder.
 func (ps *pass) republish(ctx context.Context, folder string, lost []db.Message) (found int, err error) {
 	f, _, err := ps.open(ctx, imapsession.FolderStatus{Name: folder}, 0)
 	if err != nil {

@@ -1,19 +1,17 @@
 // Package sync reads new mail: one pass over every provider that is due.
 // Import it as mailsync.
 //
-// Read it in the order in which a mail goes through it: run.go takes the
-// providers, pass.go one of them (session.go, serve.go and finish.go beside it),
-// folder.go one folder (search.go, renumber.go), and there pipeline.go the
-// messages: fetch.go, publish.go, commit.go. handle.go is what happens to messages
-// that something is wrong with, cursor.go how far a folder has been read.
-// repair.go and reconcile.go are other work on the same steps, watch.go and
-// watched.go runs that do not end.
+// Read it in the order in which a mail goes through it: run.go takes the providers,
+// pass.go one of them (session.go, serve.go and finish.go beside it), folder.go one
+// folder (search.go, renumber.go), and there pipeline.go the messages: fetch.go,
+// publish.go, commit.go. handle.go is what happens to messages that something is wrong
+// with, cursor.go how far a folder has been read. repair.go and reconcile.go are other
+// work on the same steps, watch.go and watched.go runs that do not end.
 //
-// Goroutines stand in few places: the bounded fan-out over providers
-// (Runner.Run) or one for each watched provider (Runner.Watch), the three stages
-// of the pipeline, the parsers and blob writers of one chunk (parseAll,
-// storeBlobs), the watch on the lock of a pass (whileHeld), and the end of a run
-// (Runner.StopWith).
+// Goroutines stand in few places: the bounded fan-out over providers (Runner.Run) or
+// one for each watched provider (Runner.Watch), the three stages of the pipeline, the
+// parsers and blob writers of one chunk (parseAll, storeBlobs), the watch on the lock
+// of a pass (whileHeld), and the end of a run (Runner.StopWith).
 //
 // Invariants: the cursor moves in the transaction that records what became of
 // every UID it moves over, after the broker has acknowledged the events; flags

@@ -162,8 +162,7 @@ func (ps *pass) serveRound(ctx context.Context, s *survey, work []imapsession.Fo
 	return taken, unfinished, nil
 }
 
-// endsPass reports whether an error over one folder is about more than that
-// folder.
+// endsPass reports whether an error over one folder is about more than that folder.
 func (ps *pass) endsPass(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || systemic(err) || errors.Is(err, db.ErrFenced)
 }

@@ -93,8 +93,7 @@ func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) 
 	}
 }
 
-// WatchState tells what Watch does at the moment; it is zero before the first
-// round.
+// WatchState tells what Watch does at the moment; it is zero before the first round.
 func (r *Runner) WatchState() WatchState {
 	if s := r.watching.Load(); s != nil {
 		return *s
@@ -170,7 +169,6 @@ func (w *watcher) compare(due map[db.Ref]db.Watchable) (missing []db.Ref, idling
 	return missing, idling
 }
 
-// count is how many are watched.
 func (w *watcher) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -109,8 +109,7 @@ func (p *watched) watch(ctx context.Context, wait time.Duration) {
 	}
 }
 
-// countIdle counts an IDLE that did not tell of mail as failed: the timer found
-// it.
+// countIdle counts an IDLE that did not tell of mail as failed: the timer found it.
 func (p *watched) countIdle(why reason, res Result) {
 	switch {
 	case why == woken:
@@ -120,8 +119,7 @@ func (p *watched) countIdle(why reason, res Result) {
 	}
 }
 
-// idleFailed counts a failure of IDLE; after three the provider is polled for a
-// while.
+// idleFailed counts a failure of IDLE; after three the provider is polled for a while.
 func (p *watched) idleFailed() {
 	if p.refused++; p.refused >= maxIdleFailed {
 		p.pollTill = p.watcher.runner.now().Add(pollFor << min(p.polls, 4))

@@ -162,9 +162,8 @@ func Dial(ctx context.Context, a Account) (net.Conn, error) {
 	return conn, nil
 }
 
-// Secure secures a connection that Dial made, as the account says: by the
-// *tls.Conn that it returns, or not at all. There is no way from a failed
-// handshake to plaintext.
+// Secure secures a connection that Dial made, as the account says: by the *tls.Conn
+// that it returns, or not at all. There is no way from a failed handshake to plaintext.
 func (d *Dialer) Secure(ctx context.Context, conn net.Conn, a Account) (net.Conn, error) {
 	if a.TLS == TLSNone {
 		return conn, nil

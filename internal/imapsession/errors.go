@@ -98,8 +98,7 @@ func saidError(step string, last imapwire.Status) error {
 	return failf(about(last.Type, last.Code, last.Text), "%sserver said %s", step, last)
 }
 
-// wireCause says what ended a connection. The step is left to the caller, who
-// names it.
+// wireCause says what ended a connection. The step is left to the caller, who names it.
 func wireCause(err error) error {
 	if e, ok := errors.AsType[*imapwire.Error](err); ok {
 		if e.Limit {

@@ -50,10 +50,9 @@ type prefetched struct {
 	sizes    map[uint32]Listed
 }
 
-// ExaminePrefetch opens a folder, searches it from first on and asks for the sizes
-// up to last, all in one flight. What comes of the search and the sizes is taken
-// by the next Search and by FetchSizes; when they are refused, those ask
-// again.
+// ExaminePrefetch opens a folder, searches it from first on and asks for the sizes up
+// to last, all in one flight. What comes of the search and the sizes is taken by the
+// next Search and by FetchSizes; when they are refused, those ask again.
 func (s *Session) ExaminePrefetch(name string, first, last uint32) (*imap.SelectData, error) {
 	examined := s.startExamine(name)
 	searching := s.client.UIDSearch(uidRange(first, MaxUID), nil)

@@ -157,7 +157,6 @@ func (b *bearer) Next(challenge []byte) ([]byte, error) {
 	return b.abort, nil
 }
 
-// withToken logs in with an access token.
 func (s *Session) withToken(a Account, caps imap.CapSet, token string) error {
 	b := newBearer(caps, a, token)
 	if b == nil {

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// maxKept bounds the connections held open between passes, unless Pool.Max is
-// more.
+// maxKept bounds the connections held open between passes, unless Pool.Max is more.
 const maxKept = 1000
 
 // Pool holds logged-in connections between the passes of one process, one a
@@ -109,8 +108,7 @@ func (s *Session) Resume(ctx context.Context) error {
 	return nil
 }
 
-// bind ends the session with ctx: its socket is closed, so that nothing can
-// hang on it.
+// bind ends the session with ctx: its socket is closed, so that nothing can hang on it.
 func (s *Session) bind(ctx context.Context) {
 	s.ctx = ctx
 	s.stop = context.AfterFunc(ctx, func() { s.wire.Conn.Close() })

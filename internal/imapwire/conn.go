@@ -39,9 +39,8 @@ type Conn struct {
 	net.Conn // the socket
 	lim      Limits
 
-	// Reading side, under readMu. The client reads from one goroutine at a time
-	// until a literal breaks off, then from two (its reader, and whoever discards
-	// the literal).
+	// Reading side, under readMu. The client reads from one goroutine at a time until a
+	// literal breaks off, then from two (its reader, and whoever discards the literal).
 	readMu   sync.Mutex
 	in       []byte // in[r:e] came from the socket and was not looked at yet
 	r, e     int

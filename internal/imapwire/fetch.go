@@ -237,9 +237,8 @@ func (w *Conn) endFetch() error {
 	return nil
 }
 
-// answers reports whether a response has what the outstanding FETCH asks for: a
-// change of flags, which servers slip in, has not, and go-imap would take it for
-// the message.
+// answers reports whether a response has what the outstanding FETCH asks for: a change
+// of flags, which servers slip in, has not, and go-imap would take it for the message.
 func (f *fetchResponse) answers() bool {
 	switch {
 	case f.cmd.name == "", f.uid == 0 && !f.hasBody:

@@ -22,7 +22,6 @@ var mutf7 = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 // maxAliases bounds the names kept per connection.
 const maxAliases = 10_000
 
-// emitMailbox appends a mailbox name for the client.
 func (w *Conn) emitMailbox(raw []byte) {
 	name := canonicalMailbox(raw)
 	if name != string(raw) {

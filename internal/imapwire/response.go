@@ -63,7 +63,6 @@ func (w *Conn) line() ([]byte, error) {
 	}
 }
 
-// discard throws away n bytes of a literal.
 func (w *Conn) discard(n int64) error {
 	if n > w.lim.LiteralSize {
 		return overLimit("literal", n, w.lim.LiteralSize)
@@ -142,7 +141,6 @@ func (w *Conn) skipLiteral(n int64, d *decoder) error {
 	return w.nextLine(d)
 }
 
-// nextLine goes on behind a literal.
 func (w *Conn) nextLine(d *decoder) error {
 	line, err := w.line()
 	*d = decoder{b: line}

@@ -200,7 +200,6 @@ func cutWord(b []byte) (word, rest []byte) {
 	return b[:i], b[i:]
 }
 
-// number reads a 32-bit number.
 func number(b []byte) (uint32, bool) {
 	n, ok := number64(b)
 	return uint32(n), ok && len(b) <= 10 && n <= 1<<32-1
