@@ -3,7 +3,6 @@ package imapsession
 import (
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -14,28 +13,22 @@ import (
 // (RFC 2177), and what stands between forgets a silent connection far sooner.
 const ReIdle = 9 * time.Minute
 
-// unilateral is what the server says unasked of the folder that is open.
-type unilateral struct {
-	messages atomic.Uint32
-	arrived  chan struct{} // capacity 1: there are more messages than before
-}
-
-// handler takes note of EXISTS and EXPUNGE. An EXISTS that tells nothing new,
-// as some servers send with every IDLE, is no arrival.
-func (u *unilateral) handler() *imapclient.UnilateralDataHandler {
+// unasked takes note of EXISTS and EXPUNGE. An EXISTS that tells nothing new, as some
+// servers send with every IDLE, is no arrival.
+func (s *Session) unasked() *imapclient.UnilateralDataHandler {
 	return &imapclient.UnilateralDataHandler{
 		Mailbox: func(data *imapclient.UnilateralDataMailbox) {
-			if data.NumMessages == nil || u.messages.Swap(*data.NumMessages) >= *data.NumMessages {
+			if data.NumMessages == nil || s.messages.Swap(*data.NumMessages) >= *data.NumMessages {
 				return
 			}
 			select {
-			case u.arrived <- struct{}{}:
+			case s.arrived <- struct{}{}:
 			default:
 			}
 		},
 		Expunge: func(uint32) {
-			if n := u.messages.Load(); n > 0 {
-				u.messages.Store(n - 1) // only go-imap's reader writes while a command is not under way
+			if n := s.messages.Load(); n > 0 {
+				s.messages.Store(n - 1) // only go-imap's reader writes while a command is not under way
 			}
 		},
 	}
@@ -49,14 +42,14 @@ func (s *Session) CanIdle() bool { return s.caps.Has(imap.CapIdle) }
 // is no IDLE, and nothing to end.
 func (s *Session) Idle(folder string, searched uint32) (missed bool, err error) {
 	select {
-	case <-s.unasked.arrived:
+	case <-s.arrived:
 	default:
 	}
 	data, err := s.Examine(folder)
 	if err != nil {
 		return false, err
 	}
-	s.unasked.messages.Store(data.NumMessages)
+	s.messages.Store(data.NumMessages)
 	if searched != 0 && uint32(data.UIDNext) > searched {
 		return true, nil
 	}
@@ -67,7 +60,7 @@ func (s *Session) Idle(folder string, searched uint32) (missed bool, err error) 
 }
 
 // Arrived is written to when the folder that is open has more messages.
-func (s *Session) Arrived() <-chan struct{} { return s.unasked.arrived }
+func (s *Session) Arrived() <-chan struct{} { return s.arrived }
 
 // Closed is closed when the connection has ended.
 func (s *Session) Closed() <-chan struct{} { return s.client.Closed() }

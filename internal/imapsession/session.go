@@ -3,6 +3,7 @@ package imapsession
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -28,15 +29,16 @@ type Session struct {
 	askedList  *listing                             // under way since the login
 	prefetched *prefetched                          // answers that came with EXAMINE
 
-	answered time.Time   // when it was last known to live, between passes
-	unasked  *unilateral // what the server says of the open folder by itself
+	answered time.Time // when it was last known to live, between passes
 	idling   *imapclient.IdleCommand
+	messages atomic.Uint32 // in the open folder, as the server said unasked
+	arrived  chan struct{} // capacity 1: there are more than before
 }
 
 func newSession(ctx context.Context, w *imapwire.Conn, d *Dialer) *Session {
-	s := &Session{wire: w, buffers: d.Buffers, now: d.clock(), unasked: &unilateral{arrived: make(chan struct{}, 1)}}
+	s := &Session{wire: w, buffers: d.Buffers, now: d.clock(), arrived: make(chan struct{}, 1)}
 	s.bind(ctx)
-	s.client = imapclient.New(s.wire, &imapclient.Options{UnilateralDataHandler: s.unasked.handler()})
+	s.client = imapclient.New(s.wire, &imapclient.Options{UnilateralDataHandler: s.unasked()})
 	return s
 }
 
