@@ -43,13 +43,9 @@ type connectPage struct {
 
 // connect begins a sign-in. It ends in a link and not in a redirect, which the
 // pages' policy lets go to this server only.
-func (s *server) connect(w http.ResponseWriter, r *http.Request) {
-	p, ok := s.provider(w, r)
-	if !ok {
-		return
-	}
+func (s *server) connect(w http.ResponseWriter, r *http.Request, p *db.Provider) {
 	if p.OAuthFlow == db.FlowDevice {
-		s.task(taskDevice, s.deviceLogin)(w, r)
+		s.task(taskDevice, s.deviceLogin)(w, r, p)
 		return
 	}
 	page := connectPage{chrome: chrome{Title: "Connect " + p.Name, Who: who(r)}, Provider: p, Redirect: s.site(r).URL.String(), Back: path(p, "")}

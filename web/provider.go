@@ -36,10 +36,8 @@ type providerPage struct {
 	Since      string
 }
 
-func (s *server) show(w http.ResponseWriter, r *http.Request) {
-	if p, ok := s.provider(w, r); ok {
-		s.showWith(w, r, http.StatusOK, p, &providerPage{chrome: chrome{Done: doneText(r)}})
-	}
+func (s *server) show(w http.ResponseWriter, r *http.Request, p *db.Provider) {
+	s.showWith(w, r, http.StatusOK, p, &providerPage{chrome: chrome{Done: doneText(r)}})
 }
 
 // alert shows a provider's page with what went wrong.
@@ -89,10 +87,9 @@ func (s *server) fillProvider(ctx context.Context, page *providerPage, p *db.Pro
 
 // act answers a form that does something to a provider: with the provider's page,
 // which says what went wrong if something did.
-func (s *server) act(what string, do func(r *http.Request, p *db.Provider, by string) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		p, ok := s.provider(w, r)
-		if !ok || !s.parseForm(w, r) {
+func (s *server) act(what string, do func(r *http.Request, p *db.Provider, by string) error) providerHandler {
+	return func(w http.ResponseWriter, r *http.Request, p *db.Provider) {
+		if !s.parseForm(w, r) {
 			return
 		}
 		if err := do(r, p, who(r).Name); err != nil {
@@ -121,7 +118,7 @@ func (s *server) resync(r *http.Request, p *db.Provider, by string) error {
 }
 
 // task begins something that goes on by itself; the page shows where it stands.
-func (s *server) task(kind string, do func(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error)) http.HandlerFunc {
+func (s *server) task(kind string, do func(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error)) providerHandler {
 	return s.act("", func(_ *http.Request, p *db.Provider, by string) error {
 		return s.tasks.begin(ref(p), kind, func(ctx context.Context, report func(provider.Progress)) (string, error) {
 			outcome, err := do(ctx, p, by, report)
@@ -150,18 +147,12 @@ func (s *server) reconcile(ctx context.Context, p *db.Provider, _ string, report
 }
 
 // showTasks gives a script what goes on, to put into the page.
-func (s *server) showTasks(w http.ResponseWriter, r *http.Request) {
-	if p, ok := s.provider(w, r); ok {
-		s.render(w, r, http.StatusOK, "tasks", s.tasks.of(ref(p)))
-	}
+func (s *server) showTasks(w http.ResponseWriter, r *http.Request, p *db.Provider) {
+	s.render(w, r, http.StatusOK, "tasks", s.tasks.of(ref(p)))
 }
 
 // test tests the settings as they are stored.
-func (s *server) test(w http.ResponseWriter, r *http.Request) {
-	p, ok := s.provider(w, r)
-	if !ok {
-		return
-	}
+func (s *server) test(w http.ResponseWriter, r *http.Request, p *db.Provider) {
 	t, told := s.runTest(w, r, p, path(p, "/edit"), func(report func(provider.Step)) (*folderChoice, bool) {
 		return nil, s.mailboxes.Diagnose(r.Context(), p, report)
 	})
@@ -178,9 +169,8 @@ type removePage struct {
 }
 
 // remove asks for the name, and wants it typed.
-func (s *server) remove(w http.ResponseWriter, r *http.Request) {
-	p, ok := s.provider(w, r)
-	if !ok || !s.parseForm(w, r) {
+func (s *server) remove(w http.ResponseWriter, r *http.Request, p *db.Provider) {
+	if !s.parseForm(w, r) {
 		return
 	}
 	page, status := removePage{chrome: chrome{Title: "Remove " + p.Name, Who: who(r)}, Provider: p}, http.StatusOK

@@ -24,25 +24,24 @@ type quarantinePage struct {
 // maxPreview is how much of a mail's text is shown, bytes.
 const maxPreview = 100_000
 
-// message finds a quarantined message of the provider in the path. When it
-// reports false it has answered.
-func (s *server) message(w http.ResponseWriter, r *http.Request) (*db.Provider, *db.Quarantine, bool) {
-	p, ok := s.provider(w, r)
-	if !ok {
-		return nil, nil, false
-	}
-	err := db.ErrNotFound
-	if id := r.PathValue("message"); isUUID(id) {
+// onMessage answers by what handle does with a quarantined message of the provider
+// in the path.
+func (s *server) onMessage(handle func(w http.ResponseWriter, r *http.Request, p *db.Provider, q *db.Quarantine)) http.HandlerFunc {
+	return s.onProvider(func(w http.ResponseWriter, r *http.Request, p *db.Provider) {
 		var q *db.Quarantine
-		if q, err = s.store.FindQuarantine(r.Context(), id, p.Tenant); err == nil && q.ProviderID == p.ID {
-			return p, q, true
+		err := db.ErrNotFound
+		if id := r.PathValue("message"); isUUID(id) {
+			q, err = s.store.FindQuarantine(r.Context(), id, p.Tenant)
 		}
-		if err == nil {
+		if err == nil && q.ProviderID != p.ID {
 			err = db.ErrNotFound
 		}
-	}
-	s.fail(w, r, err)
-	return nil, nil, false
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		handle(w, r, p, q)
+	})
 }
 
 // raw reads the mail of a message, in bounded time.
@@ -57,11 +56,7 @@ func (s *server) raw(r *http.Request, q *db.Quarantine) ([]byte, error) {
 	return io.ReadAll(mail)
 }
 
-func (s *server) quarantined(w http.ResponseWriter, r *http.Request) {
-	p, q, ok := s.message(w, r)
-	if !ok {
-		return
-	}
+func (s *server) quarantined(w http.ResponseWriter, r *http.Request, p *db.Provider, q *db.Quarantine) {
 	page := quarantinePage{chrome: chrome{Title: "Quarantined message", Who: who(r)}, Provider: p, Message: q}
 	raw, err := s.raw(r, q)
 	if err != nil {
@@ -88,11 +83,7 @@ func cut(s string, n int) string {
 const framePolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox"
 
 // quarantinedHTML is what the frame of the preview shows.
-func (s *server) quarantinedHTML(w http.ResponseWriter, r *http.Request) {
-	_, q, ok := s.message(w, r)
-	if !ok {
-		return
-	}
+func (s *server) quarantinedHTML(w http.ResponseWriter, r *http.Request, _ *db.Provider, q *db.Quarantine) {
 	h := w.Header()
 	raw, err := s.raw(r, q)
 	if err != nil {
@@ -111,11 +102,7 @@ func (s *server) quarantinedHTML(w http.ResponseWriter, r *http.Request) {
 }
 
 // quarantinedRaw is the mail as it came, to be saved.
-func (s *server) quarantinedRaw(w http.ResponseWriter, r *http.Request) {
-	p, q, ok := s.message(w, r)
-	if !ok {
-		return
-	}
+func (s *server) quarantinedRaw(w http.ResponseWriter, r *http.Request, p *db.Provider, q *db.Quarantine) {
 	raw, err := s.raw(r, q)
 	if err != nil {
 		s.alert(w, r, http.StatusBadGateway, p, say(p, err, ""))
@@ -128,11 +115,7 @@ func (s *server) quarantinedRaw(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(raw) //nolint:gosec // G705: a download, which no browser shows; the error is a browser that went away
 }
 
-func (s *server) setQuarantine(w http.ResponseWriter, r *http.Request) {
-	p, q, ok := s.message(w, r)
-	if !ok {
-		return
-	}
+func (s *server) setQuarantine(w http.ResponseWriter, r *http.Request, p *db.Provider, q *db.Quarantine) {
 	verb := r.PathValue("verb")
 	state, ok := map[string]string{"retry": db.QuarantineRetry, "release": db.QuarantineReleased, "discard": db.QuarantineDiscarded}[verb]
 	if !ok {

@@ -19,8 +19,11 @@ func (s *server) formBase(w http.ResponseWriter, r *http.Request) (p *db.Provide
 	if r.PathValue("id") == "" {
 		return provider.Fresh(cmp.Or(who(r).Tenant, db.DefaultTenant), uuid.New()), true, true
 	}
-	p, ok = s.provider(w, r)
-	return p, false, ok
+	p, err := s.provider(r)
+	if err != nil {
+		s.fail(w, r, err)
+	}
+	return p, false, err == nil
 }
 
 func (s *server) showForm(w http.ResponseWriter, r *http.Request) {

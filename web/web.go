@@ -129,28 +129,28 @@ func (s *server) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.list)
 	mux.HandleFunc("GET /presets", s.presets)
-	const one = "/t/{tenant}/{id}"
-	mux.HandleFunc("GET "+one, s.show)
-	mux.HandleFunc("GET "+one+"/tasks", s.showTasks)
+	const one, message = "/t/{tenant}/{id}", "/t/{tenant}/{id}/quarantine/{message}"
+	mux.HandleFunc("GET "+one, s.onProvider(s.show))
+	mux.HandleFunc("GET "+one+"/tasks", s.onProvider(s.showTasks))
 	for _, form := range []string{"/providers/new", one + "/edit"} {
 		mux.HandleFunc("GET "+form, s.showForm)
 		mux.HandleFunc("POST "+form, s.save)
 		mux.HandleFunc("POST "+form+"/test", s.testForm)
 		mux.HandleFunc("POST "+form+"/lookup", s.lookupForm)
 	}
-	mux.HandleFunc("POST "+one+"/test", s.test)
-	mux.HandleFunc("POST "+one+"/pause", s.act("paused", s.pause))
-	mux.HandleFunc("POST "+one+"/resume", s.act("resumed", s.resume))
-	mux.HandleFunc("POST "+one+"/sync", s.task(taskSync, s.sync))
-	mux.HandleFunc("POST "+one+"/resync", s.act("resynced", s.resync))
-	mux.HandleFunc("POST "+one+"/reconcile", s.task(taskReconcile, s.reconcile))
-	mux.HandleFunc("GET "+one+"/remove", s.remove)
-	mux.HandleFunc("POST "+one+"/remove", s.remove)
-	mux.HandleFunc("POST "+one+"/connect", s.connect)
-	mux.HandleFunc("GET "+one+"/quarantine/{message}", s.quarantined)
-	mux.HandleFunc("GET "+one+"/quarantine/{message}/html", s.quarantinedHTML)
-	mux.HandleFunc("GET "+one+"/quarantine/{message}/mail.eml", s.quarantinedRaw)
-	mux.HandleFunc("POST "+one+"/quarantine/{message}/{verb}", s.setQuarantine)
+	mux.HandleFunc("POST "+one+"/test", s.onProvider(s.test))
+	mux.HandleFunc("POST "+one+"/pause", s.onProvider(s.act("paused", s.pause)))
+	mux.HandleFunc("POST "+one+"/resume", s.onProvider(s.act("resumed", s.resume)))
+	mux.HandleFunc("POST "+one+"/resync", s.onProvider(s.act("resynced", s.resync)))
+	mux.HandleFunc("POST "+one+"/sync", s.onProvider(s.task(taskSync, s.sync)))
+	mux.HandleFunc("POST "+one+"/reconcile", s.onProvider(s.task(taskReconcile, s.reconcile)))
+	mux.HandleFunc("GET "+one+"/remove", s.onProvider(s.remove))
+	mux.HandleFunc("POST "+one+"/remove", s.onProvider(s.remove))
+	mux.HandleFunc("POST "+one+"/connect", s.onProvider(s.connect))
+	mux.HandleFunc("GET "+message, s.onMessage(s.quarantined))
+	mux.HandleFunc("GET "+message+"/html", s.onMessage(s.quarantinedHTML))
+	mux.HandleFunc("GET "+message+"/mail.eml", s.onMessage(s.quarantinedRaw))
+	mux.HandleFunc("POST "+message+"/{verb}", s.onMessage(s.setQuarantine))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, db.ErrNotFound) })
 	return mux
 }
@@ -164,19 +164,28 @@ type chrome struct {
 	Refresh string // where the browser goes by itself, such as "2;url=/"
 }
 
-// provider finds the provider of a path, for who may see it. When it reports
-// false it has answered.
-func (s *server) provider(w http.ResponseWriter, r *http.Request) (*db.Provider, bool) {
+// provider finds the provider of a path, for who may see it.
+func (s *server) provider(r *http.Request) (*db.Provider, error) {
 	ref := db.Ref{Tenant: r.PathValue("tenant"), ID: r.PathValue("id")}
-	err := db.ErrNotFound
-	if isUUID(ref.Tenant) && isUUID(ref.ID) && may(who(r), ref.Tenant) {
-		var p *db.Provider
-		if p, err = s.store.Provider(r.Context(), ref); err == nil {
-			return p, true
-		}
+	if !isUUID(ref.Tenant) || !isUUID(ref.ID) || !may(who(r), ref.Tenant) {
+		return nil, db.ErrNotFound
 	}
-	s.fail(w, r, err)
-	return nil, false
+	return s.store.Provider(r.Context(), ref)
+}
+
+// providerHandler answers a request about a mailbox.
+type providerHandler func(w http.ResponseWriter, r *http.Request, p *db.Provider)
+
+// onProvider has the provider of the path handled.
+func (s *server) onProvider(handle providerHandler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		p, err := s.provider(r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		handle(w, r, p)
+	}
 }
 
 func may(who Principal, tenant string) bool { return who.Tenant == "" || who.Tenant == tenant }
