@@ -57,14 +57,11 @@ func (h *hosts) met(res Result) {
 	h.count(res.Provider.Host, code, 1)
 }
 
-// sessionCodes has the class of each code that a mail server's failure may have.
-var sessionCodes = imapsession.Codes()
-
 // count adds up failures. The caller holds mu.
 func (h *hosts) count(host, code string, n int) {
 	host = strings.ToLower(host)
 	switch {
-	case sessionCodes[code] == fault.Auth:
+	case imapsession.Codes()[code] == fault.Auth:
 		h.auth[host] += n
 	case throttling(code):
 		h.throttled[host] += n
