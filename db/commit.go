@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/lib/pq"
@@ -13,7 +12,7 @@ import (
 // that says so.
 type Commit struct {
 	State    *FolderState
-	Messages []Message
+	Messages []Message    // each of another UID
 	Failures []Quarantine // messages among them that go there
 	Retried  []uint32     // UIDs that came out of the quarantine by this step
 	Bytes    int64        // downloaded
@@ -26,10 +25,8 @@ type Commit struct {
 // when another run has taken over.
 func (s *Store) Commit(ctx context.Context, fence Fence, c Commit) (Counts, error) {
 	var counts Counts
-	err := s.behind(ctx, fence, func(tx *txn) (err error) {
-		if counts, err = writeMessages(ctx, tx, fence, c); err != nil {
-			return err
-		}
+	err := s.behind(ctx, fence, func(tx *txn) error {
+		counts = writeMessages(ctx, tx, fence, c)
 		writeQuarantine(ctx, tx, fence, c)
 		writeFolder(ctx, tx, fence, c.State)
 		addCounters(ctx, tx, fence, counts, c)
@@ -42,32 +39,28 @@ func (s *Store) Commit(ctx context.Context, fence Fence, c Commit) (Counts, erro
 	return counts, nil
 }
 
-// writeMessages writes the ledger rows of a step and counts what they say. Most
-// are in nobody's way; a second statement is for those that are.
-func writeMessages(ctx context.Context, tx *txn, fence Fence, c Commit) (Counts, error) {
-	var counts Counts
-	messages := c.Messages
-	for _, statement := range []string{insertAbsent, insertPresent} {
-		if len(messages) == 0 {
-			break
-		}
-		var written []Message
-		if err := tx.SelectContext(ctx, &written, statement, rowsOf(fence, c, messages)...); err != nil {
-			return counts, fmt.Errorf("write ledger: %w", err)
-		}
-		done := make(map[uint32]bool, len(written))
-		for _, m := range written {
-			done[m.UID] = true
-			counts.Add(m.Outcome)
-		}
-		messages = slices.DeleteFunc(slices.Clone(messages), func(m Message) bool { return done[m.UID] })
+// writeMessages writes the ledger rows of a step and counts what they say. Rarely
+// is one of them there already; then all are written by the statement that is
+// ready for it.
+func writeMessages(ctx context.Context, tx *txn, fence Fence, c Commit) (counts Counts) {
+	if len(c.Messages) == 0 {
+		return counts
 	}
-	return counts, nil
+	outcomes := outcomesOf(c.Messages)
+	rows := rowsOf(fence, c, outcomes)
+	written := tx.exec(ctx, "write ledger", insertAbsent, rows...)
+	if tx.err == nil && written < int64(len(outcomes)) {
+		outcomes = nil
+		tx.failed("write ledger", tx.SelectContext(ctx, &outcomes, insertPresent, rows...))
+	}
+	for _, o := range outcomes {
+		counts.Add(Outcome(o))
+	}
+	return counts
 }
 
-// insertAbsent writes the rows that are in nobody's way. It asks the indexes by
-// inserting: a query would ask the planner, who has every row read the
-// provider's whole ledger as long as the statistics are older than the table.
+// insertAbsent writes the rows that are not there yet. It asks the indexes by
+// inserting, which leaves the planner no choice.
 const insertAbsent = `
 	INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, processed_at, uid, event_key, message_id,
 		fingerprint, outcome, reason, stream_seq, size, attempts)
@@ -76,45 +69,52 @@ const insertAbsent = `
 	FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[],
 		$13::bigint[], $14::bigint[])
 		AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts)
-	ON CONFLICT DO NOTHING
-	RETURNING uid, outcome`
+	ON CONFLICT DO NOTHING`
 
-// insertPresent writes the others: UIDs that have a row, and messages that are
-// published under another UID.
+// insertPresent writes rows of which some are there, or are of messages published
+// under another UID.
 const insertPresent = `
 	INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, processed_at, uid, event_key, message_id,
 		fingerprint, outcome, reason, stream_seq, size, attempts)
 	SELECT $1, $2, $3, $4, $5, m.uid, nullif(m.event_key, ''), nullif(m.message_id, ''), nullif(m.fingerprint, ''),
-		CASE WHEN m.outcome = 'published' AND d.uid IS NOT NULL THEN 'duplicate' ELSE m.outcome END,
+		CASE WHEN m.outcome = 'published' AND other.uid IS NOT NULL THEN 'duplicate' ELSE m.outcome END,
 		nullif(m.reason, ''), nullif(m.stream_seq, 0), m.size, m.attempts
 	FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[],
 		$13::bigint[], $14::bigint[])
 		AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts)
-	LEFT JOIN imap_messages d ON d.tenant = $1 AND d.provider_id = $2 AND d.outcome = 'published'
-		AND d.event_key = ANY($7::text[]) AND d.event_key = m.event_key
-		AND (d.folder, d.uid_validity, d.uid) <> ($3, $4, m.uid)
+	LEFT JOIN imap_messages other ON other.tenant = $1 AND other.provider_id = $2 AND other.outcome = 'published'
+		AND other.event_key = ANY($7::text[]) AND other.event_key = m.event_key
+		AND (other.folder, other.uid_validity, other.uid) <> ($3, $4, m.uid)
 	ON CONFLICT (tenant, provider_id, folder, uid_validity, uid) DO UPDATE SET
 		processed_at = EXCLUDED.processed_at, event_key = EXCLUDED.event_key, message_id = EXCLUDED.message_id,
 		fingerprint = EXCLUDED.fingerprint, outcome = EXCLUDED.outcome, reason = EXCLUDED.reason,
 		stream_seq = EXCLUDED.stream_seq, size = EXCLUDED.size, attempts = EXCLUDED.attempts
-	RETURNING uid, outcome`
+	RETURNING outcome`
 
-// rowsOf gives messages as the parameters of insertAbsent and insertPresent: the
-// folder's, then a list for each column.
-func rowsOf(fence Fence, c Commit, messages []Message) []any {
-	n := len(messages)
-	uids, seqs, sizes, attempts := make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n)
-	keys, ids, fingerprints := make(pq.StringArray, n), make(pq.StringArray, n), make(pq.StringArray, n)
-	outcomes, reasons := make(pq.StringArray, n), make(pq.StringArray, n)
-	published := make(map[string]bool, n)
+// outcomesOf gives the outcome of each message: of two copies in one step, the
+// second is a duplicate.
+func outcomesOf(messages []Message) pq.StringArray {
+	list := make(pq.StringArray, len(messages))
+	published := make(map[string]bool, len(messages))
 	for i, m := range messages {
 		if m.Outcome == Published && published[m.EventKey] {
-			m.Outcome = Duplicate // two copies in one step
+			m.Outcome = Duplicate
 		}
 		published[m.EventKey] = published[m.EventKey] || m.Outcome == Published
+		list[i] = string(m.Outcome)
+	}
+	return list
+}
+
+// rowsOf gives the messages of a step as the parameters of insertAbsent and
+// insertPresent: the folder's, then a list for each column.
+func rowsOf(fence Fence, c Commit, outcomes pq.StringArray) []any {
+	n := len(c.Messages)
+	uids, seqs, sizes, attempts := make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n)
+	keys, ids, fingerprints, reasons := make(pq.StringArray, n), make(pq.StringArray, n), make(pq.StringArray, n), make(pq.StringArray, n)
+	for i, m := range c.Messages {
 		uids[i], seqs[i], sizes[i], attempts[i] = int64(m.UID), int64(m.StreamSeq), m.Size, int64(max(m.Attempts, 1))
-		keys[i], ids[i], fingerprints[i] = m.EventKey, Clean(m.MessageID), m.Fingerprint
-		outcomes[i], reasons[i] = string(m.Outcome), Clean(m.Reason)
+		keys[i], ids[i], fingerprints[i], reasons[i] = m.EventKey, Clean(m.MessageID), m.Fingerprint, Clean(m.Reason)
 	}
 	return []any{fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, c.At,
 		uids, keys, ids, fingerprints, outcomes, reasons, seqs, sizes, attempts}
