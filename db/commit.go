@@ -72,7 +72,7 @@ const insertAbsent = `
 	ON CONFLICT DO NOTHING`
 
 // insertPresent writes rows of which some are there, or are of messages published
-// under another UID.
+// under another UID. Those are looked up as by knownMessages.
 const insertPresent = `
 	INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, processed_at, uid, event_key, message_id,
 		fingerprint, outcome, reason, stream_seq, size, attempts)
@@ -82,9 +82,12 @@ const insertPresent = `
 	FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[],
 		$13::bigint[], $14::bigint[])
 		AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts)
-	LEFT JOIN imap_messages other ON other.tenant = $1 AND other.provider_id = $2 AND other.outcome = 'published'
-		AND other.event_key = ANY($7::text[]) AND other.event_key = m.event_key
-		AND (other.folder, other.uid_validity, other.uid) <> ($3, $4, m.uid)
+	LEFT JOIN LATERAL (
+		SELECT uid, generate_series(1, 1000) FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'
+			AND event_key BETWEEN m.event_key AND m.event_key AND (folder, uid_validity, uid) <> ($3, $4, m.uid)
+		ORDER BY event_key LIMIT 1
+	) AS other ON true
 	ON CONFLICT (tenant, provider_id, folder, uid_validity, uid) DO UPDATE SET
 		processed_at = EXCLUDED.processed_at, event_key = EXCLUDED.event_key, message_id = EXCLUDED.message_id,
 		fingerprint = EXCLUDED.fingerprint, outcome = EXCLUDED.outcome, reason = EXCLUDED.reason,

@@ -94,18 +94,30 @@ func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, messageIDs []s
 	return list, nil
 }
 
-// knownMessages compares sets: where the statistics know too little of a new
-// provider, the planner takes an index by the provider alone, and that
-// provider's rows are read once and not once for each key.
+// knownMessages looks up each text in the index that is sorted by it. While the
+// statistics know little of a provider, every index that begins with the provider
+// looks as good to the planner, and through another it would read all rows of the
+// provider for each text. So the statement asks for the first of many rows in the
+// order of the right index: any other would have to read and sort them all. Two
+// details carry this. BETWEEN leaves an order to ask for, an equality would not.
+// And generate_series makes a thousand rows of each in the planner's estimate,
+// but in fact only the one that LIMIT takes.
 const knownMessages = `
-	WITH found AS MATERIALIZED (
-		SELECT event_key, message_id FROM imap_messages
+	SELECT found.event_key, coalesce(found.message_id, '') AS message_id
+	FROM unnest($3::text[]) AS asked(event_key) CROSS JOIN LATERAL (
+		SELECT event_key, message_id, generate_series(1, 1000) FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'
-			AND (event_key = ANY($3::text[]) OR message_id = ANY($4::text[]))
-	)
-	SELECT event_key, coalesce(message_id, '') AS message_id FROM found WHERE event_key = ANY($3::text[])
+			AND event_key BETWEEN asked.event_key AND asked.event_key
+		ORDER BY event_key LIMIT 1
+	) AS found
 	UNION ALL
-	SELECT min(event_key), message_id FROM found WHERE message_id = ANY($4::text[]) GROUP BY message_id`
+	SELECT found.event_key, found.message_id
+	FROM unnest($4::text[]) AS asked(message_id) CROSS JOIN LATERAL (
+		SELECT event_key, message_id, generate_series(1, 1000) FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'
+			AND message_id BETWEEN asked.message_id AND asked.message_id
+		ORDER BY message_id LIMIT 1
+	) AS found`
 
 // Handled is one UID that the ledger knows, and when it was handled.
 type Handled struct {
