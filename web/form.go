@@ -45,9 +45,11 @@ type folderChoice struct {
 	Label  string
 }
 
-func newPage(who Principal, p *db.Provider, adding bool) *formPage {
+// newPage is the form of p as it stands, which is new where the path names none.
+func newPage(r *http.Request, p *db.Provider) *formPage {
+	adding := r.PathValue("id") == ""
 	page := &formPage{
-		chrome: chrome{Title: "Edit " + p.Name, Who: who}, Adding: adding, Tenant: p.Tenant, ID: p.ID, Name: p.Name, Action: path(p, "/edit"),
+		chrome: chrome{Title: "Edit " + p.Name, Who: who(r)}, Adding: adding, Tenant: p.Tenant, ID: p.ID, Name: p.Name, Action: path(p, "/edit"),
 		Values: map[string]string{"tenant": p.Tenant}, Active: p.Active, Test: true, Problems: map[string][]string{}, Kept: map[string]bool{}, Stored: !adding,
 		Folders: folderChoice{Others: strings.Join(p.Folders, "\n"), Label: labels["folder"]},
 	}
@@ -123,10 +125,9 @@ type filled struct {
 }
 
 // fill reads the form into a copy of base.
-func (s *server) fill(r *http.Request, base *db.Provider, adding bool) filled {
-	me := who(r)
-	is := *base
-	page := newPage(me, base, adding)
+func (s *server) fill(r *http.Request, base *db.Provider) filled {
+	me, is, page := who(r), *base, newPage(r, base)
+	adding := page.Adding
 	f := filled{page: page, was: base, p: &is, given: provider.CredentialInput{}}
 	text := func(name string) string { return strings.TrimSpace(r.PostForm.Get(name)) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http/httptest"
 	"regexp"
 	"strconv"
 	"strings"
@@ -112,7 +113,7 @@ func TestEveryProblemHasItsField(t *testing.T) {
 		OAuthAuthorize: "x", OAuthToken: "x", EagerLogin: true, ConnectTimeoutMS: 1, CommandTimeoutMS: 1, LiteralTimeoutMS: 1, PassTimeoutMS: 1,
 		MaxMessageBytes: -1, MaxBytesPerDay: -1, MaxAttachment: -1, MaxAttachments: -1, MaxAttachmentN: -1}}
 	problems := provider.Validate(p)
-	page := newPage(Principal{}, p, true)
+	page := newPage(httptest.NewRequest("GET", "/providers/new", nil), p)
 	page.problem(problems...)
 	if len(problems) < 25 {
 		t.Errorf("only %d problems", len(problems))

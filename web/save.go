@@ -13,51 +13,35 @@ import (
 	"imapsync/provider"
 )
 
-// formBase is what a form begins with: the stored provider of a path, or a new one
-// for who is signed in. When it reports false it has answered.
-func (s *server) formBase(w http.ResponseWriter, r *http.Request) (p *db.Provider, adding, ok bool) {
-	if r.PathValue("id") == "" {
-		return provider.Fresh(cmp.Or(who(r).Tenant, db.DefaultTenant), uuid.New()), true, true
-	}
-	p, err := s.provider(r)
-	if err != nil {
-		s.fail(w, r, err)
-	}
-	return p, false, err == nil
-}
-
-func (s *server) showForm(w http.ResponseWriter, r *http.Request) {
-	if p, adding, ok := s.formBase(w, r); ok {
-		s.render(w, r, http.StatusOK, "form.html", newPage(who(r), p, adding))
+// onNew has a new provider handled, for who is signed in.
+func onNew(handle providerHandler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		handle(w, r, provider.Fresh(cmp.Or(who(r).Tenant, db.DefaultTenant), uuid.New()))
 	}
 }
 
-// sent reads a form. When it reports false it has answered.
-func (s *server) sent(w http.ResponseWriter, r *http.Request) (f filled, ok bool) {
-	base, adding, ok := s.formBase(w, r)
-	if !ok || !s.parseForm(w, r) {
-		return f, false
-	}
-	return s.fill(r, base, adding), true
+func (s *server) showForm(w http.ResponseWriter, r *http.Request, p *db.Provider) {
+	s.render(w, r, http.StatusOK, "form.html", newPage(r, p))
 }
 
-// right is sent for a form that has to be right: one that is not comes back with
-// what is wrong beside its fields.
-func (s *server) right(w http.ResponseWriter, r *http.Request) (f filled, ok bool) {
-	f, ok = s.sent(w, r)
-	if ok && !f.ok {
-		s.again(w, r, http.StatusUnprocessableEntity, f)
-		return f, false
+// form has a form that was sent handled. Where it must be right, one that is not
+// comes back with what is wrong beside its fields.
+func (s *server) form(right bool, handle func(w http.ResponseWriter, r *http.Request, f filled)) providerHandler {
+	return func(w http.ResponseWriter, r *http.Request, base *db.Provider) {
+		if !s.parseForm(w, r) {
+			return
+		}
+		f := s.fill(r, base)
+		if right && !f.ok {
+			s.again(w, r, http.StatusUnprocessableEntity, f)
+			return
+		}
+		handle(w, r, f)
 	}
-	return f, ok
 }
 
 // save stores what a form says, or shows it again with why it was not stored.
-func (s *server) save(w http.ResponseWriter, r *http.Request) {
-	f, ok := s.right(w, r)
-	if !ok {
-		return
-	}
+func (s *server) save(w http.ResponseWriter, r *http.Request, f filled) {
 	var err error
 	what, undone := "changed", "changed"
 	if f.page.Adding {
@@ -86,11 +70,7 @@ func (s *server) save(w http.ResponseWriter, r *http.Request) {
 }
 
 // testForm tests what a form says and stores nothing.
-func (s *server) testForm(w http.ResponseWriter, r *http.Request) {
-	f, ok := s.right(w, r)
-	if !ok {
-		return
-	}
+func (s *server) testForm(w http.ResponseWriter, r *http.Request, f filled) {
 	if f.page.Adding && provider.NeedsPerson(f.p) {
 		f.page.Alert = "Save it first: then somebody signs in with “Connect with OAuth”, and the connection is tested."
 		s.again(w, r, http.StatusUnprocessableEntity, f)
@@ -148,11 +128,7 @@ func (s *server) runTest(w http.ResponseWriter, r *http.Request, p *db.Provider,
 }
 
 // lookupForm fills in where the mailbox lives, without a script.
-func (s *server) lookupForm(w http.ResponseWriter, r *http.Request) {
-	f, ok := s.sent(w, r)
-	if !ok {
-		return
-	}
+func (s *server) lookupForm(w http.ResponseWriter, r *http.Request, f filled) {
 	page := f.page
 	clear(page.Problems) // it is not done yet
 	page.Folders.Errors, page.Alert = nil, ""

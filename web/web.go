@@ -132,11 +132,11 @@ func (s *server) pages() http.Handler {
 	const one, message = "/t/{tenant}/{id}", "/t/{tenant}/{id}/quarantine/{message}"
 	mux.HandleFunc("GET "+one, s.onProvider(s.show))
 	mux.HandleFunc("GET "+one+"/tasks", s.onProvider(s.showTasks))
-	for _, form := range []string{"/providers/new", one + "/edit"} {
-		mux.HandleFunc("GET "+form, s.showForm)
-		mux.HandleFunc("POST "+form, s.save)
-		mux.HandleFunc("POST "+form+"/test", s.testForm)
-		mux.HandleFunc("POST "+form+"/lookup", s.lookupForm)
+	for form, on := range map[string]func(providerHandler) http.HandlerFunc{"/providers/new": onNew, one + "/edit": s.onProvider} {
+		mux.HandleFunc("GET "+form, on(s.showForm))
+		mux.HandleFunc("POST "+form, on(s.form(true, s.save)))
+		mux.HandleFunc("POST "+form+"/test", on(s.form(true, s.testForm)))
+		mux.HandleFunc("POST "+form+"/lookup", on(s.form(false, s.lookupForm)))
 	}
 	mux.HandleFunc("POST "+one+"/test", s.onProvider(s.test))
 	mux.HandleFunc("POST "+one+"/pause", s.onProvider(s.act("paused", s.pause)))
