@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -47,17 +48,15 @@ type WatchState struct {
 	TriedAt   time.Time // when it was last asked, whatever came of it
 }
 
-// watcher is the supervisor: it alone starts and ends the goroutines of
-// providers, one each.
+// watcher is the supervisor: it alone starts and ends the goroutines of providers, one
+// each, and forgets those that are over.
 type watcher struct {
 	runner  *Runner
 	opts    WatchOptions
 	slots   chan struct{} // passes at a time
 	hard    context.Context
 	wg      sync.WaitGroup
-	summary *Summary
-
-	mu      sync.Mutex
+	summary Summary
 	watched map[db.Ref]*watched
 }
 
@@ -70,11 +69,7 @@ func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) 
 	r.init()
 	opts = opts.withDefaults()
 	r.sessions.Max = opts.MaxAccounts
-	summary := Summary{}
-	w := &watcher{
-		runner: r, opts: opts, slots: make(chan struct{}, r.Options.Workers), hard: ctx,
-		summary: &summary, watched: map[db.Ref]*watched{},
-	}
+	w := &watcher{runner: r, opts: opts, slots: make(chan struct{}, r.Options.Workers), hard: ctx, watched: map[db.Ref]*watched{}}
 	defer r.CloseSessions()
 	for {
 		w.round(ctx)
@@ -85,11 +80,12 @@ func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) 
 		case <-ctx.Done():
 		}
 		w.wg.Wait() // all of them have seen the same signal
-		summary.Providers = summary.OK + summary.Partial + summary.Failed + summary.Busy + summary.Deferred
+		s := w.summary
+		s.Providers = s.OK + s.Partial + s.Failed + s.Busy + s.Deferred
 		if ctx.Err() != nil {
-			return summary, context.Cause(ctx)
+			return s, context.Cause(ctx)
 		}
-		return summary, nil
+		return s, nil
 	}
 }
 
@@ -122,7 +118,7 @@ func (w *watcher) round(ctx context.Context) {
 		r.Log.Warn("watch_refresh_failed", "error", err.Error())
 		return
 	}
-	r.watching.Store(&WatchState{Accounts: w.count(), Idling: idling, Elsewhere: elsewhere, RoundAt: r.now(), TriedAt: state.TriedAt})
+	r.watching.Store(&WatchState{Accounts: len(w.watched), Idling: idling, Elsewhere: elsewhere, RoundAt: r.now(), TriedAt: state.TriedAt})
 }
 
 // due asks the database which providers are to be watched.
@@ -143,8 +139,7 @@ func (w *watcher) due(ctx context.Context) (map[db.Ref]db.Watchable, error) {
 // compare tells those that are watched what is due of them. It returns those that
 // are not watched yet, and how many wait in IDLE.
 func (w *watcher) compare(due map[db.Ref]db.Watchable) (missing []db.Ref, idling int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	maps.DeleteFunc(w.watched, func(_ db.Ref, one *watched) bool { return one.over.Load() })
 	for ref := range due {
 		if w.watched[ref] == nil {
 			missing = append(missing, ref)
@@ -169,12 +164,6 @@ func (w *watcher) compare(due map[db.Ref]db.Watchable) (missing []db.Ref, idling
 	return missing, idling
 }
 
-func (w *watcher) count() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.watched)
-}
-
 var errStalled = transient("idle_stalled", errors.New("no search was completed for two timers"))
 
 // takeAtOnce is how many accounts are locked in one go, takePause how long the
@@ -187,7 +176,7 @@ const (
 // take begins to watch those of missing that no other process watches, as many
 // as there is room for. It returns how many are left to others.
 func (w *watcher) take(ctx context.Context, missing []db.Ref, due map[db.Ref]db.Watchable) (elsewhere int, err error) {
-	room := w.opts.MaxAccounts - w.count()
+	room := w.opts.MaxAccounts - len(w.watched)
 	rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
 	started := 0
 	for len(missing) > 0 {
@@ -220,8 +209,6 @@ func (w *watcher) take(ctx context.Context, missing []db.Ref, due map[db.Ref]db.
 // begin watches one provider. Its first pass is a little late, so that not all
 // begin at once, and not before the provider's next attempt is due.
 func (w *watcher) begin(p db.Watchable, lock *db.Lock) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	one := &watched{
 		watcher: w, ref: p.Ref, lock: lock, changed: p.ChangedAt,
 		told: make(chan struct{}, 1),
@@ -241,9 +228,7 @@ func (w *watcher) begin(p db.Watchable, lock *db.Lock) {
 		one.fail(nil)
 		w.runner.sessions.Drop(one.ref)
 		lock.Unlock()
-		w.mu.Lock()
-		delete(w.watched, one.ref)
-		w.mu.Unlock()
+		one.over.Store(true)
 	})
 }
 
@@ -271,7 +256,7 @@ func (w *watcher) pass(ctx context.Context, one *watched) (res Result, ok bool) 
 		return res, false
 	}
 	res = r.Pass(ctx, list[0])
-	r.tell(w.summary, res)
+	r.tell(&w.summary, res)
 	return res, true
 }
 

@@ -24,9 +24,10 @@ type watched struct {
 
 	searched atomic.Int64 // when a pass last succeeded, or the watch began; Unix time in ns
 	idling   atomic.Bool
-	refused  int       // times that IDLE failed in a row
-	polls    int       // times that this had the provider polled, since IDLE last worked
-	pollTill time.Time // until then IDLE is not tried
+	over     atomic.Bool // its goroutine has ended, and given back its lock
+	refused  int         // times that IDLE failed in a row
+	polls    int         // times that this had the provider polled, since IDLE last worked
+	pollTill time.Time   // until then IDLE is not tried
 }
 
 func (p *watched) tell() {

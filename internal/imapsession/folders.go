@@ -44,10 +44,9 @@ type FolderStatus struct {
 // With is the status as it was when the folder was opened, as far as the server
 // said so.
 func (st FolderStatus) With(selected *imap.SelectData) FolderStatus {
-	return FolderStatus{
-		Name: st.Name, Messages: st.Messages,
-		UIDValidity: cmp.Or(selected.UIDValidity, st.UIDValidity), UIDNext: cmp.Or(uint32(selected.UIDNext), st.UIDNext),
-	}
+	st.UIDValidity = cmp.Or(selected.UIDValidity, st.UIDValidity)
+	st.UIDNext = cmp.Or(uint32(selected.UIDNext), st.UIDNext)
+	return st
 }
 
 // Folders lists every folder of the account with its number of messages, INBOX
