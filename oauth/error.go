@@ -13,23 +13,14 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"imapsync/internal/fault"
 	"imapsync/secret"
-)
-
-// Kind says what has to happen before an error can go away.
-type Kind int
-
-// The kinds of errors.
-const (
-	Unavailable Kind = iota // the server is away or asks for patience: later
-	Refused                 // the credential is refused: somebody must sign in again
-	Wrong                   // a setting is wrong
 )
 
 // Error is why there is no token. Code is a stable word: the server's own, such
 // as invalid_grant, or one of ours.
 type Error struct {
-	Kind       Kind
+	Class      fault.Class // Transient: the server is away or asks for patience; Auth: somebody must sign in again
 	Code       string
 	RetryAfter time.Duration // what the server asks for; 0: it does not say
 	Err        error         // never carries a token or a secret
@@ -43,7 +34,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // ErrNotAuthorised says that nobody has signed in yet.
 var ErrNotAuthorised = errors.New("nobody has signed in for this mailbox yet")
 
-func wrong(code string, err error) error { return &Error{Kind: Wrong, Code: code, Err: err} }
+func wrong(code string, err error) error { return &Error{Class: fault.Config, Code: code, Err: err} }
 
 // later are the codes by which servers ask for patience (RFC 6749 section
 // 4.1.2.1, RFC 8628 section 3.5).
@@ -72,7 +63,7 @@ func (c *Client) classify(err error, hidden ...secret.Value) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		code = "timeout"
 	}
-	return &Error{Kind: Unavailable, Code: code, Err: fmt.Errorf("token endpoint %s: %w", host, &hiddenError{err, c.clean(err.Error(), hidden)})}
+	return &Error{Class: fault.Transient, Code: code, Err: fmt.Errorf("token endpoint %s: %w", host, &hiddenError{err, c.clean(err.Error(), hidden)})}
 }
 
 // hiddenError shows an error without secrets; errors.Is still finds what it is.
@@ -86,7 +77,7 @@ func (e *hiddenError) Unwrap() error { return e.err }
 
 func (c *Client) refusal(host string, re *oauth2.RetrieveError, hidden []secret.Value) error {
 	status := re.Response.StatusCode
-	e := &Error{Kind: Wrong, Code: c.clean(re.ErrorCode, hidden), RetryAfter: retryAfter(re.Response.Header, time.Now())}
+	e := &Error{Class: fault.Config, Code: c.clean(re.ErrorCode, hidden), RetryAfter: retryAfter(re.Response.Header, time.Now())}
 	text := strconv.Itoa(status)
 	if s := http.StatusText(status); s != "" {
 		text += " " + s
@@ -99,13 +90,13 @@ func (c *Client) refusal(host string, re *oauth2.RetrieveError, hidden []secret.
 	}
 	switch {
 	case status == http.StatusTooManyRequests:
-		e.Kind, e.Code = Unavailable, "throttled"
+		e.Class, e.Code = fault.Transient, "token_throttled" // it is not the mail server that is to be left alone
 	case status >= http.StatusInternalServerError || status == http.StatusRequestTimeout:
-		e.Kind, e.Code = Unavailable, "unavailable"
+		e.Class, e.Code = fault.Transient, "token_unavailable"
 	case later[e.Code]:
-		e.Kind = Unavailable
+		e.Class = fault.Transient
 	case e.Code == "invalid_grant", e.Code == "invalid_client":
-		e.Kind = Refused
+		e.Class = fault.Auth
 	case e.Code == "":
 		e.Code = "token_endpoint"
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"imapsync/internal/devenv"
+	"imapsync/internal/fault"
 	"imapsync/oauth"
 	"imapsync/secret"
 )
@@ -32,12 +33,12 @@ func newClient(t *testing.T, s oauth.Settings) *oauth.Client {
 	return c
 }
 
-// refusedAs insists on the kind and the code of an error that shows no secret.
-func refusedAs(t *testing.T, o *devenv.OAuth, err error, kind oauth.Kind, code string) {
+// refusedAs insists on the class and the code of an error that shows no secret.
+func refusedAs(t *testing.T, o *devenv.OAuth, err error, class fault.Class, code string) {
 	t.Helper()
 	e, ok := errors.AsType[*oauth.Error](err)
-	if !ok || e.Kind != kind || e.Code != code {
-		t.Fatalf("%#v %v: want kind %d, code %s", e, err, kind, code)
+	if !ok || e.Class != class || e.Code != code {
+		t.Fatalf("%#v %v: want class %s, code %s", e, err, class, code)
 	}
 	for _, text := range append(o.Issued(), o.ClientSecret) {
 		if strings.Contains(err.Error(), text) {
@@ -95,21 +96,21 @@ func TestSignInByCode(t *testing.T) {
 	if _, err := login.Finish(t.Context(), forged); err == nil {
 		t.Fatal("an answer with another state was taken")
 	} else {
-		refusedAs(t, o, err, oauth.Wrong, "state")
+		refusedAs(t, o, err, fault.Config, "state")
 	}
 	tokens, err := login.Finish(t.Context(), answer)
 	if err != nil || tokens.Access.IsZero() || tokens.Refresh.IsZero() {
 		t.Fatalf("%v: no tokens", err)
 	}
 	_, err = login.Finish(t.Context(), answer)
-	refusedAs(t, o, err, oauth.Refused, "invalid_grant")
+	refusedAs(t, o, err, fault.Auth, "invalid_grant")
 
 	next, err := c.Refresh(t.Context(), tokens.Refresh)
 	if err != nil || next.Refresh.Equal(tokens.Refresh) || next.Access.Equal(tokens.Access) {
 		t.Fatalf("refresh: %v", err)
 	}
 	_, err = c.Refresh(t.Context(), tokens.Refresh)
-	refusedAs(t, o, err, oauth.Refused, "invalid_grant")
+	refusedAs(t, o, err, fault.Auth, "invalid_grant")
 	o.Set(func(s *devenv.OAuthSettings) { s.Rotate = false })
 	same, err := c.Refresh(t.Context(), next.Refresh)
 	if err != nil || !same.Refresh.Equal(next.Refresh) {
@@ -126,7 +127,7 @@ func TestSignInIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = login.Finish(t.Context(), back)
-	refusedAs(t, o, err, oauth.Wrong, "consent")
+	refusedAs(t, o, err, fault.Config, "consent")
 	for _, answer := range []string{"", "two words", "http://127.0.0.1:1/?x=y", "http://127.0.0.1:1/?code=c"} {
 		if _, err := login.Finish(t.Context(), answer); err == nil {
 			t.Errorf("%q was taken for an answer", answer)
@@ -142,7 +143,7 @@ func TestSignInIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.Begin("http://127.0.0.1:1").Finish(t.Context(), u.Query().Get("code"))
-	refusedAs(t, o, err, oauth.Refused, "invalid_grant")
+	refusedAs(t, o, err, fault.Auth, "invalid_grant")
 }
 
 func TestSignInByDevice(t *testing.T) {
@@ -174,7 +175,7 @@ func TestSignInByDevice(t *testing.T) {
 	o.Set(func(s *devenv.OAuthSettings) { s.User = "" })
 	o.TypeDeviceCodes()
 	_, err = d.Wait(t.Context())
-	refusedAs(t, o, err, oauth.Wrong, "consent")
+	refusedAs(t, o, err, fault.Config, "consent")
 }
 
 func TestFlowsWithoutAPerson(t *testing.T) {
@@ -192,11 +193,11 @@ func TestFlowsWithoutAPerson(t *testing.T) {
 	s := settings(o, oauth.ServiceAccount)
 	s.ServiceAccount = secret.New(string(other.AccountKey))
 	_, err := newClient(t, s).Fetch(t.Context())
-	refusedAs(t, o, err, oauth.Refused, "invalid_grant")
+	refusedAs(t, o, err, fault.Auth, "invalid_grant")
 	s = settings(o, oauth.ClientCredentials)
 	s.ClientSecret = secret.New("another, which must not be shown")
 	_, err = newClient(t, s).Fetch(t.Context())
-	refusedAs(t, o, err, oauth.Refused, "invalid_client")
+	refusedAs(t, o, err, fault.Auth, "invalid_client")
 	if strings.Contains(err.Error(), "must not be shown") {
 		t.Errorf("%v shows the client secret", err)
 	}
@@ -207,15 +208,15 @@ func TestServerThatIsAway(t *testing.T) {
 	c := newClient(t, settings(o, oauth.Code))
 	refresh := secret.New(o.Grant("u"))
 	for status, want := range map[int]struct {
-		kind oauth.Kind
-		code string
+		class fault.Class
+		code  string
 	}{
-		429: {oauth.Unavailable, "throttled"}, 500: {oauth.Unavailable, "unavailable"}, 503: {oauth.Unavailable, "unavailable"},
-		302: {oauth.Unavailable, "server_error"}, 400: {oauth.Unavailable, "server_error"},
+		429: {fault.Transient, "token_throttled"}, 500: {fault.Transient, "token_unavailable"}, 503: {fault.Transient, "token_unavailable"},
+		302: {fault.Transient, "server_error"}, 400: {fault.Transient, "server_error"},
 	} {
 		o.Set(func(s *devenv.OAuthSettings) { s.Status, s.RetryAfter = status, "120" })
 		_, err := c.Refresh(t.Context(), refresh)
-		refusedAs(t, o, err, want.kind, want.code)
+		refusedAs(t, o, err, want.class, want.code)
 		if e, _ := errors.AsType[*oauth.Error](err); e.RetryAfter != 2*time.Minute {
 			t.Errorf("%d: Retry-After %s, want 2m", status, e.RetryAfter)
 		}
@@ -224,12 +225,12 @@ func TestServerThatIsAway(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := c.Refresh(ctx, refresh)
-	refusedAs(t, o, err, oauth.Unavailable, "timeout")
+	refusedAs(t, o, err, fault.Transient, "timeout")
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
 	_, err = c.Refresh(t.Context(), refresh)
-	refusedAs(t, o, err, oauth.Unavailable, "token_endpoint")
+	refusedAs(t, o, err, fault.Transient, "token_endpoint")
 }
 
 // An asked token is waited for a little when the run ends, and stored: the old

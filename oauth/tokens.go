@@ -11,6 +11,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
+	"imapsync/internal/fault"
 	"imapsync/secret"
 )
 
@@ -126,7 +127,7 @@ func (s *Source) Token(ctx context.Context) (secret.Value, error) {
 		return s.tokens.Access, nil
 	}
 	err := s.renew(ctx)
-	if e, ok := errors.AsType[*Error](err); ok && e.Kind == Unavailable && !s.tokens.Access.IsZero() && s.tokens.Expiry.Sub(now) > usable {
+	if e, ok := errors.AsType[*Error](err); ok && e.Class == fault.Transient && !s.tokens.Access.IsZero() && s.tokens.Expiry.Sub(now) > usable {
 		return s.tokens.Access, nil
 	}
 	if err != nil {

@@ -45,7 +45,7 @@ func Classify(err error) (fault.Class, string) {
 		return e.Class, e.Code
 	}
 	if e, ok := errors.AsType[*oauth.Error](err); ok {
-		return oauthClass(e)
+		return e.Class, e.Code
 	}
 	if row, ok := sentinels.Find(err); ok {
 		return row.Class, row.Code
@@ -59,20 +59,6 @@ func systemic(err error) bool {
 	return errors.Is(err, db.ErrUnreachable) || errors.Is(err, event.ErrUnreachable) ||
 		errors.Is(err, publish.ErrStreamFull) || errors.Is(err, event.ErrStream) ||
 		errors.Is(err, event.ErrNoJetStream) || errors.Is(err, event.ErrTimeout)
-}
-
-func oauthClass(e *oauth.Error) (fault.Class, string) {
-	switch e.Kind {
-	case oauth.Refused:
-		return fault.Auth, e.Code
-	case oauth.Wrong:
-		return fault.Config, e.Code
-	case oauth.Unavailable:
-	}
-	if e.Code == "throttled" || e.Code == "unavailable" {
-		return fault.Transient, "token_" + e.Code // not the mail server: its host is not to be left alone for it
-	}
-	return fault.Transient, e.Code
 }
 
 // CredentialError classes what went wrong before anybody was spoken to.
