@@ -2,7 +2,9 @@ package parse
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	xenc "golang.org/x/text/encoding"
@@ -191,7 +193,6 @@ func decodeISO2022KR(b []byte) []byte {
 
 // decodeUTF7 decodes RFC 2152.
 func decodeUTF7(b []byte) (out []byte) {
-	units := unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM)
 	for {
 		text, rest, found := bytes.Cut(b, []byte("+"))
 		out = append(out, text...)
@@ -204,8 +205,11 @@ func decodeUTF7(b []byte) (out []byte) {
 			out = append(out, '+')
 			continue
 		}
-		raw := appendBase64(nil, coded)
-		out = append(out, decodeBy(units, raw[:len(raw)&^1])...)
+		var units []uint16
+		for raw := appendBase64(nil, coded); len(raw) > 1; raw = raw[2:] {
+			units = append(units, binary.BigEndian.Uint16(raw))
+		}
+		out = append(out, string(utf16.Decode(units))...) // x/text takes half a pair and what follows it for one
 	}
 }
 
