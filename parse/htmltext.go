@@ -1,7 +1,6 @@
 package parse
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -103,6 +102,7 @@ func (w *htmlWriter) start(z *html.Tokenizer, closed bool) {
 			}
 		}
 	}
+	w.line(blocks[tag])
 	switch tag {
 	case atom.Script, atom.Style, atom.Title, atom.Textarea, atom.Noframes, atom.Template, atom.Select, atom.Object, atom.Svg:
 		if !closed {
@@ -110,8 +110,7 @@ func (w *htmlWriter) start(z *html.Tokenizer, closed bool) {
 		}
 	case atom.Br:
 		w.owed++
-		w.filled = false
-		w.space = false
+		w.filled, w.space = false, false
 	case atom.Hr:
 		w.line(1)
 		w.text([]byte("---"))
@@ -121,21 +120,17 @@ func (w *htmlWriter) start(z *html.Tokenizer, closed bool) {
 	case atom.Td, atom.Th:
 		w.cell = w.filled && w.owed == 0
 	case atom.Pre:
-		w.line(1)
 		w.pre++
 	case atom.Blockquote:
-		w.line(1)
 		w.quote++
 	case atom.Ul, atom.Menu:
-		w.line(1)
-		w.pushList(-1)
+		w.openList(-1)
 	case atom.Ol:
 		n, err := strconv.Atoi(start)
 		if err != nil || n < 0 {
 			n = 1
 		}
-		w.line(1)
-		w.pushList(n)
+		w.openList(n)
 	case atom.Li:
 		w.item()
 	case atom.A:
@@ -146,20 +141,15 @@ func (w *htmlWriter) start(z *html.Tokenizer, closed bool) {
 		if alt = strings.TrimSpace(alt); alt != "" {
 			w.text([]byte("[" + alt + "]"))
 		}
-	default:
-		w.block(tag)
 	}
 }
 
-// block ends the line where a block begins or ends.
-func (w *htmlWriter) block(tag atom.Atom) {
-	switch tag {
-	case atom.P, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Dl:
-		w.line(2)
-	case atom.Div, atom.Section, atom.Article, atom.Header, atom.Footer, atom.Address, atom.Center, atom.Form, atom.Fieldset,
-		atom.Table, atom.Tr, atom.Caption, atom.Dt, atom.Dd, atom.Figure, atom.Main, atom.Aside, atom.Nav:
-		w.line(1)
-	}
+// blocks are the elements before and after which a line ends, or two.
+var blocks = map[atom.Atom]int{
+	atom.P: 2, atom.H1: 2, atom.H2: 2, atom.H3: 2, atom.H4: 2, atom.H5: 2, atom.H6: 2, atom.Dl: 2,
+	atom.Div: 1, atom.Section: 1, atom.Article: 1, atom.Header: 1, atom.Footer: 1, atom.Address: 1, atom.Center: 1, atom.Form: 1, atom.Fieldset: 1,
+	atom.Table: 1, atom.Tr: 1, atom.Caption: 1, atom.Dt: 1, atom.Dd: 1, atom.Figure: 1, atom.Main: 1, atom.Aside: 1, atom.Nav: 1,
+	atom.Pre: 1, atom.Blockquote: 1, atom.Li: 1,
 }
 
 func (w *htmlWriter) end(tag atom.Atom) {
@@ -169,26 +159,19 @@ func (w *htmlWriter) end(tag atom.Atom) {
 		}
 		return
 	}
+	w.line(blocks[tag])
 	switch tag {
-	case atom.Li:
-		w.line(1)
 	case atom.Pre:
 		w.pre = max(0, w.pre-1)
-		w.line(1)
 	case atom.Blockquote:
 		w.quote = max(0, w.quote-1)
-		w.line(1)
 	case atom.Ul, atom.Ol, atom.Menu:
-		if len(w.lists) > 0 {
-			w.lists = w.lists[:len(w.lists)-1]
-		}
+		w.lists = w.lists[:max(0, len(w.lists)-1)]
 		if len(w.lists) == 0 {
 			w.line(2)
 		}
 	case atom.A:
 		w.endLink()
-	default:
-		w.block(tag)
 	}
 }
 
@@ -200,21 +183,17 @@ func hides(tag atom.Atom, style []byte) bool {
 	default:
 		return false
 	}
-	if bytes.IndexByte(style, ':') < 0 {
-		return false
-	}
-	flat := strings.ToLower(strings.ReplaceAll(string(style), " ", ""))
-	return strings.Contains(flat, "display:none") || strings.Contains(flat, "visibility:hidden") || strings.Contains(flat, "mso-hide:all")
+	return containsAny(strings.ToLower(strings.ReplaceAll(string(style), " ", "")), "display:none", "visibility:hidden", "mso-hide:all")
 }
 
-func (w *htmlWriter) pushList(n int) {
+func (w *htmlWriter) openList(n int) {
+	w.line(1)
 	if len(w.lists) < maxIndent {
 		w.lists = append(w.lists, n)
 	}
 }
 
 func (w *htmlWriter) item() {
-	w.line(1)
 	w.bullet = "- "
 	if n := len(w.lists); n > 0 {
 		if next := w.lists[n-1]; next >= 0 {
@@ -227,6 +206,9 @@ func (w *htmlWriter) item() {
 
 // line owes n line ends, two of them for a blank line.
 func (w *htmlWriter) line(n int) {
+	if n == 0 {
+		return
+	}
 	if w.filled || w.owed > 0 {
 		w.owed = max(w.owed, n)
 	}
@@ -250,13 +232,12 @@ func (w *htmlWriter) endLink() {
 	}
 	switch strings.ToLower(scheme) {
 	case "http", "https", "ftp":
-		bare := strings.TrimSuffix(strings.TrimPrefix(rest, "//"), "/")
-		if text == l.href || strings.TrimSuffix(text, "/") == bare || strings.TrimSuffix(text, "/") == strings.TrimSuffix(l.href, "/") {
+		text, href := strings.TrimSuffix(text, "/"), strings.TrimSuffix(l.href, "/")
+		if text == href || text == strings.TrimSuffix(strings.TrimPrefix(rest, "//"), "/") {
 			return
 		}
 	case "mailto", "tel":
-		addr, _, _ := strings.Cut(rest, "?")
-		if strings.Contains(text, addr) {
+		if addr, _, _ := strings.Cut(rest, "?"); strings.Contains(text, addr) {
 			return
 		}
 	default:
@@ -302,29 +283,22 @@ func (w *htmlWriter) text(b []byte) {
 
 // begin writes what is owed before a character.
 func (w *htmlWriter) begin() {
-	newLine := len(w.out) == 0
-	if w.owed > 0 {
+	switch {
+	case len(w.out) == 0 || w.owed > 0:
+		mark := strings.Repeat("> ", min(w.quote, maxIndent))
 		if len(w.out) > 0 {
-			mark := strings.Repeat("> ", min(w.quote, maxIndent))
-			for i := range min(w.owed, 3) {
-				if i > 0 {
-					w.out = append(w.out, strings.TrimRight(mark, " ")...)
-				}
-				w.out = append(w.out, '\n')
-			}
+			blank := strings.TrimRight(mark, " ") + "\n"
+			w.out = append(w.out, '\n')
+			w.out = append(w.out, strings.Repeat(blank, min(w.owed, 3)-1)...)
 		}
-		w.owed, newLine = 0, true
-	}
-	if newLine {
-		w.out = append(w.out, strings.Repeat("> ", min(w.quote, maxIndent))...)
-		w.out = append(w.out, w.bullet...)
-		if w.bullet == "" && len(w.lists) > 0 {
-			w.out = append(w.out, strings.Repeat("  ", len(w.lists))...)
+		if w.bullet == "" {
+			w.bullet = strings.Repeat("  ", len(w.lists))
 		}
-		w.bullet = ""
-	} else if w.cell {
+		w.out = append(w.out, mark+w.bullet...)
+		w.owed, w.bullet = 0, ""
+	case w.cell:
 		w.out = append(w.out, " | "...)
-	} else if w.space {
+	case w.space:
 		w.out = append(w.out, ' ')
 	}
 	w.space, w.cell, w.filled = false, false, true

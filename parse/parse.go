@@ -1,22 +1,19 @@
 // Package parse turns the bytes of one mail (RFC 5322, MIME) into a Message.
 //
-// It is pure: no I/O beyond the reader it is given, no clock, no log. It never
-// fails on content: whatever is wrong with a mail becomes a Defect and the
-// mail goes out all the same. Every string of a Message is valid UTF-8 without
-// NUL and a copy; only attachments keep hold of the raw bytes.
+// It is pure: no I/O, no clock, no log. It never fails on content: whatever is
+// wrong with a mail becomes a Defect and the mail goes out all the same. Every
+// string of a Message is valid UTF-8 without NUL and a copy; only attachments
+// keep hold of the raw bytes.
 //
-// The line of work is walk → sort → normalise → parsemail → classify:
-// a walker that has no error path finds the parts, their text is decoded to
-// UTF-8, header and text are written anew in the small dialect that parsemail
-// reads without fault, parsemail maps it to its fields, and the files are hung
-// beside as readers into the raw bytes. Nothing a sender wrote reaches that
-// dialect raw; see parsemail.go.
+// The line of work is walk → sort → envelope → second reading → classify: a
+// walker that has no error path finds the parts, their text is decoded to UTF-8,
+// the files are hung beside as readers into the raw bytes, and parsemail reads
+// header and text a second time, written anew in the small dialect that it reads
+// without fault. Nothing a sender wrote reaches that dialect raw; see
+// parsemail.go.
 package parse
 
-import (
-	"bytes"
-	"io"
-)
+import "bytes"
 
 // Limits bounds what one mail may cost. A zero field takes the default named
 // beside it; what lies beyond a limit is left undone with a defect.
@@ -45,15 +42,6 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Read reads r to its end and parses it. The error is r's own.
-func Read(r io.Reader, lim Limits) (*Message, error) {
-	raw, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	return Parse(raw, lim), nil
-}
-
 // Parse reads one mail. It never fails and never panics on content. raw must
 // stay unchanged for as long as the Message's attachments are in use; nothing
 // else of the Message refers to it.
@@ -69,7 +57,8 @@ func Parse(raw []byte, lim Limits) *Message {
 	root := walk(raw, lim, ds)
 	c := sortLeaves(root, lim, ds)
 	readEnvelope(m, root, c.charset, lim, ds)
-	throughParsemail(m, c, ds)
+	m.Text, m.HTML, m.Attachments = string(c.text), string(c.html), c.files
+	secondReading(m, ds)
 	if m.Text == "" && m.HTML != "" && !lim.SkipHTMLText && !c.hasText {
 		m.Text = htmlText(m.HTML, lim.TextBytes)
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"net/mail"
@@ -16,9 +15,9 @@ import (
 	"github.com/DusanKasan/parsemail"
 )
 
-// throughParsemail writes m and c anew in the dialect that parsemail reads
-// without fault, has it read by parsemail.Parse, and takes m's fields from
-// what comes back.
+// secondReading writes m anew in the dialect that parsemail reads without
+// fault, has it read by parsemail.Parse, and compares: where that read something
+// else the walker's reading stands, with a defect.
 //
 // The dialect is the mail's own header and one text without any encoding: the
 // plain one, or the HTML of a mail that has no other. A second text and the
@@ -27,30 +26,48 @@ import (
 //
 // The header is an injection surface: what a sender wrote must never end a
 // line of it. So values are already free of controls, addresses are valid and
-// ids have no blanks. Everything that comes back is compared with what went
-// in; when it differs, the walker's reading stands, with a defect.
-func throughParsemail(m *Message, c *content, ds *defects) {
-	m.Attachments = c.files
-	email, err := readDialect(writeDialect(m, c))
-	if err == nil {
-		err = checkDialect(m, c, email)
-	}
+// ids have no blanks.
+func secondReading(m *Message, ds *defects) {
+	email, err := readDialect(writeDialect(m))
 	if err != nil {
 		ds.add("normalised_mail_misread", err.Error())
-		m.Text, m.HTML = string(c.text), string(c.html)
 		return
 	}
-	m.Subject = email.Subject
-	m.MessageID = email.MessageID
-	if len(email.InReplyTo) > 0 {
-		m.InReplyTo = email.InReplyTo[0]
+	for _, field := range []struct {
+		name string
+		same bool
+	}{
+		{"subject", email.Subject == m.Subject},
+		{"message id", email.MessageID == m.MessageID},
+		{"references", strings.Join(email.InReplyTo, " ") == m.InReplyTo && slices.Equal(email.References, m.References)},
+		{"date", email.Date.Equal(m.Date)},
+		{"from", sameAddresses(email.From, sender(m))},
+		{"to", sameAddresses(email.To, m.To)},
+		{"cc", sameAddresses(email.Cc, m.Cc)},
+		{"bcc", sameAddresses(email.Bcc, m.Bcc)},
+		{"reply-to", sameAddresses(email.ReplyTo, m.ReplyTo)},
+		{"text", email.TextBody == m.Text},
+		{"html", email.HTMLBody == m.HTML || m.Text != ""},
+	} {
+		if !field.same {
+			ds.add("normalised_mail_misread", field.name)
+			return
+		}
 	}
-	m.References = email.References
-	m.Date = email.Date.UTC()
-	m.Text, m.HTML = email.TextBody, email.HTMLBody
-	if len(c.text) > 0 {
-		m.HTML = string(c.html)
+}
+
+func sameAddresses(got []*mail.Address, want []Address) bool {
+	return slices.EqualFunc(got, want, func(g *mail.Address, w Address) bool {
+		return g.Name == w.Name && g.Address == unquoteLocal(w.Email)
+	})
+}
+
+// sender is From, unless the mail names none.
+func sender(m *Message) []Address {
+	if m.From.Email == UnknownSender {
+		return nil
 	}
+	return []Address{m.From}
 }
 
 // readers are what net/mail, under parsemail, would make anew for each mail.
@@ -81,26 +98,24 @@ func (d *dialect) add(s ...string) {
 }
 
 // writeDialect is the normalised mail. The text is not copied to be handed over.
-func writeDialect(m *Message, c *content) io.Reader {
+func writeDialect(m *Message) io.Reader {
 	d := make(dialect, 0, 512)
 	d.header(m)
-	text := c.text
-	if len(text) == 0 && len(c.html) > 0 {
+	text := m.Text
+	if text == "" && m.HTML != "" {
 		d.add("Content-Type: text/html\r\n")
-		text = c.html
+		text = m.HTML
 	}
 	d.add("\r\n") // text/plain
 	// parsemail takes one line end off.
-	return io.MultiReader(bytes.NewReader(d), bytes.NewReader(text), strings.NewReader("\n"))
+	return io.MultiReader(bytes.NewReader(d), strings.NewReader(text), strings.NewReader("\n"))
 }
 
 func (d *dialect) header(m *Message) {
 	if m.Subject != "" {
 		d.add("Subject: ", sentence(m.Subject), "\r\n")
 	}
-	if m.From.Email != UnknownSender {
-		d.addresses("From", []Address{m.From})
-	}
+	d.addresses("From", sender(m))
 	d.addresses("To", m.To)
 	d.addresses("Cc", m.Cc)
 	d.addresses("Bcc", m.Bcc)
@@ -134,61 +149,16 @@ func sentence(s string) string {
 }
 
 func (d *dialect) addresses(name string, list []Address) {
-	for i, a := range list {
-		if i == 0 {
-			d.add(name, ": ")
-		} else {
-			d.add(", ")
-		}
+	between := name + ": "
+	for _, a := range list {
+		d.add(between)
 		if a.Name != "" {
 			d.add(quoteString(a.Name), " ")
 		}
 		d.add("<", a.Email, ">")
+		between = ", "
 	}
 	if len(list) > 0 {
 		d.add("\r\n")
 	}
-}
-
-// checkDialect compares what parsemail read with what was written.
-func checkDialect(m *Message, c *content, email parsemail.Email) error {
-	var from []Address
-	if m.From.Email != UnknownSender {
-		from = []Address{m.From}
-	}
-	var reply []string
-	if m.InReplyTo != "" {
-		reply = []string{m.InReplyTo}
-	}
-	switch {
-	case email.Subject != m.Subject:
-		return errors.New("subject")
-	case email.MessageID != m.MessageID:
-		return errors.New("message id")
-	case !slices.Equal(email.InReplyTo, reply) || !slices.Equal(email.References, m.References):
-		return errors.New("references")
-	case !email.Date.Equal(m.Date):
-		return errors.New("date")
-	case !sameAddresses(email.From, from):
-		return errors.New("from")
-	case !sameAddresses(email.To, m.To):
-		return errors.New("to")
-	case !sameAddresses(email.Cc, m.Cc):
-		return errors.New("cc")
-	case !sameAddresses(email.Bcc, m.Bcc):
-		return errors.New("bcc")
-	case !sameAddresses(email.ReplyTo, m.ReplyTo):
-		return errors.New("reply-to")
-	case email.TextBody != string(c.text):
-		return errors.New("text")
-	case len(c.text) == 0 && email.HTMLBody != string(c.html):
-		return errors.New("html")
-	}
-	return nil
-}
-
-func sameAddresses(got []*mail.Address, want []Address) bool {
-	return slices.EqualFunc(got, want, func(g *mail.Address, w Address) bool {
-		return g.Name == w.Name && g.Address == unquoteLocal(w.Email)
-	})
 }
