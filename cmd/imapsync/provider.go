@@ -147,14 +147,7 @@ func newProviderAdd(a *app) *cobra.Command {
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			p, err := f.newProvider(tenant, id)
-			if err != nil {
-				return err
-			}
-			fromCommandLine := f.password
-			if fromCommandLine.only(f.onCommandLine); fromCommandLine.any() {
-				f.password = fromCommandLine
-			}
+			p := f.newProvider(tenant, id)
 			mailboxes := a.service(nil) // before anything is opened
 			// One that is put beside the database by its id needs not be given.
 			ask, err := mailboxes.NeedsPassword(ctx, p)
@@ -162,10 +155,10 @@ func newProviderAdd(a *app) *cobra.Command {
 				return err
 			}
 			in := f.credentials(ctx, a, p, f.forNew)
-			if ask && !f.password.any() && !isTerminal(a.stdin) {
+			if ask && f.password == nil && !isTerminal(a.stdin) {
 				f.wrong(provider.Password, "missing: give --password-file FILE or --password-stdin, or run it on a terminal to be asked")
 			}
-			ask = ask || f.password.any()
+			ask = ask || f.password != nil
 			if ask || len(in) > 0 {
 				if err := mailboxes.CanKeep(); err != nil {
 					f.files = append(f.files, err)
@@ -181,7 +174,7 @@ func newProviderAdd(a *app) *cobra.Command {
 					if err := mailboxes.MayStore(ctx, p); err != nil {
 						return storeError(err, "")
 					}
-					if in[provider.Password], err = f.password.readFor(ctx, a, p); err != nil {
+					if in[provider.Password], err = f.readPassword(ctx, a, p); err != nil {
 						return err
 					}
 				}
@@ -199,12 +192,10 @@ func newProviderAdd(a *app) *cobra.Command {
 
 // newProvider is a provider of the defaults and the flags. What is wrong is
 // kept for err.
-func (f *providerFlags) newProvider(tenant, id string) (*db.Provider, error) {
-	fresh, err := uuid.NewRandom()
-	if err != nil {
-		return nil, err
-	}
+func (f *providerFlags) newProvider(tenant, id string) *db.Provider {
+	fresh := uuid.New()
 	if id != "" {
+		var err error
 		if fresh, err = uuid.Parse(id); err != nil {
 			f.wrong("id", "%q is not a UUID", id)
 		}
@@ -214,7 +205,7 @@ func (f *providerFlags) newProvider(tenant, id string) (*db.Provider, error) {
 		p.Tenant = id.String()
 	}
 	f.apply(p, f.forNew, true)
-	return p, nil
+	return p
 }
 
 const plaintextWarning = "warning: --tls none sends the password and all mail unencrypted"
@@ -271,22 +262,21 @@ func newProviderSet(a *app) *cobra.Command {
 	f.add(cmd)
 	a.onProvider(cmd, func(ctx context.Context, mailboxes *provider.Service, was *db.Provider, _ string) error {
 		is := *was
-		f.password.only(f.onCommandLine)
 		f.apply(&is, f.onCommandLine, false)
 		in := f.credentials(ctx, a, &is, f.onCommandLine)
 		if err := f.err(&is); err != nil {
 			return err
 		}
-		if len(provider.Changed(was, &is)) == 0 && !f.password.any() && len(in) == 0 {
+		if len(provider.Changed(was, &is)) == 0 && f.password == nil && len(in) == 0 {
 			if !f.given() {
 				return usageError("%s: nothing to change: give the settings to change, see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
 			}
 			a.notef("%s: nothing to change", was.Name)
 			return nil
 		}
-		if f.password.any() && in[provider.Password].IsZero() {
+		if f.password != nil && in[provider.Password].IsZero() {
 			var err error
-			if in[provider.Password], err = f.password.readFor(ctx, a, &is); err != nil {
+			if in[provider.Password], err = f.readPassword(ctx, a, &is); err != nil {
 				return err
 			}
 		}

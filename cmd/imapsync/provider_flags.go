@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ type providerFlags struct {
 	flags    *pflag.FlagSet
 	folders  []string
 	typed    map[string]bool // on the command line, not from the environment
-	password passwordFlags
+	password []string        // the flags that say where it comes from
 	noTest   bool
 	problems []provider.Problem
 	files    []error // files that cannot be used
@@ -73,7 +74,9 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 	}
 	f.flags.String(flagOf(provider.ClientSecret), "", "read the client secret from this `file`, which others must not be able to read")
 	f.flags.String(flagOf(provider.ServiceAccount), "", "read the JSON key of a service account from this `file`, which others must not be able to read")
-	f.password.add(f.flags)
+	f.flags.String("password-file", "", "read the password from this file, which others must not be able to read")
+	f.flags.Bool("password-stdin", false, "read the password from standard input")
+	f.flags.Bool("password-prompt", false, "ask for the password on the terminal")
 	f.typed = typedFlags(cmd)
 	f.flags.SortFlags = false
 }
@@ -141,8 +144,14 @@ func (f *providerFlags) apply(p *db.Provider, counts func(flag string) bool, add
 // that is on standard input, so that their faults are told with all others.
 func (f *providerFlags) credentials(ctx context.Context, a *app, p *db.Provider, counts func(flag string) bool) (in provider.CredentialInput) {
 	oauth2 := p.AuthType == db.AuthOAuth2
-	f.problems = append(f.problems, f.password.check(a.stdin)...)
-	if oauth2 && f.password.any() {
+	f.password = f.passwordFrom(counts)
+	switch {
+	case len(f.password) > 1:
+		f.wrong(provider.Password, "give one of --password-file, --password-stdin and --password-prompt")
+	case slices.Contains(f.password, "password-prompt") && !isTerminal(a.stdin):
+		f.wrong("password-prompt", "standard input is not a terminal: use --password-file or --password-stdin")
+	}
+	if oauth2 && f.password != nil {
 		f.wrong(provider.Password, "a mailbox with --auth oauth2 has no password")
 	}
 	if !oauth2 {
@@ -182,8 +191,8 @@ func (f *providerFlags) credentials(ctx context.Context, a *app, p *db.Provider,
 	case p.Status == db.StatusConfiguring && p.RefreshedAt == nil:
 		f.problems = append(f.problems, provider.MissingSecrets(p, counts(flagOf(provider.ServiceAccount)), counts(flagOf(provider.ClientSecret)))...)
 	}
-	if pw := &f.password; pw.file != "" && !pw.stdin && !pw.prompt {
-		v, err := pw.readFor(ctx, a, p)
+	if slices.Equal(f.password, []string{"password-file"}) {
+		v, err := f.readPassword(ctx, a, p)
 		if err != nil {
 			f.files = append(f.files, err)
 		}
@@ -221,71 +230,43 @@ func (f *providerFlags) origin(flag string) string {
 	return "--" + flag
 }
 
-// passwordFlags say where a password comes from. It is never in an argument,
-// which every user of the machine can see.
-type passwordFlags struct {
-	file   string
-	stdin  bool
-	prompt bool
-}
-
-func (f *passwordFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&f.file, "password-file", "", "read the password from this file, which others must not be able to read")
-	fs.BoolVar(&f.stdin, "password-stdin", false, "read the password from standard input")
-	fs.BoolVar(&f.prompt, "password-prompt", false, "ask for the password on the terminal")
-}
-
-// only forgets what did not come from the command line.
-func (f *passwordFlags) only(given func(flag string) bool) {
-	if !given("password-file") {
-		f.file = ""
-	}
-	f.stdin = f.stdin && given("password-stdin")
-	f.prompt = f.prompt && given("password-prompt")
-}
-
-func (f *passwordFlags) any() bool { return f.file != "" || f.stdin || f.prompt }
-
-// check finds what is wrong with the flags, before anything is read.
-func (f *passwordFlags) check(stdin any) []provider.Problem {
-	n := 0
-	for _, set := range []bool{f.file != "", f.stdin, f.prompt} {
-		if set {
-			n++
+// passwordFrom are the flags that say where a password comes from and that count:
+// none of the environment's when one is on the command line. A password is never
+// in an argument, which every user of the machine can see.
+func (f *providerFlags) passwordFrom(counts func(flag string) bool) (from []string) {
+	for _, counts := range []func(flag string) bool{f.onCommandLine, counts} {
+		for _, flag := range []string{"password-file", "password-stdin", "password-prompt"} {
+			if given := f.flags.Lookup(flag).Value.String(); counts(flag) && given != "" && given != "false" {
+				from = append(from, flag)
+			}
+		}
+		if from != nil {
+			break
 		}
 	}
-	switch {
-	case n > 1:
-		return []provider.Problem{provider.Wrong(provider.Password, "give one of --password-file, --password-stdin and --password-prompt")}
-	case f.prompt && !isTerminal(stdin):
-		return []provider.Problem{provider.Wrong("password-prompt", "standard input is not a terminal: use --password-file or --password-stdin")}
-	}
-	return nil
+	return from
 }
 
-// readFor gets the password of p; a person is asked for it.
-func (f *passwordFlags) readFor(ctx context.Context, a *app, p *db.Provider) (secret.Value, error) {
-	var v secret.Value
-	var err error
-	flag := "--password-file"
-	switch {
-	case f.file != "":
-		v, err = secret.ReadFile(f.file)
-	case f.stdin:
-		flag = "--password-stdin"
+// readPassword gets the password of p; a person is asked for it.
+func (f *providerFlags) readPassword(ctx context.Context, a *app, p *db.Provider) (v secret.Value, err error) {
+	from := "password"
+	switch source := strings.Join(f.password, ""); source {
+	case "password-file":
+		from = "--" + source
+		v, err = secret.ReadFile(f.flags.Lookup(source).Value.String())
+	case "password-stdin":
+		from = "--" + source
 		v, err = secret.Read(a.stdin, "standard input")
 	default:
-		flag = "password"
 		v, err = a.askPassword(ctx, fmt.Sprintf("Password of %s at %s: ", p.Username, p.Host))
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return secret.Value{}, ctx.Err()
-	}
-	if err != nil {
-		return secret.Value{}, configError("%s: %w", flag, err)
-	}
-	if strings.ContainsAny(v.Reveal(), "\r\n\x00") {
-		return secret.Value{}, configError("%s: more than one line, or a NUL: a password is one line", flag)
+	case err != nil:
+		return secret.Value{}, configError("%s: %w", from, err)
+	case strings.ContainsAny(v.Reveal(), "\r\n\x00"):
+		return secret.Value{}, configError("%s: more than one line, or a NUL: a password is one line", from)
 	}
 	return v, nil
 }
