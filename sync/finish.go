@@ -90,8 +90,8 @@ func (ps *pass) describeFailure(res *Result, end *db.Pass, now time.Time) {
 // but not to a server that refused or asked for patience.
 func (r *Runner) retryAfter(err error, failures int) time.Duration {
 	class, code := Classify(err)
-	if r.Options.Reconnect > 0 && class == fault.Transient && !throttling(code) {
-		return fullJitter(r.Options.Reconnect, reconnectMax, failures)
+	if r.watches && class == fault.Transient && !throttling(code) {
+		return fullJitter(reconnectBase, reconnectMax, failures)
 	}
 	return backoff(failures)
 }

@@ -29,7 +29,7 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	s, p := env.scripted(imapserver.Config{}, nil)
-	env.runner.Options.Keep = true
+	env.runner.keep = true
 	for n := range 5 {
 		s.Mailbox("INBOX").Append(string(mail(n, "kept")))
 		if res := env.ok(p); res.Counts.Published != 1 {
@@ -57,7 +57,7 @@ func TestKeepsConnectionBetweenPasses(t *testing.T) {
 	if got := s.Connections(); got != 3 {
 		t.Errorf("%d connections after a setting changed, want 3", got)
 	}
-	env.runner.CloseSessions()
+	env.runner.sessions.Close()
 	soon(t, "LOGOUT", func() bool {
 		commands := s.Commands()
 		return strings.HasSuffix(commands[len(commands)-1].Line, "LOGOUT")
@@ -68,7 +68,7 @@ func TestKeptConnectionThatHangsIsReplaced(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	s, p := env.scripted(imapserver.Config{}, func(p *db.Provider) { p.CommandTimeoutMS = 500 })
-	env.runner.Options.Keep = true
+	env.runner.keep = true
 	var later atomic.Int64 // by how much the session's clock is ahead
 	env.runner.dialer.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	env.ok(p)
@@ -86,7 +86,7 @@ func TestKeptConnectionThatDiesUnseen(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	s, p := env.scripted(imapserver.Config{}, nil)
-	env.runner.Options.Keep = true
+	env.runner.keep = true
 	env.ok(p)
 	s.PlayTimes(imapserver.Quirk{Name: "gone", Stage: imapserver.Status, Do: (*imapserver.Exchange).Close}, 1)
 	s.Mailbox("INBOX").Append(string(mail(1, "mail")))

@@ -109,8 +109,8 @@ func TestFailure03_RotatedRefreshToken(t *testing.T) {
 // renewed.
 func TestFailure03_KeptConnection(t *testing.T) {
 	env, o, _, p, v := oauthEnv(t)
-	env.runner.Options.Keep = true
-	t.Cleanup(env.runner.CloseSessions)
+	env.runner.keep = true
+	t.Cleanup(env.runner.sessions.Close)
 	ref := db.Ref{Tenant: p.Tenant, ID: p.ID}
 	for n, end := range []time.Duration{time.Hour, oauth.Early - time.Second, time.Hour} {
 		env.ok(p)

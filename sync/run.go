@@ -42,9 +42,7 @@ type Options struct {
 	MaxInFlightBytes int64 // raw mail in memory, all providers together; 64 MiB
 	MaxMessageBytes  int64 // larger messages go out as headers only; 50 MB
 	Timeouts         Timeouts
-	Drain            bool          // repeat passes until nothing is left
-	Keep             bool          // keep connections between passes; the caller ends with CloseSessions
-	Reconnect        time.Duration // first wait after a broken connection; 0: that after any failure, half a minute
+	Drain            bool // repeat passes until nothing is left
 	Host             string
 	Version          string
 }
@@ -85,6 +83,8 @@ type Runner struct {
 	OnResult   func(Result)
 
 	once     sync.Once // init
+	keep     bool      // connections are kept between passes
+	watches  bool      // a provider whose connection broke is tried again soon
 	report   sync.Mutex
 	inFlight *semaphore.Weighted
 	buffers  imapsession.Buffers
@@ -155,8 +155,8 @@ pages:
 // before began, over those that next names, until the runner is asked to end. A
 // run that takes longer is not made up for. Connections are kept between runs.
 func (r *Runner) Repeat(ctx context.Context, interval time.Duration, refs []db.Ref, next func(context.Context) ([]db.Ref, error)) (total Summary, err error) {
-	r.Options.Keep = true
-	defer r.CloseSessions()
+	r.keep = true
+	defer r.sessions.Close()
 	began := r.now()
 	err = r.round(ctx, refs, &total)
 	for err == nil && r.waitUntil(ctx, began.Add(interval)) {
@@ -194,10 +194,6 @@ func (r *Runner) tell(summary *Summary, res Result) {
 		r.OnResult(res)
 	}
 }
-
-// CloseSessions logs out of every connection kept between passes, all at once,
-// and waits no longer than a server has for its goodbye.
-func (r *Runner) CloseSessions() { r.sessions.Close() }
 
 // init fills in what was left out, once.
 func (r *Runner) init() {

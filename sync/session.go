@@ -77,7 +77,7 @@ func (ps *pass) tokenDue() bool {
 
 // release ends the pass's connection, or keeps it for the next pass.
 func (ps *pass) release() {
-	if ps.runner.Options.Keep {
+	if ps.runner.keep {
 		ps.runner.sessions.Put(ps.ref, ps.session)
 	} else {
 		ps.session.Close()

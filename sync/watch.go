@@ -65,12 +65,12 @@ type watcher struct {
 // providers by their watch locks. Whatever fails is tried again; the error is
 // nil, or the reason why ctx ended.
 func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) {
-	r.Options.Keep, r.Options.Reconnect = true, reconnectBase
+	r.keep, r.watches = true, true
 	r.init()
 	opts = opts.withDefaults()
 	r.sessions.Max = opts.MaxAccounts
 	w := &watcher{runner: r, opts: opts, slots: make(chan struct{}, r.Options.Workers), hard: ctx, watched: map[db.Ref]*watched{}}
-	defer r.CloseSessions()
+	defer r.sessions.Close()
 	for {
 		w.round(ctx)
 		select {

@@ -67,7 +67,8 @@ func (p *Pool[K]) remove(key K) *Session {
 	return s
 }
 
-// Close logs out of every connection that is held, all at once.
+// Close logs out of every connection that is held, all at once, and waits no longer
+// than a server has for its goodbye.
 func (p *Pool[K]) Close() {
 	p.mu.Lock()
 	idle := p.idle
