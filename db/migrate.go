@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/lib/pq"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/database"
 	"github.com/pressly/goose/v3/lock"
 
 	"imapsync/internal/fault"
@@ -33,11 +31,11 @@ type Migration struct {
 // applied. Several may run at once: a lock table (no session lock: a pooler
 // would leak it) lets one through.
 func Migrate(ctx context.Context, opts Options, log *slog.Logger) ([]Migration, error) {
-	p, pool, err := openMigrations(ctx, opts, log)
+	p, err := openMigrations(ctx, opts, log)
 	if err != nil {
 		return nil, err
 	}
-	defer pool.Close()
+	defer p.Close()
 	results, err := p.Up(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("migrate: %w", wrap(err))
@@ -52,11 +50,11 @@ func Migrate(ctx context.Context, opts Options, log *slog.Logger) ([]Migration, 
 // MigrationStatus lists every migration of this binary; AppliedAt is zero for
 // those that are pending.
 func MigrationStatus(ctx context.Context, opts Options) ([]Migration, error) {
-	p, pool, err := openMigrations(ctx, opts, slog.New(slog.DiscardHandler))
+	p, err := openMigrations(ctx, opts, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
-	defer pool.Close()
+	defer p.Close()
 	status, err := p.Status(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("migration status: %w", wrap(err))
@@ -68,11 +66,11 @@ func MigrationStatus(ctx context.Context, opts Options) ([]Migration, error) {
 	return list, nil
 }
 
-func openMigrations(ctx context.Context, opts Options, log *slog.Logger) (p *goose.Provider, _ *sql.DB, err error) {
+func openMigrations(ctx context.Context, opts Options, log *slog.Logger) (p *goose.Provider, err error) {
 	// An index build is silent while it works.
 	pool, err := openPool(opts.URL, 10*time.Minute)
 	if err != nil {
-		return nil, nil, fmt.Errorf("database url: %w", err)
+		return nil, fmt.Errorf("database url: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -80,23 +78,19 @@ func openMigrations(ctx context.Context, opts Options, log *slog.Logger) (p *goo
 		}
 	}()
 	if err := pool.PingContext(ctx); err != nil {
-		return nil, nil, wrap(err)
+		return nil, wrap(err)
 	}
 	locker, err := lock.NewPostgresTableLocker(lock.WithTableName(lockTable),
 		lock.WithTableLockTimeout(250*time.Millisecond, 240), lock.WithTableLogger(log))
 	if err != nil {
-		return nil, nil, fmt.Errorf("migration lock: %w", err)
+		return nil, fmt.Errorf("migration lock: %w", err)
 	}
-	store, err := database.NewStore(database.DialectPostgres, versionTable)
+	p, err = goose.NewProvider(goose.DialectPostgres, pool, migrations.FS, goose.WithTableName(versionTable),
+		goose.WithLocker(locker), goose.WithDisableGlobalRegistry(true), goose.WithSlog(log))
 	if err != nil {
-		return nil, nil, fmt.Errorf("migration store: %w", err)
+		return nil, fmt.Errorf("read migrations: %w", err)
 	}
-	p, err = goose.NewProvider("", pool, migrations.FS, goose.WithStore(store), goose.WithLocker(locker),
-		goose.WithDisableGlobalRegistry(true), goose.WithSlog(log))
-	if err != nil {
-		return nil, nil, fmt.Errorf("read migrations: %w", err)
-	}
-	return p, pool, nil
+	return p, nil
 }
 
 // SchemaVersion returns the version the database has and the one this binary

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,9 +44,6 @@ var later = map[string]bool{"temporarily_unavailable": true, "server_error": tru
 // classify makes an Error of what x/oauth2 returned. Of a server's words only
 // error and error_description are kept, without what secrets they may echo.
 func (c *Client) classify(err error, hidden ...secret.Value) error {
-	if err == nil {
-		return nil
-	}
 	host := c.conf.Endpoint.TokenURL
 	if u, parseErr := url.Parse(host); parseErr == nil {
 		host = u.Host
@@ -78,13 +76,7 @@ func (e *hiddenError) Unwrap() error { return e.err }
 func (c *Client) refusal(host string, re *oauth2.RetrieveError, hidden []secret.Value) error {
 	status := re.Response.StatusCode
 	e := &Error{Class: fault.Config, Code: c.clean(re.ErrorCode, hidden), RetryAfter: retryAfter(re.Response.Header, time.Now())}
-	text := strconv.Itoa(status)
-	if s := http.StatusText(status); s != "" {
-		text += " " + s
-	}
-	if e.Code != "" {
-		text = e.Code
-	}
+	text := cmp.Or(e.Code, strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status))))
 	if d := c.clean(re.ErrorDescription, hidden); d != "" {
 		text += ": " + d
 	}
