@@ -41,20 +41,19 @@ type Conn struct {
 
 	// Reading side, under readMu. The client reads from one goroutine at a time until a
 	// literal breaks off, then from two (its reader, and whoever discards the literal).
-	readMu   sync.Mutex
-	in       []byte // in[r:e] came from the socket and was not looked at yet
-	r, e     int
-	out      []byte // out[o:] is ready for the client
-	o        int
-	pass     int64 // bytes of a literal still to be handed through
-	greeted  bool
-	acc      []byte   // one response with its literals, see gathered
-	nums     []uint32 // one SEARCH response
-	numsLeft bool     // nums[numsAt:] is still to be emitted
-	numsAt   int
-	fetch    fetchResponse
-	uidOf    map[uint32]uint32 // sequence number → UID in the selected mailbox
-	end      error             // what Read returns from now on
+	readMu  sync.Mutex
+	in      []byte // in[r:e] came from the socket and was not looked at yet
+	r, e    int
+	out     []byte // out[o:] is ready for the client
+	o       int
+	pass    int64 // bytes of a literal still to be handed through
+	greeted bool
+	acc     []byte   // one response with its literals, see gathered
+	nums    []uint32 // one SEARCH response; nums[numsAt:] is still to be emitted
+	numsAt  int
+	fetch   fetchResponse
+	uidOf   map[uint32]uint32 // sequence number → UID in the selected mailbox
+	end     error             // what Read returns from now on
 
 	mu         sync.Mutex
 	pending    []command

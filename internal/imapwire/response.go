@@ -12,7 +12,7 @@ import (
 // step reads the next response, or the next piece of one, and puts what the
 // client shall see of it into out. It may put nothing there.
 func (w *Conn) step() error {
-	if w.numsLeft {
+	if w.numsAt < len(w.nums) {
 		w.emitNums()
 		return nil
 	}

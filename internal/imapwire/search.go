@@ -42,7 +42,7 @@ func (w *Conn) startsSearch() (bool, error) {
 // 4294967295, which leaves no number for UIDNEXT, makes go-imap count for ever.
 // Anything else that is no number may hide a UID, so it is an error.
 func (w *Conn) search() error {
-	w.nums = w.nums[:0]
+	w.nums, w.numsAt = w.nums[:0], 0
 	size, most := 0, 24*w.lim.SearchNums
 	tooMany := func() error {
 		return &Error{true, fmt.Sprintf("server sent a search response of more than %d numbers", w.lim.SearchNums)}
@@ -95,7 +95,6 @@ func (w *Conn) search() error {
 		slices.Sort(w.nums)
 	}
 	w.nums = slices.Compact(w.nums)
-	w.numsLeft, w.numsAt = true, 0
 	w.out = append(w.out, "* SEARCH"...)
 	w.emitNums()
 	return nil
@@ -109,7 +108,6 @@ func (w *Conn) emitNums() {
 	}
 	if w.numsAt == len(w.nums) {
 		w.out = append(w.out, "\r\n"...)
-		w.numsLeft = false
 		if cap(w.nums) > bufferSize {
 			w.nums = nil
 		}
