@@ -264,7 +264,9 @@ func (s *Store) bumpEpoch(ctx context.Context, tenant, providerID, runID string,
 }
 
 // hold locks the provider's state row for the transaction, or returns
-// ErrFenced. A plain SELECT would lose the race with a run that takes over.
+// ErrFenced. A plain SELECT would lose the race with a run that takes over. Who
+// writes that row beside a pass does so before other rows of the provider: two
+// that wait for each other would end as a deadlock.
 func (f Fence) hold(ctx context.Context, tx *txn) error {
 	var epochs []int64
 	err := tx.SelectContext(ctx, &epochs, `

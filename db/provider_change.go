@@ -190,12 +190,12 @@ func (s *Store) PauseProvider(ctx context.Context, ref Ref, reason string, audit
 // ResumeProvider makes the provider due at once and forgets its failures.
 func (s *Store) ResumeProvider(ctx context.Context, ref Ref, audit Audit) error {
 	return s.inTx(ctx, func(tx *txn) error {
-		tx.exec(ctx, "resume provider", `
-			UPDATE email_providers SET inbound_paused_at = NULL, inbound_pause_reason = NULL, updated_at = $3
-			WHERE tenant = $1 AND id = $2`, ref.Tenant, ref.ID, audit.At)
 		tx.exec(ctx, "forget failures", `
 			UPDATE imap_sync_state SET next_attempt_at = NULL, consecutive_failures = 0, auth_failures = 0
 			WHERE tenant = $1 AND provider_id = $2`, ref.Tenant, ref.ID)
+		tx.exec(ctx, "resume provider", `
+			UPDATE email_providers SET inbound_paused_at = NULL, inbound_pause_reason = NULL, updated_at = $3
+			WHERE tenant = $1 AND id = $2`, ref.Tenant, ref.ID, audit.At)
 		tx.audit(ctx, audit)
 		return tx.err
 	})
@@ -206,12 +206,12 @@ func (s *Store) ResumeProvider(ctx context.Context, ref Ref, audit Audit) error 
 func (s *Store) RemoveProvider(ctx context.Context, ref Ref, audit Audit) error {
 	return s.inTx(ctx, func(tx *txn) error {
 		for _, stmt := range []string{
+			`DELETE FROM imap_sync_state WHERE tenant = $1 AND provider_id = $2::uuid`,
 			`DELETE FROM imap_secrets WHERE tenant = $1 AND right(name, 37) = '_' || $2`,
 			`DELETE FROM imap_quarantine WHERE tenant = $1 AND provider_id = $2::uuid`,
 			`DELETE FROM imap_messages WHERE tenant = $1 AND provider_id = $2::uuid`,
 			`DELETE FROM imap_folder_state WHERE tenant = $1 AND provider_id = $2::uuid`,
 			`DELETE FROM imap_runs WHERE tenant = $1 AND provider_id = $2::uuid`,
-			`DELETE FROM imap_sync_state WHERE tenant = $1 AND provider_id = $2::uuid`,
 			`DELETE FROM imap_provider_options WHERE tenant = $1 AND provider_id = $2::uuid`,
 			`DELETE FROM imap_email_provider_config WHERE tenant = $1 AND email_provider_id = $2::uuid`,
 			`DELETE FROM email_providers WHERE tenant = $1 AND id = $2::uuid`,

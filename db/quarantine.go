@@ -141,15 +141,15 @@ func (s *Store) SetQuarantineState(ctx context.Context, q *Quarantine, state str
 		outcome = Skipped
 	}
 	return s.inTx(ctx, func(tx *txn) error {
-		tx.exec(ctx, "set quarantine state", `
-			UPDATE imap_quarantine SET state = $3, updated_at = $4, next_attempt_at = NULL,
-				attempts = CASE WHEN $3 = 'retry' THEN 0 ELSE attempts END
-			WHERE tenant = $1 AND id = $2`, q.Tenant, q.ID, state, audit.At)
 		tx.exec(ctx, "set outcome", `
 			UPDATE imap_messages SET outcome = $6, reason = $7
 			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = $5
 				AND outcome IN ('quarantined', 'skipped')`,
 			q.Tenant, q.ProviderID, q.Folder, q.UIDValidity, q.UID, string(outcome), state)
+		tx.exec(ctx, "set quarantine state", `
+			UPDATE imap_quarantine SET state = $3, updated_at = $4, next_attempt_at = NULL,
+				attempts = CASE WHEN $3 = 'retry' THEN 0 ELSE attempts END
+			WHERE tenant = $1 AND id = $2`, q.Tenant, q.ID, state, audit.At)
 		tx.audit(ctx, audit)
 		return tx.err
 	})

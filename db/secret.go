@@ -117,6 +117,10 @@ func (s *Store) PutTokens(ctx context.Context, ref Ref, fence Fence, times Token
 		if fence.Epoch != 0 {
 			tx.err = fence.hold(ctx, tx)
 		}
+		if times.AuthorisedAt != nil {
+			tx.exec(ctx, "make due", `UPDATE imap_sync_state SET next_attempt_at = NULL
+				WHERE tenant = $1 AND provider_id = $2`, ref.Tenant, ref.ID)
+		}
 		writeSecrets(ctx, tx, sealed)
 		tx.exec(ctx, "write token times", `
 			UPDATE imap_provider_options SET oauth_refreshed_at = $3, oauth_refresh_expires_at = $4,
@@ -125,10 +129,6 @@ func (s *Store) PutTokens(ctx context.Context, ref Ref, fence Fence, times Token
 		tx.exec(ctx, "mirror token expiry", `
 			UPDATE imap_email_provider_config SET token_expires_at = $3, updated_at = coalesce($4, updated_at)
 			WHERE tenant = $1 AND email_provider_id = $2`, ref.Tenant, ref.ID, times.Expiry, times.AuthorisedAt)
-		if times.AuthorisedAt != nil {
-			tx.exec(ctx, "make due", `UPDATE imap_sync_state SET next_attempt_at = NULL
-				WHERE tenant = $1 AND provider_id = $2`, ref.Tenant, ref.ID)
-		}
 		return tx.err
 	})
 }

@@ -3,6 +3,7 @@ package db
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/lib/pq"
 
@@ -29,5 +30,63 @@ func TestTransactionsAreBound(t *testing.T) {
 	}
 	if err := wrap(&pq.Error{Code: "25P03"}); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("the end of such a transaction is %v, want ErrUnreachable", err)
+	}
+}
+
+// A pass locks the state row of its provider first, and the ledger before the
+// quarantine: with others in another order one of two would end as a deadlock.
+func TestNothingDeadlocksWithAPass(t *testing.T) {
+	store := testStore(t)
+	locks := testLocks(t, store)
+	for name, change := range map[string]func(*Provider, Audit) error{
+		"change": func(p *Provider, a Audit) error { return store.UpdateProvider(t.Context(), p, nil, a) },
+		"pause": func(p *Provider, a Audit) error {
+			return store.PauseProvider(t.Context(), Ref{p.Tenant, p.ID}, PauseManual, a)
+		},
+		"resume": func(p *Provider, a Audit) error { return store.ResumeProvider(t.Context(), Ref{p.Tenant, p.ID}, a) },
+		"remove": func(p *Provider, a Audit) error { return store.RemoveProvider(t.Context(), Ref{p.Tenant, p.ID}, a) },
+		"tokens": func(p *Provider, a Audit) error {
+			return store.PutTokens(t.Context(), Ref{p.Tenant, p.ID}, Fence{}, TokenTimes{Expiry: a.At, RefreshedAt: a.At, AuthorisedAt: &a.At})
+		},
+		"quarantine": func(p *Provider, a Audit) error {
+			list, err := store.ListQuarantine(t.Context(), QuarantineFilter{ProviderID: p.ID, Limit: 1})
+			if err != nil {
+				return err
+			}
+			return store.SetQuarantineState(t.Context(), &list[0], QuarantineReleased, a)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := addProvider(t, store, name)
+			lock, _ := take(t, locks, p.ID)
+			step := Commit{
+				State: &FolderState{Folder: "INBOX", UIDValidity: 1}, At: now(),
+				Messages: []Message{{UID: 1, Outcome: Quarantined}}, Failures: []Quarantine{{UID: 1, State: QuarantineRetry}},
+			}
+			if _, err := store.Commit(t.Context(), lock.Fence, step); err != nil {
+				t.Fatal(err)
+			}
+			changed := make(chan error, 1)
+			err := store.behind(t.Context(), lock.Fence, func(tx *txn) error {
+				if _, err := writeMessages(t.Context(), tx, lock.Fence, step); err != nil {
+					return err
+				}
+				go func() {
+					changed <- change(p, Audit{Tenant: p.Tenant, At: now(), Actor: "test", Action: name, ProviderID: p.ID})
+				}()
+				time.Sleep(300 * time.Millisecond) // it locks what it locks before it waits
+				writeQuarantine(t.Context(), tx, lock.Fence, step)
+				writeFolder(t.Context(), tx, lock.Fence, step.State)
+				mirrorCursor(t.Context(), tx, lock.Fence, step)
+				finishProvider(t.Context(), tx, p, Pass{Run: Run{EndedAt: now(), ErrorCode: "connect", Error: "no route"}})
+				return tx.err
+			})
+			if err != nil {
+				t.Errorf("the pass: %v", err)
+			}
+			if err := <-changed; err != nil {
+				t.Errorf("what came meanwhile: %v", err)
+			}
+		})
 	}
 }
