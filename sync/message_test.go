@@ -38,3 +38,22 @@ func TestWaitingIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A message that fails while its event is made, at a file of it, is one that a person
+// finds in the quarantine by what its headers say.
+func TestFailedMessageIsNamed(t *testing.T) {
+	f := &folderPass{pass: &pass{
+		runner: &Runner{parse: func([]byte, parse.Limits) *parse.Message {
+			return &parse.Message{
+				MessageID: "1@example.com", Subject: "Invoice", From: parse.Address{Email: "a@example.com"},
+				Attachments: make([]parse.Attachment, 1), // that cannot be opened
+			}
+		}},
+		provider: &db.Provider{Settings: db.Settings{Tenant: uuid.NewString(), ID: uuid.NewString()}},
+	}}
+	m := &message{Listed: imapsession.Listed{UID: 1}, raw: []byte("Subject: Invoice\r\n\r\n")}
+	f.parse(m, false)
+	if want := (summary{messageID: "1@example.com", subject: "Invoice", sender: "a@example.com"}); m.failure == nil || m.summary != want {
+		t.Errorf("failure %v, %+v; want %+v", m.failure, m.summary, want)
+	}
+}

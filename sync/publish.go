@@ -74,11 +74,10 @@ func (f *folderPass) parse(m *message, reused bool) {
 		}
 	}()
 	parsed := f.runner.parse(m.raw, parse.Limits{})
+	m.summary.messageID, m.summary.subject = strings.Clone(parsed.MessageID), strings.Clone(parsed.Subject)
+	m.summary.sender = strings.Clone(parsed.From.Email) // known, should New panic at a file
 	mail := publish.New(parsed, f.delivery(m, len(parsed.Attachments) > 0, reused), f.limits)
-	m.summary = summary{
-		key: mail.Key, messageID: strings.Clone(parsed.MessageID),
-		subject: strings.Clone(parsed.Subject), sender: strings.Clone(parsed.From.Email),
-	}
+	m.summary.key = mail.Key
 	mail.Lost = m.again
 	mail.Compact(len(m.raw) + jsonSpare)
 	m.event = mail
