@@ -114,9 +114,8 @@ func (c *credentials) client(ctx context.Context, p *db.Provider) (*oauth.Client
 	return oauth.New(s)
 }
 
-// credentials finds what mailboxes log in with in the places that the
-// environment names, behind what was given. Without a store, nothing is in the
-// database.
+// credentials finds what mailboxes log in with in the places that the environment
+// names, behind what was given. Without a store, nothing is in the database.
 func (s *Service) credentials(in CredentialInput) (*credentials, error) {
 	c := &credentials{store: s.Store, box: s.Box, input: in}
 	var err error
@@ -160,8 +159,7 @@ func (c *credentials) ready(ctx context.Context) error {
 	return keyErr
 }
 
-// canKeep tells, before anybody types anything, why credentials could not be
-// stored.
+// canKeep tells, before anybody types anything, why credentials could not be stored.
 func (c *credentials) canKeep() error {
 	if c.chain.Has(secret.PlaceDB) {
 		return c.box.Ready()
@@ -175,8 +173,7 @@ func (s *Service) Chain() (*secret.Chain, error) {
 	return c.chain, err
 }
 
-// CanKeep tells, before anybody types anything, why credentials could not be
-// stored.
+// CanKeep tells, before anybody types anything, why credentials could not be stored.
 func (s *Service) CanKeep() error {
 	c, err := s.credentials(nil)
 	if err != nil {

@@ -50,9 +50,8 @@ func (s *Service) NewJob(ctx context.Context, opts mailsync.Options) (*Job, erro
 	}}, nil
 }
 
-// BoundMemory has the garbage collector keep the heap near what may be in
-// flight: by default it would let as much garbage stand beside it. GOMEMLIMIT
-// wins.
+// BoundMemory has the garbage collector keep the heap near what may be in flight: by
+// default it would let as much garbage stand beside it. GOMEMLIMIT wins.
 func BoundMemory(inFlight int64) {
 	const rest = 8 << 20 // what a run needs besides raw mail
 	if os.Getenv("GOGC") == "" {
@@ -180,9 +179,8 @@ type Verification struct {
 	Gone        int    `json:"gone"` // lost, and no longer on the mail server either
 }
 
-// Verify looks whether what the ledger calls published is on the stream, and
-// publishes again what is not. Of an error about the mailbox there is a
-// Verification too.
+// Verify looks whether what the ledger calls published is on the stream, and publishes
+// again what is not. Of an error about the mailbox there is a Verification too.
 func (j *Job) Verify(ctx context.Context, p *db.Provider, since time.Time, republish bool) (*Verification, error) {
 	published, err := j.Store.PublishedSince(ctx, ref(p), since)
 	if err != nil {

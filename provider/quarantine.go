@@ -15,8 +15,7 @@ import (
 	mailsync "imapsync/sync"
 )
 
-// SetQuarantine moves a quarantined message to one of the states of db, for a
-// person.
+// SetQuarantine moves a quarantined message to one of the states of db, for a person.
 func (s *Service) SetQuarantine(ctx context.Context, q *db.Quarantine, state, by string) error {
 	states, err := s.Store.FolderStates(ctx, db.Ref{Tenant: q.Tenant, ID: q.ProviderID})
 	if err != nil {

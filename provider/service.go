@@ -1,12 +1,10 @@
-// Package provider is what can be done to a mailbox, once, for every face:
-// adding it, changing, testing, pausing and reading it, signing in to it. The
-// command line and the settings page call it and find words of their own for
-// what it says.
+// Package provider is what can be done to a mailbox, once, for every face: adding it,
+// changing, testing, pausing and reading it, signing in to it. The command line and the
+// settings page call it and find words of their own for what it says.
 //
-// Invariants: what is done is tested before it is stored, unless somebody asked
-// for it untested, and stands in the audit log under the name of who did it; a
-// setting is known in one table, settings; no error here names a flag, a command
-// or a label.
+// Invariants: what is done is tested before it is stored, unless somebody asked for it
+// untested, and stands in the audit log under the name of who did it; a setting is
+// known in one table, settings; no error here names a flag, a command or a label.
 package provider
 
 import (
@@ -111,9 +109,8 @@ func (s *Service) prepare(ctx context.Context, p *db.Provider, in CredentialInpu
 	return check, sealed, words, err
 }
 
-// Add tests a new provider, unless a person has to sign in first, and stores
-// it. Not tested, its status stays configuring until the first pass, and the
-// check is nil.
+// Add tests a new provider, unless a person has to sign in first, and stores it. Not
+// tested, its status stays configuring until the first pass, and the check is nil.
 func (s *Service) Add(ctx context.Context, p *db.Provider, in CredentialInput, test bool, by string) (*Check, error) {
 	check, sealed, _, err := s.prepare(ctx, p, in, true, test && !NeedsPerson(p))
 	if err != nil {

@@ -301,8 +301,7 @@ func (v *validation) mailbox(t *Setting, s string) {
 	}
 }
 
-// hostLabel is one part of a host name. Underscores are against RFC 1123 and
-// in use.
+// hostLabel is one part of a host name. Underscores are against RFC 1123 and in use.
 var hostLabel = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
 
 func (v *validation) host(t *Setting, s string) {

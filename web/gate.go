@@ -68,8 +68,7 @@ func (g *gate) open(ctx context.Context, o Options) (link string, err error) {
 func (g *gate) newLink() string { return g.site.URL.String() + "/signin?token=" + g.link.renew() }
 
 // handler answers who is not signed in, and hands all others to next with their
-// Principal in the context. The assets are for everybody: the sign-in page needs
-// them.
+// Principal in the context. The assets are for everybody: the sign-in page needs them.
 func (g *gate) handler(next http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /signin", g.showSignin)

@@ -213,9 +213,8 @@ func secure(next http.Handler) http.Handler {
 	})
 }
 
-// checkHost refuses a name that is not the page's own. Another site could have
-// its name lead to this machine, and then read what its visitors are shown (DNS
-// rebinding).
+// checkHost refuses a name that is not the page's own. Another site could have its name
+// lead to this machine, and then read what its visitors are shown (DNS rebinding).
 func (s origin) checkHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := r.Host

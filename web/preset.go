@@ -62,9 +62,8 @@ const lookupPatience = 3 * time.Second
 // lookupSRV asks the DNS for a domain's records of a service (RFC 6186).
 type lookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
 
-// presetsFor tells where the mail of an address may live, the likeliest first:
-// as is known of its domain, else as the domain itself says, else as others
-// mostly have it.
+// presetsFor tells where the mail of an address may live, the likeliest first: as is
+// known of its domain, else as the domain itself says, else as others mostly have it.
 func presetsFor(ctx context.Context, lookup lookupSRV, mailbox string) []preset {
 	at := strings.LastIndexByte(mailbox, '@')
 	domain := strings.ToLower(strings.TrimSpace(strings.TrimSuffix(mailbox[at+1:], ".")))

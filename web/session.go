@@ -51,9 +51,8 @@ func randomToken() string {
 
 func hashOf(token string) [sha256.Size]byte { return sha256.Sum256([]byte(token)) }
 
-// cookie makes a cookie that no script reads. With TLS its name begins with
-// __Host-, so that no other host of the domain can set one. An empty value takes
-// the cookie away.
+// cookie makes a cookie that no script reads. With TLS its name begins with __Host-, so
+// that no other host of the domain can set one. An empty value takes the cookie away.
 func (s origin) cookie(name, value string, sameSite http.SameSite, lasts time.Duration) *http.Cookie {
 	c := &http.Cookie{ //nolint:gosec // G124: Secure wherever there is TLS, SameSite always
 		Name: s.cookieName(name), Value: value, Path: "/", MaxAge: int(lasts.Seconds()),

@@ -112,9 +112,8 @@ func manHeader(root *cobra.Command) *doc.GenManHeader {
 
 var indentedLines = regexp.MustCompile(`(?m)^(  .*\n?)+`)
 
-// manTexts turns the texts of a command, and of all below it, into the Markdown
-// that package doc reads: lines that are indented stay lines, and a flag names its
-// variable.
+// manTexts turns the texts of a command, and of all below it, into the Markdown that
+// package doc reads: lines that are indented stay lines, and a flag names its variable.
 func manTexts(cmd *cobra.Command) {
 	cmd.Long = indentedLines.ReplaceAllString(cmd.Long, "\n```\n$0\n```\n")
 	cmd.InitDefaultHelpFlag()

@@ -14,12 +14,11 @@ import (
 	mailsync "imapsync/sync"
 )
 
-// words are what the command line says about errors. Say ends a one-line error;
-// Do is a line of `doctor`, to be pasted, in which capitals stand for what only
-// a person knows, or who can mend what no command can. A mailbox is named by its
-// id, which needs no quotes and is nobody else's in another tenant. The fact
-// "test" holds where a connection is tested, and not for a run, which tries again
-// by itself.
+// words are what the command line says about errors. Say ends a one-line error; Do is a
+// line of `doctor`, to be pasted, in which capitals stand for what only a person knows,
+// or who can mend what no command can. A mailbox is named by its id, which needs no
+// quotes and is nobody else's in another tenant. The fact "test" holds where a
+// connection is tested, and not for a run, which tries again by itself.
 var words = fault.Words{
 	// Finding the server.
 	{Codes: "host_not_found", Say: "check --host", Do: "{set} --host HOST"},
