@@ -44,8 +44,7 @@ func (e *TestError) Error() string {
 	if !e.Reached {
 		return e.Err.Error()
 	}
-	text := strings.Join(strings.Fields(strings.ReplaceAll(e.Err.Error(), "\n", "; ")), " ")
-	return net.JoinHostPort(e.Provider.Host, strconv.Itoa(e.Provider.Port)) + ": " + text
+	return net.JoinHostPort(e.Provider.Host, strconv.Itoa(e.Provider.Port)) + ": " + OneLine(strings.ReplaceAll(e.Err.Error(), "\n", "; "))
 }
 
 // Unwrap returns what went wrong.
@@ -153,15 +152,12 @@ func About(p *db.Provider, err error) fault.About { return AboutProvider(p, mail
 
 // AboutProvider adds to about what is known of p.
 func AboutProvider(p *db.Provider, about fault.About) fault.About {
-	for _, fact := range []struct {
-		name  string
-		holds bool
-	}{
-		{"password", p.AuthType != db.AuthOAuth2}, {"oauth2", p.AuthType == db.AuthOAuth2}, {"person", NeedsPerson(p)},
-		{"eager", p.EagerLogin}, {"plaintext", p.TLS == db.TLSNone},
+	for fact, holds := range map[string]bool{
+		"password": p.AuthType != db.AuthOAuth2, "oauth2": p.AuthType == db.AuthOAuth2, "person": NeedsPerson(p),
+		"eager": p.EagerLogin, "plaintext": p.TLS == db.TLSNone,
 	} {
-		if fact.holds {
-			about.Facts = append(about.Facts, fact.name)
+		if holds {
+			about.Facts = append(about.Facts, fact)
 		}
 	}
 	if about.Params == nil {

@@ -71,14 +71,18 @@ func (c *credentials) of(ctx context.Context, p *db.Provider, fence db.Fence) (m
 	if err != nil {
 		return mailsync.Credential{}, err
 	}
-	if c.unkept {
-		return mailsync.Credential{Tokens: client.NewSource(oauth.Keep{
-			Load: func(context.Context) (oauth.Tokens, error) { return oauth.Tokens{}, nil },
-			Save: func(context.Context, oauth.Tokens) error { return nil },
-		})}, nil
+	keep := oauth.Keep{
+		Load: func(context.Context) (oauth.Tokens, error) { return oauth.Tokens{}, nil },
+		Save: func(context.Context, oauth.Tokens) error { return nil },
 	}
-	k := &keptTokens{credentials: c, provider: p, fence: fence, patience: busyPatience}
-	return mailsync.Credential{Tokens: client.NewSource(k.keep())}, nil
+	if !c.unkept {
+		k := &keptTokens{credentials: c, provider: p, fence: fence, patience: busyPatience}
+		keep.Load, keep.Save = k.load, k.save
+		if fence.Epoch == 0 {
+			keep.Lock = k.lock
+		}
+	}
+	return mailsync.Credential{Tokens: client.NewSource(keep)}, nil
 }
 
 // read returns one credential of a provider: what was given, or what is stored.

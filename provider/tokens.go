@@ -31,31 +31,11 @@ type keptTokens struct {
 	accessVersion  int64
 }
 
-func (k *keptTokens) keep() oauth.Keep {
-	keep := oauth.Keep{Load: k.load, Save: k.save}
-	if k.fence.Epoch == 0 {
-		keep.Lock = k.lock
-	}
-	return keep
-}
-
 type accessToken struct {
 	Token         string    `json:"token"`
 	Expiry        time.Time `json:"expiry"`
 	RefreshExpiry time.Time `json:"refreshExpiry,omitzero"`
 	Identity      string    `json:"identity"`
-}
-
-func accessText(t oauth.Tokens) (secret.Value, error) {
-	text, err := json.Marshal(accessToken{t.Access.Reveal(), t.Expiry.UTC(), t.RefreshExpiry.UTC(), t.Identity})
-	return secret.New(string(text)), err
-}
-
-func setAccess(t *oauth.Tokens, text secret.Value) {
-	var access accessToken
-	if !text.IsZero() && json.Unmarshal([]byte(text.Reveal()), &access) == nil {
-		t.Access, t.Expiry, t.RefreshExpiry, t.Identity = secret.New(access.Token), access.Expiry, access.RefreshExpiry, access.Identity
-	}
 }
 
 func (k *keptTokens) load(ctx context.Context) (t oauth.Tokens, err error) {
@@ -76,7 +56,10 @@ func (k *keptTokens) load(ctx context.Context) (t oauth.Tokens, err error) {
 		return oauth.Tokens{}, err
 	}
 	k.refresh = t.Refresh
-	setAccess(&t, access)
+	var kept accessToken
+	if !access.IsZero() && json.Unmarshal([]byte(access.Reveal()), &kept) == nil {
+		t.Access, t.Expiry, t.RefreshExpiry, t.Identity = secret.New(kept.Token), kept.Expiry, kept.RefreshExpiry, kept.Identity
+	}
 	return t, nil
 }
 
@@ -85,12 +68,13 @@ func (k *keptTokens) load(ctx context.Context) (t oauth.Tokens, err error) {
 // a run that was overtaken: then its version decides, and the pass ends.
 func (k *keptTokens) save(ctx context.Context, t oauth.Tokens) error {
 	p, now := k.provider, time.Now().UTC()
-	text, err := accessText(t)
+	text, err := json.Marshal(accessToken{t.Access.Reveal(), t.Expiry.UTC(), t.RefreshExpiry.UTC(), t.Identity})
 	if err != nil {
 		return err
 	}
+	access := secret.New(string(text))
 	if !k.chain.Has(secret.PlaceDB) {
-		return k.saveUnsealed(ctx, t, text)
+		return k.saveUnsealed(ctx, t, access)
 	}
 	var sealed []db.Secret
 	seal := func(name string, version int64, value secret.Value) error {
@@ -102,7 +86,7 @@ func (k *keptTokens) save(ctx context.Context, t oauth.Tokens) error {
 	if rotated {
 		err = seal(db.RefreshTokenName(p.ID), k.refreshVersion+1, t.Refresh)
 	}
-	if err := errors.Join(err, seal(db.AccessTokenName(p.ID), k.accessVersion+1, text)); err != nil {
+	if err := errors.Join(err, seal(db.AccessTokenName(p.ID), k.accessVersion+1, access)); err != nil {
 		return err
 	}
 	times := k.times(t, now)

@@ -118,23 +118,6 @@ func (a *app) dbOptions() (db.Options, error) {
 	return db.Options{URL: a.databaseURL, LockURL: a.lockDatabaseURL}, nil
 }
 
-// openStore connects to Postgres and makes sure of the schema. The caller
-// closes the store.
-func (a *app) openStore(ctx context.Context) (*db.Store, error) {
-	opts, err := a.dbOptions()
-	if err != nil {
-		return nil, err
-	}
-	store, err := db.Open(ctx, opts)
-	if err != nil {
-		return nil, err
-	}
-	if err := store.CheckSchema(ctx); err != nil {
-		return nil, errors.Join(err, store.Close())
-	}
-	return store, nil
-}
-
 const natsPatience = 5 * time.Second
 
 // openNATS connects to the broker. The caller closes the connection.
@@ -219,12 +202,20 @@ func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// withStore connects to Postgres and makes sure of the schema, for work.
 func (a *app) withStore(ctx context.Context, work func(store *db.Store) error) error {
-	store, err := a.openStore(ctx)
+	opts, err := a.dbOptions()
+	if err != nil {
+		return err
+	}
+	store, err := db.Open(ctx, opts)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	if err := store.CheckSchema(ctx); err != nil {
+		return err
+	}
 	return work(store)
 }
 

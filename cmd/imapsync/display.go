@@ -79,8 +79,11 @@ func resultOf(res mailsync.Result) runResult {
 
 func (d *runDisplay) result(res mailsync.Result) {
 	r := resultOf(res)
-	if err := resultError(res); err != nil {
-		d.lastError = err
+	switch {
+	case res.Busy:
+		d.lastError = provider.Busy(res.Provider)
+	case res.Err != nil && res.Deferred == "":
+		d.lastError = inWords(res.Provider, res.Err)
 	}
 	d.logResult(r)
 	switch {

@@ -224,18 +224,6 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags) ([]db.R
 	return refs, nil
 }
 
-// resultError is why a pass did not do what it was to do; nil when it did, or
-// was put off.
-func resultError(res mailsync.Result) error {
-	switch {
-	case res.Busy:
-		return provider.Busy(res.Provider)
-	case res.Deferred != "":
-		return nil
-	}
-	return inWords(res.Provider, res.Err)
-}
-
 func runError(f *runFlags, s mailsync.Summary, err, last error) error {
 	done := s.OK + s.Partial
 	switch {

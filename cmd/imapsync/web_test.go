@@ -47,7 +47,7 @@ func openSettingsPage(t *testing.T) *settingsPage {
 	a := &app{stdout: io.Discard, stderr: io.Discard, log: slog.New(slog.DiscardHandler), databaseURL: devenv.TestPostgres(t, migrateAll),
 		natsURL: devenv.TestNATS(t).URL(), secretKeyFile: file("key", key.Reveal())}
 	f := signinOf(t, "--listen", "127.0.0.1:0", "--web-token-file", file("token", s.token))
-	if s.store, err = a.openStore(t.Context()); err != nil {
+	if s.store, err = db.Open(t.Context(), db.Options{URL: a.databaseURL}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.store.Close() })
