@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -25,7 +26,6 @@ const keepAlive = 5 * time.Second
 // session and its locks.
 type Locks struct {
 	store *Store
-	url   string
 
 	mu      sync.Mutex // one statement at a time on the connection
 	session *lockSession
@@ -52,10 +52,8 @@ type Lock struct {
 // OpenLocks connects. Without a URL of its own for locks it first makes sure
 // that no pooler shares server sessions, and returns ErrPooler if one does.
 func (s *Store) OpenLocks(ctx context.Context) (*Locks, error) {
-	url := s.opts.LockURL
-	if url == "" {
-		url = s.opts.URL
-		pooled, err := detectPooler(ctx, url)
+	if s.opts.LockURL == "" {
+		pooled, err := detectPooler(ctx, s.opts.URL)
 		if err != nil {
 			return nil, fmt.Errorf("look for a pooler: %w", err)
 		}
@@ -63,7 +61,7 @@ func (s *Store) OpenLocks(ctx context.Context) (*Locks, error) {
 			return nil, fault.New(fault.Config, "pooler", ErrPooler)
 		}
 	}
-	l := &Locks{store: s, url: url}
+	l := &Locks{store: s}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.connect(ctx); err != nil {
@@ -74,7 +72,7 @@ func (s *Store) OpenLocks(ctx context.Context) (*Locks, error) {
 
 // connect opens a session and its keeper. The caller holds mu.
 func (l *Locks) connect(ctx context.Context) error {
-	pool, err := openPool(l.url, 2*keepAlive)
+	pool, err := openPool(cmp.Or(l.store.opts.LockURL, l.store.opts.URL), 2*keepAlive)
 	if err != nil {
 		return err
 	}
@@ -230,9 +228,7 @@ func (k *Lock) Unlock() {
 		return // the locks went with the connection
 	}
 	delete(k.session.held, k.key)
-	var ok bool
-	err := k.session.conn.QueryRowContext(context.Background(), "SELECT pg_advisory_unlock($1)", k.key).Scan(&ok)
-	if err != nil {
+	if _, err := k.session.conn.ExecContext(context.Background(), "SELECT pg_advisory_unlock($1)", k.key); err != nil {
 		l.drop()
 	}
 }
