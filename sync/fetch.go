@@ -1,15 +1,14 @@
 package sync
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"time"
 )
 
-// askSizes asks for sizes and dates. What the server leaves out is asked for a
-// second time, by itself; what is gone then was expunged.
+// askSizes asks for sizes and dates of messages, which ascend. What the server leaves
+// out is asked for a second time, by itself; what is gone then was expunged.
 func (f *folderPass) askSizes(messages []*message) error {
 	uids := make([]uint32, len(messages))
 	for i, m := range messages {
@@ -45,8 +44,7 @@ func (f *folderPass) findExpunged(missing []*message) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	compare := func(a, b *message) int { return cmp.Compare(a.UID, b.UID) }
-	still, err := f.session.Search(slices.MinFunc(missing, compare).UID, slices.MaxFunc(missing, compare).UID, nil)
+	still, err := f.session.Search(missing[0].UID, missing[len(missing)-1].UID, nil)
 	if err != nil {
 		return err
 	}
@@ -63,11 +61,7 @@ func (f *folderPass) findExpunged(missing []*message) error {
 // withinQuota leaves of messages those that the provider's bytes of the day
 // take, the last of them whole.
 func (f *folderPass) withinQuota(messages []*message) []*message {
-	quota := f.provider.MaxBytesPerDay
-	if quota == 0 {
-		return messages
-	}
-	left := quota - f.provider.BytesToday(f.started) - f.bytes.Load()
+	left := f.quotaLeft()
 	for i, m := range messages {
 		if left <= 0 {
 			return messages[:i]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -131,9 +132,14 @@ func (ps *pass) drains() bool {
 
 // mustEnd reports whether nothing new is begun: the runner was asked to end, or
 // the provider has had its bytes of the day.
-func (ps *pass) mustEnd() bool {
-	quota := ps.provider.MaxBytesPerDay
-	return ps.runner.stopping() || quota > 0 && ps.provider.BytesToday(ps.started)+ps.bytes.Load() >= quota
+func (ps *pass) mustEnd() bool { return ps.runner.stopping() || ps.quotaLeft() <= 0 }
+
+// quotaLeft is what is left of the provider's bytes of the day.
+func (ps *pass) quotaLeft() int64 {
+	if ps.provider.MaxBytesPerDay <= 0 {
+		return math.MaxInt64
+	}
+	return ps.provider.MaxBytesPerDay - ps.provider.BytesToday(ps.started) - ps.bytes.Load()
 }
 
 // errLockLost ends a pass whose lock connection died.

@@ -68,7 +68,6 @@ func (ps *pass) resolve(ctx context.Context) (found []imapsession.FolderStatus, 
 	}
 }
 
-// servedBefore orders folders: INBOX, then the least recently served.
 func (ps *pass) servedBefore(a, b imapsession.FolderStatus) int {
 	rank := func(st imapsession.FolderStatus) time.Time {
 		s := ps.states[st.Name]

@@ -67,7 +67,6 @@ func (s *Session) Folders() ([]Folder, error) {
 		return nil, err
 	}
 	for i := range folders {
-		folders[i].Messages = -1
 		for _, st := range statuses {
 			if st.Name == folders[i].Name {
 				folders[i].Messages = st.Messages
@@ -215,35 +214,34 @@ func (s *Session) CheckFolders(filter []string) ([]string, error) {
 // maxFolders bounds a LIST answer.
 const maxFolders = 20000
 
-// listing is a LIST under way. Its goroutine takes what comes until the end of
-// the answer or of the connection: go-imap's reader waits for that, whatever
-// else was asked meanwhile.
-type listing struct {
-	done    chan struct{}
-	folders []Folder
-	err     error
-}
-
-func (s *Session) startList() *listing {
-	l := &listing{done: make(chan struct{})}
+// startList sends LIST; what it returns waits for the answer. A goroutine takes what
+// comes until the end of the answer or of the connection: go-imap's reader waits for
+// that, whatever else was asked meanwhile.
+func (s *Session) startList() func() ([]Folder, error) {
 	cmd := s.client.List("", "*", nil)
+	var folders []Folder
+	var err error
+	done := make(chan struct{})
 	go func() {
-		defer close(l.done)
-		l.folders, l.err = readList(cmd)
+		defer close(done)
+		folders, err = readList(cmd)
 	}()
-	return l
+	return func() ([]Folder, error) {
+		<-done
+		return folders, err
+	}
 }
 
 func (s *Session) list() ([]Folder, error) {
-	l := s.askedList
-	if s.askedList = nil; l == nil {
-		l = s.startList()
+	listed := s.askedList
+	if s.askedList = nil; listed == nil {
+		listed = s.startList()
 	}
-	<-l.done
-	if l.err != nil {
-		return nil, fmt.Errorf("list folders: %w", s.cause(l.err))
+	folders, err := listed()
+	if err != nil {
+		return nil, fmt.Errorf("list folders: %w", s.cause(err))
 	}
-	return l.folders, nil
+	return folders, nil
 }
 
 func readList(cmd *imapclient.ListCommand) ([]Folder, error) {
@@ -252,7 +250,7 @@ func readList(cmd *imapclient.ListCommand) ([]Folder, error) {
 		if len(folders) == maxFolders {
 			continue // read to the end, keep no more
 		}
-		f := Folder{Name: canonical(data.Mailbox), Selectable: true}
+		f := Folder{Name: canonical(data.Mailbox), Selectable: true, Messages: -1}
 		if data.Delim != 0 {
 			f.Delimiter = string(data.Delim)
 		}

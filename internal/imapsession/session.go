@@ -28,7 +28,7 @@ type Session struct {
 
 	pipelined  bool                                 // the server keeps what is sent along with another command
 	asked      map[string]*imapclient.StatusCommand // under way since the login
-	askedList  *listing                             // under way since the login
+	askedList  func() ([]Folder, error)             // under way since the login
 	prefetched *prefetched                          // answers that came with EXAMINE
 
 	answered time.Time // when it was last known to live, between passes

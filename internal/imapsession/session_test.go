@@ -191,8 +191,8 @@ func TestFailure04_ListThatNobodyReads(t *testing.T) {
 	a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username}
 	s, err := open(t, a, srv.Password, folders)
 	must(t, err)
-	listing := s.askedList
-	if listing == nil {
+	listed := s.askedList
+	if listed == nil {
 		t.Fatal("LIST did not go along with the login")
 	}
 	imapserver.Within(t, 20*time.Second, func() {
@@ -201,7 +201,7 @@ func TestFailure04_ListThatNobodyReads(t *testing.T) {
 		}
 	})
 	s.Close()
-	imapserver.Within(t, 20*time.Second, func() { <-listing.done })
+	imapserver.Within(t, 20*time.Second, func() { _, _ = listed() })
 }
 
 // dovecotCaps are what makes a server one that is asked for several things at once.
