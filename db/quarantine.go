@@ -124,7 +124,7 @@ func (s *Store) ListQuarantine(ctx context.Context, f QuarantineFilter) ([]Quara
 // FindQuarantine finds a quarantined message by its id, or ErrNotFound.
 func (s *Store) FindQuarantine(ctx context.Context, id, tenant string) (*Quarantine, error) {
 	list, err := s.ListQuarantine(ctx, QuarantineFilter{Tenant: tenant, ID: id, Limit: 1})
-	if err == nil && len(list) == 0 {
+	if err == nil && (id == "" || len(list) == 0) {
 		err = fmt.Errorf("quarantined message %s: %w", id, ErrNotFound)
 	}
 	if err != nil {
