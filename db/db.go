@@ -111,16 +111,26 @@ func (s *Store) inTx(ctx context.Context, fn func(tx *txn) error) error {
 	}
 	if err != nil {
 		_ = tx.Rollback() // the error of fn is the one that says something
-		return wrap(err)
+		return wrap(interrupted(ctx, err))
 	}
-	return wrap(tx.Commit())
+	return wrap(interrupted(ctx, tx.Commit()))
+}
+
+// interrupted says that ctx has ended where the server or database/sql have words of
+// their own for what came of it.
+func interrupted(ctx context.Context, err error) error {
+	pe, ok := errors.AsType[*pq.Error](err)
+	if canceled := ok && pe.Code == "57014"; ctx.Err() != nil && (canceled || errors.Is(err, sql.ErrTxDone)) {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return err
 }
 
 // selectAll runs a query of any number of rows; what names it in the error.
 func selectAll[T any](ctx context.Context, s *Store, what, query string, args ...any) ([]T, error) {
 	var rows []T
 	if err := s.pool.SelectContext(ctx, &rows, query, args...); err != nil {
-		return nil, fmt.Errorf("%s: %w", what, wrap(err))
+		return nil, fmt.Errorf("%s: %w", what, wrap(interrupted(ctx, err)))
 	}
 	return rows, nil
 }
@@ -128,7 +138,7 @@ func selectAll[T any](ctx context.Context, s *Store, what, query string, args ..
 // selectOne runs a query of one row; the error is sql.ErrNoRows when it finds none.
 func selectOne[T any](ctx context.Context, s *Store, what, query string, args ...any) (row T, err error) {
 	if err = s.pool.GetContext(ctx, &row, query, args...); err != nil {
-		err = fmt.Errorf("%s: %w", what, wrap(err))
+		err = fmt.Errorf("%s: %w", what, wrap(interrupted(ctx, err)))
 	}
 	return row, err
 }
@@ -147,7 +157,9 @@ var (
 
 // wrap gives a driver error the class that the exit code depends on.
 func wrap(err error) error {
-	if err == nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrConfig) {
+	switch {
+	case err == nil, errors.Is(err, ErrUnreachable), errors.Is(err, ErrConfig),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
 	if pe, ok := errors.AsType[*pq.Error](err); ok {
@@ -158,9 +170,6 @@ func wrap(err error) error {
 		case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "57P"), strings.HasPrefix(code, "53"), code == "25P03": // boundTx
 			return fmt.Errorf("%w: %w", ErrUnreachable, err)
 		}
-		return err
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	if _, ok := errors.AsType[net.Error](err); ok || isConnError(err) {

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -86,5 +87,28 @@ func TestNothingDeadlocksWithAPass(t *testing.T) {
 				t.Errorf("what came meanwhile: %v", err)
 			}
 		})
+	}
+}
+
+// TestTransactionInterrupted holds that a transaction whose context ends says so,
+// wherever it was: interrupted is an exit code of its own.
+func TestTransactionInterrupted(t *testing.T) {
+	store := testStore(t)
+	for name, in := range map[string]string{"before the commit": "SELECT 1", "in a statement": "SELECT pg_sleep(60)"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := store.inTx(ctx, func(tx *txn) error {
+			if in == "SELECT 1" {
+				cancel()
+				<-ctx.Done()
+				time.Sleep(50 * time.Millisecond) // database/sql rolls back by itself
+				return nil
+			}
+			time.AfterFunc(50*time.Millisecond, cancel)
+			tx.exec(ctx, "sleep", in)
+			return tx.err
+		})
+		if cancel(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v, want context.Canceled", name, err)
+		}
 	}
 }
