@@ -43,9 +43,9 @@ func (s origin) Secure() bool { return s.URL.Scheme == "https" }
 
 // listener is the open address of the page.
 type listener struct {
+	net.Listener
+
 	site origin
-	ln   net.Listener
-	tls  *tls.Config // nil: not here
 }
 
 // listen checks the options and opens the address.
@@ -54,13 +54,13 @@ func listen(ctx context.Context, o ListenOptions) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--listen %q: give an address and a port, as in 127.0.0.1:8025", o.Address)
 	}
-	l := &listener{}
+	var encrypted *tls.Config
 	if o.TLSCert != "" || o.TLSKey != "" {
-		if l.tls, err = readCertificate(o.TLSCert, o.TLSKey); err != nil {
+		if encrypted, err = readCertificate(o.TLSCert, o.TLSKey); err != nil {
 			return nil, err
 		}
 	}
-	if l.tls == nil && !o.BehindProxy && !oauth.IsLoopback(host) {
+	if encrypted == nil && !o.BehindProxy && !oauth.IsLoopback(host) {
 		return nil, fmt.Errorf("--listen %s: others could read passwords on the way: give --tls-cert and --tls-key, "+
 			"or --behind-proxy and --public-url where a proxy does TLS, or listen on 127.0.0.1", o.Address)
 	}
@@ -68,11 +68,14 @@ func listen(ctx context.Context, o ListenOptions) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.ln, err = new(net.ListenConfig).Listen(ctx, "tcp", o.Address); err != nil {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Address)
+	if err != nil {
 		return nil, fmt.Errorf("--listen %s: %w", o.Address, err)
 	}
-	l.site = siteOf(o, host, public, l.ln.Addr())
-	return l, nil
+	if encrypted != nil {
+		ln = tls.NewListener(ln, encrypted)
+	}
+	return &listener{ln, siteOf(o, host, public, ln.Addr())}, nil
 }
 
 func siteOf(o ListenOptions, host string, public *url.URL, listening net.Addr) origin {
@@ -136,7 +139,7 @@ func readCertificate(certPath, keyPath string) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", certPath, keyPath, err)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
 }
 
 // Bounds of a request, and of the end.
@@ -155,20 +158,13 @@ func (l *listener) serve(ctx context.Context, handler http.Handler, log *slog.Lo
 	defer endRequests()
 	srv := &http.Server{
 		Handler:           http.MaxBytesHandler(secure(l.site.checkHost(handler)), maxBody),
-		TLSConfig:         l.tls,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 10 * time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		BaseContext: func(net.Listener) context.Context { return requests },
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug), // handshakes that failed
 	}
 	ended := make(chan error, 1)
-	go func() {
-		if l.tls != nil {
-			ended <- srv.ServeTLS(l.ln, "", "")
-		} else {
-			ended <- srv.Serve(l.ln)
-		}
-	}()
+	go func() { ended <- srv.Serve(l) }()
 	select {
 	case err := <-ended:
 		return err

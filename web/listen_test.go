@@ -70,7 +70,7 @@ func TestListenRefuses(t *testing.T) {
 	} {
 		l, err := listen(t.Context(), tt.o)
 		if err == nil {
-			l.ln.Close()
+			l.Close()
 			t.Errorf("%s: no error", tt.name)
 			continue
 		}
@@ -108,7 +108,7 @@ func TestListenSite(t *testing.T) {
 			}
 			t.Fatalf("%s: %v", tt.name, err)
 		}
-		l.ln.Close()
+		l.Close()
 		if got := l.site.URL.String(); tt.url != "" && got != tt.url && strings.TrimSuffix(got, ":"+l.site.URL.Port()) != tt.url {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.url)
 		}

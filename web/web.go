@@ -62,11 +62,11 @@ func Open(ctx context.Context, o Options) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Log.Info("listen", "address", l.ln.Addr().String())
+	o.Log.Info("listen", "address", l.Addr().String())
 	g := newGate(l.site, o.Log)
 	link, err := g.open(ctx, o)
 	if err != nil {
-		return nil, errors.Join(err, l.ln.Close())
+		return nil, errors.Join(err, l.Close())
 	}
 	s := newServer(ctx, o.Mailboxes, o.Log, l.site)
 	return &Page{URL: l.site.URL.String(), Link: link, listener: l, handler: s.handler(g.handler), server: s}, nil
@@ -78,7 +78,7 @@ func (p *Page) Serve(ctx context.Context) error {
 	defer p.server.tasks.wg.Wait()
 	if err := p.listener.serve(ctx, p.handler, p.server.log); err != nil {
 		p.server.log.Error("listen_failed", "error", err.Error())
-		return fmt.Errorf("serve %s: %w", p.listener.ln.Addr(), err)
+		return fmt.Errorf("serve %s: %w", p.listener.Addr(), err)
 	}
 	return nil
 }
