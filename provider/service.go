@@ -46,7 +46,6 @@ type Service struct {
 var (
 	ErrBusy      = errors.New("another run holds its lock")
 	ErrUnchanged = errors.New("nothing to change")
-	ErrInactive  = errors.New("is not active")
 	ErrDeferred  = errors.New("nothing could be done now: the mail servers refused or throttled others of their providers lately")
 	ErrStopped   = errors.New("nothing was started: the run was told to stop first")
 )
@@ -60,7 +59,7 @@ func Busy(p *db.Provider) error {
 func Idle(p *db.Provider) error {
 	switch {
 	case !p.Active || !p.AutoProcess:
-		return fmt.Errorf("provider %s %w", p, ErrInactive)
+		return fmt.Errorf("provider %s is not active", p)
 	case p.PausedAt != nil:
 		return fault.Newf(fault.Config, "paused", "provider %s is paused (%s) since %s", p, p.PauseReason, p.PausedAt.UTC().Format(time.RFC3339))
 	}

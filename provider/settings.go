@@ -281,7 +281,7 @@ type Values map[string][]string
 // mailbox takes the name and the login of its address where none was given.
 func Apply(p *db.Provider, given Values, adding bool) []Problem {
 	var problems []Problem
-	port := DefaultPort(p.TLS)
+	port := defaultPort(p.TLS)
 	for _, t := range settings {
 		if values, ok := given[t.Name]; ok {
 			if err := t.set(&p.Settings, values); err != nil {
@@ -290,7 +290,7 @@ func Apply(p *db.Provider, given Values, adding bool) []Problem {
 		}
 	}
 	if p.Port == port && strings.Join(given["port"], "") == "" {
-		p.Port = DefaultPort(p.TLS) // follows the mode unless it was chosen
+		p.Port = defaultPort(p.TLS) // follows the mode unless it was chosen
 	}
 	if p.AuthType == db.AuthOAuth2 {
 		p.OAuthFlow = cmp.Or(p.OAuthFlow, db.FlowCode)
@@ -305,8 +305,8 @@ func Apply(p *db.Provider, given Values, adding bool) []Problem {
 	return problems
 }
 
-// DefaultPort is the usual port of a mode.
-func DefaultPort(mode db.TLSMode) int {
+// defaultPort is the usual port of a mode.
+func defaultPort(mode db.TLSMode) int {
 	if mode == db.TLSStartTLS || mode == db.TLSNone {
 		return 143
 	}

@@ -28,13 +28,7 @@ func functions() template.FuncMap {
 
 // stateWord is what people call a state.
 func stateWord(state string) string {
-	switch state {
-	case db.StateNew:
-		return "not read yet"
-	case db.StateInactive:
-		return "switched off"
-	}
-	return state
+	return cmp.Or(map[string]string{db.StateNew: "not read yet", db.StateInactive: "switched off"}[state], state)
 }
 
 // ago writes a time as a distance from now.

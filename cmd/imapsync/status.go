@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -129,13 +130,7 @@ func (s providerStatus) state(now time.Time) (state, colour, next string) {
 	if s.NextAttemptAt != nil && s.NextAttemptAt.After(now) {
 		next = "in " + s.NextAttemptAt.Sub(now).Round(time.Second).String()
 	}
-	switch s.Status {
-	case db.StatusError:
-		return s.Status, red, next
-	case db.StatusConnected:
-		return s.Status, green, next
-	}
-	return s.Status, plain, next
+	return s.Status, cmp.Or(map[string]string{db.StatusError: red, db.StatusConnected: green}[s.Status], plain), next
 }
 
 func credentialWarning(c forecast, now time.Time) string {
