@@ -33,7 +33,7 @@ const (
 	Enum                 // one of Values
 	Number               // from Least to Most
 	Bytes                // a size
-	Duration             // from Least to Most, in milliseconds
+	Duration             // from MinTimeout to Most, in milliseconds
 	Bool                 //
 	Date                 // a day
 	List                 // of names
@@ -44,7 +44,7 @@ const (
 // differences, the audit log, what is shown and what is checked come of it.
 type Setting struct {
 	Name    string // to flags, fields, problems and the audit log
-	Column  string // in the database, which tags the field of db.Settings
+	Column  string // in the database, where it is not the name with underscores
 	Kind    Kind
 	Help    string   // a line
 	Values  []string // to choose from
@@ -57,7 +57,6 @@ type Setting struct {
 	Tested  bool // a change is proven by a test of the connection
 	Consent bool // what a person granted is bound to it: a change makes that worthless
 	OAuth   bool // counts for a login with OAuth2 only
-	OfRun   bool // the run has one of the same name, which the environment means
 	Form    bool // the page has a field
 	NoFlag  bool // the command line has none
 
@@ -65,85 +64,73 @@ type Setting struct {
 	check func(v *validation, t *Setting, p *db.Provider) // in place of its kind's
 }
 
-// ofRun is what an empty setting means that the run has a default for.
+// What an empty setting means that has its default elsewhere.
 const (
 	ofRun    = "the run's"
 	ofPreset = "the preset's"
 )
 
+// OfRun reports whether the run has one of the same name, which the environment
+// means.
+func (t *Setting) OfRun() bool { return t.Unset == ofRun }
+
 // settings are all that a person sets of a mailbox, in the order of the form.
 // One more is a column, a field of db.Settings, and a row here.
 var settings = []*Setting{
-	{Name: "name", Column: "provider_name", Most: maxNameRunes * utf8.UTFMax, Help: "what to call it, once in a tenant (default: the mailbox)",
-		Missing: "give the provider a name", Form: true, check: checkName},
-	{Name: "mailbox", Column: "mailbox", Kind: Address, Most: maxMailboxBytes, Help: "address of the mailbox, once in a tenant",
-		Missing: "give the address of the mailbox, e.g. support@example.com", Form: true},
-	{Name: "host", Column: "host", Kind: Host, Most: maxHostBytes, Help: "IMAP server",
-		Missing: "give the IMAP server, e.g. imap.example.com", Tested: true, Form: true},
-	{Name: "port", Column: "port", Kind: Number, Least: 1, Most: 65535, Default: "993",
-		Help: "its port (default: 993, or 143 for starttls and none)", Tested: true, Form: true},
-	{Name: "tls", Column: "tls", Kind: Enum, Values: []string{"implicit", "starttls", "none"}, Default: "implicit",
-		Help: "implicit, starttls, or none for plaintext (default: implicit)", Tested: true, Form: true},
-	{Name: "ca", Column: "ca_pem", Kind: PEM, Help: "certificate of the authority that signed the server's, in PEM (default: the system's)",
-		Unset: "the system's", Tested: true, Form: true, json: "caPem"},
-	{Name: "tls-server-name", Column: "tls_server_name", Kind: Host, Most: maxHostBytes, Help: "name in the server's certificate (default: the host)",
-		Unset: "the host", Tested: true, Form: true},
-	{Name: "auth", Column: "auth_type", Kind: Enum, Values: []string{db.AuthPassword, db.AuthOAuth2}, Default: db.AuthPassword,
-		Help: "how to log in: password or oauth2 (default: password)", Tested: true, Consent: true, Form: true},
-	{Name: "username", Column: "username", Most: 500, Help: "login name (default: the mailbox)",
-		Missing: "give the name to log in with, most often the mailbox address", Tested: true, Form: true},
-	{Name: "eager-login", Column: "eager_login", Kind: Bool, Tested: true, check: checkEagerLogin,
+	{Name: "name", Column: "provider_name", Most: maxNameRunes * utf8.UTFMax, Form: true, check: checkName,
+		Missing: "give the provider a name", Help: "what to call it, once in a tenant (default: the mailbox)"},
+	{Name: "mailbox", Kind: Address, Form: true, Missing: "give the address of the mailbox, e.g. support@example.com", Help: "address of the mailbox, once in a tenant"},
+	{Name: "host", Kind: Host, Tested: true, Form: true, Missing: "give the IMAP server, e.g. imap.example.com", Help: "IMAP server"},
+	{Name: "port", Kind: Number, Least: 1, Most: 65535, Default: "993", Tested: true, Form: true, Help: "its port (default: 993, or 143 for starttls and none)"},
+	{Name: "tls", Kind: Enum, Values: []string{"implicit", "starttls", "none"}, Default: "implicit", Tested: true, Form: true,
+		Help: "implicit, starttls, or none for plaintext (default: implicit)"},
+	{Name: "ca", Column: "ca_pem", Kind: PEM, Unset: "the system's", Tested: true, Form: true, json: "caPem",
+		Help: "certificate of the authority that signed the server's, in PEM (default: the system's)"},
+	{Name: "tls-server-name", Kind: Host, Unset: "the host", Tested: true, Form: true, Help: "name in the server's certificate (default: the host)"},
+	{Name: "auth", Column: "auth_type", Kind: Enum, Values: []string{db.AuthPassword, db.AuthOAuth2}, Default: db.AuthPassword, Tested: true, Consent: true, Form: true,
+		Help: "how to log in: password or oauth2 (default: password)"},
+	{Name: "username", Most: 500, Tested: true, Form: true,
+		Missing: "give the name to log in with, most often the mailbox address", Help: "login name (default: the mailbox)"},
+	{Name: "eager-login", Kind: Bool, Tested: true, check: checkEagerLogin,
 		Help: "log in before the server has greeted: a round trip less, for servers that keep what comes early, such as Dovecot"},
-	{Name: "folder", Column: "folder_filters", Kind: List, Most: 1000, Help: "folder to read, * and % are wildcards (repeatable; default: INBOX)",
-		Unset: "INBOX", Missing: "give the name of a folder, or leave it out for INBOX", Tested: true, Form: true, json: "folders"},
-	{Name: "max-emails-per-sync", Column: "max_emails_per_sync", Kind: Number, Least: 1, Most: 1_000_000, Default: "50",
-		Help: "messages downloaded in one pass, all folders together (default: 50)", Form: true},
-	{Name: "max-connections", Column: "max_connections", Kind: Number, Least: 1, Most: 100, Unset: "3",
-		Help: "most IMAP connections at a time, of which a pass takes one (default: 3)", Form: true},
-	{Name: "start", Column: "start", Values: []string{"recent", "all", "none", "since:30d"}, Default: "recent", Form: true, check: checkStart,
+	{Name: "folder", Column: "folder_filters", Kind: List, Most: 1000, Unset: "INBOX", Tested: true, Form: true, json: "folders",
+		Missing: "give the name of a folder, or leave it out for INBOX", Help: "folder to read, * and % are wildcards (repeatable; default: INBOX)"},
+	{Name: "max-emails-per-sync", Kind: Number, Least: 1, Most: 1_000_000, Default: "50", Form: true,
+		Help: "messages downloaded in one pass, all folders together (default: 50)"},
+	{Name: "max-connections", Kind: Number, Least: 1, Most: 100, Unset: "3", Form: true, Help: "most IMAP connections at a time, of which a pass takes one (default: 3)"},
+	{Name: "start", Values: []string{"recent", "all", "none", "since:30d"}, Default: "recent", Form: true, check: checkStart,
 		Help: "where to start in a folder that has never been read: recent, all, none, since:30d or since:2026-01-31 (default: recent)"},
-	{Name: "defaults-id", Column: "inbound_ticket_defaults_id", Kind: UUID, Help: "goes into each event as inboundDefaultsId",
-		Unset: "none", Form: true},
-	{Name: "active", Column: "is_active", Kind: Bool, Default: "true", Help: "runs read this mailbox", Form: true, NoFlag: true},
-	{Name: "connect-timeout", Column: "connection_timeout_ms", Kind: Duration, Least: leastTimeout, Most: hour,
-		Help: "longest wait for the TCP and TLS handshake (default: the run's)", Unset: ofRun, OfRun: true},
-	{Name: "command-timeout", Column: "command_timeout_ms", Kind: Duration, Least: leastTimeout, Most: hour,
-		Help: "longest silence of the server while it works (default: the run's)", Unset: ofRun, OfRun: true},
-	{Name: "literal-timeout", Column: "literal_timeout_ms", Kind: Duration, Least: leastTimeout, Most: hour,
-		Help: "longest pause while a message body is downloaded (default: the run's)", Unset: ofRun, OfRun: true},
-	{Name: "pass-timeout", Column: "pass_timeout_ms", Kind: Duration, Least: leastTimeout, Most: 24 * hour,
-		Help: "longest time for one pass (default: the run's)", Unset: ofRun, OfRun: true},
-	{Name: "max-message-bytes", Column: "max_message_bytes", Kind: Bytes,
-		Help: "larger messages go out as headers only (default: the run's)", Unset: ofRun, OfRun: true},
-	{Name: "max-attachment-bytes", Column: "max_attachment_bytes", Kind: Bytes,
-		Help: "largest attachment kept (default: the run's)", Unset: ofRun, OfRun: true},
-	{Name: "max-attachments-total-bytes", Column: "max_attachments_total_bytes", Kind: Bytes,
-		Help: "attachments kept of one message, together (default: the run's)", Unset: ofRun, OfRun: true},
-	{Name: "max-attachments", Column: "max_attachments", Kind: Number, Least: 1, Most: 10_000,
-		Help: "number of attachments kept of one message (default: the run's)", Unset: ofRun, OfRun: true},
-	{Name: "max-bytes-per-day", Column: "max_bytes_per_day", Kind: Bytes, Unset: "no quota",
-		Help: "a pass ends when it has downloaded so much since midnight UTC (0: no quota)"},
-	{Name: "oauth-preset", Column: "oauth_preset", Kind: Enum, Values: []string{db.PresetGoogle, db.PresetMicrosoft, db.PresetCustom},
-		Help:    "with oauth2: google, microsoft or custom",
-		Missing: "give google, microsoft, or custom for another server", OAuth: true, Tested: true, Consent: true, Form: true},
-	{Name: "oauth-flow", Column: "oauth_flow", Values: []string{db.FlowCode, db.FlowDevice, db.FlowClientCredentials, db.FlowServiceAccount},
-		Help:  "how tokens are got first: code, device, client-credentials or service-account (default: code)",
-		OAuth: true, Tested: true, Consent: true, Form: true, check: checkFlow},
-	{Name: "oauth-client-id", Column: "oauth_client_id", Most: 500, Help: "the id that the app was registered with",
-		Missing: "give the id that the app was registered with", Unset: "none", OAuth: true, Tested: true, Consent: true, Form: true, check: checkClientID},
-	{Name: "oauth-client-secret-expires", Column: "oauth_client_secret_expires", Kind: Date,
-		Help:  "the last day of the client secret, as in 2027-01-31, to be warned before",
-		Unset: "not known", OAuth: true, Form: true},
-	{Name: "oauth-authorize-url", Column: "oauth_authorize_url", Kind: URL, Most: maxURLBytes, Help: "where a person signs in (default: the preset's)",
-		Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowCode)},
-	{Name: "oauth-token-url", Column: "oauth_token_url", Kind: URL, Most: maxURLBytes, Help: "where tokens are got (default: the preset's)",
-		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true, check: neededBy(db.FlowCode, db.FlowDevice, db.FlowClientCredentials)},
-	{Name: "oauth-device-url", Column: "oauth_device_url", Kind: URL, Most: maxURLBytes, Help: "where a device code is got (default: the preset's)",
-		Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowDevice)},
-	{Name: "oauth-scopes", Column: "oauth_scopes", Most: 4000, Help: "scopes to request, separated by spaces (default: the preset's)",
-		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true},
-	{Name: "oauth-tenant", Column: "oauth_tenant", Help: "Microsoft's directory: its id or a domain (default: organizations)",
-		Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true, check: checkDirectory},
+	{Name: "defaults-id", Column: "inbound_ticket_defaults_id", Kind: UUID, Unset: "none", Form: true, Help: "goes into each event as inboundDefaultsId"},
+	{Name: "active", Column: "is_active", Kind: Bool, Default: "true", Form: true, NoFlag: true, Help: "runs read this mailbox"},
+	{Name: "connect-timeout", Column: "connection_timeout_ms", Kind: Duration, Most: hour, Unset: ofRun,
+		Help: "longest wait for the TCP and TLS handshake (default: the run's)"},
+	{Name: "command-timeout", Column: "command_timeout_ms", Kind: Duration, Most: hour, Unset: ofRun,
+		Help: "longest silence of the server while it works (default: the run's)"},
+	{Name: "literal-timeout", Column: "literal_timeout_ms", Kind: Duration, Most: hour, Unset: ofRun,
+		Help: "longest pause while a message body is downloaded (default: the run's)"},
+	{Name: "pass-timeout", Column: "pass_timeout_ms", Kind: Duration, Most: 24 * hour, Unset: ofRun, Help: "longest time for one pass (default: the run's)"},
+	{Name: "max-message-bytes", Kind: Bytes, Unset: ofRun, Help: "larger messages go out as headers only (default: the run's)"},
+	{Name: "max-attachment-bytes", Kind: Bytes, Unset: ofRun, Help: "largest attachment kept (default: the run's)"},
+	{Name: "max-attachments-total-bytes", Kind: Bytes, Unset: ofRun, Help: "attachments kept of one message, together (default: the run's)"},
+	{Name: "max-attachments", Kind: Number, Least: 1, Most: 10_000, Unset: ofRun, Help: "number of attachments kept of one message (default: the run's)"},
+	{Name: "max-bytes-per-day", Kind: Bytes, Unset: "no quota", Help: "a pass ends when it has downloaded so much since midnight UTC (0: no quota)"},
+	{Name: "oauth-preset", Kind: Enum, Values: []string{db.PresetGoogle, db.PresetMicrosoft, db.PresetCustom}, OAuth: true, Tested: true, Consent: true, Form: true,
+		Missing: "give google, microsoft, or custom for another server", Help: "with oauth2: google, microsoft or custom"},
+	{Name: "oauth-flow", Values: []string{db.FlowCode, db.FlowDevice, db.FlowClientCredentials, db.FlowServiceAccount}, OAuth: true, Tested: true, Consent: true, Form: true, check: checkFlow,
+		Help: "how tokens are got first: code, device, client-credentials or service-account (default: code)"},
+	{Name: "oauth-client-id", Most: 500, Unset: "none", OAuth: true, Tested: true, Consent: true, Form: true, check: checkClientID,
+		Missing: "give the id that the app was registered with", Help: "the id that the app was registered with"},
+	{Name: "oauth-client-secret-expires", Kind: Date, Unset: "not known", OAuth: true, Form: true,
+		Help: "the last day of the client secret, as in 2027-01-31, to be warned before"},
+	{Name: "oauth-authorize-url", Kind: URL, Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowCode), Help: "where a person signs in (default: the preset's)"},
+	{Name: "oauth-token-url", Kind: URL, Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true, check: neededBy(db.FlowCode, db.FlowDevice, db.FlowClientCredentials),
+		Help: "where tokens are got (default: the preset's)"},
+	{Name: "oauth-device-url", Kind: URL, Unset: ofPreset, OAuth: true, Form: true, check: neededBy(db.FlowDevice),
+		Help: "where a device code is got (default: the preset's)"},
+	{Name: "oauth-scopes", Most: 4000, Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true,
+		Help: "scopes to request, separated by spaces (default: the preset's)"},
+	{Name: "oauth-tenant", Unset: ofPreset, OAuth: true, Tested: true, Consent: true, Form: true, check: checkDirectory,
+		Help: "Microsoft's directory: its id or a domain (default: organizations)"},
 }
 
 // Settings are all that a person sets of a mailbox, in the order of the form.
@@ -157,7 +144,7 @@ func Find(name string) *Setting {
 	return nil
 }
 
-// columns are the fields of db.Settings by their columns.
+// columns are the fields of db.Settings by the columns that they are tagged with.
 var columns = func() map[string]int {
 	byName := map[string]int{}
 	for i, fields := 0, reflect.TypeFor[db.Settings](); i < fields.NumField(); i++ {
@@ -166,10 +153,12 @@ var columns = func() map[string]int {
 	return byName
 }()
 
+func (t *Setting) column() string { return cmp.Or(t.Column, strings.ReplaceAll(t.Name, "-", "_")) }
+
 // at is where s keeps the setting: a pointer to a string, a number, a truth, a day
 // or names.
 func (t *Setting) at(s *db.Settings) any {
-	field := reflect.ValueOf(s).Elem().Field(columns[t.Column]).Addr().Interface()
+	field := reflect.ValueOf(s).Elem().Field(columns[t.column()]).Addr().Interface()
 	if mode, ok := field.(*db.TLSMode); ok {
 		return (*string)(mode)
 	}

@@ -46,8 +46,8 @@ func TestEverySettingIsInTheTable(t *testing.T) {
 			t.Errorf("%s is in %d rows: %v", field.Name, len(changed), changed)
 			continue
 		}
-		if column := field.Tag.Get("db"); column != "tls" && Find(changed[0]).Column != column {
-			t.Errorf("%s: column %s, want %s", field.Name, Find(changed[0]).Column, column)
+		if column := field.Tag.Get("db"); column != "tls" && Find(changed[0]).column() != column {
+			t.Errorf("%s: column %s, want %s", field.Name, Find(changed[0]).column(), column)
 		}
 	}
 	if rows, want := len(Settings()), fields.NumField()-len(noSettings); rows != want {

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -60,14 +61,14 @@ const (
 
 // Bounds of settings.
 const (
-	maxNameRunes    = 200
-	maxMailboxBytes = 254 // RFC 5321 section 4.5.3.1.3, without the brackets
-	maxHostBytes    = 253
-	maxURLBytes     = 2000
-	maxFolders      = 1000
-	hour            = int64(time.Hour / time.Millisecond)
-	leastTimeout    = int64(MinTimeout / time.Millisecond)
+	maxNameRunes = 200
+	maxFolders   = 1000
+	hour         = int64(time.Hour / time.Millisecond)
 )
+
+// mostBytes are the bounds of texts by their kind: an address without the brackets
+// of RFC 5321 section 4.5.3.1.3.
+var mostBytes = map[Kind]int64{Address: 254, Host: 253, URL: 2000}
 
 // MinTimeout keeps a slip like 10ms (for 10m) from making every pass fail.
 const MinTimeout = 100 * time.Millisecond
@@ -172,21 +173,25 @@ func ReadPEM(path string) (string, error) {
 func (v *validation) number(t *Setting, n int64) {
 	zero := "" // what it means, where it may be
 	switch {
-	case t.OfRun || t.Kind == Bytes:
+	case t.OfRun() || t.Kind == Bytes:
 		zero = " (0: the default of the run)"
 	case t.Unset != "":
 		zero = " (0: " + t.Unset + ")"
 	}
 	millis := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+	least := t.Least
+	if t.Kind == Duration {
+		least = MinTimeout.Milliseconds()
+	}
 	switch {
 	case n == 0 && zero != "":
 	case t.Kind == Bytes && n < 0:
 		v.wrong(t.Name, "%d is not a size in bytes%s", n, zero)
-	case t.Kind == Bytes || n >= t.Least && n <= t.Most:
+	case t.Kind == Bytes || n >= least && n <= t.Most:
 	case t.Kind == Duration:
-		v.wrong(t.Name, "%s is not between %s and %s%s", millis(n), millis(t.Least), millis(t.Most), zero)
+		v.wrong(t.Name, "%s is not between %s and %s%s", millis(n), MinTimeout, millis(t.Most), zero)
 	default:
-		v.wrong(t.Name, "%d is not between %d and %d%s", n, t.Least, t.Most, zero)
+		v.wrong(t.Name, "%d is not between %d and %d%s", n, least, t.Most, zero)
 	}
 }
 
@@ -270,13 +275,14 @@ func checkDirectory(v *validation, t *Setting, p *db.Provider) {
 }
 
 func (v *validation) text(t *Setting, s string) bool {
+	most := cmp.Or(t.Most, mostBytes[t.Kind])
 	switch {
 	case strings.TrimSpace(s) == "":
 		v.wrong(t.Name, "missing: %s", t.Missing)
 	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
 		v.wrong(t.Name, "%q holds a control character or is not UTF-8", s)
-	case len(s) > int(t.Most):
-		v.wrong(t.Name, "longer than %d bytes", t.Most)
+	case int64(len(s)) > most:
+		v.wrong(t.Name, "longer than %d bytes", most)
 	default:
 		return true
 	}

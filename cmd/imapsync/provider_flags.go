@@ -112,7 +112,7 @@ func (f *providerFlags) given() bool {
 // has a flag of the same name for, the environment means for that.
 func (f *providerFlags) forNew(flag string) bool {
 	t := provider.Find(flag)
-	return f.typed[flag] || f.flags.Changed(flag) && (t == nil || !t.OfRun)
+	return f.typed[flag] || f.flags.Changed(flag) && (t == nil || !t.OfRun())
 }
 
 // apply puts the flags that count into p, and what is wrong with them into f.
