@@ -87,6 +87,8 @@ func TestWireRepairs(t *testing.T) {
 		"part elsewhere":      {askOne, "* 1 FETCH (UID 7 BODY[]<100> {5}\r\nhello)\r\n", ""},
 		"sizes":               {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \" 1-Jan-2024 00:00:00 +0000\" FLAGS ())\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5 INTERNALDATE \" 1-Jan-2024 00:00:00 +0000\")\r\n"},
 		"sizes, bad date":     {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \"30-Feb-2024 00:00:00 +0000\")\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5)\r\n"},
+		"sizes, odd date":     {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \"31-dec-2024  1:59:59 -0100\")\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5 INTERNALDATE \"31-dec-2024  1:59:59 -0100\")\r\n"},
+		"sizes, year one":     {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \" 1-Jan-0001 00:00:00 +0000\")\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5)\r\n"},
 		"sizes, flags only":   {askSizes, "* 1 FETCH (UID 7 FLAGS ())\r\n", ""},
 		"malformed":           {askSizes, "* 1 FETCH (UID 7 ( {3}\r\n)))\r\n* 1 FETCH UID\r\n* 1 FETCH\r\n* x FETCH ()\r\n* 2 FETCH (UID 9 RFC822.SIZE 1)\r\n", "* 2 FETCH (UID 9 RFC822.SIZE 1)\r\n"},
 		"nobody asked":        {askExam, "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n", ""},

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"regexp"
 	"strconv"
 	"time"
 )
@@ -296,13 +295,9 @@ func (cmd *command) asksFor(name []byte) bool {
 	return end+1 == len(name) || ok && n == 0 // else other bytes than those asked for
 }
 
-// dateTime is the shape of an INTERNALDATE (RFC 3501 section 9), the day padded or
-// not. time.Parse alone takes more than that.
-var dateTime = regexp.MustCompile(`^ ?\d?\d-[A-Za-z]{3}-[1-9]\d{3} \d\d:\d\d:\d\d [+-]([01]\d|2[0-3])[0-5]\d$`)
-
 // isDateTime accepts what go-imap reads as an INTERNALDATE, by its own layout; on
-// anything else it ends the connection.
+// anything else it ends the connection. A year of few digits is a server's zero.
 func isDateTime(b []byte) bool {
-	_, err := time.Parse("_2-Jan-2006 15:04:05 -0700", string(b))
-	return err == nil && dateTime.Match(b)
+	t, err := time.Parse("_2-Jan-2006 15:04:05 -0700", string(b))
+	return err == nil && t.Year() >= 1000
 }
