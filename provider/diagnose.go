@@ -85,7 +85,6 @@ func (d *diagnosis) fine(name, format string, args ...any) {
 	d.step(Step{Name: name, State: StepOK, Text: fmt.Sprintf(format, args...)})
 }
 
-// warn reports what works and will not always do so.
 func (d *diagnosis) warn(name, code, text string) {
 	d.step(Step{Name: name, State: StepWarn, Code: code, Text: text})
 }
@@ -256,7 +255,6 @@ func (d *diagnosis) header(s *imapsession.Session, folder string, uidNext uint32
 	return nil
 }
 
-// tokenStep tells what an access token says of itself, where it can be read.
 func tokenStep(p *db.Provider, token secret.Value, now time.Time) Step {
 	claims, ok := oauth.Decode(token)
 	if !ok {

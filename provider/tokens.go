@@ -104,7 +104,6 @@ func (k *keptTokens) save(ctx context.Context, t oauth.Tokens) error {
 	return nil
 }
 
-// putTries is how often storing tokens is tried, a second apart.
 const putTries = 10
 
 func (k *keptTokens) put(ctx context.Context, fence db.Fence, times db.TokenTimes, sealed []db.Secret) error {

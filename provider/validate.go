@@ -114,9 +114,7 @@ func MissingSecrets(p *db.Provider, account, clientSecret bool) []Problem {
 	return nil
 }
 
-type validation struct {
-	problems []Problem
-}
+type validation struct{ problems []Problem }
 
 func (v *validation) wrong(field, format string, args ...any) {
 	v.problems = append(v.problems, Problem{field, format, args})
@@ -225,16 +223,14 @@ func checkStart(v *validation, t *Setting, p *db.Provider) {
 	}
 }
 
-func flows(preset string) []string {
-	return map[string][]string{
-		db.PresetGoogle:    {db.FlowCode, db.FlowServiceAccount},
-		db.PresetMicrosoft: {db.FlowCode, db.FlowDevice, db.FlowClientCredentials},
-		db.PresetCustom:    {db.FlowCode, db.FlowDevice, db.FlowClientCredentials, db.FlowServiceAccount},
-	}[preset]
+var flows = map[string][]string{ // of a preset
+	db.PresetGoogle:    {db.FlowCode, db.FlowServiceAccount},
+	db.PresetMicrosoft: {db.FlowCode, db.FlowDevice, db.FlowClientCredentials},
+	db.PresetCustom:    {db.FlowCode, db.FlowDevice, db.FlowClientCredentials, db.FlowServiceAccount},
 }
 
 func checkFlow(v *validation, t *Setting, p *db.Provider) {
-	switch usable := flows(p.OAuthPreset); {
+	switch usable := flows[p.OAuthPreset]; {
 	case usable == nil: // the preset is wrong
 	case p.OAuthPreset == db.PresetGoogle && p.OAuthFlow == db.FlowDevice:
 		v.wrong(t.Name, "Google gives the device flow no access to mail: use code or service-account")

@@ -162,7 +162,6 @@ type signinPage struct {
 	Link      bool   // there is a one-time link
 }
 
-// form is the page that asks for one of the ways to sign in.
 func (g *gate) form(r *http.Request, problem string) signinPage {
 	next := cmp.Or(r.PostForm.Get("next"), r.URL.Query().Get("next"))
 	p := signinPage{Title: "Sign in", Error: problem, Next: localPath(next), Token: g.token.set, Link: g.link.exists()}

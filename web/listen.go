@@ -48,7 +48,6 @@ type listener struct {
 	site origin
 }
 
-// listen checks the options and opens the address.
 func listen(ctx context.Context, o ListenOptions) (*listener, error) {
 	host, _, err := net.SplitHostPort(o.Address)
 	if err != nil {

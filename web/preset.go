@@ -11,7 +11,6 @@ import (
 	"imapsync/db"
 )
 
-// preset is where the mail of a domain lives.
 type preset struct {
 	Name        string `json:"name"` // of the company, or how it was found
 	Host        string `json:"host"`

@@ -40,7 +40,6 @@ func (s *server) show(w http.ResponseWriter, r *http.Request, p *db.Provider) {
 	s.showWith(w, r, http.StatusOK, p, &providerPage{chrome: chrome{Done: doneText(r)}})
 }
 
-// alert shows a provider's page with what went wrong.
 func (s *server) alert(w http.ResponseWriter, r *http.Request, status int, p *db.Provider, text string) {
 	s.showWith(w, r, status, p, &providerPage{chrome: chrome{Alert: text}})
 }

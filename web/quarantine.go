@@ -144,7 +144,6 @@ func addresses(list []parse.Address) string {
 	return strings.Join(texts, ", ")
 }
 
-// fileSize reads an attachment for its number of bytes.
 func fileSize(at parse.Attachment) int64 {
 	size, _ := io.Copy(io.Discard, at.Open()) // it never fails
 	return size

@@ -71,7 +71,6 @@ func (s origin) cookieName(name string) string {
 	return name
 }
 
-// cookieValue is what a browser sent back, or "".
 func (s origin) cookieValue(r *http.Request, name string) string {
 	c, err := r.Cookie(s.cookieName(name))
 	if err != nil {
@@ -100,7 +99,6 @@ func (k *kept[V]) over(e *entry[V], now time.Time) bool {
 	return now.Sub(e.seen) >= k.idle || now.Sub(e.began) >= k.life
 }
 
-// keep returns the id that find knows the value by.
 func (k *kept[V]) keep(value V) (id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -12,7 +12,6 @@ import (
 	"imapsync/provider"
 )
 
-// The kinds of tasks.
 const (
 	taskSync      = "sync"
 	taskReconcile = "reconcile"

@@ -26,12 +26,10 @@ func functions() template.FuncMap {
 	}
 }
 
-// stateWord is what people call a state.
 func stateWord(state string) string {
 	return cmp.Or(map[string]string{db.StateNew: "not read yet", db.StateInactive: "switched off"}[state], state)
 }
 
-// ago writes a time as a distance from now.
 func ago(t *time.Time, now time.Time) string {
 	if t == nil {
 		return "never"
@@ -132,7 +130,6 @@ func dayChart(o *db.Overview) chart {
 	})
 }
 
-// runChart is the mail of passes, the newest last.
 func runChart(runs []db.Run) chart {
 	values := make([]int64, len(runs))
 	for i, r := range runs {
@@ -148,7 +145,6 @@ func runChart(runs []db.Run) chart {
 	})
 }
 
-// card is a provider as people see it at a glance.
 type card struct {
 	*db.Overview
 

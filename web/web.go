@@ -195,7 +195,6 @@ func isUUID(s string) bool {
 	return err == nil && id.String() == s
 }
 
-// path is the address of a provider's page, or of one below it.
 func path(p *db.Provider, more string) string { return "/t/" + p.Tenant + "/" + p.ID + more }
 
 func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
@@ -249,7 +248,6 @@ func (s *server) parseForm(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// done answers a form that was carried out: the browser goes on to a page.
 func done(w http.ResponseWriter, r *http.Request, to, what string) {
 	if what != "" {
 		to += "?done=" + what

@@ -194,7 +194,6 @@ func oneProviderOrAll(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// group is a command that only has others.
 func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
 	cmd.Args = noArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
@@ -279,7 +278,6 @@ func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.stdout, format,
 // notef tells a person something that is not the output.
 func (a *app) notef(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
 
-// json reports whether -o json was asked for.
 func (a *app) json() bool { return a.output == "json" }
 
 func (a *app) printJSON(v any) error {
@@ -312,7 +310,6 @@ func printList[T any](a *app, found []T, none, head string, row func(T) []any) e
 	return t.Flush()
 }
 
-// table lines up its columns.
 type table struct{ *tabwriter.Writer }
 
 func newTable(to io.Writer, head ...any) table {

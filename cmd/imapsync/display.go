@@ -120,7 +120,6 @@ func (d *runDisplay) logResult(r runResult) {
 	d.log.Log(context.Background(), level, "provider_done", attrs...)
 }
 
-// summary is the line of the run as a whole.
 func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
 	d.log.Info("run_done", "providers", s.Providers, "ok", s.OK, "partial", s.Partial, "failed", s.Failed, "busy", s.Busy, "deferred", s.Deferred,
 		"skipped", s.Skipped, "published", s.Counts.Published, "duplicates", s.Counts.Duplicates,

@@ -203,7 +203,6 @@ func (d *doctor) secrets(ctx context.Context, store *db.Store) *secret.Chain {
 	return chain
 }
 
-// key looks whether the key file opens what is stored.
 func (d *doctor) key(ctx context.Context, store *db.Store) {
 	counts := map[string]int{}
 	if store != nil {

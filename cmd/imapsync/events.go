@@ -137,7 +137,6 @@ func newBlob(a *app) *cobra.Command {
 	})
 }
 
-// copyOut writes what could be opened to standard output.
 func (a *app) copyOut(r io.ReadCloser, err error) error {
 	if err != nil {
 		return err

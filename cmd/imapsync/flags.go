@@ -125,7 +125,6 @@ func (p *publishFlags) check(others ...error) []error {
 	}, others...)...)
 }
 
-// sinceForms is what --since takes, everywhere.
 const sinceForms = "2026-01-31, or 30d or 48h ago"
 
 // sinceTime reads --since, or another flag that takes the same.

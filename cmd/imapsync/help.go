@@ -169,7 +169,6 @@ func (a *app) addCompletion(root *cobra.Command) {
 	}
 }
 
-// valuesOf are those of a flag that takes one of few.
 func valuesOf(flag string) []cobra.Completion {
 	if t := provider.Find(flag); t != nil {
 		return t.Values
@@ -180,7 +179,6 @@ func valuesOf(flag string) []cobra.Completion {
 	}[flag]
 }
 
-// completeProvider lists the mailboxes, when Postgres can be asked.
 func (a *app) completeProvider(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const directive = cobra.ShellCompDirectiveNoFileComp
 	if len(args) > 0 || fromEnvironment(cmd.Flags()) != nil {

@@ -81,7 +81,6 @@ func newProviderRm(a *app) *cobra.Command {
 	return cmd
 }
 
-// confirm asks for the provider's name on a terminal.
 func (a *app) confirm(ctx context.Context, p *db.Provider) error {
 	if !isTerminal(a.stdin) {
 		return usageError("provider rm: removes %s (%s) and all that is kept about it: confirm with --yes", p.Name, p.Mailbox)

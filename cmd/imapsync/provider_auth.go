@@ -60,7 +60,6 @@ func newProviderAuth(a *app) *cobra.Command {
 	return cmd
 }
 
-// authorise lets a person sign in for p, and keeps and tests what is granted.
 func (a *app) authorise(ctx context.Context, f *authFlags, mailboxes *provider.Service, p *db.Provider) error {
 	if f.device {
 		p.OAuthFlow = db.FlowDevice

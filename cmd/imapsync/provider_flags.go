@@ -98,7 +98,6 @@ func typedFlags(cmd *cobra.Command) map[string]bool {
 
 func (f *providerFlags) onCommandLine(flag string) bool { return f.typed[flag] }
 
-// given reports whether any setting is on the command line.
 func (f *providerFlags) given() bool {
 	for flag := range f.typed {
 		if flag != "tenant" && flag != "no-test" && f.flags.Lookup(flag) != nil {
@@ -222,7 +221,6 @@ func (f *providerFlags) err(p *db.Provider) error {
 	return &exitError{code, errors.Join(lines...)}
 }
 
-// origin names where a setting came from.
 func (f *providerFlags) origin(flag string) string {
 	if fl := f.flags.Lookup(flag); fl != nil && fl.Changed && !f.typed[flag] {
 		return environmentName(flag)

@@ -20,7 +20,6 @@ import (
 	mailsync "imapsync/sync"
 )
 
-// maxErrorRunes is how much of an error a table shows.
 const maxErrorRunes = 60
 
 func newProviderList(a *app) *cobra.Command {

@@ -113,7 +113,6 @@ func (a *app) publishing(ctx context.Context, mailboxes *provider.Service, f *pu
 	return work(ctx, j)
 }
 
-// backfillReport is what `backfill -o json` prints.
 type backfillReport struct {
 	Folders []mailsync.BackfillCount `json:"folders"`
 	Counts  db.Counts                `json:"counts"` // what became of the messages; nothing with --dry-run

@@ -79,7 +79,6 @@ func newSecretKeygen(a *app) *cobra.Command {
 // rotateBatch is how many credentials one transaction seals again.
 const rotateBatch = 200
 
-// rotateResult is what `secret rotate -o json` prints.
 type rotateResult struct {
 	Key     string         `json:"key"`     // id of the key that seals
 	Sealed  int            `json:"sealed"`  // again, under it

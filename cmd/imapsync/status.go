@@ -93,7 +93,6 @@ func (a *app) printStatus(list []providerStatus, now time.Time) error {
 	return t.Flush()
 }
 
-// folderError is what is wrong with a folder in the words of the command line.
 func folderError(p *db.Provider, f observe.Folder) string {
 	if !f.Paused {
 		return f.Error
@@ -152,7 +151,6 @@ func age(t *time.Time, now time.Time) string {
 	return now.Sub(*t).Round(time.Second).String()
 }
 
-// ago writes a time as a distance from now.
 func ago(t *time.Time, now time.Time) string {
 	if t == nil {
 		return "never"
@@ -160,7 +158,6 @@ func ago(t *time.Time, now time.Time) string {
 	return age(t, now) + " ago"
 }
 
-// observer tells those who watch where things stand.
 func (a *app) observer(store *db.Store) *observe.Observer {
 	return &observe.Observer{Store: store, Log: a.log, Version: version()}
 }

@@ -203,7 +203,6 @@ func find(p *db.Provider, err error, facts ...string) fault.Word {
 	return word
 }
 
-// storedError is a mailbox's last error in the words of the command line.
 func storedError(p *db.Provider) string {
 	return fault.Ended(p.LastError, find(p, &fault.Error{Code: p.LastErrorCode}).Say)
 }
