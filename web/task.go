@@ -70,7 +70,9 @@ func (t *tasks) begin(ref db.Ref, kind string, do func(ctx context.Context, repo
 	if t.running >= maxTasks {
 		return errTooMany
 	}
-	t.prune(ref)
+	// What ended before is forgotten, of this provider, and of all when there is too much of it.
+	full := len(t.known) >= maxTasksKept
+	maps.DeleteFunc(t.known, func(key taskKey, view *taskView) bool { return !view.Running() && (full || key.ref == ref) })
 	view := &taskView{Kind: kind, Began: time.Now()}
 	t.known[key] = view
 	t.running++
@@ -85,13 +87,6 @@ func (t *tasks) begin(ref db.Ref, kind string, do func(ctx context.Context, repo
 		}
 	})
 	return nil
-}
-
-// prune forgets what ended before, of this provider, and of all when there is
-// too much of it.
-func (t *tasks) prune(ref db.Ref) {
-	full := len(t.known) >= maxTasksKept
-	maps.DeleteFunc(t.known, func(key taskKey, view *taskView) bool { return !view.Running() && (full || key.ref == ref) })
 }
 
 func (t *tasks) report(view *taskView, p provider.Progress) {

@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -55,7 +57,7 @@ func (a *app) globalFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
 }
 
-// prepare runs before every command: environment, then the logger.
+// prepare runs before every command: environment, logger, the flags that many have.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if err := fromEnvironment(cmd.Flags()); err != nil {
 		return err
@@ -73,7 +75,17 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	default:
 		return usageError("--log-format %q: use json or text", format)
 	}
-	return a.checkShared(cmd.Flags())
+	if f := cmd.Flags().Lookup("output"); f != nil && f.Changed && !slices.Contains(f.Annotations["formats"], a.output) {
+		return usageError("-o %q: use %s", a.output, f.Usage)
+	}
+	if a.tenant != "" {
+		id, err := uuid.Parse(a.tenant)
+		if err != nil {
+			return usageError("--tenant: %q is not a UUID", a.tenant)
+		}
+		a.tenant = id.String()
+	}
+	return nil
 }
 
 // environmentName is the variable that stands for a flag.

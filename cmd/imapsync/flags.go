@@ -3,11 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -27,20 +25,6 @@ func (a *app) outputFlag(cmd *cobra.Command, formats ...string) {
 	cmd.Flags().StringVarP(&a.output, "output", "o", formats[0], choice)
 	cmd.Flags().Lookup("output").Annotations = map[string][]string{"formats": formats}
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
-}
-
-func (a *app) checkShared(fs *pflag.FlagSet) error {
-	if f := fs.Lookup("output"); f != nil && f.Changed && !slices.Contains(f.Annotations["formats"], a.output) {
-		return usageError("-o %q: use %s", a.output, f.Usage)
-	}
-	if a.tenant != "" {
-		id, err := uuid.Parse(a.tenant)
-		if err != nil {
-			return usageError("--tenant: %q is not a UUID", a.tenant)
-		}
-		a.tenant = id.String()
-	}
-	return nil
 }
 
 // bounded is what a flag may be whose value can make no sense.

@@ -279,32 +279,28 @@ func newProviderSet(a *app) *cobra.Command {
 				return err
 			}
 		}
-		return a.changeProvider(ctx, mailboxes, was, &is, in, !f.noTest)
+		changed, err := mailboxes.Change(ctx, was, &is, in, !f.noTest, actor())
+		if err != nil {
+			return storeError(err, "nothing was changed: --no-test stores it anyway")
+		}
+		names := slices.Clone(changed)
+		for i, name := range names {
+			if provider.Find(name) != nil { // credentials are named as they are
+				names[i] = flagOf(name)
+			}
+		}
+		a.notef("changed %s: %s", is.Name, strings.Join(names, ", "))
+		if is.TLS == db.TLSNone && slices.Contains(changed, "tls") {
+			a.notef(plaintextWarning)
+		}
+		if provider.SignInAgain(&is, changed) {
+			a.notef("next: imapsync provider auth %s", is.ID)
+		}
+		a.notePaused(&is)
+		return nil
 	})
 	f.addTest(cmd)
 	return cmd
-}
-
-func (a *app) changeProvider(ctx context.Context, mailboxes *provider.Service, was, is *db.Provider, in provider.CredentialInput, test bool) error {
-	changed, err := mailboxes.Change(ctx, was, is, in, test, actor())
-	if err != nil {
-		return storeError(err, "nothing was changed: --no-test stores it anyway")
-	}
-	names := slices.Clone(changed)
-	for i, name := range names {
-		if provider.Find(name) != nil { // credentials are named as they are
-			names[i] = flagOf(name)
-		}
-	}
-	a.notef("changed %s: %s", is.Name, strings.Join(names, ", "))
-	if is.TLS == db.TLSNone && slices.Contains(changed, "tls") {
-		a.notef(plaintextWarning)
-	}
-	if provider.SignInAgain(is, changed) {
-		a.notef("next: imapsync provider auth %s", is.ID)
-	}
-	a.notePaused(is)
-	return nil
 }
 
 // notePaused says that a mailbox which was just seen to is not read all the same.

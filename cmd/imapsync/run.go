@@ -162,7 +162,11 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		if err := j.OpenPublisher(ctx, f.publishFlags.options); err != nil {
 			return err
 		}
-		work, cancel := j.Runner.StopWith(ctx, f.end())
+		end := max(f.deadline, f.span) // 0: never
+		if f.deadline > 0 && f.span > 0 {
+			end = min(f.deadline, f.span)
+		}
+		work, cancel := j.Runner.StopWith(ctx, end)
 		defer cancel()
 		show := newRunDisplay(a)
 		show.quiet = f.repeat > 0 || f.watch
@@ -181,14 +185,6 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		a.observer(store).Textfile(ctx, f.textfile)
 		return runError(f, summary, err, show.lastError)
 	})
-}
-
-// end is when nothing new is begun any more, 0 for never.
-func (f *runFlags) end() time.Duration {
-	if f.deadline > 0 && f.span > 0 {
-		return min(f.deadline, f.span)
-	}
-	return max(f.deadline, f.span)
 }
 
 // runRefs are the providers of a run: those named, or those that are due. A
