@@ -17,6 +17,9 @@ type Provider struct {
 // its id, which is unique.
 func (p *Provider) String() string { return p.Name + " (" + p.ID + ")" }
 
+// Ref names the provider.
+func (p *Provider) Ref() Ref { return Ref{Tenant: p.Tenant, ID: p.ID} }
+
 // Ref names a provider.
 type Ref struct {
 	Tenant string `db:"tenant"`

@@ -57,9 +57,9 @@ func testContext(ctx context.Context) (context.Context, context.CancelFunc) {
 		&fault.Error{Class: fault.Transient, Code: "timeout", Err: fmt.Errorf("the test took longer than %s", testPatience)})
 }
 
-// Check connects to a stored mailbox, logs in, lists the folders and opens those
-// that are read, read-only. What was given goes before what is stored. Its error is a *TestError; when that is about folders
-// only, the check is returned beside it.
+// Check connects to a stored mailbox, logs in, lists the folders and opens those that
+// are read, read-only. What was given goes before what is stored. Its error is a
+// *TestError; when that is about folders only, the check is returned beside it.
 func (s *Service) Check(ctx context.Context, p *db.Provider, in CredentialInput) (*Check, error) {
 	c, err := s.credentials(in)
 	if err != nil {

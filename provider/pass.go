@@ -130,7 +130,7 @@ func (s *Service) Sync(ctx context.Context, p *db.Provider, by string, report fu
 			report(Progress{Done: done, Total: done + res.Left})
 		}
 	}
-	summary, err := j.Runner.Run(work, []db.Ref{ref(p)})
+	summary, err := j.Runner.Run(work, []db.Ref{p.Ref()})
 	switch {
 	case err != nil:
 		return result, err
@@ -153,7 +153,7 @@ func (s *Service) Reconcile(ctx context.Context, p *db.Provider, report func(Pro
 	if err != nil {
 		return 0, err
 	}
-	states, err := s.Store.FolderStates(ctx, ref(p))
+	states, err := s.Store.FolderStates(ctx, p.Ref())
 	if err != nil {
 		return 0, err
 	}
@@ -182,7 +182,7 @@ type Verification struct {
 // Verify looks whether what the ledger calls published is on the stream, and publishes
 // again what is not. Of an error about the mailbox there is a Verification too.
 func (j *Job) Verify(ctx context.Context, p *db.Provider, since time.Time, republish bool) (*Verification, error) {
-	published, err := j.Store.PublishedSince(ctx, ref(p), since)
+	published, err := j.Store.PublishedSince(ctx, p.Ref(), since)
 	if err != nil {
 		return nil, err
 	}

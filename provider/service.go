@@ -70,8 +70,6 @@ func audit(p *db.Provider, by, action string, detail db.Detail) db.Audit {
 	return db.Audit{Tenant: p.Tenant, At: time.Now().UTC(), Actor: by, Action: action, ProviderID: p.ID, Detail: detail}
 }
 
-func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
-
 // mailboxTaken says in which tenant a mailbox is there already; that another has
 // its name, says a db.NameTakenError.
 func mailboxTaken(p *db.Provider, err error) error {
@@ -147,7 +145,7 @@ func identity(p *db.Provider) db.Detail {
 
 // Pause stops reading a mailbox, for a person.
 func (s *Service) Pause(ctx context.Context, p *db.Provider, by string) error {
-	return s.Store.PauseProvider(ctx, ref(p), db.PauseManual, audit(p, by, "provider_paused", db.Detail{"reason": db.PauseManual}))
+	return s.Store.PauseProvider(ctx, p.Ref(), db.PauseManual, audit(p, by, "provider_paused", db.Detail{"reason": db.PauseManual}))
 }
 
 // Resume tests the connection and lets a mailbox go on.
@@ -157,12 +155,12 @@ func (s *Service) Resume(ctx context.Context, p *db.Provider, test bool, by stri
 			return err
 		}
 	}
-	return s.Store.ResumeProvider(ctx, ref(p), audit(p, by, "provider_resumed", nil))
+	return s.Store.ResumeProvider(ctx, p.Ref(), audit(p, by, "provider_resumed", nil))
 }
 
 // Remove deletes a mailbox with all that is kept about it.
 func (s *Service) Remove(ctx context.Context, p *db.Provider, by string) error {
-	return s.Store.RemoveProvider(ctx, ref(p), audit(p, by, "provider_removed", identity(p)))
+	return s.Store.RemoveProvider(ctx, p.Ref(), audit(p, by, "provider_removed", identity(p)))
 }
 
 // Day is what mail servers know of time.
@@ -216,7 +214,7 @@ func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, 
 		return 0, err
 	}
 	defer unlock()
-	states, err := s.Store.FolderStates(ctx, ref(p))
+	states, err := s.Store.FolderStates(ctx, p.Ref())
 	if err != nil {
 		return 0, err
 	}

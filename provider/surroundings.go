@@ -111,7 +111,7 @@ func (s *Service) Standing(ctx context.Context, p *db.Provider, now time.Time) (
 		finding{p.ConsecutiveFailures > 0 && later, StepWarn, "failing_waits", failed},
 		finding{p.ConsecutiveFailures > 0, StepWarn, "failing", failed},
 		finding{true, StepOK, "", read})}
-	states, err := s.Store.FolderStates(ctx, ref(p))
+	states, err := s.Store.FolderStates(ctx, p.Ref())
 	if err != nil {
 		return steps, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"imapsync/db"
@@ -108,7 +107,7 @@ const putTries = 10
 
 func (k *keptTokens) put(ctx context.Context, fence db.Fence, times db.TokenTimes, sealed []db.Secret) error {
 	for try := 1; ; try++ {
-		err := k.store.PutTokens(ctx, ref(k.provider), fence, times, sealed...)
+		err := k.store.PutTokens(ctx, k.provider.Ref(), fence, times, sealed...)
 		switch {
 		case errors.Is(err, db.ErrExists) && try > 1 && k.stored(ctx, sealed):
 			return nil // the answer to the last try was lost, not its effect
@@ -150,8 +149,8 @@ func (k *keptTokens) lock(ctx context.Context) (func(), error) {
 	}, nil
 }
 
-// saveUnsealed stores tokens where the database keeps no credentials. Only a refresh token that was rotated must
-// be kept; an access token can be got anew.
+// saveUnsealed stores tokens where the database keeps no credentials. Only a refresh
+// token that was rotated must be kept; an access token can be got anew.
 func (k *keptTokens) saveUnsealed(ctx context.Context, t oauth.Tokens, access secret.Value) error {
 	p := k.provider
 	if !t.Refresh.IsZero() && !t.Refresh.Equal(k.refresh) {
@@ -179,18 +178,9 @@ func (k *keptTokens) times(t oauth.Tokens, now time.Time) db.TokenTimes {
 	return times
 }
 
-// SignIn is a person's sign-in to a mailbox under way: its client begins a login
-// or a device's, Keep stores what was granted.
-type SignIn struct {
-	*oauth.Client
-
-	credentials *credentials
-	provider    *db.Provider
-}
-
-// SignIn makes sure that what is granted can be kept, before a person signs in
-// for nothing.
-func (s *Service) SignIn(ctx context.Context, p *db.Provider) (*SignIn, error) {
+// SignIn begins a person's sign-in to a mailbox, by the client that it returns. It
+// makes sure before that what is granted can be kept.
+func (s *Service) SignIn(ctx context.Context, p *db.Provider) (*oauth.Client, error) {
 	c, err := s.credentials(nil)
 	if err == nil {
 		err = c.canKeep()
@@ -202,29 +192,15 @@ func (s *Service) SignIn(ctx context.Context, p *db.Provider) (*SignIn, error) {
 	if err != nil {
 		return nil, &TestError{p, true, err}
 	}
-	return &SignIn{client, c, p}, nil
+	return client, nil
 }
 
-// Keep stores what a person granted, under the provider's lock.
-func (si *SignIn) Keep(ctx context.Context, t oauth.Tokens, by string) error {
-	return si.credentials.keepTokens(ctx, si.provider, t, by)
-}
-
-// FinishSignIn ends a login that was begun at another time: answer is the
-// address that the browser was sent back to.
-func (s *Service) FinishSignIn(ctx context.Context, p *db.Provider, login *oauth.Login, answer, by string) error {
+// KeepTokens stores what a person granted, under the provider's lock.
+func (s *Service) KeepTokens(ctx context.Context, p *db.Provider, t oauth.Tokens, by string) error {
 	c, err := s.credentials(nil)
 	if err != nil {
 		return err
 	}
-	tokens, err := login.Finish(ctx, answer)
-	if err != nil {
-		return fmt.Errorf("%s: %w", p.Name, err)
-	}
-	return c.keepTokens(ctx, p, tokens, by)
-}
-
-func (c *credentials) keepTokens(ctx context.Context, p *db.Provider, t oauth.Tokens, by string) error {
 	k := &keptTokens{credentials: c, provider: p, patience: time.Minute, authorised: NeedsPerson(p)}
 	unlock, err := k.lock(ctx)
 	if err != nil {
@@ -237,5 +213,5 @@ func (c *credentials) keepTokens(ctx context.Context, p *db.Provider, t oauth.To
 	if err := k.save(ctx, t); err != nil {
 		return err
 	}
-	return c.store.WriteAudit(ctx, audit(p, by, "provider_authorised", db.Detail{"preset": p.OAuthPreset, "flow": p.OAuthFlow}))
+	return s.Store.WriteAudit(ctx, audit(p, by, "provider_authorised", db.Detail{"preset": p.OAuthPreset, "flow": p.OAuthFlow}))
 }

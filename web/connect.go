@@ -49,14 +49,14 @@ func (s *server) connect(w http.ResponseWriter, r *http.Request, p *db.Provider)
 		return
 	}
 	page := connectPage{chrome: chrome{Title: "Connect " + p.Name, Who: who(r)}, Provider: p, Redirect: s.site(r).URL.String(), Back: path(p, "")}
-	signIn, err := s.mailboxes.SignIn(r.Context(), p)
+	client, err := s.mailboxes.SignIn(r.Context(), p)
 	if err != nil {
 		s.alert(w, r, http.StatusUnprocessableEntity, p, say(p, err, ""))
 		return
 	}
-	begun := signIn.Begin(page.Redirect)
+	begun := client.Begin(page.Redirect)
 	// Lax, where the session's is Strict: it comes along when the browser is sent back.
-	http.SetCookie(w, s.site(r).cookie(loginCookie, s.logins.keep(login{begun, ref(p), who(r)}), http.SameSiteLaxMode, loginLife))
+	http.SetCookie(w, s.site(r).cookie(loginCookie, s.logins.keep(login{begun, p.Ref(), who(r)}), http.SameSiteLaxMode, loginLife))
 	page.URL = begun.URL
 	if u, err := url.Parse(begun.URL); err == nil {
 		page.Server = u.Hostname()
@@ -96,7 +96,13 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page.Provider, page.Back = p, path(p, "")
-	if err := s.mailboxes.FinishSignIn(r.Context(), p, begun.Login, site.URL.String()+"/?"+r.URL.RawQuery, begun.by.Name); err != nil {
+	tokens, err := begun.Finish(r.Context(), site.URL.String()+"/?"+r.URL.RawQuery)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", p.Name, err)
+	} else {
+		err = s.mailboxes.KeepTokens(r.Context(), p, tokens, begun.by.Name)
+	}
+	if err != nil {
 		s.log.Warn("login_failed", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "error", err.Error())
 		answer(http.StatusUnprocessableEntity, say(p, err, ""))
 		return
@@ -109,11 +115,11 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) {
 // deviceLogin has somebody sign in on another device: it reports what to open
 // and type there, and waits for it.
 func (s *server) deviceLogin(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error) {
-	signIn, err := s.mailboxes.SignIn(ctx, p)
+	client, err := s.mailboxes.SignIn(ctx, p)
 	if err != nil {
 		return "", err
 	}
-	device, err := signIn.BeginDevice(ctx)
+	device, err := client.BeginDevice(ctx)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", p.Name, err)
 	}
@@ -122,7 +128,7 @@ func (s *server) deviceLogin(ctx context.Context, p *db.Provider, by string, rep
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", p.Name, err)
 	}
-	if err := signIn.Keep(ctx, tokens, by); err != nil {
+	if err := s.mailboxes.KeepTokens(ctx, p, tokens, by); err != nil {
 		return "", err
 	}
 	return "signed in; what was granted is stored", nil

@@ -217,13 +217,13 @@ func (g *gate) signIn(w http.ResponseWriter, r *http.Request) {
 		g.page(w, http.StatusUnauthorized, g.form(r, err.Error()))
 		return
 	}
-	g.limit.giveBack(g.address(r))
 	g.begin(w, r, Principal{Name: unnamed + method}, method)
 	http.Redirect(w, r, localPath(r.PostForm.Get("next")), http.StatusSeeOther) //nolint:gosec // G710: a path of this page
 }
 
 // begin gives a browser a session of its own, whichever it had before.
 func (g *gate) begin(w http.ResponseWriter, r *http.Request, p Principal, method string) {
+	g.limit.giveBack(g.address(r))
 	g.sessions.take(g.site.cookieValue(r, sessionCookie))
 	http.SetCookie(w, g.site.cookie(sessionCookie, g.sessions.keep(p), http.SameSiteStrictMode, sessionAbsolute))
 	g.log.Info("signin", "method", method, "user", p.Name, "tenant", p.Tenant, "address", g.address(r))
@@ -278,7 +278,6 @@ func (g *gate) finishOIDC(w http.ResponseWriter, r *http.Request) {
 		g.page(w, http.StatusUnauthorized, g.form(r, told))
 		return
 	}
-	g.limit.giveBack(g.address(r))
 	g.begin(w, r, p, byOIDC)
 	g.page(w, http.StatusOK, signinPage{Title: "Signed in", Continue: next})
 }

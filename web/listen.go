@@ -148,10 +148,8 @@ const (
 	endForever = 8 * time.Second
 )
 
-// serve answers until ctx ends, then lets requests finish: after 5 s their
-// contexts end, after 8 s they are cut off. Before the handler stand secure and
-// a look at the Host header. An answer takes ten minutes at most, unless its
-// handler sets another deadline by http.ResponseController.
+// serve answers until ctx ends, then lets requests finish: after a while their
+// contexts end, then they are cut off.
 func (l *listener) serve(ctx context.Context, handler http.Handler, log *slog.Logger) error {
 	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer endRequests()

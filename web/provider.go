@@ -46,7 +46,7 @@ func (s *server) alert(w http.ResponseWriter, r *http.Request, status int, p *db
 
 // showWith shows a provider's page, with what page has already.
 func (s *server) showWith(w http.ResponseWriter, r *http.Request, status int, p *db.Provider, page *providerPage) {
-	page.Title, page.Who, page.Tasks, page.Person, page.Since = p.Name, who(r), s.tasks.of(ref(p)), provider.NeedsPerson(p), "7d"
+	page.Title, page.Who, page.Tasks, page.Person, page.Since = p.Name, who(r), s.tasks.of(p.Ref()), provider.NeedsPerson(p), "7d"
 	if err := s.fillProvider(r.Context(), page, p); err != nil {
 		s.fail(w, r, err)
 		return
@@ -59,7 +59,7 @@ func (s *server) showWith(w http.ResponseWriter, r *http.Request, status int, p 
 
 func (s *server) fillProvider(ctx context.Context, page *providerPage, p *db.Provider) error {
 	now := time.Now()
-	list, err := s.store.Overviews(ctx, []db.Ref{ref(p)}, now)
+	list, err := s.store.Overviews(ctx, []db.Ref{p.Ref()}, now)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (s *server) resync(r *http.Request, p *db.Provider, by string) error {
 // task begins something that goes on by itself; the page shows where it stands.
 func (s *server) task(kind string, do func(ctx context.Context, p *db.Provider, by string, report func(provider.Progress)) (string, error)) providerHandler {
 	return s.act("", func(_ *http.Request, p *db.Provider, by string) error {
-		return s.tasks.begin(ref(p), kind, func(ctx context.Context, report func(provider.Progress)) (string, error) {
+		return s.tasks.begin(p.Ref(), kind, func(ctx context.Context, report func(provider.Progress)) (string, error) {
 			outcome, err := do(ctx, p, by, report)
 			if err != nil {
 				err = errors.New(say(p, err, ""))
@@ -147,7 +147,7 @@ func (s *server) reconcile(ctx context.Context, p *db.Provider, _ string, report
 
 // showTasks gives a script what goes on, to put into the page.
 func (s *server) showTasks(w http.ResponseWriter, r *http.Request, p *db.Provider) {
-	s.render(w, r, http.StatusOK, "tasks", s.tasks.of(ref(p)))
+	s.render(w, r, http.StatusOK, "tasks", s.tasks.of(p.Ref()))
 }
 
 // test tests the settings as they are stored.

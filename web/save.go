@@ -101,8 +101,8 @@ type tested struct {
 // line: what it is, and its HTML.
 const stepsType = "application/x-ndjson"
 
-// runTest tests p, whose form is another page or, when it is "", this one. A script gets each step as it is done, the folders and the
-// end: told says so. Without one all of it is for a page.
+// runTest tests p, whose form is another page or, when it is "", this one. A script
+// gets each step as it is done: told says so. Without one all of it is for a page.
 func (s *server) runTest(w http.ResponseWriter, r *http.Request, p *db.Provider, form string, test func(report func(provider.Step)) (*folderChoice, bool)) (t tested, told bool) {
 	if r.Header.Get("Accept") != stepsType {
 		_, t.Passed = test(func(one provider.Step) { t.Steps = append(t.Steps, worded(p, one, form)) })

@@ -18,9 +18,8 @@ const (
 	taskDevice    = "device"
 )
 
-// tasks are the actions that go on while nobody looks: a pass, a comparison
-// with the server, waiting for somebody who signs in elsewhere. One of a kind for each provider, and few at a time. Each
-// runs in a goroutine of its own, which ends with the server.
+// tasks are the actions that go on while nobody looks: a pass, a comparison with the
+// server, a sign-in elsewhere; one of a kind for each provider, and few at a time.
 type tasks struct {
 	ctx context.Context //nolint:containedctx // the server's: a task outlives the request that began it
 	wg  sync.WaitGroup

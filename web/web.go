@@ -195,8 +195,6 @@ func isUUID(s string) bool {
 
 func path(p *db.Provider, more string) string { return "/t/" + p.Tenant + "/" + p.ID + more }
 
-func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
-
 // render answers with a page, whole or not at all.
 func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	var page bytes.Buffer

@@ -170,7 +170,7 @@ func TestTenantScope(t *testing.T) {
 			t.Errorf("%s %s: %d, want 404", one[0], path(mine, one[1]), status)
 		}
 	}
-	if _, err := s.store.Provider(t.Context(), ref(other)); err != nil {
+	if _, err := s.store.Provider(t.Context(), other.Ref()); err != nil {
 		t.Errorf("the other's mailbox: %v", err)
 	}
 	for _, nonsense := range []string{"/t/x/y", "/t/" + ours + "/" + strings.ToUpper(mine.ID), "/t/" + ours + "/" + uuid.NewString(), "/nowhere", "/t/" + ours} {
@@ -244,7 +244,7 @@ x
 func TestCallbackWantsItsBrowser(t *testing.T) {
 	s := openSite(t, Principal{Name: "ann"})
 	p := s.provider(ours, "Desk")
-	number := s.logins.keep(login{ref: ref(p), by: Principal{Name: "ann"}})
+	number := s.logins.keep(login{ref: p.Ref(), by: Principal{Name: "ann"}})
 	for _, address := range []string{"/?code=c&state=s", "/?error=access_denied&state=s"} {
 		if status, body := s.ask("GET", address, nil); status != http.StatusBadRequest || !strings.Contains(body, "has begun no sign-in") {
 			t.Errorf("%s without the cookie: %d", address, status)
@@ -254,7 +254,7 @@ func TestCallbackWantsItsBrowser(t *testing.T) {
 	if _, ok := s.logins.take(number); ok {
 		t.Error("a login that is over was given out")
 	}
-	number = s.logins.keep(login{ref: ref(p)})
+	number = s.logins.keep(login{ref: p.Ref()})
 	if _, ok := s.logins.take(number); !ok {
 		t.Error("a login was not given out")
 	}

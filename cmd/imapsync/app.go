@@ -271,10 +271,8 @@ func (a *app) only(ctx context.Context, store *db.Store, nameOrID string) (db.Re
 	if err != nil {
 		return db.Ref{}, err
 	}
-	return ref(p), nil
+	return p.Ref(), nil
 }
-
-func ref(p *db.Provider) db.Ref { return db.Ref{Tenant: p.Tenant, ID: p.ID} }
 
 // actor is the operating system's user.
 func actor() string {

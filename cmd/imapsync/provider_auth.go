@@ -67,15 +67,15 @@ func (a *app) authorise(ctx context.Context, f *authFlags, mailboxes *provider.S
 			return usageError("--device: %s: %s", flagOf(problems[0].Setting), problems[0].Message(asFlag))
 		}
 	}
-	signIn, err := mailboxes.SignIn(ctx, p)
+	client, err := mailboxes.SignIn(ctx, p)
 	if err != nil {
 		return testedError(err, "")
 	}
-	tokens, err := a.signIn(ctx, f, signIn.Client)
+	tokens, err := a.signIn(ctx, f, client)
 	if err != nil {
 		return authError(p, err)
 	}
-	if err := signIn.Keep(ctx, tokens, actor()); err != nil {
+	if err := mailboxes.KeepTokens(ctx, p, tokens, actor()); err != nil {
 		return err
 	}
 	a.notef("signed in for %s; what was granted is stored", p.Name)

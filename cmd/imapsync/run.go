@@ -209,7 +209,7 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags) ([]db.R
 			idle = append(idle, inWords(p, err))
 			continue
 		}
-		refs = append(refs, ref(p))
+		refs = append(refs, p.Ref())
 	}
 	if len(refs) == 0 {
 		return nil, &exitError{exitTempfail, errors.Join(idle...)}

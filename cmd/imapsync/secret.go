@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -137,12 +138,11 @@ func (a *app) rotateSecrets(ctx context.Context, store *db.Store, box *secret.Bo
 		len(r.Failed), strings.Join(r.Failed, "\n"))
 }
 
+var shellPlain = regexp.MustCompile(`^[A-Za-z0-9/._+=:,@-]+$`)
+
 // shellQuote writes s so that a person can paste it into a command.
 func shellQuote(s string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+=:,@", r)
-	}
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
+	if shellPlain.MatchString(s) {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
