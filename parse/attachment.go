@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"strings"
 	"sync"
@@ -47,10 +48,8 @@ func (p *part) isMessage() bool { return p.typ.is("message", "rfc822", "global")
 // the mail ends in a header or in a closing boundary, which the boundary around
 // it has taken.
 func messageOpener(body []byte) func() io.Reader {
-	if bytes.HasPrefix(body, []byte("From ")) {
-		if i := bytes.IndexByte(body, '\n'); i >= 0 {
-			body = body[i+1:]
-		}
+	if first, rest, more := bytes.Cut(body, []byte("\n")); more && bytes.HasPrefix(first, []byte("From ")) {
+		body = rest
 	}
 	last := body[bytes.LastIndexByte(body, '\n')+1:]
 	closed := len(last) > 4 && bytes.HasPrefix(last, []byte("--")) && bytes.HasSuffix(last, []byte("--"))
@@ -69,16 +68,9 @@ func (c *content) markInline() {
 	if len(c.html) == 0 {
 		return
 	}
-	var refs map[string]bool
-	for i := range c.files {
-		f := &c.files[i]
-		if f.ContentID == "" {
-			continue
-		}
-		if refs == nil {
-			refs = cidLinks(c.html)
-		}
-		f.IsInline = refs[strings.ToLower(f.ContentID)]
+	refs := sync.OnceValue(func() map[string]bool { return cidLinks(c.html) })
+	for i, f := range c.files {
+		c.files[i].IsInline = f.ContentID != "" && refs()[strings.ToLower(f.ContentID)]
 	}
 }
 
@@ -86,20 +78,19 @@ func (c *content) markInline() {
 func cidLinks(html []byte) map[string]bool {
 	refs := map[string]bool{}
 	for {
-		i := bytes.IndexByte(html, ':')
-		if i < 0 {
+		before, after, found := bytes.Cut(html, []byte(":"))
+		if !found {
 			return refs
 		}
-		isCid := i >= 3 && equalFold(html[i-3:i], "cid")
-		html = html[i+1:]
-		if !isCid {
+		html = after
+		if !equalFold(before[max(0, len(before)-3):], "cid") {
 			continue
 		}
-		end := bytes.IndexAny(html[:min(len(html), 1000)], "\"'<> )\t\r\n;")
-		if end < 0 {
-			end = min(len(html), 1000)
+		id := html[:min(len(html), 1000)]
+		if end := bytes.IndexAny(id, "\"'<> )\t\r\n;"); end >= 0 {
+			id = id[:end]
 		}
-		id := appendEscaped(nil, html[:end], '%')
+		id = appendEscaped(nil, id, '%')
 		id = bytes.ReplaceAll(id, []byte("&amp;"), []byte("&"))
 		refs[strings.ToLower(cleanID(string(id)))] = true
 	}
@@ -126,4 +117,62 @@ func stepLineEnds(dst, src []byte, last bool) ([]byte, int) {
 		src = src[:n]
 	}
 	return append(dst, bytes.ReplaceAll(src, []byte("\r\n"), []byte("\n"))...), len(src)
+}
+
+// extensions names a file whose mail does not; only what mail really carries.
+var extensions = map[string]string{
+	"application/pdf": "pdf", "application/zip": "zip", "application/json": "json", "application/xml": "xml",
+	"application/msword": "doc", "application/rtf": "rtf", "application/ics": "ics",
+	"application/vnd.ms-excel": "xls", "application/vnd.ms-powerpoint": "ppt", "application/ms-tnef": "dat",
+	"application/vnd.openxmlformats-officedocument.wordprocessingml.document":   "docx",
+	"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":         "xlsx",
+	"application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
+	"application/pgp-signature": "asc", "application/pgp-encrypted": "asc", "application/pgp-keys": "asc",
+	"application/pkcs7-signature": "p7s", "application/x-pkcs7-signature": "p7s",
+	"application/pkcs7-mime": "p7m", "application/x-pkcs7-mime": "p7m",
+	"audio/mpeg": "mp3", "audio/wav": "wav", "audio/x-wav": "wav", "audio/amr": "amr", "audio/ogg": "ogg",
+	"image/jpeg": "jpg", "image/jpg": "jpg", "image/png": "png", "image/gif": "gif", "image/bmp": "bmp",
+	"image/tiff": "tif", "image/webp": "webp", "image/svg+xml": "svg", "image/heic": "heic",
+	"message/rfc822": "eml", "message/global": "eml", "message/delivery-status": "txt",
+	"message/disposition-notification": "txt", "message/feedback-report": "txt",
+	"text/plain": "txt", "text/html": "html", "text/csv": "csv", "text/calendar": "ics", "text/xml": "xml",
+	"text/rfc822-headers": "txt", "text/vcard": "vcf", "text/x-vcard": "vcf", "text/directory": "vcf",
+	"text/rtf": "rtf", "text/markdown": "md", "text/css": "css", "text/amp": "html", "text/x-amp-html": "html",
+	"text/enriched": "txt", "text/richtext": "txt", "video/mp4": "mp4", "video/quicktime": "mov",
+}
+
+// fileName is the name the sender gave a file, made safe to show and to store
+// under; else one made from the attached mail's subject or from the type.
+func (p *part) fileName() string {
+	if name := cmp.Or(safeName(p.disp.param("filename")), safeName(p.typ.param("name"))); name != "" {
+		return name
+	}
+	if p.isMessage() {
+		head, _ := splitHeader(p.start(64<<10), 64<<10, nil, &defects{})
+		if name := safeName(decodeWords(head.get("subject"), "")); name != "" {
+			return shorten(name, 120) + ".eml"
+		}
+	}
+	return "part-" + p.id() + "." + cmp.Or(extensions[p.typ.String()], "bin")
+}
+
+// safeName strips what could leave a directory or hide a name's end.
+func safeName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r == '/' || r == '\\':
+			return '_'
+		case r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f: // directions
+			return -1
+		}
+		return r
+	}, cleanString(name))
+	name = strings.TrimSpace(name)
+	if strings.HasPrefix(name, "..") {
+		name = strings.TrimLeft(name, "._ ")
+	}
+	if strings.Trim(name, "._ ") == "" {
+		return ""
+	}
+	return shorten(name, 255)
 }

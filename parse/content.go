@@ -2,6 +2,8 @@ package parse
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -21,15 +23,11 @@ type content struct {
 func sortLeaves(root *part, lim Limits, ds *defects) *content {
 	c := &content{}
 	c.leaves = appendLeaves(nil, root)
-	for _, p := range c.leaves {
-		if p.typ.major == "text" {
-			if c.charset = p.typ.param("charset"); c.charset != "" {
-				break
-			}
-		}
-	}
 	var winmails []*part
 	for _, p := range c.leaves {
+		if p.typ.major == "text" && c.charset == "" {
+			c.charset = p.typ.param("charset")
+		}
 		switch {
 		case p.isBody() && p.typ.minor == "plain":
 			c.hasText = true
@@ -68,9 +66,6 @@ func (p *part) isBody() bool {
 
 func (p *part) encoding(ds *defects) encoding {
 	v := p.head.get("content-transfer-encoding")
-	if v == nil {
-		return identity
-	}
 	e, known := transferEncoding(v)
 	if !known {
 		ds.add("transfer_encoding_unknown", string(v[:min(len(v), 40)]))
@@ -87,13 +82,10 @@ func (c *content) appendBody(dst []byte, p *part, lim Limits, ds *defects) []byt
 	if len(dst) > 0 && len(text) > 0 && dst[len(dst)-1] != '\n' {
 		dst = append(dst, '\n')
 	}
-	if dst == nil {
-		dst = make([]byte, 0, len(text)+1)
-	}
 	if p.typ.minor == "plain" && strings.EqualFold(p.typ.param("format"), "flowed") {
 		text = unflow(cleanText(nil, text), strings.EqualFold(p.typ.param("delsp"), "yes"))
 	}
-	dst = cleanText(dst, text)
+	dst = cleanText(slices.Grow(dst, len(text)+1), text)
 	if len(raw) > left || len(dst) > most {
 		ds.add("text_too_long", "text beyond the limit is left out")
 		dst = shorten(dst, most)
@@ -118,9 +110,4 @@ func (p *part) toUTF8(raw []byte, ds *defects) []byte {
 }
 
 // id is the part path; a mail that is one part is part "1" (RFC 3501).
-func (p *part) id() string {
-	if p.path == "" {
-		return "1"
-	}
-	return p.path
-}
+func (p *part) id() string { return cmp.Or(p.path, "1") }
