@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -16,17 +17,16 @@ func addressList(v []byte, hint string, limit int) (list []Address, literal stri
 	s.scan()
 	if len(s.list) == 0 && bytes.Contains(s.v, []byte("=?")) {
 		if d := decodeWords(s.v, hint); strings.IndexByte(d, '@') >= 0 && !strings.Contains(d, "=?") {
-			t := &addressScanner{v: []byte(d), limit: limit}
-			t.scan()
-			if len(t.list) > 0 {
-				return t.list, "", t.invalid
+			inWords := &addressScanner{v: []byte(d), limit: limit}
+			if inWords.scan(); len(inWords.list) > 0 {
+				s = inWords
 			}
 		}
 	}
-	if len(s.list) == 0 {
-		return nil, s.literal, s.invalid
+	if len(s.list) > 0 {
+		s.literal = ""
 	}
-	return s.list, "", s.invalid
+	return s.list, s.literal, s.invalid
 }
 
 type addressScanner struct {
@@ -55,18 +55,15 @@ func (s *addressScanner) scan() {
 		switch c := s.v[s.pos]; c {
 		case ' ', '\t', '\r', '\n':
 			s.glued = false
-			s.pos++
 		case ',', ';':
-			s.pos++
 			s.emit(c == ';')
 		case '"':
 			if !s.noQuotes {
-				text, n := quoted(s.v[s.pos:])
-				if n > 0 {
+				if text, n := quoted(s.v[s.pos:]); n > 0 {
 					s.pos += n
 					if s.pos < len(s.v) && s.v[s.pos] == '@' && s.addr == nil { // "john doe"@example.com
 						rest := plainRun(s.v[s.pos:])
-						s.addr = append(append([]byte{}, text...), rest...)
+						s.addr = slices.Concat(text, rest)
 						s.pos += len(rest)
 					} else {
 						s.word(text)
@@ -75,26 +72,22 @@ func (s *addressScanner) scan() {
 				}
 				s.noQuotes = true
 			}
-			s.pos++
 		case '(':
 			if !s.noComments {
-				text, n := comment(s.v[s.pos:])
-				if n > 0 {
+				if text, n := comment(s.v[s.pos:]); n > 0 {
+					s.pos += n
 					if len(s.comment) == 0 {
 						s.comment = text
 					}
-					s.pos += n
 					continue
 				}
 				s.noComments = true
 			}
-			s.pos++
 		case '<':
 			s.bracket()
+			continue
 		case '>', ')':
-			s.pos++
 		case ':':
-			s.pos++
 			if len(s.addr) > 0 && s.addr[0] == '@' { // obsolete route
 				s.addr = nil
 			}
@@ -104,12 +97,11 @@ func (s *addressScanner) scan() {
 			}
 		default:
 			a := plainRun(s.v[s.pos:])
-			if len(a) == 0 {
-				a = s.v[s.pos : s.pos+1]
-			}
 			s.pos += len(a)
 			s.atom(a)
+			continue
 		}
+		s.pos++
 	}
 	if len(s.list) < s.limit {
 		s.emit(true)
@@ -119,13 +111,11 @@ func (s *addressScanner) scan() {
 // atom takes a run of plain characters: a word of a name or an address.
 func (s *addressScanner) atom(a []byte) {
 	if bytes.IndexByte(a, '@') >= 0 && s.addr == nil && !bytes.HasPrefix(a, []byte("=?")) {
-		switch {
-		case a[0] == '@' && len(s.phrase) > 0: // "john @ example.com"
+		s.addr = bytes.Clone(a)
+		if a[0] == '@' && len(s.phrase) > 0 { // "john @ example.com"
 			i := bytes.LastIndexByte(s.phrase, ' ') + 1
-			s.addr = append(append([]byte{}, s.phrase[i:]...), a...)
+			s.addr = slices.Concat(s.phrase[i:], a)
 			s.phrase = bytes.TrimRight(s.phrase[:i], " ")
-		default:
-			s.addr = append([]byte{}, a...)
 		}
 		s.glued = true
 		return
@@ -172,9 +162,6 @@ func (s *addressScanner) bracket() {
 	}
 	inside := rest[:end]
 	s.pos += end
-	if s.pos < len(s.v) && s.v[s.pos] == '>' {
-		s.pos++
-	}
 	if len(inside) > 0 && inside[0] == '@' { // obsolete route
 		if i := bytes.LastIndexByte(inside, ':'); i >= 0 {
 			inside = inside[i+1:]
@@ -199,13 +186,11 @@ func (s *addressScanner) emit(final bool) {
 	}()
 	candidate := s.addr
 	name := s.phrase
-	if s.hasAngle {
-		if len(s.angle) > 0 || candidate == nil {
-			if candidate != nil && len(name) == 0 { // a@b <a@b>
-				name = candidate
-			}
-			candidate = s.angle
+	if s.hasAngle && (len(s.angle) > 0 || candidate == nil) {
+		if candidate != nil && len(name) == 0 { // a@b <a@b>
+			name = candidate
 		}
+		candidate = s.angle
 	}
 	email, ok := validAddress(candidate)
 	if !ok && bytes.IndexByte(s.comment, '@') >= 0 { // Name,(<a@b>)
@@ -247,9 +232,6 @@ func (s *addressScanner) emit(final bool) {
 }
 
 func displayName(v []byte, hint string) string {
-	if len(v) == 0 {
-		return ""
-	}
 	name := decodeWords(v, hint)
 	if len(name) > 1 && (name[0] == '\'' || name[0] == '"') && name[len(name)-1] == name[0] {
 		name = name[1 : len(name)-1]

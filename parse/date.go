@@ -27,7 +27,7 @@ func parseDate(s string) (t time.Time, ok bool) {
 	if t, ok := isoDate(s); ok {
 		return t, true
 	}
-	d := dateParts{day: -1, month: -1, year: -1, hour: -1, yearDigits: 0}
+	d := dateParts{day: -1, month: -1, year: -1, hour: -1}
 	for tok := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '\r' || r == '\n' }) {
 		d.take(tok)
 	}
@@ -43,9 +43,6 @@ type dateParts struct {
 }
 
 func (d *dateParts) take(tok string) {
-	if tok == "" {
-		return
-	}
 	switch c := tok[0]; {
 	case strings.Contains(tok, ":") && c >= '0' && c <= '9' && d.hour < 0:
 		d.clock(tok)
@@ -94,26 +91,22 @@ func (d *dateParts) offset(tok string) {
 	}
 	digits := strings.ReplaceAll(tok[1:], ":", "")
 	n, err := strconv.Atoi(digits)
-	if err != nil || n < 0 {
-		return
-	}
 	h, m := n/100, n%100
 	if len(digits) <= 2 {
 		h, m = n, 0
 	}
-	if h > 24 {
+	if err != nil || n < 0 || h > 24 {
 		return
 	}
-	d.zone = h*3600 + m*60
+	d.zone, d.zoned = h*3600+m*60, true
 	if tok[0] == '-' {
 		d.zone = -d.zone
 	}
-	d.zoned = true
 }
 
 func (d *dateParts) number(tok string) {
 	if strings.ContainsAny(tok, "-/.") {
-		f := strings.FieldsFunc(tok, func(r rune) bool { return r == '-' || r == '/' || r == '.' })
+		f := strings.FieldsFunc(tok, func(r rune) bool { return strings.ContainsRune("-/.", r) })
 		if len(f) == 3 && d.day < 0 {
 			d.joined(f)
 			return
@@ -160,24 +153,16 @@ func (d *dateParts) name(tok string) {
 		return
 	}
 	up := strings.ToUpper(strings.Trim(tok, ".\"'"))
-	switch up {
-	case "AM":
+	h, known := zones[up]
+	switch i := strings.IndexAny(up, "+-"); {
+	case up == "AM":
 		d.am = true
-		return
-	case "PM":
+	case up == "PM":
 		d.pm = true
-		return
-	}
-	if d.hour < 0 || d.zoned {
-		return
-	}
-	if i := strings.IndexAny(up, "+-"); i > 0 { // GMT+0200
-		if isDigits(strings.ReplaceAll(up[i+1:], ":", "")) {
-			d.offset(up[i:])
-			return
-		}
-	}
-	if h, ok := zones[up]; ok {
+	case d.hour < 0 || d.zoned:
+	case i > 0 && isDigits(strings.ReplaceAll(up[i+1:], ":", "")): // GMT+0200
+		d.offset(up[i:])
+	case known:
 		d.zone, d.zoned = h*3600, true
 	}
 }
@@ -221,11 +206,8 @@ func isoDate(s string) (time.Time, bool) {
 
 // monthOf reads an English month by its first three letters; 0 for none.
 func monthOf(s string) int {
-	if len(s) < 3 {
-		return 0
-	}
-	i := strings.Index("janfebmaraprmayjunjulaugsepoctnovdec", strings.ToLower(s[:3]))
-	if i%3 != 0 {
+	i := strings.Index("janfebmaraprmayjunjulaugsepoctnovdec", strings.ToLower(s[:min(3, len(s))]))
+	if len(s) < 3 || i%3 != 0 {
 		return 0
 	}
 	return i/3 + 1

@@ -191,26 +191,23 @@ func (r *rtfReader) control() {
 		}
 		return
 	}
-	n := 0
-	for n < len(r.b) && n < 40 && r.b[n] >= 'a' && r.b[n] <= 'z' {
-		n++
+	word := r.run(40, "abcdefghijklmnopqrstuvwxyz")
+	number := ""
+	if bytes.HasPrefix(r.b, []byte("-")) {
+		number, r.b = "-", r.b[1:]
 	}
-	word := string(r.b[:n])
-	r.b = r.b[n:]
-	m := 0
-	if m < len(r.b) && r.b[m] == '-' {
-		m++
-	}
-	for m < len(r.b) && m < 11 && r.b[m] >= '0' && r.b[m] <= '9' {
-		m++
-	}
-	num, err := strconv.Atoi(string(r.b[:m]))
-	has := err == nil
-	r.b = r.b[m:]
-	if len(r.b) > 0 && r.b[0] == ' ' {
-		r.b = r.b[1:]
-	}
-	r.word(word, num, has)
+	number += r.run(11-len(number), "0123456789")
+	r.b = bytes.TrimPrefix(r.b, []byte(" "))
+	num, err := strconv.Atoi(number)
+	r.word(word, num, err == nil)
+}
+
+// run takes the characters of a set, at most n.
+func (r *rtfReader) run(n int, set string) string {
+	head := r.b[:min(n, len(r.b))]
+	run := head[:len(head)-len(bytes.TrimLeft(head, set))]
+	r.b = r.b[len(run):]
+	return string(run)
 }
 
 // rtfWords are the control words that stand for text.
@@ -253,13 +250,7 @@ func (r *rtfReader) word(word string, num int, has bool) {
 func (r *rtfReader) destination() {
 	r.flush()
 	if rest, ok := bytes.CutPrefix(r.b, []byte("\\htmltag")); ok && r.html {
-		for len(rest) > 0 && rest[0] >= '0' && rest[0] <= '9' {
-			rest = rest[1:]
-		}
-		if len(rest) > 0 && rest[0] == ' ' {
-			rest = rest[1:]
-		}
-		r.b = rest
+		r.b = bytes.TrimPrefix(bytes.TrimLeft(rest, "0123456789"), []byte(" "))
 		r.s.htmlTag = true
 		return
 	}

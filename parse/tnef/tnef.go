@@ -108,11 +108,8 @@ func (t *reader) read(maxFiles int) (whole bool) {
 	}
 	for range maxAttributes {
 		h := t.take(9)
-		if len(h) == 0 {
-			return true
-		}
 		if len(h) < 9 {
-			return false
+			return len(h) == 0
 		}
 		id, size := binary.LittleEndian.Uint32(h[1:]), int64(binary.LittleEndian.Uint32(h[5:]))
 		begin := t.at
