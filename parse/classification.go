@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -59,8 +60,8 @@ func sensitivity(h fields) string {
 }
 
 func isList(h fields) bool {
-	return h.token("precedence") == "list" ||
-		h.get("list-id", "list-post", "mailing-list", "x-mailing-list", "x-mailman-version", "x-google-group-id") != nil
+	names := []string{"list-id", "list-post", "mailing-list", "x-mailing-list", "x-mailman-version", "x-google-group-id"}
+	return h.token("precedence") == "list" || slices.ContainsFunc(names, func(name string) bool { return h.index(name) >= 0 })
 }
 
 // recipient returns the address the mail was delivered to: what the sender

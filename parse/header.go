@@ -36,13 +36,10 @@ func (f fields) index(name string) int {
 	return -1
 }
 
-// get returns the value of the first field of the first of the names that
-// there is, or nil.
-func (f fields) get(names ...string) []byte {
-	for _, name := range names {
-		if i := f.index(name); i >= 0 {
-			return bytes.TrimSpace(f[i].value)
-		}
+// get returns the value of the first field of that name, or nil.
+func (f fields) get(name string) []byte {
+	if i := f.index(name); i >= 0 {
+		return bytes.TrimSpace(f[i].value)
 	}
 	return nil
 }
@@ -54,14 +51,20 @@ func (f fields) token(name string) string { return token(string(f.get(name))) }
 // and where the body begins. It stops at a line for which stop is true (a
 // boundary of a multipart around it) even when no blank line came before.
 func splitHeader(b []byte, limit int, stop func(line []byte) bool, ds *defects) (fs fields, body int) {
-	fs = make(fields, 0, 8)
+	fs = make(fields, 0, 24)
+	if stop != nil { // of a part
+		fs = make(fields, 0, 4)
+	}
 	value := -1 // where the value of the field begins that may be continued
 	for pos := 0; pos < len(b); {
 		next := len(b)
 		if i := bytes.IndexByte(b[pos:], '\n'); i >= 0 {
 			next = pos + i + 1
 		}
-		text := bytes.TrimRight(b[pos:next], "\r\n")
+		text := b[pos:next]
+		for len(text) > 0 && (text[len(text)-1] == '\n' || text[len(text)-1] == '\r') {
+			text = text[:len(text)-1]
+		}
 		if len(text) == 0 {
 			rest := bytes.TrimLeft(b[next:], "\r\n")
 			if stop != nil || len(fs) > 0 || !looksLikeField(rest) {
@@ -117,13 +120,17 @@ func blankLine(b []byte, pos int) int {
 
 // fieldColon returns the place of the colon that ends a field name, or -1.
 func fieldColon(line []byte) int {
-	colon := bytes.IndexByte(line, ':')
-	for _, c := range bytes.TrimRight(line[:max(colon, 0)], " \t") {
-		if c <= ' ' || c >= 0x7f {
-			return -1
-		}
+	i := 0
+	for i < len(line) && line[i] > ' ' && line[i] < 0x7f && line[i] != ':' {
+		i++
 	}
-	return colon
+	for i < len(line) && (line[i] == ' ' || line[i] == '\t') {
+		i++
+	}
+	if i < len(line) && line[i] == ':' {
+		return i
+	}
+	return -1
 }
 
 // foldedColon returns how far the colon of a field reaches into the next line

@@ -102,7 +102,7 @@ func (w *htmlWriter) start(z *html.Tokenizer, closed bool) {
 			}
 		}
 	}
-	w.line(blocks[tag])
+	w.block(tag)
 	switch tag {
 	case atom.Script, atom.Style, atom.Title, atom.Textarea, atom.Noframes, atom.Template, atom.Select, atom.Object, atom.Svg:
 		if !closed {
@@ -144,12 +144,16 @@ func (w *htmlWriter) start(z *html.Tokenizer, closed bool) {
 	}
 }
 
-// blocks are the elements before and after which a line ends, or two.
-var blocks = map[atom.Atom]int{
-	atom.P: 2, atom.H1: 2, atom.H2: 2, atom.H3: 2, atom.H4: 2, atom.H5: 2, atom.H6: 2, atom.Dl: 2,
-	atom.Div: 1, atom.Section: 1, atom.Article: 1, atom.Header: 1, atom.Footer: 1, atom.Address: 1, atom.Center: 1, atom.Form: 1, atom.Fieldset: 1,
-	atom.Table: 1, atom.Tr: 1, atom.Caption: 1, atom.Dt: 1, atom.Dd: 1, atom.Figure: 1, atom.Main: 1, atom.Aside: 1, atom.Nav: 1,
-	atom.Pre: 1, atom.Blockquote: 1, atom.Li: 1,
+// block ends the line where a block begins or ends.
+func (w *htmlWriter) block(tag atom.Atom) {
+	switch tag {
+	case atom.P, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Dl:
+		w.line(2)
+	case atom.Div, atom.Section, atom.Article, atom.Header, atom.Footer, atom.Address, atom.Center, atom.Form, atom.Fieldset,
+		atom.Table, atom.Tr, atom.Caption, atom.Dt, atom.Dd, atom.Figure, atom.Main, atom.Aside, atom.Nav,
+		atom.Pre, atom.Blockquote, atom.Li:
+		w.line(1)
+	}
 }
 
 func (w *htmlWriter) end(tag atom.Atom) {
@@ -159,7 +163,7 @@ func (w *htmlWriter) end(tag atom.Atom) {
 		}
 		return
 	}
-	w.line(blocks[tag])
+	w.block(tag)
 	switch tag {
 	case atom.Pre:
 		w.pre = max(0, w.pre-1)
@@ -206,9 +210,6 @@ func (w *htmlWriter) item() {
 
 // line owes n line ends, two of them for a blank line.
 func (w *htmlWriter) line(n int) {
-	if n == 0 {
-		return
-	}
 	if w.filled || w.owed > 0 {
 		w.owed = max(w.owed, n)
 	}

@@ -71,8 +71,10 @@ func parseMediaType(v []byte) mediaType {
 	head = bytes.TrimSpace(head)
 	if isAssignment(head) { // the type itself is missing
 		head, params = nil, v
-	} else if i := bytes.IndexAny(head, " \t"); !found && i >= 0 && bytes.IndexByte(head, '=') > i {
-		head, params = head[:i], head[i+1:] // "text/plain charset=utf-8": the semicolon is missing
+	} else if !found { // "text/plain charset=utf-8": the semicolon is missing
+		if i := bytes.IndexAny(head, " \t"); i >= 0 && bytes.IndexByte(head, '=') > i {
+			head, params = head[:i], head[i+1:]
+		}
 	}
 	head, _, _ = bytes.Cut(head, []byte("("))
 	major, minor, _ := strings.Cut(string(bytes.Trim(head, " \t\"'")), "/")
@@ -180,7 +182,7 @@ func parseParams(v []byte) []param {
 func paramValue(v []byte) (value, rest []byte) {
 	v = bytes.TrimLeft(v, " \t")
 	if quote, inside := bytes.CutPrefix(v, []byte{'"'}); inside {
-		var out []byte
+		out := make([]byte, 0, 64)
 		for i := 0; i < len(quote); i++ {
 			switch c := quote[i]; {
 			case c == '\\' && i+1 < len(quote) && (quote[i+1] == '"' || quote[i+1] == '\\'):

@@ -3,9 +3,7 @@ package parse
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/hex"
 	"io"
-	"strings"
 )
 
 // encoding is a Content-Transfer-Encoding (RFC 2045 section 6).
@@ -140,6 +138,13 @@ type base64Decoder struct {
 // base64Alphabet is that of RFC 4648 section 4.
 const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
+var inBase64 = func() (in [256]bool) {
+	for _, c := range []byte(base64Alphabet) {
+		in[c] = true
+	}
+	return in
+}()
+
 func (d *base64Decoder) step(dst, src []byte, last bool) ([]byte, int) {
 	src = wholeLines(src, last) // in nearly all mail they are whole groups
 	if d.n == 0 {               // most often there is nothing in between
@@ -151,7 +156,7 @@ func (d *base64Decoder) step(dst, src []byte, last bool) ([]byte, int) {
 		if c == '=' || d.n == len(d.run) {
 			dst = d.flush(dst)
 		}
-		if strings.IndexByte(base64Alphabet, c) >= 0 {
+		if inBase64[c] {
 			d.run[d.n] = c
 			d.n++
 		}
@@ -214,12 +219,24 @@ func appendEscaped(dst, src []byte, mark byte) []byte {
 		}
 		dst = append(dst, src[:i]...)
 		src = src[i+1:]
-		if out, err := hex.AppendDecode(dst, src[:min(2, len(src))]); err == nil && len(out) > len(dst) {
-			dst, src = out, src[2:]
+		if len(src) >= 2 && unhex(src[0]) < 16 && unhex(src[1]) < 16 {
+			dst, src = append(dst, unhex(src[0])<<4|unhex(src[1])), src[2:]
 		} else {
 			dst = append(dst, mark)
 		}
 	}
+}
+
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	}
+	return 0xff
 }
 
 // stepLines is the step of an encoding whose lines stand for themselves.
