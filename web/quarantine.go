@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"imapsync/db"
@@ -46,7 +47,7 @@ func (s *server) onMessage(handle func(w http.ResponseWriter, r *http.Request, p
 
 // raw reads the mail of a message, in bounded time.
 func (s *server) raw(r *http.Request, q *db.Quarantine) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), shortly)
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Minute)
 	defer cancel()
 	mail, err := s.openRaw(ctx, q)
 	if err != nil {

@@ -21,7 +21,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -275,6 +274,3 @@ func (s *server) site(r *http.Request) origin {
 	}
 	return origin{URL: at}
 }
-
-// shortly is a bound on what a page asks of others than the database.
-const shortly = 2 * time.Minute

@@ -82,18 +82,16 @@ func (a *app) printMigrated(list []db.Migration, show func(db.Migration)) error 
 	return nil
 }
 
-const day = 24 * time.Hour
-
 func newMaintain(a *app) *cobra.Command {
 	keep := db.Retention{}
 	cmd := &cobra.Command{
 		Use: "maintain", Short: "Make partitions ahead and give up old history", Args: noArgs,
 		Long: "Make the partitions of the months ahead and give up history that is old enough.\n" +
-			"A run does it by itself once a day, with the defaults. It is safe at any time, beside\n" +
+			"A run does it by itself once a provider.Day, with the defaults. It is safe at any time, beside\n" +
 			"runs and beside itself. What is in quarantine, or above a cursor, is never given up.",
 		Example: "  imapsync maintain\n  imapsync maintain --keep-ledger 2160h",
 		PreRunE: func(*cobra.Command, []string) error {
-			return usage(zeroOr("keep-runs", keep.Runs, day), zeroOr("keep-ledger", keep.Ledger, db.MinKeepLedger))
+			return usage(zeroOr("keep-runs", keep.Runs, provider.Day), zeroOr("keep-ledger", keep.Ledger, db.MinKeepLedger))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withStore(cmd.Context(), func(store *db.Store) error {

@@ -129,14 +129,14 @@ func dateRange(since, until string, now time.Time) (from, to time.Time, err erro
 	if from, err = sinceTime("since", since, now); err != nil {
 		return from, to, usage(err)
 	}
-	from = from.Truncate(day)
+	from = from.Truncate(provider.Day)
 	if until == "" {
 		return from, to, nil
 	}
 	if to, err = sinceTime("until", until, now); err != nil {
 		return from, to, usage(err)
 	}
-	if to = to.Truncate(day); to.Before(from) {
+	if to = to.Truncate(provider.Day); to.Before(from) {
 		return from, to, usageError("--until %s is before --since %s", to.Format(time.DateOnly), from.Format(time.DateOnly))
 	}
 	return from, to.AddDate(0, 0, 1), nil

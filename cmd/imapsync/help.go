@@ -130,10 +130,6 @@ func nameVariable(f *pflag.Flag) {
 	}
 }
 
-// completePatience bounds a question to Postgres while somebody waits for a
-// word to be completed.
-const completePatience = 2 * time.Second
-
 // addCompletion adds the scripts for shells, and what they complete besides the
 // names of commands and flags: mailboxes, and values that are one of few.
 func (a *app) addCompletion(root *cobra.Command) {
@@ -184,7 +180,7 @@ func (a *app) completeProvider(cmd *cobra.Command, args []string, _ string) ([]c
 	if len(args) > 0 || fromEnvironment(cmd.Flags()) != nil {
 		return nil, directive
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), completePatience)
+	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second) // somebody waits for the word
 	defer cancel()
 	a.log = slog.New(slog.DiscardHandler)
 	var names []cobra.Completion
