@@ -111,3 +111,44 @@ func (p *part) toUTF8(raw []byte, ds *defects) []byte {
 
 // id is the part path; a mail that is one part is part "1" (RFC 3501).
 func (p *part) id() string { return cmp.Or(p.path, "1") }
+
+// unflow joins the lines of format=flowed text that were broken for display
+// only (RFC 3676 section 4), within each depth of quoting. delSp drops the
+// blank before the break as well.
+func unflow(b []byte, delSp bool) []byte {
+	if bytes.IndexByte(b, ' ') < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	soft := false // the line before ended in a soft break
+	depth := 0
+	for line := range bytes.Lines(b) {
+		line, ended := bytes.CutSuffix(line, []byte("\n"))
+		text := bytes.TrimLeft(line, ">")
+		d := len(line) - len(text)
+		text = bytes.TrimPrefix(text, []byte(" ")) // stuffed
+		if soft && d == depth && !isSignatureMark(string(text)) {
+			if delSp {
+				out = out[:len(out)-1]
+			}
+		} else {
+			if soft {
+				out = append(out, '\n')
+			}
+			out = append(out, line[:d]...)
+			if d > 0 && len(text) > 0 {
+				out = append(out, ' ')
+			}
+		}
+		out = append(out, text...)
+		depth = d
+		soft = ended && bytes.HasSuffix(text, []byte(" ")) && string(text) != "-- "
+		if ended && !soft {
+			out = append(out, '\n')
+		}
+	}
+	if soft {
+		out = append(out, '\n')
+	}
+	return out
+}

@@ -60,9 +60,6 @@ func rawString(v []byte, hint string) string {
 	if isPrintable(v) {
 		return string(v)
 	}
-	if isASCII(v) {
-		return strings.TrimSpace(cleanString(string(v)))
-	}
 	return strings.TrimSpace(cleanString(rawBetween(v, hint)))
 }
 

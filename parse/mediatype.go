@@ -131,7 +131,7 @@ const (
 )
 
 func parseParams(v []byte) []param {
-	var pieces []piece
+	pieces := make([]piece, 0, 4)
 	whole := 0 // those that are no continuation
 	for len(v) > 0 {
 		v = bytes.TrimLeft(v, " \t;")

@@ -13,7 +13,10 @@
 // parsemail.go.
 package parse
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Limits bounds what one mail may cost. A zero field takes the default named
 // beside it; what lies beyond a limit is left undone with a defect.
@@ -77,14 +80,8 @@ type defects struct{ list []Defect }
 
 // add notes a defect once per code and detail.
 func (d *defects) add(code, detail string) {
-	if len(d.list) >= maxDefects {
-		return
+	one := Defect{Code: code, Detail: cleanString(shorten(detail, 200))}
+	if len(d.list) < maxDefects && !slices.Contains(d.list, one) {
+		d.list = append(d.list, one)
 	}
-	detail = cleanString(shorten(detail, 200))
-	for _, have := range d.list {
-		if have.Code == code && have.Detail == detail {
-			return
-		}
-	}
-	d.list = append(d.list, Defect{Code: code, Detail: detail})
 }

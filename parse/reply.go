@@ -1,9 +1,6 @@
 package parse
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // newReply tells the new part of a reply from what it answers and from the
 // signature. It is nil when there is no border to be found. An inline reply,
@@ -127,7 +124,12 @@ scan:
 func isQuoted(line string) bool { return strings.HasPrefix(strings.TrimLeft(line, " \t"), ">") }
 
 func blank(lines ...string) bool {
-	return !slices.ContainsFunc(lines, func(line string) bool { return strings.TrimSpace(line) != "" })
+	for _, line := range lines {
+		if strings.TrimSpace(line) != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // attribution reports "On …, … wrote:" at line i, on one line or wrapped over
