@@ -104,7 +104,7 @@ func (w *Conn) awaited(name string) *command {
 func (w *Conn) endCommandLine() {
 	c := w.cmd
 	n, sync, literal := literalMark(bytes.TrimRight(c.mark, "\r\n"))
-	w.cmd = commandLine{lit: n, more: literal}
+	w.cmd = commandLine{line: c.line[:0], lit: n, more: literal} // the next is kept in the same memory
 	if sync {
 		w.contWanted++
 	}

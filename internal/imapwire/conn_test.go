@@ -514,4 +514,20 @@ func TestWireAllocs(t *testing.T) {
 	}
 }
 
+// TestWireCommandAllocs: the line of a command is followed in memory that the one
+// before it has used.
+func TestWireCommandAllocs(t *testing.T) {
+	const runs = 100
+	w := New(&scripted{Reader: strings.NewReader("* OK hi\r\n" + strings.Repeat("T1 OK\r\n", runs+1))}, Limits{})
+	buf := make([]byte, 100)
+	w.Read(buf)
+	got := testing.AllocsPerRun(runs, func() {
+		w.Write([]byte("T1 STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY)\r\n"))
+		w.Read(buf)
+	})
+	if got > 5 {
+		t.Errorf("%.0f allocations a command", got)
+	}
+}
+
 func encodeBase64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
