@@ -11,7 +11,7 @@ export IMAPSYNC_TEST_REQUIRE=1
 failed=0 table='' figures=''
 
 # step runs what it is given, and keeps how long it took, what became of it and the
-# lines of its output that match a pattern.
+# lines of its output that match a pattern: of those that count on, the last.
 step() {
 	name=$1 pattern=$2
 	shift 2
@@ -28,7 +28,11 @@ step() {
 	figures="$figures
 $name:
 
-$(grep -E "$pattern" "$work/log" | sed 's/^ *\([^ ]*\.go:[0-9]*: \)\{0,1\}/    /')
+$(grep -E "$pattern" "$work/log" | awk -v progress='^(fuzz: elapsed:|crash: round) ' '
+	$0 !~ progress && last != "" { print last; last = "" }
+	$0 ~ progress { last = $0; next }
+	{ print }
+	END { if (last != "") print last }' | sed 's/^ *\([^ ]*\.go:[0-9]*: \)\{0,1\}/    /')
 "
 }
 
