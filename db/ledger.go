@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -86,12 +87,7 @@ type Known struct {
 // or one of the Message-IDs, one for each: a key that is known is a duplicate, a
 // Message-ID under another key means that the sender reuses it.
 func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, messageIDs []string) ([]Known, error) {
-	var list []Known
-	err := s.pool.SelectContext(ctx, &list, knownMessages, ref.Tenant, ref.ID, pq.StringArray(keys), pq.StringArray(messageIDs))
-	if err != nil {
-		return nil, fmt.Errorf("read ledger: %w", wrap(err))
-	}
-	return list, nil
+	return selectAll[Known](ctx, s, "read ledger", knownMessages, ref.Tenant, ref.ID, pq.StringArray(keys), pq.StringArray(messageIDs))
 }
 
 // knownMessages looks up each text in the index that is sorted by it. While the
@@ -127,33 +123,32 @@ type Handled struct {
 
 // HandledAbove lists the UIDs above settled that the ledger knows, ascending.
 func (s *Store) HandledAbove(ctx context.Context, ref Ref, folder string, uidValidity, settled uint32) ([]Handled, error) {
-	var list []Handled
-	err := s.pool.SelectContext(ctx, &list, `
+	return selectAll[Handled](ctx, s, "read ledger", `
 		SELECT uid, processed_at FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid > $5 ORDER BY uid`,
 		ref.Tenant, ref.ID, folder, uidValidity, settled)
-	if err != nil {
-		return nil, fmt.Errorf("read ledger: %w", wrap(err))
-	}
-	return list, nil
 }
 
 // LedgerUIDs gives what became of every UID of a folder that the ledger knows.
 func (s *Store) LedgerUIDs(ctx context.Context, ref Ref, folder string, uidValidity uint32) (map[uint32]Outcome, error) {
-	var rows []struct {
-		UID     uint32  `db:"uid"`
-		Outcome Outcome `db:"outcome"`
-	}
-	err := s.pool.SelectContext(ctx, &rows, `
+	// They may be millions: no list of them beside the map.
+	rows, err := s.pool.QueryContext(ctx, `
 		SELECT uid, outcome FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4`,
 		ref.Tenant, ref.ID, folder, uidValidity)
-	if err != nil {
-		return nil, fmt.Errorf("read ledger: %w", wrap(err))
+	known := map[uint32]Outcome{}
+	if err == nil {
+		defer rows.Close()
+		for err == nil && rows.Next() {
+			var uid uint32
+			var outcome Outcome
+			err = rows.Scan(&uid, &outcome)
+			known[uid] = outcome
+		}
+		err = errors.Join(err, rows.Err())
 	}
-	known := make(map[uint32]Outcome, len(rows))
-	for _, row := range rows {
-		known[row.UID] = row.Outcome
+	if err != nil {
+		return nil, fmt.Errorf("read ledger: %w", wrap(interrupted(ctx, err)))
 	}
 	return known, nil
 }
@@ -162,18 +157,13 @@ func (s *Store) LedgerUIDs(ctx context.Context, ref Ref, folder string, uidValid
 // first. What stood under a numbering that was put aside cannot be read again,
 // and is left out.
 func (s *Store) PublishedSince(ctx context.Context, ref Ref, since time.Time) ([]Message, error) {
-	var list []Message
-	err := s.pool.SelectContext(ctx, &list, `
+	return selectAll[Message](ctx, s, "read ledger", `
 		SELECT folder, uid_validity, uid, event_key, coalesce(message_id, '') AS message_id, outcome,
 			coalesce(stream_seq, 0) AS stream_seq, size, attempts, processed_at
 		FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND processed_at >= $3
 			AND uid_validity < 4294967296
 		ORDER BY processed_at, uid`, ref.Tenant, ref.ID, since)
-	if err != nil {
-		return nil, fmt.Errorf("read ledger: %w", wrap(err))
-	}
-	return list, nil
 }
 
 // maxText bounds every free text that comes from outside, in bytes.

@@ -25,8 +25,8 @@ const (
 
 	// brokerReserve is kept free of the broker's largest message.
 	brokerReserve = 16 * kib
-	// headerReserve is what the message headers may take; headerBytes in
-	// publish.go stays below it since tenant and provider are bounded.
+	// headerReserve is what the message headers may take: less, since tenant and
+	// provider are bounded.
 	headerReserve = kib
 	// minEventBytes is what fit needs to hold any mail whatsoever.
 	minEventBytes = 32 * kib
