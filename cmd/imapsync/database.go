@@ -87,7 +87,7 @@ func newMaintain(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "maintain", Short: "Make partitions ahead and give up old history", Args: noArgs,
 		Long: "Make the partitions of the months ahead and give up history that is old enough.\n" +
-			"A run does it by itself once a provider.Day, with the defaults. It is safe at any time, beside\n" +
+			"A run does it by itself once a day, with the defaults. It is safe at any time, beside\n" +
 			"runs and beside itself. What is in quarantine, or above a cursor, is never given up.",
 		Example: "  imapsync maintain\n  imapsync maintain --keep-ledger 2160h",
 		PreRunE: func(*cobra.Command, []string) error {

@@ -62,3 +62,19 @@ func TestManPageKeepsIndentedLines(t *testing.T) {
 		t.Errorf("exit %d\n%s%s", code, &page, &stderr)
 	}
 }
+
+// Texts are for people: none names what only the code knows.
+func TestHelpNamesNoCode(t *testing.T) {
+	name := regexp.MustCompile(`\b(cobra|db|event|fault|mailsync|parse|pflag|provider|publish|secret|time|web)\.[A-Z]\w*`)
+	var check func(cmd *cobra.Command)
+	check = func(cmd *cobra.Command) {
+		texts := cmd.Short + "\n" + cmd.Long + "\n" + cmd.Example + "\n" + cmd.LocalFlags().FlagUsages()
+		if found := name.FindString(texts); found != "" {
+			t.Errorf("%s: its help says %s", cmd.CommandPath(), found)
+		}
+		for _, sub := range cmd.Commands() {
+			check(sub)
+		}
+	}
+	check(newRoot(&app{}))
+}
