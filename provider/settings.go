@@ -434,6 +434,9 @@ func (v View) MarshalJSON() ([]byte, error) {
 	}{p.Status, p.AuthorisedAt, p.TokenExpiresAt, p.PausedAt, p.PauseReason, p.LastSyncAt, p.LastAttemptAt, p.LastSuccessAt,
 		p.NextAttemptAt, p.ConsecutiveFailures, p.AuthFailures, p.LastErrorCode, cmp.Or(p.LastError, p.ErrorMessage),
 		p.Published, p.Duplicates, p.Quarantined, p.CreatedAt, v.Check}))
+	if failed != nil {
+		return nil, failed
+	}
 	b.Bytes()[state] = ' ' // its brace: one object has both
-	return b.Bytes(), failed
+	return b.Bytes(), nil
 }

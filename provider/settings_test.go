@@ -129,6 +129,16 @@ func TestView(t *testing.T) {
 	}
 }
 
+// A time that JSON has no form for is an error, and no panic.
+func TestViewOfATimeThatIsNone(t *testing.T) {
+	p := Fresh(db.DefaultTenant, uuid.New())
+	end := time.Date(10000, time.January, 1, 0, 0, 0, 0, time.UTC)
+	p.TokenExpiresAt = &end
+	if _, err := json.Marshal(View{Provider: p}); err == nil || !strings.Contains(err.Error(), "year outside of range") {
+		t.Errorf("%v", err)
+	}
+}
+
 // A message names other settings as its face does.
 func TestMessage(t *testing.T) {
 	p := valid()
