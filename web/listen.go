@@ -34,7 +34,7 @@ type origin struct {
 	URL         *url.URL // scheme and host
 	BehindProxy bool     // the address of a client is in X-Forwarded-For
 
-	given bool                   // URL is what browsers open, whatever they say
+	given *url.URL               // what browsers open, as it was written, whatever they say; nil: not known
 	hosts func(host string) bool // what a Host header may name, without the port
 }
 
@@ -78,10 +78,11 @@ func listen(ctx context.Context, o ListenOptions) (*listener, error) {
 }
 
 func siteOf(o ListenOptions, host string, public *url.URL, listening net.Addr) origin {
-	s := origin{URL: public, BehindProxy: o.BehindProxy, given: public != nil}
+	s := origin{BehindProxy: o.BehindProxy, given: public}
 	switch {
 	case public != nil:
-		s.hosts = func(name string) bool { return name == public.Hostname() }
+		s.URL = &url.URL{Scheme: public.Scheme, Host: lower(public.Host)}
+		s.hosts = func(name string) bool { return name == s.URL.Hostname() }
 	case oauth.IsLoopback(host):
 		s.hosts = oauth.IsLoopback
 	default:
@@ -119,7 +120,7 @@ func (o ListenOptions) publicURL() (*url.URL, error) {
 	case !encrypted && (u.Scheme != "http" || !oauth.IsLoopback(u.Hostname())):
 		return nil, fmt.Errorf("--public-url %s: goes with --behind-proxy, or with --tls-cert and --tls-key", o.PublicURL)
 	}
-	return &url.URL{Scheme: u.Scheme, Host: lower(u.Host)}, nil
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
 
 func readCertificate(certPath, keyPath string) (*tls.Config, error) {

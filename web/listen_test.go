@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"imapsync/internal/devenv"
+	"imapsync/provider"
 )
 
 // certificate writes a certificate for localhost and its key.
@@ -125,6 +127,21 @@ func TestListenSite(t *testing.T) {
 				t.Errorf("%s: %q is taken", tt.name, host)
 			}
 		}
+	}
+}
+
+// A redirect address is compared letter by letter with what was registered: it
+// is --public-url as it was written.
+func TestRedirectAsWritten(t *testing.T) {
+	l, err := listen(t.Context(), ListenOptions{Address: "127.0.0.1:0", BehindProxy: true, PublicURL: "https://Mail.Example.com/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := httptest.NewRequest("GET", "http://mail.example.com/", nil)
+	at := newServer(t.Context(), &provider.Service{}, slog.New(slog.DiscardHandler), l.site).site(r)
+	if at.URL.String() != "https://Mail.Example.com" || !at.Secure() || l.site.URL.String() != "https://mail.example.com" || !l.site.hosts("mail.example.com") {
+		t.Errorf("redirect to %s, page at %s", at.URL, l.site.URL)
 	}
 }
 

@@ -265,12 +265,12 @@ func doneText(r *http.Request) string {
 // site is where the browser finds this server: what the request says, unless
 // that was given.
 func (s *server) site(r *http.Request) origin {
-	if s.at.given {
-		return s.at
-	}
-	at := &url.URL{Scheme: "http", Host: r.Host}
-	if r.TLS != nil {
-		at.Scheme = "https"
+	at := s.at.given
+	if at == nil {
+		at = &url.URL{Scheme: "http", Host: r.Host}
+		if r.TLS != nil {
+			at.Scheme = "https"
+		}
 	}
 	return origin{URL: at}
 }
