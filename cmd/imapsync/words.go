@@ -107,7 +107,7 @@ var words = fault.Words{
 	{Codes: "backlog", Do: "imapsync run --provider {id} --drain # or more a pass: {set} --max-emails-per-sync N"},
 	{Codes: "paused", Say: "`imapsync provider resume {id}`", Do: "imapsync provider resume {id}"},
 	{Codes: "mailbox_taken", Say: "`imapsync provider list` shows it, `imapsync provider set` changes it", Do: "imapsync provider show {id}"},
-	{Codes: "never_read", Say: "`imapsync status {name}` shows the folders", Do: "imapsync status {id}"},
+	{Codes: "never_read", Say: "`imapsync status {id}` shows the folders", Do: "imapsync status {id}"},
 	{Codes: "message_renumbered", Say: "`imapsync quarantine export {message}` has the mail if it was kept", Do: "imapsync quarantine list --provider {id}"},
 	{Codes: "start", Do: "{set} --start recent"},
 	{Codes: "no_header", When: "test", Say: later, Do: "imapsync quarantine list --provider {id}"},
@@ -192,7 +192,7 @@ func find(p *db.Provider, err error, facts ...string) fault.Word {
 			renew = set + " --oauth-client-secret-file FILE"
 		}
 		maps.Copy(about.Params, map[string]string{
-			"name": shellQuote(p.Name), "set": set, "renew": renew, "auth": auth, "doctor": "imapsync doctor " + p.ID,
+			"set": set, "renew": renew, "auth": auth, "doctor": "imapsync doctor " + p.ID,
 			"resync": "imapsync provider resync " + p.ID + " --folder " + about.Params["folder"],
 		})
 	}

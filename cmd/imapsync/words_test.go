@@ -80,6 +80,17 @@ func TestRemedies(t *testing.T) {
 	}
 }
 
+// What is said names a mailbox by its id: another tenant may have one of that name.
+func TestWordsNameTheID(t *testing.T) {
+	p := &db.Provider{Settings: db.Settings{ID: "7f3c9a52-0000-4000-8000-000000000001", Name: "the desk"}}
+	for code := range faulttest.Codes(t) {
+		say := find(p, fault.New(fault.Config, code, errors.New("x"))).Say
+		if strings.Contains(say, p.Name) || code == "never_read" && !strings.Contains(say, "imapsync status "+p.ID) {
+			t.Errorf("%s: %s", code, say)
+		}
+	}
+}
+
 // A new key opens nothing that an old one has sealed.
 func TestKeyRemedy(t *testing.T) {
 	missing := fault.Newf(fault.Config, "secret", "no key").With("reason", "no_key")
