@@ -117,9 +117,10 @@ func (s *Store) PutTokens(ctx context.Context, ref Ref, fence Fence, times Token
 		if fence.Epoch != 0 {
 			tx.err = fence.hold(ctx, tx)
 		}
-		if times.AuthorisedAt != nil {
-			tx.exec(ctx, "make due", `UPDATE imap_sync_state SET next_attempt_at = NULL
-				WHERE tenant = $1 AND provider_id = $2`, ref.Tenant, ref.ID)
+		if fence.Epoch == 0 || times.AuthorisedAt != nil { // the state's row comes first, as in Fence.hold
+			tx.exec(ctx, "make due", `
+				UPDATE imap_sync_state SET next_attempt_at = CASE WHEN $3::timestamptz IS NULL THEN next_attempt_at END
+				WHERE tenant = $1 AND provider_id = $2`, ref.Tenant, ref.ID, times.AuthorisedAt)
 		}
 		writeSecrets(ctx, tx, sealed)
 		tx.exec(ctx, "write token times", `

@@ -29,7 +29,7 @@ func TestTransactionsAreBound(t *testing.T) {
 	if within != "10s" || after != "0" {
 		t.Errorf("within the transaction %s, after it %s; want 10s and 0", within, after)
 	}
-	if err := wrap(&pq.Error{Code: "25P03"}); !errors.Is(err, ErrUnreachable) {
+	if err := wrap(t.Context(), &pq.Error{Code: "25P03"}); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("the end of such a transaction is %v, want ErrUnreachable", err)
 	}
 }
@@ -87,6 +87,32 @@ func TestNothingDeadlocksWithAPass(t *testing.T) {
 				t.Errorf("what came meanwhile: %v", err)
 			}
 		})
+	}
+}
+
+// TestTokensBesideChange holds that tokens stored without a fence, by the test of a
+// mailbox, do not meet a change of its settings in a deadlock.
+func TestTokensBesideChange(t *testing.T) {
+	store := testStore(t)
+	locks := testLocks(t, store)
+	p := addProvider(t, store, "tokens")
+	take(t, locks, p.ID)
+	stored := make(chan error, 1)
+	err := store.inTx(t.Context(), func(tx *txn) error {
+		tx.exec(t.Context(), "make due", `UPDATE imap_sync_state SET next_attempt_at = NULL WHERE tenant = $1 AND provider_id = $2`, p.Tenant, p.ID)
+		tx.exec(t.Context(), "lock config", `UPDATE imap_email_provider_config SET updated_at = now() WHERE tenant = $1 AND email_provider_id = $2`, p.Tenant, p.ID)
+		go func() {
+			stored <- store.PutTokens(t.Context(), Ref{p.Tenant, p.ID}, Fence{}, TokenTimes{Expiry: now(), RefreshedAt: now()})
+		}()
+		time.Sleep(300 * time.Millisecond) // it locks what it locks before it waits
+		writeSettings(t.Context(), tx, p, now())
+		return tx.err
+	})
+	if err != nil {
+		t.Errorf("the change: %v", err)
+	}
+	if err := <-stored; err != nil {
+		t.Errorf("the tokens: %v", err)
 	}
 }
 
