@@ -121,7 +121,7 @@ func detectPooler(ctx context.Context, url string) (bool, error) {
 	var conns [2]*sql.Conn
 	for i := range conns {
 		if conns[i], err = pool.Conn(ctx); err != nil {
-			return false, wrap(err)
+			return false, wrap(ctx, err)
 		}
 		defer conns[i].Close()
 	}
@@ -129,7 +129,7 @@ func detectPooler(ctx context.Context, url string) (bool, error) {
 		before := pids
 		for i, conn := range conns {
 			if err := conn.QueryRowContext(ctx, "SELECT pg_backend_pid()").Scan(&pids[i]); err != nil {
-				return false, wrap(err)
+				return false, wrap(ctx, err)
 			}
 		}
 		if pids[0] == pids[1] || try > 0 && pids != before {
@@ -167,7 +167,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version,
 			clock_timestamp() AS now, current_setting('transaction_read_only')::bool AS read_only`)
 	if err != nil {
-		return h, fmt.Errorf("ask the server: %w", wrap(err))
+		return h, fmt.Errorf("ask the server: %w", wrap(ctx, err))
 	}
 	took := time.Since(before)
 	h.Version, h.TooOld, h.ReadOnly = row.Version, row.Number < minPostgres, row.ReadOnly

@@ -51,7 +51,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	pool.SetConnMaxLifetime(30 * time.Minute)
 	if err := pool.PingContext(ctx); err != nil {
 		pool.Close()
-		return nil, wrap(err)
+		return nil, wrap(ctx, err)
 	}
 	return &Store{pool: sqlx.NewDb(pool, "postgres"), opts: opts}, nil
 }
@@ -104,33 +104,23 @@ func (tx *txn) failed(what string, err error) {
 func (s *Store) inTx(ctx context.Context, fn func(tx *txn) error) error {
 	tx, err := s.pool.BeginTxx(ctx, nil)
 	if err != nil {
-		return wrap(err)
+		return wrap(ctx, err)
 	}
 	if _, err = tx.ExecContext(ctx, boundTx); err == nil {
 		err = fn(&txn{Tx: tx})
 	}
 	if err != nil {
 		_ = tx.Rollback() // the error of fn is the one that says something
-		return wrap(interrupted(ctx, err))
+		return wrap(ctx, err)
 	}
-	return wrap(interrupted(ctx, tx.Commit()))
-}
-
-// interrupted says that ctx has ended where the server or database/sql have words of
-// their own for what came of it.
-func interrupted(ctx context.Context, err error) error {
-	pe, ok := errors.AsType[*pq.Error](err)
-	if canceled := ok && pe.Code == "57014"; ctx.Err() != nil && (canceled || errors.Is(err, sql.ErrTxDone)) {
-		return fmt.Errorf("%w: %w", ctx.Err(), err)
-	}
-	return err
+	return wrap(ctx, tx.Commit())
 }
 
 // selectAll runs a query of any number of rows; what names it in the error.
 func selectAll[T any](ctx context.Context, s *Store, what, query string, args ...any) ([]T, error) {
 	var rows []T
 	if err := s.pool.SelectContext(ctx, &rows, query, args...); err != nil {
-		return nil, fmt.Errorf("%s: %w", what, wrap(interrupted(ctx, err)))
+		return nil, fmt.Errorf("%s: %w", what, wrap(ctx, err))
 	}
 	return rows, nil
 }
@@ -138,7 +128,7 @@ func selectAll[T any](ctx context.Context, s *Store, what, query string, args ..
 // selectOne runs a query of one row; the error is sql.ErrNoRows when it finds none.
 func selectOne[T any](ctx context.Context, s *Store, what, query string, args ...any) (row T, err error) {
 	if err = s.pool.GetContext(ctx, &row, query, args...); err != nil {
-		err = fmt.Errorf("%s: %w", what, wrap(interrupted(ctx, err)))
+		err = fmt.Errorf("%s: %w", what, wrap(ctx, err))
 	}
 	return row, err
 }
@@ -155,16 +145,22 @@ var (
 	ErrPooler      = errors.New("a connection pooler shares server sessions between clients")
 )
 
-// wrap gives a driver error the class that the exit code depends on.
-func wrap(err error) error {
+// wrap gives a driver error the class that the exit code depends on. Where ctx has
+// ended, the server or database/sql may have words of their own for what came of it.
+func wrap(ctx context.Context, err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrUnreachable), errors.Is(err, ErrConfig),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
+	if ctx.Err() != nil && errors.Is(err, sql.ErrTxDone) {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
 	if pe, ok := errors.AsType[*pq.Error](err); ok {
 		code := string(pe.Code)
 		switch {
+		case ctx.Err() != nil && code == "57014": // query_canceled
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		case strings.HasPrefix(code, "28"), code == "3D000":
 			return fmt.Errorf("%w: %w", ErrConfig, err)
 		case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "57P"), strings.HasPrefix(code, "53"), code == "25P03": // boundTx

@@ -148,7 +148,7 @@ func (s *Store) LedgerUIDs(ctx context.Context, ref Ref, folder string, uidValid
 		err = errors.Join(err, rows.Err())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read ledger: %w", wrap(interrupted(ctx, err)))
+		return nil, fmt.Errorf("read ledger: %w", wrap(ctx, err))
 	}
 	return known, nil
 }

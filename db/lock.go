@@ -80,7 +80,7 @@ func (l *Locks) connect(ctx context.Context) error {
 	conn, err := pool.Conn(ctx)
 	if err != nil {
 		pool.Close()
-		return wrap(err)
+		return wrap(ctx, err)
 	}
 	s := &lockSession{pool: pool, conn: conn, held: map[int64]bool{}, lost: make(chan struct{})}
 	// A node that vanished must not hold a mailbox until the server's default
@@ -90,7 +90,7 @@ func (l *Locks) connect(ctx context.Context) error {
 		set_config('tcp_user_timeout', '20000', false)`)
 	if err != nil {
 		s.discard()
-		return fmt.Errorf("set keepalives: %w", wrap(err))
+		return fmt.Errorf("set keepalives: %w", wrap(ctx, err))
 	}
 	l.session = s
 	go l.keep(context.WithoutCancel(ctx), s) // a cancel would end the session
@@ -205,7 +205,7 @@ func (l *Locks) take(ctx context.Context, keys []int64) (map[int64]*Lock, error)
 		pq.Int64Array(keys)).Scan(&got)
 	if err != nil {
 		l.drop()
-		return nil, wrap(err)
+		return nil, wrap(ctx, err)
 	}
 	locks := make(map[int64]*Lock, len(got))
 	for _, key := range got {

@@ -38,7 +38,7 @@ func Migrate(ctx context.Context, opts Options, log *slog.Logger) ([]Migration, 
 	defer p.Close()
 	results, err := p.Up(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("migrate: %w", wrap(err))
+		return nil, fmt.Errorf("migrate: %w", wrap(ctx, err))
 	}
 	var applied []Migration
 	for _, r := range results {
@@ -57,7 +57,7 @@ func MigrationStatus(ctx context.Context, opts Options) ([]Migration, error) {
 	defer p.Close()
 	status, err := p.Status(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("migration status: %w", wrap(err))
+		return nil, fmt.Errorf("migration status: %w", wrap(ctx, err))
 	}
 	var list []Migration
 	for _, m := range status {
@@ -78,7 +78,7 @@ func openMigrations(ctx context.Context, opts Options, log *slog.Logger) (p *goo
 		}
 	}()
 	if err := pool.PingContext(ctx); err != nil {
-		return nil, wrap(err)
+		return nil, wrap(ctx, err)
 	}
 	locker, err := lock.NewPostgresTableLocker(lock.WithTableName(lockTable),
 		lock.WithTableLockTimeout(250*time.Millisecond, 240), lock.WithTableLogger(log))
@@ -104,7 +104,7 @@ func (s *Store) SchemaVersion(ctx context.Context) (have, want int64, err error)
 	if pe, ok := errors.AsType[*pq.Error](err); ok && pe.Code == "42P01" {
 		return 0, want, nil // no table: never migrated
 	}
-	return have, want, wrap(err)
+	return have, want, wrap(ctx, err)
 }
 
 // CheckSchema returns an error of ErrSchema unless the database

@@ -46,7 +46,7 @@ func mayStore(ctx context.Context, q sqlx.QueryerContext, p *Provider) error {
 	err := sqlx.GetContext(ctx, q, &there, `
 		SELECT EXISTS (SELECT FROM email_providers WHERE tenant = $1 AND mailbox = $2 AND id <> $3)`, p.Tenant, p.Mailbox, p.ID)
 	if err != nil {
-		return fmt.Errorf("look for the mailbox: %w", wrap(err))
+		return fmt.Errorf("look for the mailbox: %w", wrap(ctx, err))
 	}
 	if there {
 		return mailboxExists(p)
@@ -61,7 +61,7 @@ func mayStore(ctx context.Context, q sqlx.QueryerContext, p *Provider) error {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil
 	case err != nil:
-		return fmt.Errorf("look for the name: %w", wrap(err))
+		return fmt.Errorf("look for the name: %w", wrap(ctx, err))
 	}
 	return &NameTakenError{Name: p.Name, ID: other}
 }
