@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"imapsync/internal/imapsession"
+	"imapsync/parse"
 	"imapsync/publish"
 )
 
@@ -23,6 +24,7 @@ type message struct {
 	done       bool // committed
 
 	raw     []byte
+	parsed  *parse.Message // nil when no blobs go with the event
 	event   *publish.Mail
 	summary summary
 	ack     *publish.Ack

@@ -33,8 +33,8 @@ func TestWaitingIsBounded(t *testing.T) {
 		if m.failure != nil || !m.toPublish() || m.summary.key == "" || m.summary.messageID != "1@example.com" {
 			t.Errorf("%s: %+v", name, m)
 		}
-		if (m.event.Event != nil) != c.event || m.event.HasBlobs() != c.blobs {
-			t.Errorf("%s: event %v, blobs %v", name, m.event.Event != nil, m.event.HasBlobs())
+		if (m.event.Event != nil) != c.event || m.event.HasBlobs() != c.blobs || (m.parsed != nil) != c.blobs {
+			t.Errorf("%s: event %v, blobs %v, parsed %v", name, m.event.Event != nil, m.event.HasBlobs(), m.parsed != nil)
 		}
 	}
 }

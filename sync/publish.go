@@ -73,22 +73,25 @@ func (f *folderPass) parse(m *message, reused bool) {
 			m.fail("parse", "panic", fmt.Errorf("panic: %v", v))
 		}
 	}()
-	parsed := f.runner.parse(m.raw, parse.Limits{})
-	m.summary.messageID, m.summary.subject = strings.Clone(parsed.MessageID), strings.Clone(parsed.Subject)
-	m.summary.sender = strings.Clone(parsed.From.Email) // known, should New panic at a file
-	mail := publish.New(parsed, f.delivery(m, len(parsed.Attachments) > 0, reused), f.limits)
-	m.summary.key = mail.Key
-	mail.Lost = m.again
-	mail.Compact(len(m.raw) + jsonSpare)
-	m.event = mail
+	if m.parsed == nil {
+		m.parsed = f.runner.parse(m.raw, parse.Limits{})
+		m.summary.messageID, m.summary.subject = strings.Clone(m.parsed.MessageID), strings.Clone(m.parsed.Subject)
+		m.summary.sender = strings.Clone(m.parsed.From.Email) // known, should New panic at a file
+	}
+	m.event = publish.New(m.parsed, f.delivery(m, reused), f.limits)
+	m.event.Lost = m.again
+	m.summary.key = m.event.Key
+	if m.event.Compact(len(m.raw) + jsonSpare); !m.event.HasBlobs() {
+		m.parsed = nil // else its files hold what they were decoded to
+	}
 }
 
 // delivery is what an event says beside what stands in the mail.
-func (f *folderPass) delivery(m *message, keepRaw, reused bool) publish.Delivery {
+func (f *folderPass) delivery(m *message, reused bool) publish.Delivery {
 	d := publish.Delivery{
 		Tenant: f.provider.Tenant, ProviderID: f.provider.ID, InboundDefaultsID: f.provider.DefaultsID,
 		Folder: f.status.Name, UID: m.UID, UIDValidity: f.status.UIDValidity, InternalDate: m.InternalDate,
-		Size: m.Size, OccurredAt: f.runner.now(), Raw: m.raw, KeepRaw: keepRaw && !m.headerOnly,
+		Size: m.Size, OccurredAt: f.runner.now(), Raw: m.raw, KeepRaw: len(m.parsed.Attachments) > 0 && !m.headerOnly,
 		MessageIDReused: reused,
 	}
 	if m.headerOnly {
@@ -189,7 +192,7 @@ func (f *folderPass) giveBack(m *message) {
 		return // its raw mail may be kept for a person
 	}
 	f.runner.buffers.Put(m.raw)
-	m.raw, m.event = nil, nil
+	m.raw, m.parsed, m.event = nil, nil, nil
 }
 
 // publishLimits are the publisher's, narrowed by the provider's own caps.
