@@ -40,12 +40,17 @@ func TestInFlightIsKept(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
+	storage, err := selectOne[string](t.Context(), store, "storage", `
+		SELECT attstorage FROM pg_attribute WHERE attrelid = 'imap_folder_state'::regclass AND attname = 'in_flight'`)
+	if err != nil || storage != "e" {
+		t.Errorf("storage %q (%v), want e: a list is written with every step, and to compress it costs more", storage, err)
+	}
 	if err := store.ClearInFlight(t.Context(), lock.Fence, "INBOX"); err != nil || len(read()) != 0 {
 		t.Errorf("cleared: %v (%v)", read(), err)
 	}
 
 	// A version before kept up to 32 UIDs in one element: the first of them.
-	_, err := store.pool.ExecContext(t.Context(), `UPDATE imap_folder_state SET in_flight = ARRAY[7 | (5::bigint << 32), 4294967295 | (1::bigint << 62), 9]`)
+	_, err = store.pool.ExecContext(t.Context(), `UPDATE imap_folder_state SET in_flight = ARRAY[7 | (5::bigint << 32), 4294967295 | (1::bigint << 62), 9]`)
 	if err != nil {
 		t.Fatal(err)
 	}
