@@ -1,14 +1,15 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"time"
 )
 
-// askSizes asks for sizes and dates of messages, which ascend. What the server leaves
-// out is asked for a second time, by itself; what is gone then was expunged.
+// askSizes asks for sizes and dates of messages. What the server leaves out is asked
+// for a second time, by itself; what is gone then was expunged.
 func (f *folderPass) askSizes(messages []*message) error {
 	uids := make([]uint32, len(messages))
 	for i, m := range messages {
@@ -44,6 +45,7 @@ func (f *folderPass) findExpunged(missing []*message) error {
 	if len(missing) == 0 {
 		return nil
 	}
+	slices.SortFunc(missing, func(a, b *message) int { return cmp.Compare(a.UID, b.UID) }) // out of the range searched they would pass for gone
 	still, err := f.session.Search(missing[0].UID, missing[len(missing)-1].UID, nil)
 	if err != nil {
 		return err
