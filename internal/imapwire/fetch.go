@@ -123,7 +123,7 @@ func (w *Conn) skipList(d *decoder) error {
 			return nil // the response has no end
 		case d.take('('):
 			if depth++; depth > maxFetchDepth {
-				return overLimit("list", maxFetchDepth+1, maxFetchDepth)
+				return &Error{true, fmt.Sprintf("server sent a list nested over the limit of %d levels", maxFetchDepth)}
 			}
 		case d.take(')'):
 			if depth--; depth == 0 {
