@@ -225,9 +225,16 @@ func TestWireSecrets(t *testing.T) {
 			t.Errorf("the server was sent %q", conn.sent.String())
 		}
 	}
+	// A token may be longer than what an error quotes.
+	token := strings.Repeat("Tok3n+", 1000)
+	w := New(&scripted{Reader: strings.NewReader("* OK hi\r\n" + token + " garbage\r\n")}, Limits{})
+	w.Redact(token)
+	if _, err := io.ReadAll(w); err == nil || strings.Contains(err.Error(), "Tok3n") || !strings.Contains(err.Error(), "[redacted] garbage") {
+		t.Errorf("a long token: %v", err)
+	}
 	// An empty answer is sent as one.
 	exchange := &scripted{Reader: strings.NewReader("")}
-	w := New(exchange, Limits{})
+	w = New(exchange, Limits{})
 	for _, line := range []string{"=\r\n", "T1 AUTHENTICATE XOAUTH2\r\n", "=\r\n"} {
 		if n, err := w.Write([]byte(line)); n != len(line) || err != nil {
 			t.Errorf("%q: %d, %v", line, n, err)

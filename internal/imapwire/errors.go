@@ -105,7 +105,7 @@ func (w *Conn) cleanText(b []byte) string {
 func (w *Conn) Excerpt(line []byte) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := w.cleanText(line[:min(len(line), 4*maxStatusText)])
+	s := w.cleanText(line) // all of it: half a secret is not known for one
 	if len(s) > 120 {
 		s = strings.ToValidUTF8(s[:120], "") + "…"
 	}

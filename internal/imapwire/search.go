@@ -1,6 +1,7 @@
 package imapwire
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -86,7 +87,8 @@ func (w *Conn) search() error {
 				return unexpectedEOF(err)
 			}
 		default:
-			return w.protocolError("not a number in search response", w.in[w.r:min(w.e, w.r+40)])
+			line, _, _ := bytes.Cut(w.in[w.r:w.e], []byte("\n"))
+			return w.protocolError("not a number in search response", line)
 		}
 		break
 	}
