@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -89,9 +88,7 @@ func (d *runDisplay) result(res mailsync.Result) {
 	switch {
 	case d.nothing(r):
 	case d.app.json():
-		// A struct of plain fields always encodes.
-		line, _ := json.Marshal(r)
-		d.app.printf("%s\n", line)
+		_ = d.app.printJSONLine(r) // plain fields always encode; a reader that went away is no error of ours
 	case d.terminal:
 		d.clear()
 		res.Err = inWords(res.Provider, res.Err)

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"imapsync/db"
+	mailsync "imapsync/sync"
+)
+
+// A line of run -o json is read by people too: it is one line, and says what a
+// server said.
+func TestRunLineAsItWasSaid(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{stdout: &out, stderr: io.Discard, output: "json", log: slog.New(slog.DiscardHandler)}
+	newRunDisplay(a).result(mailsync.Result{Provider: &db.Provider{Settings: db.Settings{Name: "R&D"}}, Err: errors.New("NO <ann@example.com> & nobody else")})
+	if line := out.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, `"provider":"R&D"`) || !strings.Contains(line, `"error":"NO <ann@example.com> & nobody else"`) {
+		t.Errorf("%s", line)
+	}
+}
