@@ -163,7 +163,8 @@ func (a *app) onStore(cmd *cobra.Command, work func(ctx context.Context, store *
 }
 
 // onProvider completes a command about one mailbox: work gets the one that a
-// person means, and what they named it by.
+// person means, and what names it in a command to come: as they did, but by its
+// id where the name may be another tenant's too.
 func (a *app) onProvider(cmd *cobra.Command, work func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, named string) error) *cobra.Command {
 	cmd.Args = oneProvider
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -173,7 +174,11 @@ func (a *app) onProvider(cmd *cobra.Command, work func(ctx context.Context, mail
 			if err != nil {
 				return err
 			}
-			return work(ctx, a.service(store), p, args[0])
+			named := args[0]
+			if a.tenant != "" {
+				named = p.ID
+			}
+			return work(ctx, a.service(store), p, named)
 		})
 	}
 	a.tenantFlag(cmd)

@@ -22,3 +22,17 @@ func TestRunLineAsItWasSaid(t *testing.T) {
 		t.Errorf("%s", line)
 	}
 }
+
+// The command that a run says finds the mailbox that the run was about.
+func TestRunErrorNamesTheTenant(t *testing.T) {
+	last, failed := errors.New("x"), mailsync.Summary{Providers: 1, Failed: 1}
+	for want, f := range map[string]*runFlags{
+		"x: `imapsync doctor` says what to do":                        {},
+		"x: `imapsync doctor 'the desk'` says what to do":             {providers: []string{"the desk"}},
+		"x: `imapsync doctor 'the desk' --tenant t1` says what to do": {providers: []string{"the desk"}, filter: db.DueFilter{Tenant: "t1"}},
+	} {
+		if err := runError(f, failed, nil, last); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}

@@ -22,7 +22,7 @@ func newReconcile(a *app) *cobra.Command {
 			"there is one. It reads only." + exitCodesPointer,
 		Example: "  imapsync reconcile support",
 		PreRunE: func(*cobra.Command, []string) error { return usage(read.check()...) },
-	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
+	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, named string) error {
 		j, err := mailboxes.NewJob(ctx, mailsync.Options{MaxInFlightBytes: mailsync.DefaultMaxInFlightBytes, Timeouts: read.timeouts})
 		if err != nil {
 			return err
@@ -47,7 +47,7 @@ func newReconcile(a *app) *cobra.Command {
 			return mailError(p, err)
 		}
 		if missing > 0 {
-			return &exitError{exitFailed, fmt.Errorf("%d messages are missing: `imapsync backfill %s --since DATE` publishes them", missing, shellQuote(p.Name))}
+			return &exitError{exitFailed, fmt.Errorf("%d messages are missing: `imapsync backfill %s --since DATE` publishes them", missing, shellQuote(named))}
 		}
 		return nil
 	})

@@ -234,6 +234,9 @@ func runError(f *runFlags, s mailsync.Summary, err, last error) error {
 		if len(f.providers) == 1 {
 			doctor += " " + shellQuote(f.providers[0])
 		}
+		if f.filter.Tenant != "" {
+			doctor += " --tenant " + f.filter.Tenant
+		}
 		return &exitError{exitTempfail, fmt.Errorf("%w: `%s` says what to do", last, doctor)}
 	case s.Failed == s.Providers:
 		return &exitError{exitTempfail, fmt.Errorf("every provider failed, the last with: %w", last)}
