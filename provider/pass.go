@@ -176,7 +176,7 @@ type Verification struct {
 	Published   int    `json:"published"` // by the ledger, since the time asked for
 	Lost        int    `json:"lost"`      // not on the stream
 	Republished int    `json:"republished"`
-	Gone        int    `json:"gone"` // lost, and no longer on the mail server either
+	Gone        int    `json:"gone"` // lost, and seen to be no longer on the mail server either
 }
 
 // Verify looks whether what the ledger calls published is on the stream, and publishes
@@ -196,11 +196,15 @@ func (j *Job) Verify(ctx context.Context, p *db.Provider, since time.Time, repub
 		return v, nil
 	}
 	found, res := j.Runner.Republish(ctx, p, lost)
-	if v.Republished = found; res.Busy {
+	v.Republished = found
+	switch {
+	case res.Busy:
 		return v, Busy(p)
+	case res.Err != nil:
+		return v, res.Err // what it did not get to may be there yet
 	}
 	v.Gone = v.Lost - found
-	return v, res.Err
+	return v, nil
 }
 
 // ReportText is one line about a folder that was compared.

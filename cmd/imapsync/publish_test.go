@@ -85,6 +85,30 @@ func TestCapsHoldWhereverMailIsPublished(t *testing.T) {
 	}
 }
 
+// Of a mailbox that cannot be read nobody knows what is gone from it; and a
+// command that is proposed names it as it was named.
+func TestVerifyCountsNothingUnread(t *testing.T) {
+	t.Parallel()
+	g := newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATS(t).URL())
+	g.mailbox("support", nil, g.tls()...)
+	g.deliver("support", "INBOX", 2, "")
+	g.run(exitOK, "run", "--provider", "support")
+	g.loseStream()
+	g.run(exitOK, "provider", "set", "support", "--no-test", "--port", "1")
+	if said := g.run(exitTempfail, "verify", "--republish"); !strings.Contains(said, "support: 2 published, 2 lost, 0 republished, 0 gone from the mail server\n") {
+		t.Errorf("%s", said)
+	}
+	g.run(exitOK, append([]string{"provider", "set", "support", "--no-test"}, g.tls()...)...)
+	if said := g.run(exitOK, "verify", "--republish"); !strings.Contains(said, "support: 2 published, 2 lost, 2 republished, 0 gone from the mail server\n") {
+		t.Errorf("%s", said)
+	}
+	var id string
+	g.must(g.pool.QueryRowContext(t.Context(), `DELETE FROM imap_messages WHERE uid = 1 RETURNING provider_id`).Scan(&id))
+	if said := g.run(exitFailed, "reconcile", id); !strings.Contains(said, "1 messages are missing: `imapsync backfill "+id+" --since DATE`") {
+		t.Errorf("%s", said)
+	}
+}
+
 // withFiles is a mail with files of so many bytes.
 func withFiles(subject string, sizes ...int) []byte {
 	var b bytes.Buffer
