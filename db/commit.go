@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -63,25 +64,27 @@ func writeMessages(ctx context.Context, tx *txn, fence Fence, c Commit) (counts 
 // inserting, which leaves the planner no choice.
 const insertAbsent = `
 	INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, processed_at, uid, event_key, message_id,
-		fingerprint, outcome, reason, stream_seq, size, attempts)
+		fingerprint, outcome, reason, stream_seq, size, attempts, internal_date, by_header)
 	SELECT $1, $2, $3, $4, $5, uid, nullif(event_key, ''), nullif(message_id, ''),
-		nullif(fingerprint, ''), outcome, nullif(reason, ''), nullif(stream_seq, 0), size, attempts
+		nullif(fingerprint, ''), outcome, nullif(reason, ''), nullif(stream_seq, 0), size, attempts,
+		to_timestamp(internal_date), by_header
 	FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[],
-		$13::bigint[], $14::bigint[])
-		AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts)
+		$13::bigint[], $14::bigint[], $15::bigint[], $16::boolean[])
+		AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts, internal_date, by_header)
 	ON CONFLICT DO NOTHING`
 
 // insertPresent writes rows of which some are there, or are of messages published
 // under another UID. Those are looked up as by knownMessages.
 const insertPresent = `
 	INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, processed_at, uid, event_key, message_id,
-		fingerprint, outcome, reason, stream_seq, size, attempts)
+		fingerprint, outcome, reason, stream_seq, size, attempts, internal_date, by_header)
 	SELECT $1, $2, $3, $4, $5, m.uid, nullif(m.event_key, ''), nullif(m.message_id, ''), nullif(m.fingerprint, ''),
 		CASE WHEN m.outcome = 'published' AND other.uid IS NOT NULL THEN 'duplicate' ELSE m.outcome END,
-		nullif(m.reason, ''), nullif(m.stream_seq, 0), m.size, m.attempts
+		nullif(m.reason, ''), nullif(m.stream_seq, 0), m.size, m.attempts,
+		to_timestamp(m.internal_date), m.by_header
 	FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[],
-		$13::bigint[], $14::bigint[])
-		AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts)
+		$13::bigint[], $14::bigint[], $15::bigint[], $16::boolean[])
+		AS m(uid, event_key, message_id, fingerprint, outcome, reason, stream_seq, size, attempts, internal_date, by_header)
 	LEFT JOIN LATERAL (
 		SELECT uid, generate_series(1, 1000) FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'
@@ -91,7 +94,8 @@ const insertPresent = `
 	ON CONFLICT (tenant, provider_id, folder, uid_validity, uid) DO UPDATE SET
 		processed_at = EXCLUDED.processed_at, event_key = EXCLUDED.event_key, message_id = EXCLUDED.message_id,
 		fingerprint = EXCLUDED.fingerprint, outcome = EXCLUDED.outcome, reason = EXCLUDED.reason,
-		stream_seq = EXCLUDED.stream_seq, size = EXCLUDED.size, attempts = EXCLUDED.attempts
+		stream_seq = EXCLUDED.stream_seq, size = EXCLUDED.size, attempts = EXCLUDED.attempts,
+		internal_date = EXCLUDED.internal_date, by_header = EXCLUDED.by_header
 	RETURNING outcome`
 
 // outcomesOf gives the outcome of each message: of two copies in one step, the
@@ -114,13 +118,17 @@ func outcomesOf(messages []Message) pq.StringArray {
 func rowsOf(fence Fence, c Commit, outcomes pq.StringArray) []any {
 	n := len(c.Messages)
 	uids, seqs, sizes, attempts := make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n)
+	dates, byHeader := make([]sql.NullInt64, n), make(pq.BoolArray, n)
 	keys, ids, fingerprints, reasons := make(pq.StringArray, n), make(pq.StringArray, n), make(pq.StringArray, n), make(pq.StringArray, n)
 	for i, m := range c.Messages {
 		uids[i], seqs[i], sizes[i], attempts[i] = int64(m.UID), int64(m.StreamSeq), m.Size, int64(max(m.Attempts, 1))
 		keys[i], ids[i], fingerprints[i], reasons[i] = m.EventKey, Clean(m.MessageID), m.Fingerprint, Clean(m.Reason)
+		if byHeader[i] = m.ByHeader; m.InternalDate != nil {
+			dates[i] = sql.NullInt64{Int64: m.InternalDate.Unix(), Valid: true}
+		}
 	}
 	return []any{fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, c.At,
-		uids, keys, ids, fingerprints, outcomes, reasons, seqs, sizes, attempts}
+		uids, keys, ids, fingerprints, outcomes, reasons, seqs, sizes, attempts, pq.Array(dates), byHeader}
 }
 
 func addCounters(ctx context.Context, tx *txn, fence Fence, n Counts, c Commit) {

@@ -11,7 +11,7 @@ import (
 // final; LastUID is the highest that was handled.
 type FolderState struct {
 	Folder       string        `db:"folder"`
-	UIDValidity  uint32        `db:"uid_validity"`
+	UIDValidity  uint64        `db:"uid_validity"`
 	StartUID     uint32        `db:"start_uid"` // up to here nothing was to be published
 	SettledUID   uint32        `db:"settled_uid"`
 	LastUID      uint32        `db:"last_uid"`
@@ -26,6 +26,24 @@ type FolderState struct {
 	LastSearchAt *time.Time    `db:"last_search_at"`
 	LastServedAt *time.Time    `db:"last_served_at"`
 	LastError    string        `db:"last_error"`
+
+	Account     string     `db:"account"`       // host, port and user name as one hash; "" in a row from before it was kept
+	FirstLookAt *time.Time `db:"first_look_at"` // when the folder was first read
+	HorizonAt   *time.Time `db:"horizon_at"`    // what was handled before has left the ledger
+	Held        int64      `db:"held"`          // unknown old messages that wait for a person
+	Unstable    bool       `db:"unstable"`      // UIDVALIDITY never holds: the folder is read by sequence numbers
+	SweepAt     *time.Time `db:"sweep_at"`      // INTERNALDATE up to which such a folder was read, from the newest down
+	SweepKey    string     `db:"sweep_key"`     // header key of the message there
+
+	Messages     int64      `db:"messages"`      // in the folder, as last believed; -1: not known
+	ShrunkAt     *time.Time `db:"shrunk_at"`     // when more than half of them were gone at once
+	CountedAt    *time.Time `db:"counted_at"`    // when the whole folder was last listed
+	GapSince     *time.Time `db:"gap_since"`     // when the lowest gap was first met
+	GapLooks     int        `db:"gap_looks"`     // searches since that did not show it
+	GapSessions  int        `db:"gap_sessions"`  // on so many connections
+	Surplus      int64      `db:"surplus"`       // messages that EXISTS counts and no listing shows
+	SurplusSince *time.Time `db:"surplus_since"` // since when it is that number
+	SurplusLooks int        `db:"surplus_looks"`
 }
 
 // ResyncAccepted is the ResyncReason of a folder whose unknown messages a
@@ -47,7 +65,9 @@ func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderSt
 		SELECT folder, uid_validity, greatest(start_uid, pruned_uid) AS start_uid, settled_uid, last_uid, uid_next,
 			backlog, gap_passes, ARRAY(SELECT uid & 4294967295 FROM unnest(in_flight) uid) AS in_flight, resync_since,
 			coalesce(resync_reason, '') AS resync_reason, resync_count, coalesce(paused_reason, '') AS paused_reason,
-			last_search_at, last_served_at, coalesce(last_error, '') AS last_error
+			last_search_at, last_served_at, coalesce(last_error, '') AS last_error,
+			account, first_look_at, horizon_at, held, unstable, sweep_at, coalesce(sweep_key, '') AS sweep_key,
+			messages, shrunk_at, counted_at, gap_since, gap_looks, gap_sessions, surplus, surplus_since, surplus_looks
 		FROM imap_folder_state WHERE tenant = $1 AND provider_id = $2 ORDER BY folder`, ref.Tenant, ref.ID)
 	if err != nil {
 		return nil, err
@@ -69,10 +89,13 @@ func writeFolder(ctx context.Context, tx *txn, fence Fence, f *FolderState) {
 	tx.named(ctx, "write folder state", `
 		INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, start_uid, settled_uid, last_uid,
 			uid_next, backlog, gap_passes, in_flight, resync_since, resync_reason, resync_count, paused_reason,
-			last_search_at, last_served_at, last_error, backlog_since)
+			last_search_at, last_served_at, last_error, account, first_look_at, horizon_at, held, unstable, sweep_at, sweep_key,
+			messages, shrunk_at, counted_at, gap_since, gap_looks, gap_sessions, surplus, surplus_since, surplus_looks, backlog_since)
 		VALUES (:tenant, :provider_id, :folder, :uid_validity, :start_uid, :settled_uid, :last_uid,
 			:uid_next, :backlog, :gap_passes, coalesce(CAST(:in_flight AS bigint[]), '{}'), :resync_since, nullif(:resync_reason, ''),
 			:resync_count, nullif(:paused_reason, ''), :last_search_at, :last_served_at, nullif(:last_error, ''),
+			:account, :first_look_at, :horizon_at, :held, :unstable, :sweep_at, nullif(:sweep_key, ''),
+			:messages, :shrunk_at, :counted_at, :gap_since, :gap_looks, :gap_sessions, :surplus, :surplus_since, :surplus_looks,
 			CASE WHEN CAST(:backlog AS bigint) > 0 THEN CAST(:last_search_at AS timestamptz) END)
 		ON CONFLICT (tenant, provider_id, folder) DO UPDATE SET
 			uid_validity = EXCLUDED.uid_validity, start_uid = EXCLUDED.start_uid, settled_uid = EXCLUDED.settled_uid,
@@ -81,6 +104,12 @@ func writeFolder(ctx context.Context, tx *txn, fence Fence, f *FolderState) {
 			resync_reason = EXCLUDED.resync_reason, resync_count = EXCLUDED.resync_count,
 			paused_reason = EXCLUDED.paused_reason, last_search_at = EXCLUDED.last_search_at,
 			last_served_at = EXCLUDED.last_served_at, last_error = EXCLUDED.last_error,
+			account = EXCLUDED.account, first_look_at = EXCLUDED.first_look_at, held = EXCLUDED.held,
+			horizon_at = greatest(imap_folder_state.horizon_at, EXCLUDED.horizon_at),
+			unstable = EXCLUDED.unstable, sweep_at = EXCLUDED.sweep_at, sweep_key = EXCLUDED.sweep_key,
+			messages = EXCLUDED.messages, shrunk_at = EXCLUDED.shrunk_at, counted_at = EXCLUDED.counted_at,
+			gap_since = EXCLUDED.gap_since, gap_looks = EXCLUDED.gap_looks, gap_sessions = EXCLUDED.gap_sessions,
+			surplus = EXCLUDED.surplus, surplus_since = EXCLUDED.surplus_since, surplus_looks = EXCLUDED.surplus_looks,
 			backlog_since = CASE WHEN EXCLUDED.backlog > 0
 				THEN coalesce(imap_folder_state.backlog_since, EXCLUDED.backlog_since) END,
 			pruned_uid = CASE WHEN imap_folder_state.uid_validity = EXCLUDED.uid_validity
@@ -109,10 +138,6 @@ func (s *Store) ClearInFlight(ctx context.Context, fence Fence, folder string) e
 	})
 }
 
-// pastValidity and above, in the ledger, is the numbering of a server that
-// changed it without saying so; UIDVALIDITY has 32 bits.
-const pastValidity = 1 << 32
-
 // RenumberFolder stores the new cursor of a folder whose messages got new UIDs,
 // with an audit entry. Quarantined messages are dead under their old UIDs: they
 // are found again under the new ones. sameValidity says that the UIDs changed
@@ -120,11 +145,12 @@ const pastValidity = 1 << 32
 func (s *Store) RenumberFolder(ctx context.Context, fence Fence, f *FolderState, sameValidity bool, audit Audit) error {
 	return s.behind(ctx, fence, func(tx *txn) error {
 		if sameValidity {
-			// The rows keep what was published; no UID of the new numbering meets them.
+			// The rows keep what was published; no UID of the new numbering meets them:
+			// no server has a UIDVALIDITY below zero.
 			tx.exec(ctx, "put the old numbering aside", `
 				UPDATE imap_messages SET uid_validity = $4
 				WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $5`,
-				fence.Tenant, fence.ProviderID, f.Folder, pastValidity+fence.Epoch, f.UIDValidity)
+				fence.Tenant, fence.ProviderID, f.Folder, -fence.Epoch, f.UIDValidity)
 		}
 		tx.exec(ctx, "give up old uids", `
 			UPDATE imap_quarantine SET state = 'dead', error_code = 'renumbered', next_attempt_at = NULL, updated_at = $4,
@@ -143,7 +169,7 @@ type FolderStatus struct {
 	Tenant       string     `db:"tenant"`
 	ProviderID   string     `db:"provider_id"`
 	Folder       string     `db:"folder"`
-	UIDValidity  uint32     `db:"uid_validity"`
+	UIDValidity  uint64     `db:"uid_validity"`
 	SettledUID   uint32     `db:"settled_uid"`
 	LastUID      uint32     `db:"last_uid"`
 	Backlog      int64      `db:"backlog"`       // messages seen and not handled

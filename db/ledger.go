@@ -25,17 +25,20 @@ const (
 // Message is one row of the ledger.
 type Message struct {
 	Folder      string    `db:"folder"`
-	UIDValidity uint32    `db:"uid_validity"`
+	UIDValidity uint64    `db:"uid_validity"`
 	UID         uint32    `db:"uid"`
 	EventKey    string    `db:"event_key"`
 	MessageID   string    `db:"message_id"`
-	Fingerprint string    `db:"fingerprint"`
+	Fingerprint string    `db:"fingerprint"` // the header print; "" in a row from before it was kept
 	Outcome     Outcome   `db:"outcome"`
 	Reason      string    `db:"reason"`
 	StreamSeq   uint64    `db:"stream_seq"`
 	Size        int64     `db:"size"` // bytes on the server
 	Attempts    int       `db:"attempts"`
 	ProcessedAt time.Time `db:"processed_at"`
+
+	InternalDate *time.Time `db:"internal_date"` // when the server received it; nil: it did not say
+	ByHeader     bool       `db:"by_header"`     // published by its header alone
 }
 
 // Counts are how many messages had which outcome.
@@ -122,7 +125,7 @@ type Handled struct {
 }
 
 // HandledAbove lists the UIDs above settled that the ledger knows, ascending.
-func (s *Store) HandledAbove(ctx context.Context, ref Ref, folder string, uidValidity, settled uint32) ([]Handled, error) {
+func (s *Store) HandledAbove(ctx context.Context, ref Ref, folder string, uidValidity uint64, settled uint32) ([]Handled, error) {
 	return selectAll[Handled](ctx, s, "read ledger", `
 		SELECT uid, processed_at FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid > $5 ORDER BY uid`,
@@ -130,7 +133,7 @@ func (s *Store) HandledAbove(ctx context.Context, ref Ref, folder string, uidVal
 }
 
 // LedgerUIDs gives what became of every UID of a folder that the ledger knows.
-func (s *Store) LedgerUIDs(ctx context.Context, ref Ref, folder string, uidValidity uint32) (map[uint32]Outcome, error) {
+func (s *Store) LedgerUIDs(ctx context.Context, ref Ref, folder string, uidValidity uint64) (map[uint32]Outcome, error) {
 	// They may be millions: no list of them beside the map.
 	rows, err := s.pool.QueryContext(ctx, `
 		SELECT uid, outcome FROM imap_messages
@@ -162,7 +165,7 @@ func (s *Store) PublishedSince(ctx context.Context, ref Ref, since time.Time) ([
 			coalesce(stream_seq, 0) AS stream_seq, size, attempts, processed_at
 		FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND processed_at >= $3
-			AND uid_validity < 4294967296
+			AND uid_validity >= 0
 		ORDER BY processed_at, uid`, ref.Tenant, ref.ID, since)
 }
 

@@ -25,7 +25,7 @@ type Quarantine struct {
 	ID            string     `db:"id" json:"id"`
 	ProviderID    string     `db:"provider_id" json:"providerId"`
 	Folder        string     `db:"folder" json:"folder"`
-	UIDValidity   uint32     `db:"uid_validity" json:"uidValidity"`
+	UIDValidity   uint64     `db:"uid_validity" json:"uidValidity"`
 	UID           uint32     `db:"uid" json:"uid"`
 	State         string     `db:"state" json:"state"`
 	Stage         string     `db:"stage" json:"stage"` // fetch, parse, blob, publish, crash
@@ -39,6 +39,10 @@ type Quarantine struct {
 	EventKey      string     `db:"event_key" json:"eventKey,omitempty"`
 	RawBlobKey    string     `db:"raw_blob_key" json:"rawBlobKey,omitempty"`
 	NextAttemptAt *time.Time `db:"next_attempt_at" json:"nextAttemptAt,omitempty"`
+	Charges       int        `db:"charges" json:"-"`    // of Attempts, those that were the message's own fault
+	Kills         int        `db:"kills" json:"-"`      // passes that were killed while they handled it alone
+	ChargedAt     *time.Time `db:"charged_at" json:"-"` // when it was last charged
+	InternalDate  *time.Time `db:"internal_date" json:"internalDate,omitempty"`
 	CreatedAt     time.Time  `db:"created_at" json:"createdAt"`
 	UpdatedAt     time.Time  `db:"updated_at" json:"updatedAt"`
 }
@@ -51,7 +55,7 @@ func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit
 		SELECT tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts, size,
 			coalesce(message_id, '') AS message_id, coalesce(subject, '') AS subject, coalesce(sender, '') AS sender,
 			coalesce(event_key, '') AS event_key, coalesce(raw_blob_key, '') AS raw_blob_key, next_attempt_at,
-			created_at, updated_at
+			charges, kills, charged_at, internal_date, created_at, updated_at
 		FROM imap_quarantine
 		WHERE tenant = $1 AND provider_id = $2 AND id IN (
 			SELECT id FROM (
@@ -74,10 +78,11 @@ func writeQuarantine(ctx context.Context, tx *txn, fence Fence, c Commit) {
 		tx.named(ctx, "write quarantine", `
 			INSERT INTO imap_quarantine (tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code,
 				error, attempts, size, message_id, subject, sender, event_key, raw_blob_key, next_attempt_at,
-				created_at, updated_at)
+				charges, kills, charged_at, internal_date, created_at, updated_at)
 			VALUES (:tenant, :id, :provider_id, :folder, :uid_validity, :uid, :state, :stage, :error_code,
 				:error, :attempts, :size, nullif(:message_id, ''), nullif(:subject, ''), nullif(:sender, ''),
-				nullif(:event_key, ''), nullif(:raw_blob_key, ''), :next_attempt_at, :created_at, :updated_at)
+				nullif(:event_key, ''), nullif(:raw_blob_key, ''), :next_attempt_at,
+				:charges, :kills, :charged_at, :internal_date, :created_at, :updated_at)
 			ON CONFLICT (tenant, provider_id, folder, uid_validity, uid) DO UPDATE SET state = EXCLUDED.state,
 				stage = EXCLUDED.stage, error_code = EXCLUDED.error_code, error = EXCLUDED.error,
 				attempts = EXCLUDED.attempts, size = greatest(imap_quarantine.size, EXCLUDED.size),
@@ -86,7 +91,9 @@ func writeQuarantine(ctx context.Context, tx *txn, fence Fence, c Commit) {
 				sender = coalesce(EXCLUDED.sender, imap_quarantine.sender),
 				event_key = coalesce(EXCLUDED.event_key, imap_quarantine.event_key),
 				raw_blob_key = coalesce(EXCLUDED.raw_blob_key, imap_quarantine.raw_blob_key),
-				next_attempt_at = EXCLUDED.next_attempt_at, updated_at = EXCLUDED.updated_at`, q)
+				next_attempt_at = EXCLUDED.next_attempt_at, charges = EXCLUDED.charges, kills = EXCLUDED.kills,
+				charged_at = EXCLUDED.charged_at, internal_date = coalesce(EXCLUDED.internal_date, imap_quarantine.internal_date),
+				updated_at = EXCLUDED.updated_at`, q)
 	}
 	if len(c.Retried) == 0 {
 		return
@@ -114,7 +121,7 @@ func (s *Store) ListQuarantine(ctx context.Context, f QuarantineFilter) ([]Quara
 		SELECT tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts, size,
 			coalesce(message_id, '') AS message_id, coalesce(subject, '') AS subject, coalesce(sender, '') AS sender,
 			coalesce(event_key, '') AS event_key, coalesce(raw_blob_key, '') AS raw_blob_key, next_attempt_at,
-			created_at, updated_at
+			charges, kills, charged_at, internal_date, created_at, updated_at
 		FROM imap_quarantine
 		WHERE ($1 = '' OR tenant = nullif($1, '')::uuid) AND ($2 = '' OR provider_id = nullif($2, '')::uuid)
 			AND ($3 = '' OR id = nullif($3, '')::uuid) AND ($4 = '' OR state = $4)

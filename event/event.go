@@ -149,7 +149,7 @@ const (
 type IMAP struct {
 	Folder       string    `json:"folder"`
 	UID          uint32    `json:"uid"`
-	UIDValidity  uint32    `json:"uidValidity"`
+	UIDValidity  uint64    `json:"uidValidity"`
 	InternalDate time.Time `json:"internalDate,omitzero"`
 }
 

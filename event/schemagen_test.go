@@ -132,7 +132,7 @@ func (g *generator) value(typ reflect.Type, optional bool) *node {
 		return &node{Type: "string", MinLength: least}
 	case reflect.Bool:
 		return &node{Type: "boolean"}
-	case reflect.Int64:
+	case reflect.Int64, reflect.Uint64: // of the latter none has its highest bit set
 		minimum := int64(least)
 		return &node{Type: "integer", Minimum: &minimum}
 	case reflect.Uint32:

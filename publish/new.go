@@ -20,7 +20,7 @@ type Delivery struct {
 
 	Folder       string
 	UID          uint32
-	UIDValidity  uint32
+	UIDValidity  uint64
 	InternalDate time.Time // when the server received it; zero when unknown
 	Size         int64     // bytes, RFC822.SIZE; 0 takes the length of Raw
 

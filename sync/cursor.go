@@ -28,7 +28,7 @@ func firstCursor(status imapsession.FolderStatus, start uint32) *cursor {
 
 // renumbered begins anew after the server has given the messages new UIDs, the
 // highest of them last. What came before since is known by now.
-func (c *cursor) renumbered(uidValidity, last uint32, since time.Time, reason string) *cursor {
+func (c *cursor) renumbered(uidValidity uint64, last uint32, since time.Time, reason string) *cursor {
 	return &cursor{FolderState: db.FolderState{
 		Folder: c.Folder, UIDValidity: uidValidity, LastUID: last, ResyncSince: &since, ResyncReason: reason,
 		ResyncCount: c.ResyncCount + 1, LastServedAt: c.LastServedAt, LastSearchAt: c.LastSearchAt,

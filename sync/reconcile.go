@@ -13,7 +13,7 @@ import (
 // FolderReport compares what the server has in a folder with the ledger.
 type FolderReport struct {
 	Folder      string   `json:"folder"`
-	UIDValidity uint32   `json:"uidValidity"`
+	UIDValidity uint64   `json:"uidValidity"`
 	OnServer    int      `json:"onServer"`
 	Before      int      `json:"before"`    // there before the provider's start: not ours to publish
 	Handled     int      `json:"handled"`   // on the server and in the ledger
@@ -67,7 +67,7 @@ func (ps *pass) reconcileFolder(ctx context.Context, status imapsession.FolderSt
 	if err != nil {
 		return FolderReport{Folder: status.Name, Missing: []uint32{}}, err
 	}
-	rep := FolderReport{Folder: status.Name, UIDValidity: max(selected.UIDValidity, status.UIDValidity), Missing: []uint32{}}
+	rep := FolderReport{Folder: status.Name, UIDValidity: max(uint64(selected.UIDValidity), status.UIDValidity), Missing: []uint32{}}
 	var uids []uint32
 	if selected.NumMessages > 0 {
 		if uids, err = ps.session.Search(1, imapsession.MaxUID, nil); err != nil {
@@ -126,7 +126,7 @@ func (r *Runner) unlocked(p *db.Provider) *pass {
 }
 
 // ReadRaw reads one message from the server as it stands there.
-func (r *Runner) ReadRaw(ctx context.Context, p *db.Provider, folder string, uidValidity, uid uint32) ([]byte, error) {
+func (r *Runner) ReadRaw(ctx context.Context, p *db.Provider, folder string, uidValidity uint64, uid uint32) ([]byte, error) {
 	r.init()
 	ps := r.unlocked(p)
 	if err := ps.connect(ctx, false); err != nil {
@@ -137,7 +137,7 @@ func (r *Runner) ReadRaw(ctx context.Context, p *db.Provider, folder string, uid
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: folder %q: %w", p, folder, err)
 	}
-	if selected.UIDValidity != 0 && selected.UIDValidity != uidValidity {
+	if selected.UIDValidity != 0 && uint64(selected.UIDValidity) != uidValidity {
 		return nil, fmt.Errorf("provider %s: folder %q: the server has numbered the folder anew, uid %d is no longer that message", p, folder, uid)
 	}
 	var raw []byte

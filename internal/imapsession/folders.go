@@ -36,7 +36,7 @@ func canonical(name string) string {
 // did not say.
 type FolderStatus struct {
 	Name        string
-	UIDValidity uint32
+	UIDValidity uint64
 	UIDNext     uint32
 	Messages    int64
 }
@@ -44,7 +44,7 @@ type FolderStatus struct {
 // With is the status as it was when the folder was opened, as far as the server
 // said so.
 func (st FolderStatus) With(selected *imap.SelectData) FolderStatus {
-	st.UIDValidity = cmp.Or(selected.UIDValidity, st.UIDValidity)
+	st.UIDValidity = cmp.Or(uint64(selected.UIDValidity), st.UIDValidity)
 	st.UIDNext = cmp.Or(uint32(selected.UIDNext), st.UIDNext)
 	return st
 }
@@ -113,7 +113,7 @@ func (s *Session) statuses(names []string) (found []FolderStatus, failed map[str
 				failed[name] = refusedError(fmt.Errorf("status refused: %w", err))
 				continue
 			}
-			st := FolderStatus{Name: name, UIDValidity: data.UIDValidity, UIDNext: uint32(data.UIDNext), Messages: -1}
+			st := FolderStatus{Name: name, UIDValidity: uint64(data.UIDValidity), UIDNext: uint32(data.UIDNext), Messages: -1}
 			if data.NumMessages != nil {
 				st.Messages = int64(*data.NumMessages)
 			}

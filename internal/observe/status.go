@@ -35,7 +35,7 @@ type Provider struct {
 // Folder is where a folder of it stands.
 type Folder struct {
 	Name         string     `json:"name"`
-	UIDValidity  uint32     `json:"uidValidity"`
+	UIDValidity  uint64     `json:"uidValidity"`
 	SettledUID   uint32     `json:"settledUid"`
 	LastUID      uint32     `json:"lastUid"`
 	Backlog      int64      `json:"backlog"`

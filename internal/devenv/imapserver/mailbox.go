@@ -26,7 +26,7 @@ type Mailbox struct {
 	mu          sync.Mutex
 	messages    []*Message
 	uidNext     uint32
-	uidValidity uint32
+	uidValidity uint64
 }
 
 // Mailbox returns the folder of that name, made when there is none.
@@ -128,14 +128,14 @@ func (m *Mailbox) SetUIDNext(uid uint32) {
 }
 
 // SetUIDValidity sets UIDVALIDITY without renumbering.
-func (m *Mailbox) SetUIDValidity(v uint32) {
+func (m *Mailbox) SetUIDValidity(v uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.uidValidity = v
 }
 
 // UIDValidity is the current one.
-func (m *Mailbox) UIDValidity() uint32 {
+func (m *Mailbox) UIDValidity() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.uidValidity
@@ -165,7 +165,7 @@ func (m *Mailbox) Messages() []Message {
 	return shown
 }
 
-func (m *Mailbox) numbers() (uidNext, uidValidity uint32) {
+func (m *Mailbox) numbers() (uidNext uint32, uidValidity uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.uidNext, m.uidValidity
