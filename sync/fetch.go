@@ -151,7 +151,7 @@ func (d *download) take(ctx context.Context, uid uint32, raw []byte) {
 		return // given twice: the first may be read by others now
 	}
 	m.raw = raw
-	if len(raw) > 0 || m.Size == 0 {
+	if len(raw) > 0 {
 		delete(d.missing, uid)
 	}
 	for d.stopped == nil && len(d.chunks) > 0 {

@@ -73,7 +73,7 @@ const maxStub = 8 << 10
 func checkBody(m *message) {
 	switch {
 	case m.failure != nil || m.expunged || m.headerOnly:
-	case len(m.raw) == 0 && m.Size > 0:
+	case len(m.raw) == 0:
 		m.fail("fetch", "no_body", errors.New("the server says OK and gives an empty body"))
 	case len(m.raw) < maxStub && bytes.Contains(m.raw, []byte(exchangeStub)):
 		m.fail("fetch", "server_stub", errors.New("the server put an error text in place of the message"))

@@ -19,7 +19,7 @@ const maxRangesPerCommand = 200
 // Listed is what the server says of a message before its body is asked for.
 type Listed struct {
 	UID          uint32
-	Size         int64     // RFC822.SIZE in bytes; a hint, some servers are off
+	Size         int64     // RFC822.SIZE in bytes; a hint, some servers are off. 0: the server said nothing that can be believed
 	InternalDate time.Time // zero when the server did not say
 }
 
@@ -97,18 +97,17 @@ func (s *Session) startSizes(asked imap.UIDSet) func(found map[uint32]Listed) er
 	return func(found map[uint32]Listed) error {
 		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 			var l Listed
-			sized := false
 			for item := msg.Next(); item != nil; item = msg.Next() {
 				switch item := item.(type) {
 				case imapclient.FetchItemDataUID:
 					l.UID = uint32(item.UID)
 				case imapclient.FetchItemDataRFC822Size:
-					l.Size, sized = item.Size, true
+					l.Size = item.Size
 				case imapclient.FetchItemDataInternalDate:
 					l.InternalDate = item.Time.UTC()
 				}
 			}
-			if sized && asked.Contains(imap.UID(l.UID)) {
+			if asked.Contains(imap.UID(l.UID)) {
 				found[l.UID] = l
 			}
 		}
@@ -121,7 +120,8 @@ var errBodyTooLarge = errors.New("body is larger than the limit")
 
 // FetchBodies reads whole messages, or their headers alone, one FETCH for all
 // of them, and gives each to use as soon as it is complete. A message that the
-// server leaves out is never given. The error is about the connection: what
+// server leaves out is never given, one that it says has no body (NIL) is nil, and one
+// that has none is empty: an ill store says any of these. The error is about the connection: what
 // was given before it is whole. All of them together may have limit bytes: a
 // server that lies about sizes must not fill the memory.
 func (s *Session) FetchBodies(uids []uint32, headerOnly bool, limit int64, use func(uid uint32, raw []byte)) error {
@@ -132,12 +132,12 @@ func (s *Session) FetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 	cmd := s.client.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
 	left := limit // of what several may have together
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		uid, raw, err := s.readBody(msg, left)
+		uid, raw, answered, err := s.readBody(msg, left)
 		if err != nil {
 			return s.abandon(cmd, fmt.Errorf("fetch uid %d: %w", uid, err))
 		}
 		left = max(0, left-int64(len(raw)))
-		if raw != nil && slices.Contains(uids, uid) {
+		if answered && slices.Contains(uids, uid) {
 			use(uid, raw)
 		}
 	}
@@ -165,29 +165,30 @@ func (s *Session) abandon(cmd *imapclient.FetchCommand, err error) error {
 	return fmt.Errorf("fetch: %w", s.cause(err))
 }
 
-// readBody reads one FETCH answer. raw is nil when it holds no body.
-func (s *Session) readBody(msg *imapclient.FetchMessageData, limit int64) (uid uint32, raw []byte, err error) {
+// readBody reads one FETCH answer. raw is nil when the server says that there is no
+// body.
+func (s *Session) readBody(msg *imapclient.FetchMessageData, limit int64) (uid uint32, raw []byte, answered bool, err error) {
 	for item := msg.Next(); item != nil; item = msg.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
 			uid = uint32(item.UID)
 		case imapclient.FetchItemDataBodySection:
-			if item.Literal == nil {
-				continue // NIL: the server has no body to give
+			if answered = true; item.Literal == nil {
+				continue
 			}
 			size := item.Literal.Size()
 			if size > limit {
 				_ = s.wire.Close()                       // what is read now fails at once,
 				_, _ = io.Copy(io.Discard, item.Literal) // and the client's reader waits no longer
-				return uid, nil, fmt.Errorf("%w: %d bytes, limit %d", errBodyTooLarge, size, limit)
+				return uid, nil, true, fmt.Errorf("%w: %d bytes, limit %d", errBodyTooLarge, size, limit)
 			}
 			raw = s.buffers.Get(size)
 			if _, err := io.ReadFull(item.Literal, raw); err != nil {
-				return uid, nil, fmt.Errorf("body broke off: %w", err)
+				return uid, nil, true, fmt.Errorf("body broke off: %w", err)
 			}
 		}
 	}
-	return uid, raw, nil
+	return uid, raw, answered, nil
 }
 
 // windows parts UIDs so that each part is named by few ranges: new mail is mostly

@@ -3,9 +3,9 @@ package imapsession
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
 )
 
 func uidRange(first, last uint32) *imap.SearchCriteria {
@@ -33,7 +33,7 @@ func (s *Session) Search(first, last uint32, criteria *imap.SearchCriteria) ([]u
 	if err != nil {
 		err = s.cause(err)
 		if _, refused := errors.AsType[*imap.Error](err); refused && criteria == nil && s.Alive() {
-			return s.listRange(ask.UID[0])
+			return s.ListUIDs(first, last)
 		}
 		return nil, fmt.Errorf("search: %w", err)
 	}
@@ -50,19 +50,14 @@ func between(all []imap.UID, first, last uint32) (uids []uint32) {
 	return uids
 }
 
-// listRange stands in for SEARCH on servers that refuse it.
-func (s *Session) listRange(span imap.UIDSet) ([]uint32, error) {
-	cmd := s.client.Fetch(span, &imap.FetchOptions{UID: true})
-	var uids []uint32
-	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		for item := msg.Next(); item != nil; item = msg.Next() {
-			if uid, ok := item.(imapclient.FetchItemDataUID); ok && span.Contains(uid.UID) {
-				uids = append(uids, uint32(uid.UID))
-			}
-		}
+// ListUIDs lists the UIDs from first to last that the selected folder has, ascending,
+// by FETCH: where SEARCH is refused, or not to be believed.
+func (s *Session) ListUIDs(first, last uint32) ([]uint32, error) {
+	s.wire.KeepUIDs()
+	err := s.client.Fetch(imap.UIDSet{{Start: imap.UID(first), Stop: imap.UID(last)}}, &imap.FetchOptions{UID: true}).Close()
+	uids := s.wire.KeptUIDs()
+	if err != nil {
+		return nil, fmt.Errorf("list uids: %w", s.cause(err))
 	}
-	if err := cmd.Close(); err != nil {
-		return nil, fmt.Errorf("search refused, list uids: %w", s.cause(err))
-	}
-	return uids, nil
+	return slices.DeleteFunc(uids, func(uid uint32) bool { return uid < first || uid > last }), nil
 }

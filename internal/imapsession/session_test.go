@@ -228,3 +228,33 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// TestListUIDs lists a folder by FETCH, on a server whose SEARCH is of no use.
+func TestListUIDs(t *testing.T) {
+	srv := imapserver.Test(t, imapserver.Config{}, 5)
+	srv.Mailbox("INBOX").Expunge(2)
+	srv.Play(quirkNamed(t, "search-refused"))
+	a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username}
+	s, err := open(t, a, srv.Password, nil)
+	must(t, err)
+	defer s.Close()
+	_, err = s.Examine("INBOX")
+	must(t, err)
+	for name, list := range map[string]func() ([]uint32, error){
+		"asked for":   func() ([]uint32, error) { return s.ListUIDs(1, MaxUID) },
+		"for SEARCH":  func() ([]uint32, error) { return s.Search(1, MaxUID, nil) },
+		"once more":   func() ([]uint32, error) { return s.ListUIDs(1, MaxUID) },
+		"from 4 to 9": func() ([]uint32, error) { uids, err := s.ListUIDs(4, 9); return append([]uint32{1, 3}, uids...), err },
+	} {
+		uids, err := list()
+		must(t, err)
+		if diff := cmp.Diff([]uint32{1, 3, 4, 5}, uids); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	sizes, err := s.FetchSizes([]uint32{1}) // that FETCH is not one of UIDs alone
+	must(t, err)
+	if sizes[1].Size == 0 {
+		t.Errorf("sizes: %+v", sizes)
+	}
+}

@@ -70,6 +70,8 @@ type Conn struct {
 	got        int           // bytes since the last progress
 	closed     bool
 	preauth    bool
+	keepUIDs   bool
+	uids       []uint32 // kept
 	secrets    []string
 	status     Status
 	err        error
@@ -81,7 +83,7 @@ type Limits struct {
 	Literal     time.Duration // time in which a literal must advance by 16 KiB (or end); 60 s
 	Idle        time.Duration // silence in IDLE; 10 min. At rest there is no limit
 	Line        int           // bytes of one line without its literals; 1 MiB
-	SearchNums  int           // numbers in one SEARCH response; 2,000,000
+	SearchNums  int           // numbers in one SEARCH response, or UIDs that are listed; 2,000,000
 	LiteralSize int64         // bytes announced for one literal; 64 MiB
 	Buffer      int           // bytes of a literal kept in memory while its UID is unknown; 256 KiB
 }
@@ -151,6 +153,25 @@ func (w *Conn) Preauth() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.preauth
+}
+
+// KeepUIDs has the UIDs that a FETCH of nothing else shows kept here, and not handed
+// to the client, which takes a thousand times their memory and, where they come in
+// disorder, quadratic time.
+func (w *Conn) KeepUIDs() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keepUIDs = true
+}
+
+// KeptUIDs are the UIDs since KeepUIDs, ascending, each once.
+func (w *Conn) KeptUIDs() []uint32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	uids := w.uids
+	w.keepUIDs, w.uids = false, nil
+	slices.Sort(uids)
+	return slices.Compact(uids)
 }
 
 // Read hands the client the next repaired bytes.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -63,7 +64,7 @@ func TestWireRepairs(t *testing.T) {
 		"size behind body":    {askOne, "* 1 FETCH (UID 7 BODY[] {5}\r\nhello RFC822.SIZE 5)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
 		"one byte":            {askOne, "* 1 FETCH (UID 7 BODY[] {1}\r\nh)\r\n", "* 1 FETCH (UID 7 BODY[] {1}\r\nh)\r\n"},
 		"empty":               {askOne, "* 1 FETCH (UID 7 BODY[] {0}\r\n)\r\n", "* 1 FETCH (UID 7 BODY[] {0}\r\n)\r\n"},
-		"NIL":                 {askOne, "* 1 FETCH (UID 7 BODY[] nil)\r\n", "* 1 FETCH (UID 7 BODY[] {0}\r\n)\r\n"},
+		"NIL":                 {askOne, "* 1 FETCH (UID 7 BODY[] nil)\r\n", "* 1 FETCH (UID 7 BODY[] NIL)\r\n"},
 		"quoted":              {askOne, `* 1 FETCH (BODY[] "a \"b\" ) c" UID 7)` + "\r\n", "* 1 FETCH (UID 7 BODY[] {9}\r\na \"b\" ) c)\r\n"},
 		"RFC822":              {askOne, "* 1 fetch (uid 7 rfc822 {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
 		"BODY.PEEK":           {askOne, "* 1 FETCH (UID 7 BODY.PEEK[] {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
@@ -90,6 +91,9 @@ func TestWireRepairs(t *testing.T) {
 		"sizes, odd date":     {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \"31-dec-2024  1:59:59 -0100\")\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5 INTERNALDATE \"31-dec-2024  1:59:59 -0100\")\r\n"},
 		"sizes, year one":     {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \" 1-Jan-0001 00:00:00 +0000\")\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5)\r\n"},
 		"sizes, flags only":   {askSizes, "* 1 FETCH (UID 7 FLAGS ())\r\n", ""},
+		"sizes, no size":      {askSizes, "* 1 FETCH (UID 7 INTERNALDATE \" 1-Jan-2024 00:00:00 +0000\" FLAGS ())\r\n* 2 FETCH (UID 9)\r\n", "* 1 FETCH (UID 7 INTERNALDATE \" 1-Jan-2024 00:00:00 +0000\")\r\n* 2 FETCH (UID 9)\r\n"},
+		"sizes, unreadable":   {askSizes, "* 1 FETCH (UID 7 RFC822.SIZE 1.38e+02)\r\n* 2 FETCH (UID 9 RFC822.SIZE NIL)\r\n", "* 1 FETCH (UID 7)\r\n* 2 FETCH (UID 9)\r\n"},
+		"sizes, not of mail":  {askSizes, "* 1 FETCH (UID 7 RFC822.SIZE -5)\r\n* 2 FETCH (UID 9 RFC822.SIZE 4294967296)\r\n* 3 FETCH (UID 9 RFC822.SIZE 0)\r\n", "* 1 FETCH (UID 7)\r\n* 2 FETCH (UID 9)\r\n* 3 FETCH (UID 9)\r\n"},
 		"malformed":           {askSizes, "* 1 FETCH (UID 7 ( {3}\r\n)))\r\n* 1 FETCH UID\r\n* 1 FETCH\r\n* x FETCH ()\r\n* 2 FETCH (UID 9 RFC822.SIZE 1)\r\n", "* 2 FETCH (UID 9 RFC822.SIZE 1)\r\n"},
 		"nobody asked":        {askExam, "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n", ""},
 		"tagged":              {askExam, "t1 ok [read-only]\r\nT1 OK\r\n", "T1 OK [READ-ONLY] done\r\n"},
@@ -129,6 +133,33 @@ func TestWireRepairs(t *testing.T) {
 				t.Errorf("\n got %q\nwant %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// TestWireKeepsUIDs: a FETCH of UIDs alone may be kept from the client, which sees how
+// it ended; what else comes meanwhile it sees too.
+func TestWireKeepsUIDs(t *testing.T) {
+	server := "* 3 FETCH (UID 9 FLAGS ())\r\n* 1 FETCH (UID 7)\r\n* 4 EXISTS\r\n* 2 FETCH (UID 8)\r\n* 1 FETCH (FLAGS () UID 7)\r\n" +
+		"* 9 FETCH (UID 4294967295)\r\n* 9 FETCH (UID 0)\r\n* 9 FETCH (FLAGS ())\r\nT1 OK\r\n"
+	for want, limit := range map[string]int{"[7 8 9]": 4, "[7 8 9] over": 3} {
+		w := New(&scripted{Reader: strings.NewReader("* OK hi\r\n" + server)}, Limits{SearchNums: limit})
+		w.KeepUIDs()
+		w.Write([]byte("T1 UID FETCH 1:4294967295 (UID)\r\n"))
+		b, err := io.ReadAll(w)
+		got := fmt.Sprint(w.KeptUIDs())
+		if limit == 3 {
+			if e, ok := errors.AsType[*Error](err); ok && e.Limit {
+				got += " over"
+			}
+		} else if want := "* OK done\r\n* 4 EXISTS\r\nT1 OK done\r\n"; string(b) != want {
+			t.Errorf("the client reads %q, want %q", b, want)
+		}
+		if got != want {
+			t.Errorf("limit %d: %s, want %s", limit, got, want)
+		}
+		if again := w.KeptUIDs(); again != nil {
+			t.Errorf("kept a second time: %v", again)
+		}
 	}
 }
 

@@ -169,6 +169,9 @@ func (c *conversation) fetchBodies(client *imapclient.Client, set imap.UIDSet) e
 			case imapclient.FetchItemDataUID:
 				uid = item.UID
 			case imapclient.FetchItemDataBodySection:
+				if item.Literal == nil {
+					continue
+				}
 				b, err := io.ReadAll(item.Literal)
 				if err != nil {
 					// cmd.Close would read the literal again, beside go-imap's

@@ -24,10 +24,12 @@ type fetchResponse struct {
 	seq     uint32
 	uid     uint32 // as stated in this response
 	guess   uint32 // as streamed, when not stated yet
-	size    int64  // RFC822.SIZE, -1 unknown
+	size    int64  // RFC822.SIZE, 0 unknown
+	change  bool   // it tells flags: it may be a change of them, which nobody asked for
 	date    []byte // INTERNALDATE with quotes, empty unknown
 	body    []byte // a body kept in memory
 	hasBody bool   // body is valid
+	nilBody bool   // the server says that there is none
 	sent    bool   // the head of the response went to the client, with the body
 	held    byte   // the body's last byte
 }
@@ -38,7 +40,7 @@ const maxFetchDepth = 1000
 // beginFetch reads a FETCH response, up to its body if that is streamed.
 func (w *Conn) beginFetch(seq uint32, line []byte) error {
 	f := &w.fetch
-	*f = fetchResponse{seq: seq, size: -1, date: f.date[:0], body: f.body[:0]}
+	*f = fetchResponse{seq: seq, date: f.date[:0], body: f.body[:0]}
 	if cap(f.body) > 4*bufferSize {
 		f.body = nil
 	}
@@ -88,6 +90,7 @@ func (w *Conn) fetchItems(d *decoder) error {
 			return w.fetchError("no attribute name in a FETCH response", d.b)
 		}
 		name := d.attribute()
+		f.change = f.change || fold(name, "FLAGS")
 		isBody := f.cmd.wantBody && f.cmd.asksFor(name) && !f.hasBody && !f.sent
 		var err error
 		switch n, literal := d.literal(); {
@@ -190,7 +193,7 @@ func (w *Conn) emitFetchHead(uid uint32) {
 		w.out = append(w.out, "UID "...)
 		w.out = append(strconv.AppendUint(w.out, uint64(uid), 10), ' ')
 	}
-	if f.size >= 0 {
+	if f.size > 0 {
 		w.out = append(w.out, "RFC822.SIZE "...)
 		w.out = append(strconv.AppendInt(w.out, f.size, 10), ' ')
 	}
@@ -217,9 +220,14 @@ func (w *Conn) endFetch() error {
 			return w.protocolError("body without a UID", nil)
 		}
 		w.out = append(append(w.out, f.held), ")\r\n"...) // size and date are not asked for with a body
+	} else if kept, err := w.keepUID(); kept || err != nil {
+		return err
 	} else if f.answers() {
 		w.emitFetchHead(cmp.Or(f.uid, w.uidOf[f.seq]))
-		if f.cmd.wantBody {
+		if f.nilBody {
+			w.out = append(append(w.out, "BODY["...), f.cmd.section...)
+			w.out = append(w.out, "] NIL)"...)
+		} else if f.cmd.wantBody {
 			w.emitBodyHead(int64(len(f.body)))
 			w.out = append(append(w.out, f.body...), ')')
 		} else {
@@ -236,6 +244,24 @@ func (w *Conn) endFetch() error {
 	return nil
 }
 
+// keepUID keeps the UID of a response, if those of its FETCH are to be kept. The last
+// UID that there is leaves no number for UIDNEXT: see search.
+func (w *Conn) keepUID() (kept bool, err error) {
+	f := &w.fetch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case !w.keepUIDs || f.cmd.name == "" || f.cmd.wantBody || f.cmd.wantSize:
+		return false, nil
+	case f.uid == 0 || f.uid == 1<<32-1:
+	case len(w.uids) == w.lim.SearchNums:
+		return true, &Error{true, fmt.Sprintf("server listed more than %d uids", w.lim.SearchNums)}
+	default:
+		w.uids = append(w.uids, f.uid)
+	}
+	return true, nil
+}
+
 // answers reports whether a response has what the outstanding FETCH asks for: a change
 // of flags, which servers slip in, has not, and go-imap would take it for the message.
 func (f *fetchResponse) answers() bool {
@@ -245,10 +271,13 @@ func (f *fetchResponse) answers() bool {
 	case f.cmd.wantBody:
 		return f.hasBody
 	case f.cmd.wantSize:
-		return f.size >= 0
+		return f.size > 0 || len(f.date) > 0 || !f.change
 	}
 	return f.uid > 0
 }
+
+// maxSize is the largest RFC822.SIZE that is one (RFC 3501 section 9).
+const maxSize = 1<<32 - 1
 
 // set takes what comes next as the value of an attribute.
 func (f *fetchResponse) set(name []byte, isBody bool, d *decoder) {
@@ -259,7 +288,7 @@ func (f *fetchResponse) set(name []byte, isBody bool, d *decoder) {
 			f.uid = n
 		}
 	case fold(name, "RFC822.SIZE"):
-		if n, ok := number64(s); ok {
+		if n, ok := number64(s); ok && n <= maxSize {
 			f.size = n
 		}
 	case fold(name, "INTERNALDATE"):
@@ -269,7 +298,7 @@ func (f *fetchResponse) set(name []byte, isBody bool, d *decoder) {
 	case isBody && quoted:
 		f.hasBody, f.body = true, append(f.body[:0], s...)
 	case isBody && fold(s, "NIL"):
-		f.hasBody = true
+		f.hasBody, f.nilBody = true, true
 	}
 }
 
