@@ -104,6 +104,8 @@ type State struct {
 	Quarantined         int64      `db:"quarantined"`
 	BytesDay            *time.Time `db:"bytes_day"`   // the last on which anything was downloaded
 	BytesThatDay        int64      `db:"bytes_today"` // downloaded on it
+	StreamSeq           uint64     `db:"stream_seq"`  // of the event that was acknowledged last; 0: none, or it is lost
+	Lost
 }
 
 // BytesToday is how much was downloaded since the midnight, UTC, before now.
