@@ -35,7 +35,7 @@ type FolderState struct {
 	SweepAt     *time.Time `db:"sweep_at"`      // INTERNALDATE up to which such a folder was read, from the newest down
 	SweepKey    string     `db:"sweep_key"`     // header key of the message there
 
-	Messages     int64      `db:"messages"`      // in the folder, as last believed; -1: not known
+	Exists       int64      `db:"messages"`      // messages in the folder, as last believed; -1: not known
 	ShrunkAt     *time.Time `db:"shrunk_at"`     // when more than half of them were gone at once
 	CountedAt    *time.Time `db:"counted_at"`    // when the whole folder was last listed
 	GapSince     *time.Time `db:"gap_since"`     // when the lowest gap was first met

@@ -25,6 +25,7 @@ type Session struct {
 	to      endpoint
 	buffers *Buffers // memory for large bodies; nil: fresh each time
 	now     func() time.Time
+	opened  time.Time
 
 	pipelined  bool                                 // the server keeps what is sent along with another command
 	asked      map[string]*imapclient.StatusCommand // under way since the login
@@ -39,6 +40,7 @@ type Session struct {
 
 func newSession(ctx context.Context, w *imapwire.Conn, d *Dialer) *Session {
 	s := &Session{wire: w, buffers: d.Buffers, now: d.clock(), arrived: make(chan struct{}, 1)}
+	s.opened = s.now().UTC()
 	s.bind(ctx)
 	s.client = imapclient.New(s.wire, &imapclient.Options{UnilateralDataHandler: s.unasked()})
 	return s
@@ -46,6 +48,18 @@ func newSession(ctx context.Context, w *imapwire.Conn, d *Dialer) *Session {
 
 // Pipelined reports whether what is sent along with another command is kept.
 func (s *Session) Pipelined() bool { return s.pipelined }
+
+// Opened is when the connection was made: a look before that was on another one.
+func (s *Session) Opened() time.Time { return s.opened }
+
+// Exists is how many messages the open folder has, as the server said last: when it
+// was opened, or since.
+func (s *Session) Exists() int64 {
+	if box := s.client.Mailbox(); box != nil {
+		return int64(box.NumMessages)
+	}
+	return 0
+}
 
 // Capabilities lists what the server offers after login, sorted.
 func (s *Session) Capabilities() []string {
