@@ -4,6 +4,7 @@
 GO       ?= go
 FUZZTIME ?= 30s
 ROUNDS   ?= 50
+HISTORIES ?= 2000
 IMAGE    ?= imapsync:dev
 CORPUS   ?= ../shared/corpus
 PKG      ?= ./...
@@ -27,7 +28,7 @@ TOOL := $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod deploy/*/go.mod examples/go.mod examples/*/go.mod web/browsertest/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall demo dev test soak fresh quirks screenshots crash lint vuln fmt fuzz bench bench-peers corpus deb sbom package-test image module-path clean
+.PHONY: help deps build install uninstall demo dev test soak fresh quirks histories screenshots crash lint vuln fmt fuzz bench bench-peers corpus deb sbom package-test image module-path clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +81,9 @@ fresh: ## make demo and make test in a Debian that has only Go, git and make (ro
 
 quirks: deps ## what servers do wrong, and what a pass makes of it (docs/quirks.md)
 	IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./sync -run FailureQuirks -v -count 1
+
+histories: deps ## HISTORIES (2,000) mailboxes on servers that lie: nothing lost, doubled or dead afterwards (SEED=n plays one)
+	IMAPSYNC_TEST_REQUIRE=1 $(GO) test ./sync -run 'TestHistories$$' -count 1 -timeout 60m $(if $(SEED),-v -history $(SEED),-histories $(HISTORIES))
 
 screenshots: deps ## every page of the settings page, light and dark, desktop and phone, into ./screenshots
 	cd web/browsertest && IMAPSYNC_TEST_REQUIRE=1 IMAPSYNC_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test -count 1 -run TestSettingsPage .

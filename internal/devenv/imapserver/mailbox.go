@@ -27,6 +27,10 @@ type Mailbox struct {
 	messages    []*Message
 	uidNext     uint32
 	uidValidity uint64
+	empty       bool // it shows nothing,
+	forgets     bool // and UIDNEXT is 1
+	late        bool // what is added is not shown
+	restless    bool // it is numbered anew whenever it is looked at
 }
 
 // Mailbox returns the folder of that name, made when there is none.
@@ -80,6 +84,7 @@ func (m *Mailbox) add(msg *Message) uint32 {
 	if m.uidNext++; m.uidNext == 0 {
 		m.uidNext = 1<<32 - 1
 	}
+	msg.hidden = msg.hidden || m.late
 	m.messages = append(m.messages, msg)
 	m.mu.Unlock()
 	m.srv.notify()
@@ -104,6 +109,39 @@ func (m *Mailbox) Expunge(uids ...uint32) {
 	})
 	m.mu.Unlock()
 	m.srv.notify()
+}
+
+// SetEmpty has a folder show no message, as one whose store is not mounted does. With
+// forgets it says UIDNEXT 1 as well.
+func (m *Mailbox) SetEmpty(empty, forgets bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.empty, m.forgets = empty, forgets
+}
+
+// SetLate has what is added from then on hidden until Show.
+func (m *Mailbox) SetLate(late bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.late = late
+}
+
+// SetRestless has each STATUS and EXAMINE number the folder anew, as GNU Mailutils
+// does with a mailbox that it cannot write.
+func (m *Mailbox) SetRestless(restless bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.restless = restless
+}
+
+// lookedAt renumbers a folder that is restless.
+func (m *Mailbox) lookedAt() {
+	m.mu.Lock()
+	restless := m.restless
+	m.mu.Unlock()
+	if restless {
+		m.Renumber()
+	}
 }
 
 // Renumber changes UIDVALIDITY and numbers all mails from 1 again.
@@ -158,7 +196,7 @@ func (m *Mailbox) Messages() []Message {
 	defer m.mu.Unlock()
 	var shown []Message
 	for _, msg := range m.messages {
-		if !msg.hidden {
+		if !msg.hidden && !m.empty {
 			shown = append(shown, *msg)
 		}
 	}
@@ -168,6 +206,9 @@ func (m *Mailbox) Messages() []Message {
 func (m *Mailbox) numbers() (uidNext uint32, uidValidity uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.forgets {
+		return 1, m.uidValidity
+	}
 	return m.uidNext, m.uidValidity
 }
 

@@ -369,6 +369,7 @@ func (c *session) status(x *Exchange) string {
 	if m == nil || m.noselect() {
 		return "NO [NONEXISTENT] no such mailbox"
 	}
+	m.lookedAt()
 	x.Mailbox = m
 	x.Responses = lines("* " + m.statusLine())
 	return "OK status"
@@ -384,6 +385,7 @@ func (c *session) examine(x *Exchange) string {
 	if m == nil || m.noselect() {
 		return "NO [NONEXISTENT] no such mailbox"
 	}
+	m.lookedAt()
 	c.box, x.Mailbox = m, m
 	c.update()
 	next, validity := m.numbers()
