@@ -44,6 +44,8 @@ type FolderState struct {
 	Surplus      int64      `db:"surplus"`       // messages that EXISTS counts and no listing shows
 	SurplusSince *time.Time `db:"surplus_since"` // since when it is that number
 	SurplusLooks int        `db:"surplus_looks"`
+
+	Unfetched pq.Int64Array `db:"unfetched"` // UIDs whose bodies the server did not give, which may be its own fault
 }
 
 // ResyncAccepted is the ResyncReason of a folder whose unknown messages a
@@ -67,7 +69,8 @@ func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderSt
 			coalesce(resync_reason, '') AS resync_reason, resync_count, coalesce(paused_reason, '') AS paused_reason,
 			last_search_at, last_served_at, coalesce(last_error, '') AS last_error,
 			account, first_look_at, horizon_at, held, unstable, sweep_at, coalesce(sweep_key, '') AS sweep_key,
-			messages, shrunk_at, counted_at, gap_since, gap_looks, gap_sessions, surplus, surplus_since, surplus_looks
+			messages, shrunk_at, counted_at, gap_since, gap_looks, gap_sessions, surplus, surplus_since, surplus_looks,
+			unfetched
 		FROM imap_folder_state WHERE tenant = $1 AND provider_id = $2 ORDER BY folder`, ref.Tenant, ref.ID)
 	if err != nil {
 		return nil, err
@@ -90,12 +93,13 @@ func writeFolder(ctx context.Context, tx *txn, fence Fence, f *FolderState) {
 		INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, start_uid, settled_uid, last_uid,
 			uid_next, backlog, gap_passes, in_flight, resync_since, resync_reason, resync_count, paused_reason,
 			last_search_at, last_served_at, last_error, account, first_look_at, horizon_at, held, unstable, sweep_at, sweep_key,
-			messages, shrunk_at, counted_at, gap_since, gap_looks, gap_sessions, surplus, surplus_since, surplus_looks, backlog_since)
+			messages, shrunk_at, counted_at, gap_since, gap_looks, gap_sessions, surplus, surplus_since, surplus_looks, unfetched, backlog_since)
 		VALUES (:tenant, :provider_id, :folder, :uid_validity, :start_uid, :settled_uid, :last_uid,
 			:uid_next, :backlog, :gap_passes, coalesce(CAST(:in_flight AS bigint[]), '{}'), :resync_since, nullif(:resync_reason, ''),
 			:resync_count, nullif(:paused_reason, ''), :last_search_at, :last_served_at, nullif(:last_error, ''),
 			:account, :first_look_at, :horizon_at, :held, :unstable, :sweep_at, nullif(:sweep_key, ''),
 			:messages, :shrunk_at, :counted_at, :gap_since, :gap_looks, :gap_sessions, :surplus, :surplus_since, :surplus_looks,
+			coalesce(CAST(:unfetched AS bigint[]), '{}'),
 			CASE WHEN CAST(:backlog AS bigint) > 0 THEN CAST(:last_search_at AS timestamptz) END)
 		ON CONFLICT (tenant, provider_id, folder) DO UPDATE SET
 			uid_validity = EXCLUDED.uid_validity, start_uid = EXCLUDED.start_uid, settled_uid = EXCLUDED.settled_uid,
@@ -110,6 +114,7 @@ func writeFolder(ctx context.Context, tx *txn, fence Fence, f *FolderState) {
 			messages = EXCLUDED.messages, shrunk_at = EXCLUDED.shrunk_at, counted_at = EXCLUDED.counted_at,
 			gap_since = EXCLUDED.gap_since, gap_looks = EXCLUDED.gap_looks, gap_sessions = EXCLUDED.gap_sessions,
 			surplus = EXCLUDED.surplus, surplus_since = EXCLUDED.surplus_since, surplus_looks = EXCLUDED.surplus_looks,
+			unfetched = EXCLUDED.unfetched,
 			backlog_since = CASE WHEN EXCLUDED.backlog > 0
 				THEN coalesce(imap_folder_state.backlog_since, EXCLUDED.backlog_since) END,
 			pruned_uid = CASE WHEN imap_folder_state.uid_validity = EXCLUDED.uid_validity
@@ -126,14 +131,15 @@ func (s *Store) SetFolder(ctx context.Context, fence Fence, f *FolderState) erro
 	})
 }
 
-// ClearInFlight takes back that messages of a folder are being handled, and leaves
-// its cursor as it is: a commit whose answer was lost may have moved it. It
-// returns ErrFenced when another run has the provider.
-func (s *Store) ClearInFlight(ctx context.Context, fence Fence, folder string) error {
+// ClearInFlight takes back that messages of a folder are being handled, notes which
+// the server did not give, and leaves its cursor as it is: a commit whose answer was
+// lost may have moved it. It returns ErrFenced when another run has the provider.
+func (s *Store) ClearInFlight(ctx context.Context, fence Fence, folder string, unfetched pq.Int64Array) error {
 	return s.behind(ctx, fence, func(tx *txn) error {
 		tx.exec(ctx, "clear in flight", `
-			UPDATE imap_folder_state SET in_flight = '{}' WHERE tenant = $1 AND provider_id = $2 AND folder = $3`,
-			fence.Tenant, fence.ProviderID, folder)
+			UPDATE imap_folder_state SET in_flight = '{}', unfetched = coalesce($4::bigint[], '{}')
+			WHERE tenant = $1 AND provider_id = $2 AND folder = $3`,
+			fence.Tenant, fence.ProviderID, folder, unfetched)
 		return tx.err
 	})
 }

@@ -45,7 +45,7 @@ func TestInFlightIsKept(t *testing.T) {
 	if err != nil || storage != "e" {
 		t.Errorf("storage %q (%v), want e: a list is written with every step, and to compress it costs more", storage, err)
 	}
-	if err := store.ClearInFlight(t.Context(), lock.Fence, "INBOX"); err != nil || len(read()) != 0 {
+	if err := store.ClearInFlight(t.Context(), lock.Fence, "INBOX", nil); err != nil || len(read()) != 0 {
 		t.Errorf("cleared: %v (%v)", read(), err)
 	}
 

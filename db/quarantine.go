@@ -108,6 +108,18 @@ func writeQuarantine(ctx context.Context, tx *txn, fence Fence, c Commit) {
 		fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, uids)
 }
 
+// SmallestHandled lists, the smallest first, UIDs of a folder whose bodies were read
+// and published, out of those handled last.
+func (s *Store) SmallestHandled(ctx context.Context, ref Ref, folder string, uidValidity uint64, limit int) ([]uint32, error) {
+	return selectAll[uint32](ctx, s, "read ledger", `
+		SELECT uid FROM (
+			SELECT uid, size, outcome, by_header FROM imap_messages
+			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 ORDER BY uid DESC LIMIT 2000
+		) handled
+		WHERE outcome IN ('published', 'duplicate') AND NOT by_header
+		ORDER BY size = 0, size, uid DESC LIMIT $5`, ref.Tenant, ref.ID, folder, uidValidity, limit)
+}
+
 // QuarantineFilter says which quarantined messages to list. Empty fields match all.
 type QuarantineFilter struct {
 	Tenant, ProviderID string
@@ -155,7 +167,10 @@ func (s *Store) SetQuarantineState(ctx context.Context, q *Quarantine, state str
 			q.Tenant, q.ProviderID, q.Folder, q.UIDValidity, q.UID, string(outcome), state)
 		tx.exec(ctx, "set quarantine state", `
 			UPDATE imap_quarantine SET state = $3, updated_at = $4, next_attempt_at = NULL,
-				attempts = CASE WHEN $3 = 'retry' THEN 0 ELSE attempts END
+				attempts = CASE WHEN $3 = 'retry' THEN 0 ELSE attempts END,
+				charges = CASE WHEN $3 = 'retry' THEN 0 ELSE charges END,
+				kills = CASE WHEN $3 = 'retry' THEN 0 ELSE kills END,
+				charged_at = CASE WHEN $3 = 'retry' THEN NULL ELSE charged_at END
 			WHERE tenant = $1 AND id = $2`, q.Tenant, q.ID, state, audit.At)
 		tx.audit(ctx, audit)
 		return tx.err

@@ -20,7 +20,8 @@ ALTER TABLE imap_folder_state
     ADD COLUMN gap_sessions  integer NOT NULL DEFAULT 0,
     ADD COLUMN surplus       bigint  NOT NULL DEFAULT 0,
     ADD COLUMN surplus_since timestamptz,
-    ADD COLUMN surplus_looks integer NOT NULL DEFAULT 0;
+    ADD COLUMN surplus_looks integer NOT NULL DEFAULT 0,
+    ADD COLUMN unfetched     bigint[] NOT NULL DEFAULT '{}';
 
 ALTER TABLE imap_messages
     ADD COLUMN internal_date timestamptz,

@@ -134,7 +134,7 @@ func (f *folderPass) clearInFlight(ctx context.Context) error {
 		return nil
 	}
 	f.cursor.clearInFlight()
-	err := f.runner.Store.ClearInFlight(ctx, f.fence, f.status.Name)
+	err := f.runner.Store.ClearInFlight(ctx, f.fence, f.status.Name, f.cursor.Unfetched)
 	if errors.Is(err, db.ErrFenced) {
 		return nil // the run that took over writes its own
 	}
