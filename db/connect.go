@@ -109,6 +109,18 @@ func (c *deadlineConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// CheckWrites returns an error of ErrReadOnly unless the server takes what a pass
+// writes. It changes nothing: there is no such provider.
+func (s *Store) CheckWrites(ctx context.Context) error {
+	_, err := s.pool.ExecContext(ctx, `
+		UPDATE imap_sync_state SET run_epoch = run_epoch
+		WHERE tenant = '00000000-0000-0000-0000-000000000000' AND provider_id = '00000000-0000-0000-0000-000000000000'`)
+	if err != nil {
+		return fmt.Errorf("try to write: %w", wrap(ctx, err))
+	}
+	return nil
+}
+
 // detectPooler reports whether two connections of ours can meet in one server
 // session, as they do behind a pooler in transaction mode.
 func detectPooler(ctx context.Context, url string) (bool, error) {

@@ -12,17 +12,10 @@ package db
 import (
 	"cmp"
 	"context"
-	"database/sql"
-	"database/sql/driver"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 )
 
 // Options say where the store is.
@@ -131,51 +124,4 @@ func selectOne[T any](ctx context.Context, s *Store, what, query string, args ..
 		err = fmt.Errorf("%s: %w", what, wrap(ctx, err))
 	}
 	return row, err
-}
-
-// Errors that callers tell apart; everything else is a fault of the statement.
-var (
-	ErrUnreachable = errors.New("postgres is unreachable")
-	ErrConfig      = errors.New("postgres configuration")
-	ErrSchema      = errors.New("schema does not fit this binary")
-	ErrFenced      = errors.New("another run has taken over this provider")
-	ErrNotFound    = errors.New("not found")
-	ErrAmbiguous   = errors.New("name is not unique")
-	ErrExists      = errors.New("exists already")
-	ErrPooler      = errors.New("a connection pooler shares server sessions between clients")
-)
-
-// wrap gives a driver error the class that the exit code depends on. Where ctx has
-// ended, the server or database/sql may have words of their own for what came of it.
-func wrap(ctx context.Context, err error) error {
-	switch {
-	case err == nil, errors.Is(err, ErrUnreachable), errors.Is(err, ErrConfig),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	}
-	if ctx.Err() != nil && errors.Is(err, sql.ErrTxDone) {
-		return fmt.Errorf("%w: %w", ctx.Err(), err)
-	}
-	if pe, ok := errors.AsType[*pq.Error](err); ok {
-		code := string(pe.Code)
-		switch {
-		case ctx.Err() != nil && code == "57014": // query_canceled
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		case strings.HasPrefix(code, "28"), code == "3D000":
-			return fmt.Errorf("%w: %w", ErrConfig, err)
-		case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "57P"), strings.HasPrefix(code, "53"), code == "25P03": // boundTx
-			return fmt.Errorf("%w: %w", ErrUnreachable, err)
-		}
-		return err
-	}
-	if _, ok := errors.AsType[net.Error](err); ok || isConnError(err) {
-		return fmt.Errorf("%w: %w", ErrUnreachable, err)
-	}
-	return err
-}
-
-func isConnError(err error) bool {
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		strings.Contains(err.Error(), "SSL is not enabled on the server")
 }

@@ -58,7 +58,7 @@ func (s *Store) OpenLocks(ctx context.Context) (*Locks, error) {
 			return nil, fmt.Errorf("look for a pooler: %w", err)
 		}
 		if pooled {
-			return nil, fault.New(fault.Config, "pooler", ErrPooler)
+			return nil, fault.New(fault.Ours, "pooler", ErrPooler)
 		}
 	}
 	l := &Locks{store: s}

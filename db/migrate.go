@@ -115,9 +115,9 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("read schema version: %w", err)
 	case have < want:
-		return fault.Newf(fault.Config, "schema", "%w: the database is at version %d, this binary needs %d", ErrSchema, have, want).With("reason", "old")
+		return fault.Newf(fault.Ours, "schema", "%w: the database is at version %d, this binary needs %d", ErrSchema, have, want).With("reason", "old")
 	case have > want:
-		return fault.Newf(fault.Config, "schema", "%w: the database is at version %d, this binary knows %d", ErrSchema, have, want).With("reason", "new")
+		return fault.Newf(fault.Ours, "schema", "%w: the database is at version %d, this binary knows %d", ErrSchema, have, want).With("reason", "new")
 	}
 	return nil
 }

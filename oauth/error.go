@@ -21,7 +21,7 @@ import (
 // Error is why there is no token. Code is a stable word: the server's own, such
 // as invalid_grant, or one of ours.
 type Error struct {
-	Class      fault.Class // Transient: the server is away or asks for patience; Auth: somebody must sign in again
+	Class      fault.Class // Transient: the server is away or asks for patience; Auth: somebody must sign in again; Ours: we gave up
 	Code       string
 	RetryAfter time.Duration // what the server asks for; 0: it does not say
 	Err        error         // never carries a token or a secret
@@ -54,14 +54,14 @@ func (c *Client) classify(err error, hidden ...secret.Value) error {
 	if ue, ok := errors.AsType[*url.Error](err); ok {
 		err = ue.Err // the URL around it says nothing more
 	}
-	code := "token_endpoint"
+	class, code := fault.Transient, "token_endpoint"
 	switch {
 	case errors.Is(err, context.Canceled):
-		code = "cancelled"
+		class, code = fault.Ours, "cancelled"
 	case errors.Is(err, context.DeadlineExceeded):
 		code = "timeout"
 	}
-	return &Error{Class: fault.Transient, Code: code, Err: fmt.Errorf("token endpoint %s: %w", host, &hiddenError{err, c.clean(err.Error(), hidden)})}
+	return &Error{Class: class, Code: code, Err: fmt.Errorf("token endpoint %s: %w", host, &hiddenError{err, c.clean(err.Error(), hidden)})}
 }
 
 // hiddenError shows an error without secrets; errors.Is still finds what it is.

@@ -112,7 +112,7 @@ func (k *keptTokens) put(ctx context.Context, fence db.Fence, times db.TokenTime
 		case errors.Is(err, db.ErrExists) && try > 1 && k.stored(ctx, sealed):
 			return nil // the answer to the last try was lost, not its effect
 		case errors.Is(err, db.ErrExists):
-			return &fault.Error{Class: fault.Transient, Code: "token_race", Err: errors.New("another process has stored newer tokens")}
+			return &fault.Error{Class: fault.Ours, Code: "token_race", Err: errors.New("another process has stored newer tokens")}
 		case !errors.Is(err, db.ErrUnreachable) || try == putTries:
 			return err
 		}

@@ -16,20 +16,24 @@ import (
 
 func transient(code string, err error) error { return fault.New(fault.Transient, code, err) }
 func config(code string, err error) error    { return fault.New(fault.Config, code, err) }
+func ours(code string, err error) error      { return fault.New(fault.Ours, code, err) }
 
 // sentinels classes the errors of the packages below that a pass may meet.
 var sentinels = fault.Table{
-	{Sentinel: db.ErrFenced, Class: fault.Transient, Code: "fenced"},
-	{Sentinel: errLockLost, Class: fault.Transient, Code: "lock_lost"},
-	{Sentinel: db.ErrUnreachable, Class: fault.Transient, Code: "postgres"},
-	{Sentinel: db.ErrConfig, Class: fault.Config, Code: "database_url"},
-	{Sentinel: event.ErrUnreachable, Class: fault.Transient, Code: "nats"},
-	{Sentinel: event.ErrTimeout, Class: fault.Transient, Code: "nats"},
-	{Sentinel: publish.ErrStreamFull, Class: fault.Transient, Code: "stream_full"},
-	{Sentinel: event.ErrStream, Class: fault.Config, Code: "stream"},
-	{Sentinel: event.ErrNoJetStream, Class: fault.Config, Code: "stream"},
-	{Sentinel: event.ErrConfig, Class: fault.Config, Code: "stream"},
-	{Sentinel: secret.ErrUnavailable, Class: fault.Transient, Code: "secret_unavailable"},
+	{Sentinel: db.ErrStatement, Class: fault.Bug, Code: "sql"},
+	{Sentinel: db.ErrFenced, Class: fault.Ours, Code: "fenced"},
+	{Sentinel: errLockLost, Class: fault.Ours, Code: "lock_lost"},
+	{Sentinel: db.ErrUnreachable, Class: fault.Ours, Code: "postgres"},
+	{Sentinel: db.ErrServer, Class: fault.Ours, Code: "postgres"},
+	{Sentinel: db.ErrReadOnly, Class: fault.Ours, Code: "postgres_read_only"},
+	{Sentinel: db.ErrConfig, Class: fault.Ours, Code: "database_url"},
+	{Sentinel: event.ErrUnreachable, Class: fault.Ours, Code: "nats"},
+	{Sentinel: event.ErrTimeout, Class: fault.Ours, Code: "nats"},
+	{Sentinel: publish.ErrStreamFull, Class: fault.Ours, Code: "stream_full"},
+	{Sentinel: event.ErrStream, Class: fault.Ours, Code: "stream"},
+	{Sentinel: event.ErrNoJetStream, Class: fault.Ours, Code: "stream"},
+	{Sentinel: event.ErrConfig, Class: fault.Ours, Code: "stream"},
+	{Sentinel: secret.ErrUnavailable, Class: fault.Ours, Code: "secret_unavailable"},
 	{Sentinel: secret.ErrAbsent, Class: fault.Config, Code: "secret"},
 	{Sentinel: secret.ErrSettings, Class: fault.Config, Code: "secret"},
 	{Sentinel: db.ErrNotFound, Class: fault.Config, Code: "secret"},
@@ -53,18 +57,33 @@ func Classify(err error) (fault.Class, string) {
 	return imapsession.Classify(err)
 }
 
+// isOurs reports whether an error is of our own side, so that no mailbox is charged
+// with it.
+func isOurs(err error) bool {
+	class, _ := Classify(err)
+	return class == fault.Ours
+}
+
+// IsBug reports whether an error is a mistake of this program's, or one of several
+// that were joined is.
+func IsBug(err error) bool {
+	class, _ := Classify(err)
+	return class == fault.Bug || errors.Is(err, db.ErrStatement) || fault.Has(err, fault.Bug)
+}
+
 // systemic reports whether the error is about Postgres or NATS, so that every
 // other provider would meet it too and the run must stop.
 func systemic(err error) bool {
-	return errors.Is(err, db.ErrUnreachable) || errors.Is(err, event.ErrUnreachable) ||
-		errors.Is(err, publish.ErrStreamFull) || errors.Is(err, event.ErrStream) ||
-		errors.Is(err, event.ErrNoJetStream) || errors.Is(err, event.ErrTimeout)
+	return errors.Is(err, db.ErrUnreachable) || errors.Is(err, db.ErrReadOnly) || errors.Is(err, db.ErrConfig) ||
+		errors.Is(err, event.ErrUnreachable) || errors.Is(err, publish.ErrStreamFull) || errors.Is(err, event.ErrStream) ||
+		errors.Is(err, event.ErrNoJetStream) || errors.Is(err, event.ErrTimeout) || errors.Is(err, event.ErrConfig)
 }
 
-// CredentialError classes what went wrong before anybody was spoken to.
+// CredentialError classes what went wrong before anybody was spoken to: it is
+// about the credential, unless it is known to be about something else.
 func CredentialError(err error) error {
-	if _, ok := errors.AsType[*oauth.Error](err); ok || errors.Is(err, db.ErrUnreachable) || errors.Is(err, db.ErrFenced) ||
-		errors.Is(err, secret.ErrUnavailable) {
+	_, token := errors.AsType[*oauth.Error](err)
+	if token || isOurs(err) || errors.Is(err, db.ErrStatement) || fault.Has(err, fault.Bug) {
 		return err
 	}
 	return config("secret", fmt.Errorf("credential: %w", err))

@@ -70,7 +70,10 @@ var words = fault.Words{
 
 	// All others.
 	{Codes: "postgres_old postgres_read_only locks_pooled clock key_unknown key_old paused_auth inactive failing failing_waits day_full backlog"},
-	{Codes: "schema pooler panic database_url stream_subjects stream_age stream_limit stream_message_size stream_discard stream_no_ack stream_retention stream_memory"},
+	{Codes: "unclassified"}, // input that is wrong is so as well
+	{Codes: "panic sql", Say: isBug},
+	{Class: fault.Bug, Say: isBug},
+	{Codes: "schema pooler database_url stream_subjects stream_age stream_limit stream_message_size stream_discard stream_no_ack stream_retention stream_memory"},
 	{Codes: "postgres nats stream stream_full pass_timeout tls_timeout starttls secret_unavailable uidvalidity_unknown no_header bye cancelled capability connection " +
 		"contactadmin fenced idle_stalled inuse limit lock_lost over_limit overquota protocol refused serverbug throttled token_endpoint token_race " +
 		"token_throttled token_unavailable uidvalidity_changed unavailable", When: "test", Say: later},
@@ -80,6 +83,7 @@ var words = fault.Words{
 // What several rows have in common.
 const (
 	later     = "try again later"
+	isBug     = "this is a bug: please report it, with the version of imapsync"
 	connect   = "“Connect with OAuth”"
 	checkPort = "check [port] and [tls]: 993 is for TLS, 143 for STARTTLS"
 	checkUser = "check [mailbox] and [username], and that whoever signed in may open this mailbox by IMAP"

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,7 @@ import (
 	"imapsync/provider"
 	"imapsync/publish"
 	"imapsync/secret"
+	mailsync "imapsync/sync"
 )
 
 func main() {
@@ -33,7 +35,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	defer func() {
 		if v := recover(); v != nil {
 			// No stack trace: it may hold what a server or a mail said.
-			fmt.Fprintf(stderr, "imapsync: internal error: %v\nPlease report it with the command you ran.\n", v)
+			fmt.Fprintf(stderr, "imapsync: internal error: %v\nThis is a bug: please report it with the command you ran and what `imapsync version` prints.\n", v)
 			code = exitBug
 		}
 	}()
@@ -47,12 +49,17 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if err != nil {
-		if msg := a.message(err); msg != "" {
-			fmt.Fprintf(stderr, "imapsync: %s\n", msg)
-		}
+	if err == nil {
+		return exitOK
 	}
-	return exitCode(err)
+	code, msg := exitCode(err), a.message(err)
+	if code == exitBug && !strings.Contains(msg, isBug) {
+		msg = fault.Ended(msg, isBug)
+	}
+	if msg != "" {
+		fmt.Fprintf(stderr, "imapsync: %s\n", msg)
+	}
+	return code
 }
 
 func newRoot(a *app) *cobra.Command {
@@ -164,34 +171,50 @@ func exitCode(err error) int {
 	if err == nil {
 		return exitOK
 	}
+	if code, ok := knownExit(err); ok {
+		return code
+	}
+	class, _ := mailsync.Classify(err)
+	return exitOf(class)
+}
+
+// knownExit is the exit code of an error that is not about one mailbox.
+func knownExit(err error) (code int, ok bool) {
 	if e, ok := errors.AsType[*exitError](err); ok {
-		return e.code
+		return e.code, true
 	}
 	if _, ok := errors.AsType[*secret.FileError](err); ok {
-		return exitConfig
+		return exitConfig, true
 	}
 	switch {
+	case errors.Is(err, db.ErrStatement), fault.Has(err, fault.Bug):
+		return exitBug, true
 	case errors.Is(err, db.ErrSchema):
-		return exitSchema
-	case errors.Is(err, db.ErrUnreachable), errors.Is(err, event.ErrUnreachable), errors.Is(err, event.ErrTimeout),
-		errors.Is(err, publish.ErrStreamFull), errors.Is(err, secret.ErrUnavailable):
-		return exitUnavailable
+		return exitSchema, true
+	case errors.Is(err, db.ErrUnreachable), errors.Is(err, db.ErrReadOnly), errors.Is(err, db.ErrServer),
+		errors.Is(err, event.ErrUnreachable), errors.Is(err, event.ErrTimeout), errors.Is(err, publish.ErrStreamFull),
+		errors.Is(err, secret.ErrUnavailable):
+		return exitUnavailable, true
 	case errors.Is(err, db.ErrConfig), errors.Is(err, db.ErrPooler), errors.Is(err, event.ErrConfig),
 		errors.Is(err, event.ErrStream), errors.Is(err, event.ErrNoJetStream),
 		errors.Is(err, secret.ErrSettings), errors.Is(err, secret.ErrAbsent), errors.Is(err, secret.ErrUnknownKey), errors.Is(err, secret.ErrNotAuthentic), errors.Is(err, secret.ErrEnvelope):
-		return exitConfig
+		return exitConfig, true
 	case errors.Is(err, db.ErrNotFound), errors.Is(err, db.ErrAmbiguous), errors.Is(err, db.ErrExists):
-		return exitUsage
+		return exitUsage, true
 	case errors.Is(err, provider.ErrBusy), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return exitTempfail
+		return exitTempfail, true
 	}
-	return exitBug
+	return 0, false
 }
 
 // exitOf is the exit code of an error about one mailbox.
 func exitOf(class fault.Class) int {
-	if class == fault.Auth || class == fault.Config {
+	switch class {
+	case fault.Auth, fault.Config:
 		return exitConfig
+	case fault.Bug:
+		return exitBug
+	case fault.Ours, fault.Transient, fault.Message:
 	}
 	return exitTempfail
 }

@@ -234,11 +234,7 @@ func testedError(err error, undone string) error {
 		return err
 	case failed.Reached:
 		class, code := mailsync.Classify(failed)
-		exit := exitOf(class)
-		if class == fault.Bug {
-			exit = exitBug
-		}
-		err = &exitError{exit, &fault.Error{Class: class, Code: code, Err: inWords(failed.Provider, failed, "test")}}
+		err = &exitError{exitOf(class), &fault.Error{Class: class, Code: code, Err: inWords(failed.Provider, failed, "test")}}
 	case errors.Is(failed, secret.ErrAbsent):
 		err = &exitError{exitConfig, inWords(failed.Provider, failed, "test")}
 	default:

@@ -58,11 +58,10 @@ func newReconcile(a *app) *cobra.Command {
 
 // mailError gives an error about one mailbox its exit code.
 func mailError(p *db.Provider, err error) error {
-	if _, ok := errors.AsType[*exitError](err); ok || exitCode(err) != exitBug {
+	if _, known := knownExit(err); known {
 		return err
 	}
-	class, _ := mailsync.Classify(err)
-	return &exitError{exitOf(class), inWords(p, err)}
+	return &exitError{exitCode(err), inWords(p, err)}
 }
 
 func newBackfill(a *app) *cobra.Command {

@@ -119,6 +119,7 @@ var words = fault.Words{
 	{Codes: "pooler", Say: "set LOCK_DATABASE_URL (or --lock-database-url) to a direct connection to Postgres",
 		Do: "set LOCK_DATABASE_URL to a direct connection to Postgres"},
 	{Codes: "postgres_old", Do: "update it to 13 or newer"},
+	{Codes: "postgres_read_only", When: "asked", Say: "let [database] name the primary, where default_transaction_read_only is off"},
 	{Codes: "postgres_read_only", Do: "let DATABASE_URL name the primary"},
 	{Codes: "locks_pooled", Do: "let LOCK_DATABASE_URL name Postgres itself, past the pooler"},
 	{Codes: "clock", Do: "run a time service (chrony, systemd-timesyncd) on both"},
@@ -142,8 +143,9 @@ var words = fault.Words{
 		"serverbug throttled token_endpoint token_race token_throttled token_unavailable uidvalidity_changed unavailable",
 		When: "test", Say: later, Do: "{doctor} # again, later"},
 	{Class: fault.Transient, When: "test", Say: later, Do: "{doctor} # again, later"}, // by a code of the server's own
-	{Codes: "panic", Do: report},
-	{Class: fault.Bug, Do: report},
+	{Codes: "unclassified", Do: report}, // said by the exit code: input that is wrong is unclassified as well
+	{Codes: "panic sql", Say: isBug, Do: report},
+	{Class: fault.Bug, Say: isBug, Do: report},
 	{When: "test", Do: "imapsync provider show {id} # what is set, to compare with what the administrator of {host} says"},
 }
 
@@ -163,6 +165,7 @@ const (
 	exchangeScopes = "{set} --oauth-scopes 'https://outlook.office.com/IMAP.AccessAsUser.All offline_access' && {auth}"
 	newKey         = "make one with `imapsync secret keygen --out imapsync.key` and set IMAPSYNC_SECRET_KEY_FILE to its path"
 	newKeyFile     = "make a key with `imapsync secret keygen --out {path}`"
+	isBug          = "this is a bug: please report this line with what `imapsync version` prints"
 	report         = "imapsync version # to be reported, with this line"
 	oldKey         = "export IMAPSYNC_SECRET_KEY_FILE=FILE # the key file that stored credentials were sealed with"
 )

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 )
 
 // Class says what has to happen before an error can go away.
@@ -18,6 +19,7 @@ type Class string
 
 // The classes of errors. Their values stand in logs and metrics.
 const (
+	Ours      Class = "ours"      // our own side: a stop, a key, the database, the broker; no mailbox is charged with it
 	Transient Class = "transient" // the next pass tries again
 	Auth      Class = "auth"      // the credentials are refused
 	Config    Class = "config"    // a setting is wrong
@@ -63,6 +65,20 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Of returns the outermost Error in the tree of err, if there is one.
 func Of(err error) (*Error, bool) { return errors.AsType[*Error](err) }
+
+// Has reports whether an Error of a class is anywhere in the tree of err.
+func Has(err error, class Class) bool {
+	if e, ok := err.(*Error); ok && e.Class == class { //nolint:errorlint // the tree is walked here
+		return true
+	}
+	switch e := err.(type) { //nolint:errorlint // as above
+	case interface{ Unwrap() error }:
+		return Has(e.Unwrap(), class)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), func(err error) bool { return Has(err, class) })
+	}
+	return false
+}
 
 // Row classifies one sentinel.
 type Row struct {

@@ -44,6 +44,14 @@ func TestTheFirstRowCounts(t *testing.T) {
 	}
 }
 
+func TestHasLooksBehindWhatStandsFirst(t *testing.T) {
+	bug := fmt.Errorf("folder b: %w", New(Bug, "sql", errors.New("syntax")))
+	both := fmt.Errorf("pass: %w", errors.Join(New(Transient, "refused", errors.New("no")), New(Config, "secret", bug)))
+	if !Has(both, Bug) || !Has(both, Config) || Has(both, Auth) || Has(nil, Bug) {
+		t.Errorf("in %v: bug %v, config %v, auth %v", both, Has(both, Bug), Has(both, Config), Has(both, Auth))
+	}
+}
+
 type about struct {
 	class       Class
 	code, facts string

@@ -76,10 +76,14 @@ func root(t testing.TB) string {
 
 // classes are the names that stand before a code in the source.
 var classes = map[string]fault.Class{
-	"Transient": fault.Transient, "Auth": fault.Auth, "Config": fault.Config, "Message": fault.Message, "Bug": fault.Bug,
+	"Ours": fault.Ours, "Transient": fault.Transient, "Auth": fault.Auth, "Config": fault.Config, "Message": fault.Message, "Bug": fault.Bug,
 	"Unavailable": fault.Transient, "Refused": fault.Auth, "Wrong": fault.Config,
-	"StepWarn": fault.Transient, "StepWrong": fault.Config,
+	"StepWarn": unsaid, "StepWrong": unsaid,
 }
+
+// unsaid is the class of a step's code, which says only what there is to do: an
+// error may have the code too, and a class.
+const unsaid fault.Class = "unsaid"
 
 // makers are the functions that are given a code, and as which argument.
 var makers = map[string]struct {
@@ -87,7 +91,7 @@ var makers = map[string]struct {
 	arg    int
 	method bool
 }{
-	"transient": {class: fault.Transient}, "config": {class: fault.Config}, "wrong": {class: fault.Config},
+	"ours": {class: fault.Ours}, "transient": {class: fault.Transient}, "config": {class: fault.Config}, "wrong": {class: fault.Config},
 	"warn": {fault.Transient, 1, true}, "add": {fault.Config, 1, false}, // steps of a diagnosis, problems of a stream
 }
 
@@ -101,9 +105,14 @@ func Codes(t testing.TB) map[string]fault.Class {
 	codes := imapsession.Codes()
 	for _, dir := range Packages(t) {
 		for code, class := range codesIn(t, dir) {
-			if codes[code] == "" {
+			if codes[code] == "" || codes[code] == unsaid {
 				codes[code] = class
 			}
+		}
+	}
+	for code, class := range codes {
+		if class == unsaid {
+			codes[code] = fault.Config
 		}
 	}
 	return codes

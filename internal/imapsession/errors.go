@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -22,7 +23,7 @@ import (
 
 // Classify gives the class and the code of an error of a session.
 func Classify(err error) (fault.Class, string) {
-	code := "connection"
+	code := "unclassified" // a failure that nobody has thought of is a bug
 	if e, ok := fault.Of(err); ok {
 		return e.Class, e.Code
 	} else if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -31,8 +32,17 @@ func Classify(err error) (fault.Class, string) {
 		code = "cancelled"
 	} else if e, ok := errors.AsType[*imap.Error](err); ok {
 		code = aboutError(e)
+	} else if isIO(err) {
+		code = "connection"
 	}
 	return classes[code], code
+}
+
+// isIO reports whether err is about a connection, not about what was said on it.
+func isIO(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	_, system := errors.AsType[syscall.Errno](err)
+	return network || system || hungUp(err) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
 }
 
 // suggestedBackoff reads how long Exchange wants to be left alone.
@@ -85,9 +95,18 @@ func (s *Session) cause(err error) error {
 		return wireCause(ioErr)
 	}
 	if errors.Is(err, errNoCapabilities) && last.Type != "" {
-		return fmt.Errorf("server said %s", last)
+		return failf("refused", "server said %s", last)
 	}
-	return err
+	return orProtocol(err)
+}
+
+// orProtocol is err, as a fault of what was said where nobody knows it: then go-imap
+// could not read that, and gave up.
+func orProtocol(err error) error {
+	if class, _ := Classify(err); class != fault.Bug {
+		return err
+	}
+	return failf("protocol", "%w", err)
 }
 
 // errNoCapabilities says that a server did not tell what it can do.
@@ -109,7 +128,7 @@ func wireCause(err error) error {
 	if hungUp(err) {
 		return failf("connection", "the server closed the connection: %w", err)
 	}
-	return err
+	return orProtocol(err)
 }
 
 // hungUp reports whether the other side closed or reset the connection.
@@ -163,7 +182,9 @@ var classes = func() map[string]fault.Class {
 			starttls_tls starttls_missing starttls_refused starttls_injected starttls_preauth`,
 		fault.Transient: `dns connect tls tls_timeout starttls starttls_timeout greeting bye capability
 			unavailable limit inuse throttled overquota serverbug contactadmin
-			refused connection over_limit protocol timeout cancelled`,
+			refused connection over_limit protocol timeout`,
+		fault.Ours: "cancelled",
+		fault.Bug:  "unclassified",
 	} {
 		for code := range strings.FieldsSeq(codes) {
 			classes[code] = class

@@ -180,7 +180,7 @@ func (s *Session) readBody(msg *imapclient.FetchMessageData, limit int64) (uid u
 			if size > limit {
 				_ = s.wire.Close()                       // what is read now fails at once,
 				_, _ = io.Copy(io.Discard, item.Literal) // and the client's reader waits no longer
-				return uid, nil, true, fmt.Errorf("%w: %d bytes, limit %d", errBodyTooLarge, size, limit)
+				return uid, nil, true, failf("over_limit", "%w: %d bytes, limit %d", errBodyTooLarge, size, limit)
 			}
 			raw = s.buffers.Get(size)
 			if _, err := io.ReadFull(item.Literal, raw); err != nil {
