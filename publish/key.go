@@ -1,133 +1,155 @@
 package publish
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
-	"hash"
-	"io"
-	"strings"
-
-	"imapsync/parse"
+	"strconv"
 )
 
-// Key returns the identity of a mail: 32 lower-case hex characters, the first
-// 16 bytes of
-//
-//	SHA-256("v1|" + messageID + "|" + Fingerprint(m))
-//
-// where messageID is the Message-ID trimmed of white space, one pair of angle
-// brackets taken off, and what follows its last @ in lower case. It is the
-// same in whatever folder the mail stands and under whatever UID, so a copy, a
-// move or a second delivery is the same mail; and another mail that carries
-// the same Message-ID is not.
-func Key(m *parse.Message) string {
-	return key(normalMessageID(m.MessageID), Fingerprint(m))
+// Identity says which mail some bytes are: the same in whatever folder they
+// stand and under whatever UID, so that a copy, a move, a second delivery and
+// a folder that was numbered anew are the same mail, and two mails that differ
+// in anything a person can see are two. How it is made is frozen: a key that
+// moved would publish a mail a second time. It shares nothing with package
+// parse, for reading may get better.
+type Identity struct {
+	// MessageID is the first Message-ID, trimmed of white space, one pair of
+	// angle brackets taken off, what follows its last @ in lower case. Its
+	// bytes are the sender's: they may be no UTF-8.
+	MessageID string
+	// Dated says that there is a Date header.
+	Dated bool
+	// HeaderPrint is the lower-case hex SHA-256 of Date, From and Subject, and
+	// of To and Cc where there is no Message-ID.
+	HeaderPrint string
+	// Key is the event key: 32 lower-case hex characters, the first 16 bytes of
+	//
+	//	SHA-256("v2|" + MessageID + "|" + HeaderPrint + "|" + content print)
+	//
+	// It is empty when only the header was read.
+	Key string
+	// HeaderKey is the event key of a mail that goes out by its header alone:
+	// that of
+	//
+	//	SHA-256("v2h|" + MessageID + "|" + header print, To and Cc included)
+	HeaderKey string
+	// V1Key is what version 1 made of the header. Only IdentifyHeader gives it:
+	// it is for rows that version 1 wrote, in a folder that is numbered anew.
+	// It is empty where there is no Message-ID.
+	V1Key string
 }
 
-// HeaderKey returns the Key of a mail of which only the header was read and
-// parsed. It needs a Message-ID: without one ok is false, and the key takes
-// the whole mail.
-func HeaderKey(header *parse.Message) (k string, ok bool) {
-	id := normalMessageID(header.MessageID)
-	if id == "" {
-		return "", false
+// Identify reads a whole mail. It is a total function: any bytes have a key.
+// It takes time in proportion to their number and keeps no copy of them.
+func Identify(raw []byte) Identity {
+	s := newSplitter(raw)
+	top := s.walk()
+	id := top.identity()
+	id.Key = shortSum("v2|" + id.MessageID + "|" + id.HeaderPrint + "|" + s.print())
+	return id
+}
+
+// IdentifyHeader reads a header block alone, and says of it what Identify says
+// of the whole mail, but for the key.
+func IdentifyHeader(header []byte) Identity {
+	top, _, _ := newSplitter(header).header(0, true)
+	id := top.identity()
+	id.V1Key = v1Key(header)
+	return id
+}
+
+func (h *header) identity() Identity {
+	id := Identity{MessageID: normalID(first(h.messageID)), Dated: first(h.date) != nil}
+	whole := h.print(true)
+	id.HeaderPrint = whole
+	if id.MessageID != "" {
+		id.HeaderPrint = h.print(false)
 	}
-	return key(id, headerFingerprint(header)), true
+	id.HeaderKey = shortSum("v2h|" + id.MessageID + "|" + whole)
+	return id
 }
 
-// identity is Key, of a mail whose attachments are measured.
-func identity(m *parse.Message, files []file) string {
-	id := normalMessageID(m.MessageID)
-	if id == "" {
-		return key("", wholeFingerprint(m, files))
+// print is the header print: SHA-256 over each of its fields as its length in
+// decimal, a colon and its values, a line each.
+func (h *header) print(recipients bool) string {
+	var b []byte
+	add := func(values [][]byte, words bool) {
+		var text []byte
+		for i, v := range values {
+			if i > 0 {
+				text = append(text, '\n')
+			}
+			if words {
+				v = undoWords(v)
+			}
+			text = appendOneSpace(text, v)
+		}
+		b = strconv.AppendInt(b, int64(len(text)), 10)
+		b = append(append(b, ':'), text...)
 	}
-	return key(id, headerFingerprint(m))
-}
-
-func key(messageID, fingerprint string) string {
-	sum := sha256.Sum256([]byte("v1|" + messageID + "|" + fingerprint))
-	return hex.EncodeToString(sum[:16])
-}
-
-// Fingerprint tells mails apart that share a Message-ID. It is the lower-case
-// hex, 64 characters, of
-//
-//	SHA-256(date + "|" + from)
-//
-// with date the Date header as it stands, runs of white space made one space,
-// and from the address of From, what follows its last @ in lower case. For a
-// mail without Message-ID it is
-//
-//	SHA-256(field(from) field(date) field(subject) field(to) field(cc) field(body))
-//
-// where field(s) is the length of s in bytes in decimal, a colon and s; to and
-// cc are their addresses, in order, lower case after @, joined by commas; and
-// body is the hex of SHA-256 over the decoded HTML, or the decoded text when
-// there is none, followed by the 32 bytes of each attachment's SHA-256.
-func Fingerprint(m *parse.Message) string {
-	if normalMessageID(m.MessageID) != "" {
-		return headerFingerprint(m) // no attachment needs to be read
+	add(h.date, false)
+	add(h.from, false)
+	add(h.subject, true)
+	if recipients {
+		add(h.to, false)
+		add(h.cc, false)
 	}
-	return wholeFingerprint(m, measure(m, Limits{}))
-}
-
-func wholeFingerprint(m *parse.Message, files []file) string {
-	body := sha256.New()
-	if m.HTML != "" {
-		_, _ = io.WriteString(body, m.HTML)
-	} else {
-		_, _ = io.WriteString(body, m.Text)
-	}
-	for _, f := range files {
-		_, _ = body.Write(f.sum[:])
-	}
-	h := sha256.New()
-	field(h, normalAddress(m.From.Email))
-	field(h, oneSpace(m.DateHeader))
-	field(h, m.Subject)
-	field(h, addressList(m.To))
-	field(h, addressList(m.Cc))
-	field(h, hex.EncodeToString(body.Sum(nil)))
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func headerFingerprint(m *parse.Message) string {
-	sum := sha256.Sum256([]byte(oneSpace(m.DateHeader) + "|" + normalAddress(m.From.Email)))
+	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }
 
-func field(h hash.Hash, s string) { _, _ = fmt.Fprintf(h, "%d:%s", len(s), s) }
-
-func oneSpace(s string) string { return strings.Join(strings.Fields(s), " ") }
-
-func addressList(list []parse.Address) string {
-	emails := make([]string, len(list))
-	for i, a := range list {
-		emails[i] = normalAddress(a.Email)
-	}
-	return strings.Join(emails, ",")
+func shortSum(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:16])
 }
 
-func normalMessageID(id string) string {
-	id = strings.TrimSpace(id)
-	if strings.HasPrefix(id, "<") && strings.HasSuffix(id, ">") && len(id) > 1 {
-		id = strings.TrimSpace(id[1 : len(id)-1])
+// first is the first value that is not blank.
+func first(values [][]byte) []byte {
+	for _, v := range values {
+		if v = bytes.Trim(v, blanks); len(v) > 0 {
+			return v
+		}
 	}
-	return normalAddress(id)
+	return nil
 }
 
-// normalAddress lowers the domain: hosts fold case (RFC 5321 section 2.4),
-// local parts do not.
-func normalAddress(s string) string {
-	at := strings.LastIndexByte(s, '@')
-	if at < 0 {
-		return s
+// normalID lowers the domain: hosts fold case (RFC 5321 section 2.4), local
+// parts do not.
+func normalID(v []byte) string {
+	id := bytes.Trim(appendOneSpace(nil, v), " ")
+	if len(id) > 1 && id[0] == '<' && id[len(id)-1] == '>' {
+		id = bytes.Trim(id[1:len(id)-1], " ")
 	}
-	domain := s[at+1:]
-	lower := strings.ToLower(domain)
-	if lower == domain {
-		return s
+	for i := bytes.LastIndexByte(id, '@') + 1; i > 0 && i < len(id); i++ {
+		id[i] = lower(id[i])
 	}
-	return s[:at+1] + lower
+	return string(id)
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
+// blanks are all that is white space: to Unicode's the key is blind.
+const blanks = " \t\r\n"
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// appendOneSpace appends v with each run of white space made one space, those
+// at its ends left off.
+func appendOneSpace(dst, v []byte) []byte {
+	begin := len(dst)
+	for i, c := range v {
+		switch {
+		case !isBlank(c):
+			dst = append(dst, c)
+		case len(dst) > begin && i+1 < len(v) && !isBlank(v[i+1]):
+			dst = append(dst, ' ')
+		}
+	}
+	return dst
 }
