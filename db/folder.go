@@ -27,13 +27,15 @@ type FolderState struct {
 	LastServedAt *time.Time    `db:"last_served_at"`
 	LastError    string        `db:"last_error"`
 
-	Account     string     `db:"account"`       // host, port and user name as one hash; "" in a row from before it was kept
-	FirstLookAt *time.Time `db:"first_look_at"` // when the folder was first read
-	HorizonAt   *time.Time `db:"horizon_at"`    // what was handled before has left the ledger
-	Held        int64      `db:"held"`          // unknown old messages that wait for a person
-	Unstable    bool       `db:"unstable"`      // UIDVALIDITY never holds: the folder is read by sequence numbers
-	SweepAt     *time.Time `db:"sweep_at"`      // INTERNALDATE up to which such a folder was read, from the newest down
-	SweepKey    string     `db:"sweep_key"`     // header key of the message there
+	Account      string     `db:"account"`       // host, port and user name as one hash; "" in a row from before it was kept
+	FirstLookAt  *time.Time `db:"first_look_at"` // when the folder was first read
+	HorizonAt    *time.Time `db:"horizon_at"`    // what was handled before has left the ledger
+	Held         int64      `db:"held"`          // unknown old messages that wait for a person
+	OldLeft      int64      `db:"old_left"`      // so many more of them are published all the same; below zero: all
+	RenumberedAt *time.Time `db:"renumbered_at"` // when the server last numbered the folder anew
+	Unstable     bool       `db:"unstable"`      // UIDVALIDITY never holds: the folder is read by place, from the newest down
+	SweepLeft    int64      `db:"sweep_left"`    // messages of such a folder below the place that it was read down to
+	LowestUID    uint32     `db:"lowest_uid"`    // when the whole folder was last listed; 0: not known
 
 	Exists       int64      `db:"messages"`      // messages in the folder, as last believed; -1: not known
 	ShrunkAt     *time.Time `db:"shrunk_at"`     // when more than half of them were gone at once
@@ -68,7 +70,7 @@ func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderSt
 			backlog, gap_passes, ARRAY(SELECT uid & 4294967295 FROM unnest(in_flight) uid) AS in_flight, resync_since,
 			coalesce(resync_reason, '') AS resync_reason, resync_count, coalesce(paused_reason, '') AS paused_reason,
 			last_search_at, last_served_at, coalesce(last_error, '') AS last_error,
-			account, first_look_at, horizon_at, held, unstable, sweep_at, coalesce(sweep_key, '') AS sweep_key,
+			account, first_look_at, horizon_at, held, old_left, renumbered_at, unstable, sweep_left, lowest_uid,
 			messages, shrunk_at, counted_at, gap_since, gap_looks, gap_sessions, surplus, surplus_since, surplus_looks,
 			unfetched
 		FROM imap_folder_state WHERE tenant = $1 AND provider_id = $2 ORDER BY folder`, ref.Tenant, ref.ID)
@@ -92,12 +94,12 @@ func writeFolder(ctx context.Context, tx *txn, fence Fence, f *FolderState) {
 	tx.named(ctx, "write folder state", `
 		INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, start_uid, settled_uid, last_uid,
 			uid_next, backlog, gap_passes, in_flight, resync_since, resync_reason, resync_count, paused_reason,
-			last_search_at, last_served_at, last_error, account, first_look_at, horizon_at, held, unstable, sweep_at, sweep_key,
+			last_search_at, last_served_at, last_error, account, first_look_at, horizon_at, held, old_left, renumbered_at, unstable, sweep_left, lowest_uid,
 			messages, shrunk_at, counted_at, gap_since, gap_looks, gap_sessions, surplus, surplus_since, surplus_looks, unfetched, backlog_since)
 		VALUES (:tenant, :provider_id, :folder, :uid_validity, :start_uid, :settled_uid, :last_uid,
 			:uid_next, :backlog, :gap_passes, coalesce(CAST(:in_flight AS bigint[]), '{}'), :resync_since, nullif(:resync_reason, ''),
 			:resync_count, nullif(:paused_reason, ''), :last_search_at, :last_served_at, nullif(:last_error, ''),
-			:account, :first_look_at, :horizon_at, :held, :unstable, :sweep_at, nullif(:sweep_key, ''),
+			:account, :first_look_at, :horizon_at, :held, :old_left, :renumbered_at, :unstable, :sweep_left, :lowest_uid,
 			:messages, :shrunk_at, :counted_at, :gap_since, :gap_looks, :gap_sessions, :surplus, :surplus_since, :surplus_looks,
 			coalesce(CAST(:unfetched AS bigint[]), '{}'),
 			CASE WHEN CAST(:backlog AS bigint) > 0 THEN CAST(:last_search_at AS timestamptz) END)
@@ -109,8 +111,10 @@ func writeFolder(ctx context.Context, tx *txn, fence Fence, f *FolderState) {
 			paused_reason = EXCLUDED.paused_reason, last_search_at = EXCLUDED.last_search_at,
 			last_served_at = EXCLUDED.last_served_at, last_error = EXCLUDED.last_error,
 			account = EXCLUDED.account, first_look_at = EXCLUDED.first_look_at, held = EXCLUDED.held,
-			horizon_at = greatest(imap_folder_state.horizon_at, EXCLUDED.horizon_at),
-			unstable = EXCLUDED.unstable, sweep_at = EXCLUDED.sweep_at, sweep_key = EXCLUDED.sweep_key,
+			horizon_at = CASE WHEN imap_folder_state.account IN ('', EXCLUDED.account)
+				THEN greatest(imap_folder_state.horizon_at, EXCLUDED.horizon_at) ELSE EXCLUDED.horizon_at END,
+			old_left = EXCLUDED.old_left, renumbered_at = EXCLUDED.renumbered_at, unstable = EXCLUDED.unstable,
+			sweep_left = EXCLUDED.sweep_left, lowest_uid = EXCLUDED.lowest_uid,
 			messages = EXCLUDED.messages, shrunk_at = EXCLUDED.shrunk_at, counted_at = EXCLUDED.counted_at,
 			gap_since = EXCLUDED.gap_since, gap_looks = EXCLUDED.gap_looks, gap_sessions = EXCLUDED.gap_sessions,
 			surplus = EXCLUDED.surplus, surplus_since = EXCLUDED.surplus_since, surplus_looks = EXCLUDED.surplus_looks,

@@ -9,9 +9,11 @@ ALTER TABLE imap_folder_state
     ADD COLUMN first_look_at timestamptz,
     ADD COLUMN horizon_at    timestamptz,
     ADD COLUMN held          bigint  NOT NULL DEFAULT 0,
+    ADD COLUMN old_left      bigint  NOT NULL DEFAULT 0,
+    ADD COLUMN renumbered_at timestamptz,
     ADD COLUMN unstable      boolean NOT NULL DEFAULT false,
-    ADD COLUMN sweep_at      timestamptz,
-    ADD COLUMN sweep_key     text,
+    ADD COLUMN sweep_left    bigint  NOT NULL DEFAULT 0,
+    ADD COLUMN lowest_uid    bigint  NOT NULL DEFAULT 0,
     ADD COLUMN messages      bigint  NOT NULL DEFAULT -1,
     ADD COLUMN shrunk_at     timestamptz,
     ADD COLUMN counted_at    timestamptz,
@@ -33,8 +35,39 @@ ALTER TABLE imap_quarantine
     ADD COLUMN charged_at    timestamptz,
     ADD COLUMN internal_date timestamptz;
 
+-- A message of a folder that was numbered anew may be held: unknown, older than the
+-- folder's first look, and for a person to decide about.
+ALTER TABLE imap_messages DROP CONSTRAINT imap_messages_outcome_check;
+ALTER TABLE imap_messages ADD CONSTRAINT imap_messages_outcome_check
+    CHECK (outcome IN ('published', 'duplicate', 'skipped', 'expunged', 'quarantined', 'held')) NOT VALID;
+
 -- A numbering that was put aside is below zero: UIDVALIDITY may have 63 bits.
 UPDATE imap_messages SET uid_validity = 4294967296 - uid_validity WHERE uid_validity >= 4294967296;
+
+-- What was read so far is of the account that the settings name now. Were that left
+-- to the next pass, settings that are changed before it would give the cursor to
+-- another account. Citus cannot join what may be local tables here: there the next
+-- pass does it. The two halves are those of AccountKey in package sync.
+-- +goose StatementBegin
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_proc WHERE proname = 'create_distributed_table') THEN
+        UPDATE imap_folder_state f SET account =
+            left(encode(sha256(convert_to(lower(rtrim(a.host, '.') COLLATE "C") || '|' || a.port, 'UTF8')), 'hex'), 16) ||
+            left(encode(sha256(convert_to(a.username, 'UTF8')), 'hex'), 16)
+        FROM (
+            SELECT c.tenant, c.email_provider_id, c.host, c.port,
+                CASE WHEN c.auth_type = 'oauth2' AND o.oauth_preset = 'microsoft' THEN p.mailbox ELSE c.username END AS username
+            FROM imap_email_provider_config c
+            JOIN email_providers p ON p.tenant = c.tenant AND p.id = c.email_provider_id
+            LEFT JOIN imap_provider_options o ON o.tenant = c.tenant AND o.provider_id = c.email_provider_id
+        ) a
+        WHERE a.tenant = f.tenant AND a.email_provider_id = f.provider_id
+            AND a.host IS NOT NULL AND a.port IS NOT NULL AND a.username IS NOT NULL;
+    END IF;
+END
+$$;
+-- +goose StatementEnd
 
 -- What the stream took last of a provider, and what it has lost of it since:
 -- lost_state is empty, 'heal' (the next pass publishes it again) or 'missing' (a
