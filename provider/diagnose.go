@@ -245,7 +245,7 @@ func (d *diagnosis) header(s *imapsession.Session, folder string, uidNext uint32
 		return nil
 	}
 	newest, size := slices.Max(uids), -1
-	if err := s.FetchBodies([]uint32{newest}, true, maxHeaderBytes, func(_ uint32, raw []byte) { size = len(raw) }); err != nil {
+	if err := s.FetchBodies([]uint32{newest}, true, maxHeaderBytes, func(_ uint32, raw []byte) bool { size = len(raw); return true }); err != nil {
 		return err
 	}
 	if size < 0 {

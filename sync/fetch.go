@@ -121,7 +121,7 @@ func (p *pipeline) fetchWindow(ctx context.Context, window []*chunk) error {
 			}
 		}
 	}
-	err := p.fetchBodies(asked, func(uid uint32, raw []byte) { d.take(ctx, uid, raw) })
+	err := p.fetchBodies(asked, func(uid uint32, raw []byte) bool { d.take(ctx, uid, raw); return true })
 	for err == nil && d.stopped == nil && len(d.chunks) > 0 {
 		if err = d.askAgain(d.chunks[0]); err == nil {
 			d.next(ctx)
@@ -187,7 +187,7 @@ func (d *download) askAgain(c *chunk) error {
 		if d.missing[m.UID] == nil {
 			continue
 		}
-		if err := d.fetchBodies([]*message{m}, func(_ uint32, raw []byte) { m.raw = raw }); err != nil {
+		if err := d.fetchBodies([]*message{m}, func(_ uint32, raw []byte) bool { m.raw = raw; return true }); err != nil {
 			return err
 		}
 		if m.raw == nil {
@@ -202,7 +202,7 @@ func (d *download) askAgain(c *chunk) error {
 const maxHeaderBytes = 8 << 20
 
 // fetchBodies downloads messages, whole or their headers alone.
-func (f *folderPass) fetchBodies(messages []*message, use func(uid uint32, raw []byte)) error {
+func (f *folderPass) fetchBodies(messages []*message, use func(uid uint32, raw []byte) (more bool)) error {
 	var whole, headers []uint32
 	for _, m := range messages {
 		if m.headerOnly {

@@ -142,7 +142,7 @@ func (r *Runner) ReadRaw(ctx context.Context, p *db.Provider, folder string, uid
 	}
 	var raw []byte
 	limit := r.Options.MaxMessageBytes + r.Options.MaxMessageBytes/2
-	err = ps.session.FetchBodies([]uint32{uid}, false, limit, func(_ uint32, body []byte) { raw = body })
+	err = ps.session.FetchBodies([]uint32{uid}, false, limit, func(_ uint32, body []byte) bool { raw = body; return true })
 	if err == nil && raw == nil {
 		err = errors.New("the server does not give it; it may have been expunged")
 	}

@@ -147,10 +147,11 @@ func (f *folderPass) settleKnown(ctx context.Context, uids []uint32) ([]uint32, 
 // been published. One without Message-ID cannot be told by its header.
 func (f *folderPass) knownByHeader(ctx context.Context, uids []uint32) (map[uint32]string, error) {
 	keys := map[uint32]string{}
-	err := f.session.FetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) {
+	err := f.session.FetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) bool {
 		if key, ok := f.headerKey(raw); ok {
 			keys[uid] = key
 		}
+		return true
 	})
 	if err != nil {
 		return nil, err

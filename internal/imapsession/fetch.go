@@ -123,13 +123,15 @@ var errBodyTooLarge = errors.New("body is larger than the limit")
 // server leaves out is never given, one that it says has no body (NIL) is nil, and one
 // that has none is empty: an ill store says any of these. The error is about the connection: what
 // was given before it is whole. All of them together may have limit bytes: a
-// server that lies about sizes must not fill the memory.
-func (s *Session) FetchBodies(uids []uint32, headerOnly bool, limit int64, use func(uid uint32, raw []byte)) error {
+// server that lies about sizes must not fill the memory. Where use wants no more of
+// them, the connection is given up, for the server goes on sending.
+func (s *Session) FetchBodies(uids []uint32, headerOnly bool, limit int64, use func(uid uint32, raw []byte) (more bool)) error {
 	section := &imap.FetchItemBodySection{Peek: true}
 	if headerOnly {
 		section.Specifier = imap.PartSpecifierHeader
 	}
 	cmd := s.client.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
+	given := 0
 	left := limit // of what several may have together
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 		uid, raw, answered, err := s.readBody(msg, left)
@@ -137,8 +139,12 @@ func (s *Session) FetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 			return s.abandon(cmd, fmt.Errorf("fetch uid %d: %w", uid, err))
 		}
 		left = max(0, left-int64(len(raw)))
-		if answered && slices.Contains(uids, uid) {
-			use(uid, raw)
+		if !answered || !slices.Contains(uids, uid) {
+			continue
+		}
+		if given++; !use(uid, raw) && given < len(uids) {
+			_ = s.abandon(cmd, nil)
+			return nil
 		}
 	}
 	if err := cmd.Close(); err != nil {
@@ -147,19 +153,19 @@ func (s *Session) FetchBodies(uids []uint32, headerOnly bool, limit int64, use f
 	return nil
 }
 
-// abandon gives the connection up after a body broke off. cmd.Close would read
+// abandon gives the connection up in the middle of a FETCH. cmd.Close would read
 // the body beside the client's own reader, so that is waited for instead.
 func (s *Session) abandon(cmd *imapclient.FetchCommand, err error) error {
 	_ = s.wire.Close()
 	tooLarge := errors.Is(err, errBodyTooLarge)
-	if tooLarge {
+	if tooLarge || err == nil {
 		go func() { _ = cmd.Close() }() // takes what go-imap's reader has already
 	}
 	select {
 	case <-s.client.Closed():
 	case <-time.After(logoutPatience):
 	}
-	if tooLarge {
+	if tooLarge || err == nil {
 		return err
 	}
 	return fmt.Errorf("fetch: %w", s.cause(err))

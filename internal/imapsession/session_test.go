@@ -258,3 +258,21 @@ func TestListUIDs(t *testing.T) {
 		t.Errorf("sizes: %+v", sizes)
 	}
 }
+
+// TestFetchBodiesUntilEnough: what is not wanted any more is not downloaded.
+func TestFetchBodiesUntilEnough(t *testing.T) {
+	srv := imapserver.Test(t, imapserver.Config{}, 5)
+	a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username}
+	for enough, alive := range map[int]bool{1: false, 4: false, 5: true} {
+		s, err := open(t, a, srv.Password, nil)
+		must(t, err)
+		_, err = s.Examine("INBOX")
+		must(t, err)
+		given := 0
+		must(t, s.FetchBodies([]uint32{1, 2, 3, 4, 5}, false, 1<<20, func(uint32, []byte) bool { given++; return given < enough }))
+		if given != enough || s.Alive() != alive {
+			t.Errorf("%d bodies of 5, alive %v; want %d and %v", given, s.Alive(), enough, alive)
+		}
+		s.Close()
+	}
+}
