@@ -275,3 +275,31 @@ func TestDovecotBulk(t *testing.T) {
 		t.Errorf("mail, in the order of delivery (-want +got):\n%s", diff)
 	}
 }
+
+// A folder that is renumbered has another UIDVALIDITY and the same mails.
+func TestDovecotRenumber(t *testing.T) {
+	server := devenv.TestDovecot(t)
+	if err := errors.Join(server.AddUser("ann", "pw", "Orders"), server.Deliver("ann", "Orders", mail(1), mail(2))); err != nil {
+		t.Fatal(err)
+	}
+	validity := func() uint32 {
+		selected, err := login(t, server, "ann").Select("Orders", &imap.SelectOptions{ReadOnly: true}).Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return selected.UIDValidity
+	}
+	before := validity()
+	if err := server.Renumber("ann", "Orders"); err == nil {
+		t.Error("it was renumbered while it ran")
+	}
+	if err := errors.Join(server.Kill(), server.Renumber("ann", "Orders"), server.Start(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if after := validity(); after == before {
+		t.Errorf("UIDVALIDITY is %d still", after)
+	}
+	if got := subjects(t, login(t, server, "ann"), "Orders"); len(got) != 2 {
+		t.Errorf("%q, want both mails", got)
+	}
+}

@@ -81,3 +81,29 @@ func (d *Dovecot) maildir(user, folder string) (string, error) {
 	}
 	return dir, nil
 }
+
+// Renumber makes Dovecot forget which UIDs it gave to the mails of a folder: when it is
+// started again it numbers them anew, under another UIDVALIDITY. It must not run.
+func (d *Dovecot) Renumber(user, folder string) error {
+	if d.proc.running() {
+		return errors.New("dovecot: renumber: it runs")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dir, err := d.maildir(strings.ToLower(user), folder)
+	if err != nil {
+		return fmt.Errorf("dovecot: renumber: %w", err)
+	}
+	for _, pattern := range []string{"dovecot-uidlist*", "dovecot.index*"} {
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return fmt.Errorf("dovecot: renumber: %w", err)
+		}
+		for _, file := range files {
+			if err := os.Remove(file); err != nil {
+				return fmt.Errorf("dovecot: renumber: %w", err)
+			}
+		}
+	}
+	return nil
+}

@@ -70,13 +70,25 @@ func StartPostgres(ctx context.Context, opts ...PostgresOption) (_ *Postgres, er
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{
+	p := newPostgres(dir, as, bin, rand.Text())
+	for _, opt := range opts {
+		opt(p)
+	}
+	if err := p.initdb(ctx); err != nil {
+		return nil, errors.Join(err, dir.close())
+	}
+	return p.startSomewhere(ctx)
+}
+
+// newPostgres is a server in a directory, with what holds for all of them.
+func newPostgres(dir *scratch, as account, bin, password string) *Postgres {
+	return &Postgres{
 		scratch:   dir,
 		account:   as,
 		bin:       bin,
 		templates: map[string]error{},
 		url: &url.URL{
-			Scheme: "postgres", User: url.UserPassword("postgres", rand.Text()),
+			Scheme: "postgres", User: url.UserPassword("postgres", password),
 			Path: "/postgres", RawQuery: "sslmode=disable",
 		},
 		settings: []string{
@@ -94,12 +106,10 @@ func StartPostgres(ctx context.Context, opts ...PostgresOption) (_ *Postgres, er
 			"timezone=UTC", "log_timezone=UTC",
 		},
 	}
-	for _, opt := range opts {
-		opt(p)
-	}
-	if err := p.initdb(ctx); err != nil {
-		return nil, errors.Join(err, dir.close())
-	}
+}
+
+// startSomewhere starts the server on a free port, or closes it.
+func (p *Postgres) startSomewhere(ctx context.Context) (_ *Postgres, err error) {
 	for range 5 {
 		var port int
 		if port, err = freePort(); err != nil {

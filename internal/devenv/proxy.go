@@ -10,14 +10,15 @@ import (
 // Proxy stands between clients and a server, where the network is, for what
 // goes wrong there: answers that are lost, late, or cut off.
 type Proxy struct {
-	target   string
 	listener net.Listener
 	filter   func(answer []byte) (pass []byte)
 	wait     sync.WaitGroup
 
-	mu     sync.Mutex
-	conns  map[net.Conn]bool
-	closed bool
+	mu      sync.Mutex
+	target  string
+	conns   map[net.Conn]bool
+	refuses bool
+	closed  bool
 }
 
 // StartProxy listens on a port of its own and connects to target, host:port,
@@ -29,7 +30,7 @@ func StartProxy(ctx context.Context, target string, filter func(answer []byte) (
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{target: target, listener: l, filter: filter, conns: map[net.Conn]bool{}}
+	p := &Proxy{listener: l, filter: filter, target: target, conns: map[net.Conn]bool{}}
 	p.wait.Go(p.accept)
 	return p, nil
 }
@@ -58,6 +59,25 @@ func (p *Proxy) Cut() {
 	}
 }
 
+// Target has new connections go to another server, and ends those there are.
+func (p *Proxy) Target(target string) {
+	p.mu.Lock()
+	p.target = target
+	p.mu.Unlock()
+	p.Cut()
+}
+
+// Refuse ends all connections and takes no new ones for as long as refuses is true:
+// the network is down.
+func (p *Proxy) Refuse(refuses bool) {
+	p.mu.Lock()
+	p.refuses = refuses
+	p.mu.Unlock()
+	if refuses {
+		p.Cut()
+	}
+}
+
 // Close ends all connections and takes no more. A filter that waits must be
 // let go first.
 func (p *Proxy) Close() {
@@ -75,7 +95,14 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
+		p.mu.Lock()
+		target, refuses := p.target, p.refuses
+		p.mu.Unlock()
+		if refuses {
+			client.Close()
+			continue
+		}
+		server, err := net.Dial("tcp", target)
 		if err != nil {
 			client.Close()
 			continue
@@ -117,7 +144,7 @@ func (p *Proxy) keep(conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range conns {
-		if p.closed {
+		if p.closed || p.refuses {
 			c.Close()
 		} else {
 			p.conns[c] = true

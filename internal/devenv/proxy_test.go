@@ -44,4 +44,11 @@ func TestProxyFiltersAndCuts(t *testing.T) {
 			t.Errorf("after the cut: %q", line)
 		}
 	}
+	p.Refuse(true)
+	if c, err := net.Dial("tcp", p.Addr()); err == nil {
+		c.Write([]byte("hello\n"))
+		if line, err := bufio.NewReader(c).ReadString('\n'); err == nil {
+			t.Errorf("while it refuses: %q", line)
+		}
+	}
 }
