@@ -107,7 +107,9 @@ type Progress struct {
 // folders has it in the result alone.
 func (s *Service) Sync(ctx context.Context, p *db.Provider, by string, report func(Progress)) (mailsync.Result, error) {
 	var result mailsync.Result
-	j, err := s.NewJob(ctx, s.Pass)
+	opts := s.Pass
+	opts.Named = true
+	j, err := s.NewJob(ctx, opts)
 	if err != nil {
 		return result, err
 	}

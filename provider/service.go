@@ -46,7 +46,7 @@ type Service struct {
 var (
 	ErrBusy      = errors.New("another run holds its lock")
 	ErrUnchanged = errors.New("nothing to change")
-	ErrDeferred  = errors.New("nothing could be done now: the mail servers refused or throttled others of their providers lately")
+	ErrDeferred  = errors.New("nothing could be done now: their mail servers turn connections away")
 	ErrStopped   = errors.New("nothing was started: the run was told to stop first")
 )
 

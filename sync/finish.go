@@ -90,16 +90,26 @@ func (ps *pass) describeFailure(res *Result, end *db.Pass, now time.Time) {
 // but not to a server that refused or asked for patience.
 func (r *Runner) retryAfter(err error, failures int) time.Duration {
 	class, code := Classify(err)
-	if r.watches && class == fault.Transient && !throttling(code) {
+	if r.watches && class == fault.Transient && !asksPatience(code) {
 		return fullJitter(reconnectBase, reconnectMax, failures)
 	}
-	return backoff(failures)
+	if code == "login_unclear" {
+		return backoff(failures, maxUnclear)
+	}
+	return backoff(failures, maxBackoff)
 }
 
-// backoff grows from half a minute to half an hour, with jitter so that the
-// providers of one broken host do not come back together.
-func backoff(failures int) time.Duration {
-	d := min(30*time.Second<<min(failures-1, 10), 30*time.Minute)
+// The longest that a provider is left alone. A login that is refused without a word
+// about why never pauses it; were the password wrong, trying on would lock the account.
+const (
+	maxBackoff = 30 * time.Minute
+	maxUnclear = 6 * time.Hour
+)
+
+// backoff grows from half a minute to most, with jitter so that the providers of one
+// broken host do not come back together.
+func backoff(failures int, most time.Duration) time.Duration {
+	d := min(30*time.Second<<min(failures-1, 12), most)
 	return d/2 + rand.N(d/2)
 }
 
@@ -130,7 +140,7 @@ type Summary struct {
 	Partial   int       `json:"partial"` // some folders failed
 	Failed    int       `json:"failed"`
 	Busy      int       `json:"busy"`
-	Deferred  int       `json:"deferred"` // left for later: their host refused or throttled others
+	Deferred  int       `json:"deferred"` // left for later: their host turned others away
 	Skipped   int       `json:"skipped"`  // not begun: the run was ended
 	Counts    db.Counts `json:"counts"`
 	Left      int       `json:"left"`

@@ -9,27 +9,25 @@ import (
 	"time"
 
 	"imapsync/db"
-	"imapsync/internal/fault"
 	"imapsync/internal/imapsession"
 	"imapsync/oauth"
 )
 
-// One address is shared by all providers of a host, and so is the ban it earns.
+// One address is shared by all providers of a host, and so is the ban it earns. Only
+// what a host says before it has heard a login name is about all of them: a refused
+// password, INUSE or OVERQUOTA are about one mailbox.
 const (
 	// hostWindow is how far back failures at a host count, whoever ran then.
 	hostWindow = 10 * time.Minute
-	// maxHostAuth refused logins in the window keep away further logins of
-	// providers that are not known to work.
-	maxHostAuth = 10
-	// maxHostThrottled answers in the window that ask for patience do so too.
-	maxHostThrottled = 3
+	// maxTurnedAway greetings in the window that turn away keep away further
+	// logins of providers that are not known to work.
+	maxTurnedAway = 3
 )
 
 // hosts counts failures by host. What other runs met is loaded once.
 type hosts struct {
-	mu        sync.Mutex
-	auth      map[string]int
-	throttled map[string]int
+	mu         sync.Mutex
+	turnedAway map[string]int
 }
 
 func (h *hosts) load(ctx context.Context, store *db.Store, now time.Time) error {
@@ -39,7 +37,7 @@ func (h *hosts) load(ctx context.Context, store *db.Store, now time.Time) error 
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.auth, h.throttled = map[string]int{}, map[string]int{}
+	h.turnedAway = map[string]int{}
 	for _, f := range list {
 		h.count(f.Host, f.ErrorCode, f.Providers)
 	}
@@ -59,35 +57,27 @@ func (h *hosts) met(res Result) {
 
 // count adds up failures. The caller holds mu.
 func (h *hosts) count(host, code string, n int) {
-	host = strings.ToLower(host)
-	switch {
-	case imapsession.Codes()[code] == fault.Auth:
-		h.auth[host] += n
-	case throttling(code):
-		h.throttled[host] += n
+	if code == "turned_away" {
+		h.turnedAway[strings.ToLower(host)] += n
 	}
 }
 
-// throttling reports whether an error code asks for patience.
-func throttling(code string) bool {
-	return slices.Contains([]string{"throttled", "unavailable", "limit", "inuse", "overquota"}, code)
+// asksPatience reports whether an error code asks for patience, or tells so little that a
+// soon next attempt may cost the account.
+func asksPatience(code string) bool {
+	return slices.Contains([]string{"throttled", "unavailable", "limit", "inuse", "overquota", "turned_away", "login_unclear"}, code)
 }
 
 // closed tells why no login of p should be tried now; it is empty when one may
-// be. A provider whose last pass went well is never kept away: its neighbours'
-// wrong passwords are not its doing.
+// be. A provider whose last pass went well is never kept away.
 func (h *hosts) closed(p *db.Provider) string {
 	if p.LastSuccessAt != nil && p.ConsecutiveFailures == 0 {
 		return ""
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	host := strings.ToLower(p.Host)
-	switch {
-	case h.auth[host] >= maxHostAuth:
-		return "too many logins were refused there lately"
-	case h.throttled[host] >= maxHostThrottled:
-		return "the server asked for patience"
+	if h.turnedAway[strings.ToLower(p.Host)] >= maxTurnedAway {
+		return "the server turned others away before they had logged in"
 	}
 	return ""
 }

@@ -6,31 +6,68 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/devenv"
+	"imapsync/internal/devenv/imapserver"
 )
 
-func TestFailure10_RefusedLoginsAtAHostAreRationed(t *testing.T) {
+// What a server says after a login name is about that mailbox: others at the host are
+// read all the same.
+func TestFailure34_RefusedLoginsCloseNoHost(t *testing.T) {
+	for name, said := range map[string]string{
+		"in use":   "NO [INUSE] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)",
+		"quota":    "NO [OVERQUOTA] Account exceeded command or bandwidth limits",
+		"words":    "NO Too many simultaneous connections, try again later",
+		"password": "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newSharedServers(t)
+			env := l.start(t, imapserver.TLS, func(p *db.Provider) { deadlines(p, patient) })
+			var refused []*db.Provider
+			for n := range 12 {
+				refused = append(refused, env.on(env.srv, fmt.Sprintf("refused-%d", n), func(p *db.Provider) { deadlines(p, patient) }))
+			}
+			q := imapserver.Named("login-refused")
+			q.Do = func(x *imapserver.Exchange) error { return x.Tagged(said) }
+			env.srv.Play(q)
+			if summary, _ := env.run(refused...); summary.Failed != len(refused) {
+				t.Fatalf("%+v, want all refused", summary)
+			}
+			env.srv.Behave()
+			if summary, _ := env.run(env.provider); summary.OK != 1 {
+				t.Errorf("a mailbox that was never read: %+v, want it read", summary)
+			}
+		})
+	}
+}
+
+// A host that turns connections away before anybody has logged in is left alone, by
+// other runs too; whoever names a mailbox has it tried.
+func TestFailure22_AHostThatTurnsAway(t *testing.T) {
 	t.Parallel()
-	env, d := newEnv(t), devenv.TestDovecot(t)
-	must(t, d.AddUser("good", "p"))
-	must(t, d.Deliver("good", "INBOX", mails(1, 1)...))
-	env.runner.Options.Workers = 1
-	var wrong []*db.Provider
-	for n := range maxHostAuth {
-		name := fmt.Sprintf("wrong%d", n)
-		wrong = append(wrong, env.provider(d, name, "x", nil))
-	}
-	extra := env.provider(d, "extra", "x", nil)
-	good := env.provider(d, "good", "p", nil)
+	l := newSharedServers(t)
+	env := l.start(t, imapserver.TLS, func(p *db.Provider) { deadlines(p, patient) })
+	good := env.on(env.srv, "good", nil)
 	env.ok(good)
-	summary, _ := env.run(append(wrong, extra, good)...)
-	if summary.Failed != maxHostAuth || summary.Deferred != 1 || summary.OK != 1 {
-		t.Errorf("%+v, want %d failed, the next deferred, the one that works served", summary, maxHostAuth)
+	q := imapserver.Named("greeting-bye")
+	q.Once = false
+	env.srv.Play(q)
+	var away []*db.Provider
+	for n := range maxTurnedAway {
+		away = append(away, env.on(env.srv, fmt.Sprintf("away-%d", n), nil))
 	}
-	// Another process knows of it too.
+	if summary, _ := env.run(away...); summary.Failed != maxTurnedAway {
+		t.Fatalf("%+v, want all turned away", summary)
+	}
+	env.srv.Behave()
 	other := newEnvOn(t, env.dbURL, env.natsURL)
 	other.password = env.password
-	if summary, _ := other.run(extra); summary.Deferred != 1 {
-		t.Errorf("another run: %+v, want the provider deferred", summary)
+	if summary, _ := other.run(env.provider, good); summary.Deferred != 1 || summary.OK != 1 {
+		t.Errorf("%+v, want the one that works read and the new one deferred", summary)
+	}
+	other = newEnvOn(t, env.dbURL, env.natsURL)
+	other.password, other.runner.Options.Named = env.password, true
+	if summary, _ := other.run(env.provider); summary.OK != 1 {
+		t.Errorf("named: %+v, want it tried", summary)
 	}
 }
 

@@ -46,9 +46,10 @@ type pass struct {
 // finish. What went wrong is in the result.
 func (r *Runner) Pass(ctx context.Context, p *db.Provider) Result {
 	r.init()
-	// A host that refuses logins or asks for patience is left alone before a
-	// lock or a connection is spent on it: a ban would hit all its providers.
-	if reason := r.hosts.closed(p); reason != "" {
+	// A host that turns connections away is left alone before a lock or another
+	// connection is spent on it: a ban would hit all its providers. Whoever names
+	// a mailbox has it tried.
+	if reason := r.hosts.closed(p); reason != "" && !r.Options.Named {
 		r.Log.Info("provider_deferred", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "host", p.Host, "reason", reason)
 		return Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p, Deferred: reason}
 	}

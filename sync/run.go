@@ -43,6 +43,7 @@ type Options struct {
 	MaxMessageBytes  int64 // larger messages go out as headers only; 50 MB
 	Timeouts         Timeouts
 	Drain            bool // repeat passes until nothing is left
+	Named            bool // a person named the providers: each is tried, whatever its host did to others
 	Host             string
 	Version          string
 }

@@ -28,6 +28,7 @@ var words = fault.Words{
 	{Codes: "tls_not_yet_valid", Say: "check both clocks"},
 	{Codes: "tls_expires", Say: "the certificate must be renewed on the server, or no mail will be read from then on"},
 	{Codes: "tls_not_spoken", Say: "use [tls] STARTTLS, or port 993", Do: "tls"},
+	{Codes: "wrong_protocol", Say: checkPort, Do: "port"},
 	{Codes: "starttls_tls", Say: "use [tls] TLS", Do: "tls"},
 	{Codes: "starttls_timeout", Say: "if the server speaks TLS from the start on this port, use [tls] TLS", Do: "tls"},
 	{Codes: "starttls_missing starttls_refused", Say: "use [tls] TLS; plaintext is never a fallback", Do: "tls"},
@@ -51,9 +52,12 @@ var words = fault.Words{
 	{Codes: "token_claims", When: "user", Say: "“Connect with OAuth” as the user of [username]; a shared mailbox is named under [mailbox]"},
 	{Codes: "service_account state consent answer device no_refresh_token token_type settings"},
 	{Codes: "authenticationfailed authorizationfailed expired login_refused token_refused", When: "test oauth2", Say: checkUser, Do: "username"},
+	{Codes: "login_unclear", When: "oauth2", Say: unclear + checkUser, Do: "username"},
+	{Codes: "login_unclear", Say: unclear + checkPassword, Do: "password"},
+	{Codes: "refused", When: "test", Say: "if it goes on, ask the administrator of the server"},
+	{Codes: "contactadmin", Say: "ask the administrator of the server"},
 	{Class: fault.Auth, When: "test oauth2", Say: checkUser, Do: "username"},
-	{Class: fault.Auth, When: "test",
-		Say: "check [username] and the password; some servers want an app password, or IMAP switched on in the account", Do: "password"},
+	{Class: fault.Auth, When: "test", Say: checkPassword, Do: "password"},
 
 	// What a mailbox logs in with.
 	{Codes: "secret", When: "absent", Say: "put it there, or store it: “Edit”", Do: "auth"},
@@ -75,18 +79,20 @@ var words = fault.Words{
 	{Class: fault.Bug, Say: isBug},
 	{Codes: "schema pooler database_url stream_subjects stream_age stream_limit stream_message_size stream_discard stream_no_ack stream_retention stream_memory"},
 	{Codes: "postgres nats stream stream_full pass_timeout tls_timeout starttls secret_unavailable uidvalidity_unknown no_header bye cancelled capability connection " +
-		"contactadmin fenced idle_stalled inuse limit lock_lost over_limit overquota protocol refused serverbug throttled token_endpoint token_race " +
-		"token_throttled token_unavailable uidvalidity_changed unavailable", When: "test", Say: later},
+		"fenced idle_stalled inuse limit lock_lost over_limit overquota protocol serverbug throttled token_endpoint token_race " +
+		"token_throttled token_unavailable turned_away uidvalidity_changed unavailable", When: "test", Say: later},
 	{Class: fault.Transient, When: "test", Say: later},
 }
 
 // What several rows have in common.
 const (
-	later     = "try again later"
-	isBug     = "this is a bug: please report it, with the version of imapsync"
-	connect   = "“Connect with OAuth”"
-	checkPort = "check [port] and [tls]: 993 is for TLS, 143 for STARTTLS"
-	checkUser = "check [mailbox] and [username], and that whoever signed in may open this mailbox by IMAP"
+	later         = "try again later"
+	connect       = "“Connect with OAuth”"
+	checkPort     = "check [port] and [tls]: 993 is for TLS, 143 for STARTTLS"
+	checkPassword = "check [username] and the password; some servers want an app password, or IMAP switched on in the account"
+	unclear       = "the server does not say why: if it goes on, "
+	checkUser     = "check [mailbox] and [username], and that whoever signed in may open this mailbox by IMAP"
+	isBug         = "this is a bug: please report it, with the version of imapsync"
 )
 
 var settingName = regexp.MustCompile(`\[[a-z-]+\]`)

@@ -85,7 +85,7 @@ func (f *runFlags) add(fs *pflag.FlagSet) {
 
 func (f *runFlags) options() mailsync.Options {
 	o := f.job
-	o.MaxMessageBytes, o.Timeouts = f.message, f.timeouts
+	o.MaxMessageBytes, o.Timeouts, o.Named = f.message, f.timeouts, len(f.providers) > 0
 	return o
 }
 

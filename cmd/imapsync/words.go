@@ -38,6 +38,7 @@ var words = fault.Words{
 	{Codes: "tls_expires", Do: "the certificate of {certificate} must be renewed on the server, or no mail will be read from then on"},
 	{Codes: "tls_version tls_handshake", Do: "ask the administrator of {host} to bring the server up to date"},
 	{Codes: "tls_not_spoken", Say: "use --tls starttls, or port 993", Do: "{set} --tls starttls --port {port} # or --tls implicit --port 993"},
+	{Codes: "wrong_protocol", Say: "check --host, --port and --tls: 993 is for implicit, 143 for starttls", Do: "{set} --tls implicit --port 993 # the port given is that of {protocol}; or --tls starttls --port 143"},
 	{Codes: "starttls_tls", Say: "use --tls implicit", Do: "{set} --tls implicit --port {port}"},
 	{Codes: "starttls_timeout", Say: "if the server speaks TLS from the start on this port, use --tls implicit", Do: "{set} --tls implicit --port {port}"},
 	{Codes: "starttls_missing starttls_refused", Say: "use --tls implicit; plaintext is never a fallback", Do: implicitTLS},
@@ -61,8 +62,12 @@ var words = fault.Words{
 		Do: "{set} --oauth-client-id ID --oauth-client-secret-file FILE"},
 	{Codes: "service_account", Say: "give it with --oauth-service-account-file", Do: "{set} --oauth-service-account-file FILE"},
 	{Codes: "authenticationfailed authorizationfailed expired login_refused token_refused", Class: fault.Auth, When: "test password",
-		Say: "check --username and the password; some servers want an app password, or IMAP switched on in the account",
+		Say: checkPassword,
 		Do:  "{set} --password-prompt # or --username NAME; some servers want an app password, or IMAP switched on in the account"},
+	{Codes: "login_unclear", When: "password", Say: unclear + checkPassword, Do: "{set} --password-prompt # or --username NAME; the server does not say what is wrong: it may be the server itself"},
+	{Codes: "login_unclear", Say: unclear + checkUser, Do: "{set} --username NAME # the server does not say what is wrong: it may be the server itself"},
+	{Codes: "refused", When: "test", Say: refusedAgain, Do: "{doctor} # again, later; if it goes on, ask the administrator of {host}"},
+	{Codes: "contactadmin", Say: "ask the administrator of the server", Do: "ask the administrator of {host} what is wrong with {mailbox}"},
 	{Class: fault.Auth, When: "test person", Say: checkUser, Do: "{auth} # as somebody who may open {mailbox} by IMAP; or: {set} --username NAME"},
 	{Class: fault.Auth, When: "test oauth2", Say: checkUser, Do: "{set} --username NAME # and let the app open that mailbox by IMAP"},
 	{Codes: "state consent answer device no_refresh_token token_type settings", Class: fault.Config, When: "token", Do: namedSettings},
@@ -139,8 +144,8 @@ var words = fault.Words{
 	{Codes: "stream_memory", Do: "make it again with --storage {want}"},
 
 	// All others.
-	{Codes: "bye busy cancelled capability connection contactadmin fenced idle_stalled inuse limit lock_lost over_limit overquota protocol refused " +
-		"serverbug throttled token_endpoint token_race token_throttled token_unavailable uidvalidity_changed unavailable",
+	{Codes: "bye busy cancelled capability connection fenced idle_stalled inuse limit lock_lost over_limit overquota protocol " +
+		"serverbug throttled token_endpoint token_race token_throttled token_unavailable turned_away uidvalidity_changed unavailable",
 		When: "test", Say: later, Do: "{doctor} # again, later"},
 	{Class: fault.Transient, When: "test", Say: later, Do: "{doctor} # again, later"}, // by a code of the server's own
 	{Codes: "unclassified", Do: report}, // said by the exit code: input that is wrong is unclassified as well
@@ -155,6 +160,9 @@ const (
 	checkNetwork   = "check --host, --port and the network in between"
 	checkPort      = "check --port and --tls: 993 is for implicit, 143 for starttls"
 	checkUser      = "check --mailbox and --username, and that whoever signed in may open this mailbox by IMAP"
+	checkPassword  = "check --username and the password; some servers want an app password, or IMAP switched on in the account"
+	refusedAgain   = "if it goes on, ask the administrator of the server"
+	unclear        = "the server does not say why: if it goes on, "
 	checkNATS      = "check [nats]"
 	moreTime       = "{set} --connect-timeout 1m --command-timeout 2m # or later again: {doctor}"
 	implicitTLS    = "{set} --tls implicit --port 993"

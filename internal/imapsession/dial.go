@@ -123,7 +123,7 @@ func (d *Dialer) open(ctx context.Context, a Account, credential string) (s *Ses
 	secured, err := d.Secure(ctx, conn, a)
 	if err != nil {
 		conn.Close()
-		return nil, false, orEnd(ctx, err)
+		return nil, false, d.wrongPort(ctx, a, orEnd(ctx, err))
 	}
 	w := imapwire.New(secured, imapwire.Limits{
 		Command: a.Timeouts.Command, Literal: a.Timeouts.Literal, LiteralSize: a.MaxMessageBytes + a.MaxMessageBytes/2,
@@ -132,7 +132,7 @@ func (d *Dialer) open(ctx context.Context, a Account, credential string) (s *Ses
 		w.Greet() // the greeting came in the clear; its capabilities are forgotten
 	}
 	s = newSession(ctx, w, d)
-	if err = s.login(a, d.Version, credential); err == nil {
+	if err = d.wrongPort(ctx, a, s.login(a, d.Version, credential)); err == nil {
 		return s, false, nil
 	}
 	hungUp := w.Err() != nil && w.LastStatus().Type != "BYE"

@@ -3,13 +3,11 @@ package imapsession
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net"
 	"os"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -136,53 +134,18 @@ func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// greetingError classes a failure before the login. A BYE says why (RFC 3501
-// section 7.1.5): often it asks for patience.
-func greetingError(err error, last imapwire.Status) error {
-	if last.Type == "BYE" { // go-imap may say no more than that the connection is gone
-		return saidError("greeting: ", last)
-	}
-	if e, ok := errors.AsType[*imap.Error](err); ok {
-		return failf(aboutError(e), "greeting: server said %s", last)
-	}
-	return failf("greeting", "greeting: %w", err)
-}
-
-// loginError classes the refusal of a login. It is strict: only what certainly
-// speaks of the credentials counts towards pausing the provider.
-func loginError(err error, last imapwire.Status) error {
-	e, ok := errors.AsType[*imap.Error](err)
-	if !ok {
-		if last.Type == "BYE" {
-			return failf("throttled", "login: server said %s", last)
-		}
-		return fmt.Errorf("login: %w", err)
-	}
-	code := aboutError(e)
-	switch response := strings.ToUpper(string(e.Code)); {
-	case classes[code] == fault.Auth:
-	case response == "PRIVACYREQUIRED":
-		code = "privacy_required"
-	case response == "" && e.Type == imap.StatusResponseTypeNo && !throttled(e.Text):
-		code = "login_refused"
-	default:
-		return fault.Newf(fault.Transient, code, "login refused: %s", last)
-	}
-	return failf(code, "login refused: %s", last)
-}
-
 // classes has the class of each code that an error of a session may have.
 var classes = func() map[string]fault.Class {
 	classes := map[string]fault.Class{}
 	for class, codes := range map[fault.Class]string{
 		fault.Auth: "authenticationfailed authorizationfailed expired login_refused token_refused",
-		fault.Config: `host_not_found preauth login_disabled no_oauth privacy_required folder_missing no_permission
+		fault.Config: `host_not_found preauth login_disabled no_oauth privacy_required wrong_protocol folder_missing no_permission
 			ca_file tls_host tls_not_yet_valid tls_expired tls_self_signed tls_unknown_ca tls_certificate
 			tls_not_spoken tls_version tls_handshake
 			starttls_tls starttls_missing starttls_refused starttls_injected starttls_preauth`,
-		fault.Transient: `dns connect tls tls_timeout starttls starttls_timeout greeting bye capability
+		fault.Transient: `dns connect tls tls_timeout starttls starttls_timeout greeting turned_away bye capability
 			unavailable limit inuse throttled overquota serverbug contactadmin
-			refused connection over_limit protocol timeout`,
+			refused login_unclear connection over_limit protocol timeout`,
 		fault.Ours: "cancelled",
 		fault.Bug:  "unclassified",
 	} {
@@ -200,38 +163,3 @@ func Codes() map[string]fault.Class { return maps.Clone(classes) }
 func failf(code, format string, args ...any) *fault.Error {
 	return fault.Newf(classes[code], code, format, args...)
 }
-
-// throttleWords are how servers say "later" in words, in lower case.
-var throttleWords = [...]string{
-	"throttl", "too many", "try again", "temporar", "overquota", "rate limit", "rate-limit", "bandwidth", "unavailable",
-	"in use", "backoff", "busy", "maximum number of connections", "connected", "simultaneous", "later",
-}
-
-func throttled(text string) bool {
-	text = strings.ToLower(text)
-	return slices.ContainsFunc(throttleWords[:], func(word string) bool { return strings.Contains(text, word) })
-}
-
-// about is the code of a NO, BAD or BYE outside of login: by its response code,
-// where that says what it is about (RFC 5530, RFC 3501 section 7.1, and some that
-// servers made up), else by its words.
-func about(typ, response, text string) string {
-	switch code := strings.ToLower(response); code {
-	case "unavailable", "limit", "inuse", "throttled", "overquota", "serverbug", "contactadmin",
-		"authenticationfailed", "authorizationfailed", "expired":
-		return code
-	case "nonexistent", "trycreate":
-		return "folder_missing"
-	case "noperm":
-		return "no_permission"
-	}
-	switch {
-	case throttled(text):
-		return "throttled"
-	case typ == "BYE":
-		return "bye"
-	}
-	return "refused"
-}
-
-func aboutError(e *imap.Error) string { return about(string(e.Type), string(e.Code), e.Text) }

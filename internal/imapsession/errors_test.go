@@ -56,6 +56,10 @@ func TestCodes(t *testing.T) {
 		}
 	}
 	used[about("BYE", "", "")] = true
+	for _, response := range []string{"", "PRIVACYREQUIRED"} {
+		used[aboutRefusal("NO", response, "", "")] = true
+	}
+	used[aboutRefusal("NO", "", "Login failed", "")] = true
 	for code := range classes {
 		if !used[code] {
 			t.Errorf("no error has the code %s", code)

@@ -54,7 +54,7 @@ func (s *Session) login(a Account, version, text string) error {
 		return err
 	}
 	if err != nil {
-		return loginError(s.cause(err), s.wire.LastStatus())
+		return loginError(s.cause(err), s.wire.LastStatus(), a.Username)
 	}
 	if s.caps = s.client.Caps(); s.caps == nil {
 		return failf("capability", "capability: %w", s.cause(errNoCapabilities))
@@ -166,16 +166,6 @@ func (s *Session) withToken(a Account, caps imap.CapSet, token string) error {
 	if err == nil {
 		return nil
 	}
-	err = loginError(s.cause(err), s.wire.LastStatus())
-	if b.refusal == "" {
-		return err
-	}
-	// The server explained itself in a challenge: it is about the token, unless
-	// the end of the exchange speaks of something else.
-	class, code := Classify(err)
-	switch code {
-	case "login_refused", "refused", "connection":
-		class, code = fault.Auth, "token_refused"
-	}
-	return fault.Newf(class, code, "%w (the server says of the token: %s)", err, s.wire.Excerpt([]byte(b.refusal)))
+	err = loginError(s.cause(err), s.wire.LastStatus(), a.Username)
+	return tokenError(err, b.refusal, s.wire.Excerpt([]byte(b.refusal)))
 }

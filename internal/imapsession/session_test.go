@@ -156,7 +156,7 @@ func TestEagerLogin(t *testing.T) {
 		t.Errorf("wrong password: class %s, code %s: %v", class, code, err)
 	}
 	for name, want := range map[string]string{
-		"greeting-preauth": "preauth", "greeting-bye": "unavailable, connection, greeting", "login-throttled": "throttled", "login-refused": "authenticationfailed",
+		"greeting-preauth": "preauth", "greeting-bye": "turned_away, connection, greeting", "login-throttled": "throttled", "login-refused": "authenticationfailed",
 	} {
 		srv := imapserver.Test(t, imapserver.Config{}, 1)
 		q := quirkNamed(t, name)

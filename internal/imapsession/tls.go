@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"imapsync/internal/imapwire"
 )
 
 // maxTLSConfigs bounds what is remembered of servers.
@@ -80,6 +82,9 @@ func tlsError(mode TLSMode, host string, err error, now time.Time) error {
 		if mode == TLSStartTLS {
 			return failf("starttls_injected", "starttls: something else came where the handshake begins: somebody may be tampering with the connection; refused")
 		}
+		if speaks := imapwire.Speaks(e.RecordHeader[:]); speaks != "" {
+			return wrongProtocol("tls", speaks, fmt.Errorf("%s speaks it in the clear on this port", host))
+		}
 		return failf("tls_not_spoken", "tls: %s does not speak TLS on this port", host)
 	}
 	// The standard library has no types for these two.
@@ -128,12 +133,12 @@ func startTLS(conn net.Conn) error {
 	switch strings.ToUpper(firstWords(greeting, 2)) {
 	case "* OK":
 	case "* BYE":
-		return failf("bye", "greeting: server said %q", greeting)
+		return failf("turned_away", "greeting: server said %q", greeting)
 	case "* PREAUTH":
 		return failf("starttls_preauth", "starttls: the server skips the login on an unencrypted connection (PREAUTH): refused")
 	default:
-		if isTLSRecord(greeting) {
-			return failf("starttls_tls", "starttls: the server speaks TLS from the start on this port")
+		if speaks := imapwire.Speaks([]byte(greeting)); speaks != "" {
+			return wrongProtocol("starttls", speaks, fmt.Errorf("the server said %q", greeting))
 		}
 		return failf("greeting", "greeting: not an IMAP server: %q", greeting)
 	}
@@ -163,18 +168,12 @@ func startTLS(conn net.Conn) error {
 	return failf("starttls", "starttls: no answer in 100 lines")
 }
 
-// isTLSRecord reports whether bytes begin a record of TLS (RFC 8446 section
-// 5.1): an alert, most likely, about a client that waits for a greeting.
-func isTLSRecord(s string) bool {
-	return len(s) >= 2 && (s[0] == 0x15 || s[0] == 0x16) && s[1] == 3
-}
-
 func plainLine(r *bufio.Reader) (string, error) {
 	line, err := r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		return "", fmt.Errorf("a line of more than %d bytes", maxPlainLine)
 	}
-	if err != nil && !isTLSRecord(string(line)) {
+	if err != nil && imapwire.Speaks(line) != "TLS" {
 		return "", err
 	}
 	return strings.TrimRight(string(line), "\r\n"), nil

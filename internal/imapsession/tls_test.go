@@ -278,9 +278,12 @@ func TestTLSFailuresGiveNothingAway(t *testing.T) {
 		{"plaintext server on a tls port", TLSImplicit, &recorder{greeting: greets}, c.caPEM, "", "tls_not_spoken", "does not speak TLS on this port"},
 		{"port that says nothing", TLSImplicit, &recorder{silent: true}, c.caPEM, "", "tls_timeout", "did not agree on encryption within 700ms"},
 		{"port that closes", TLSImplicit, &recorder{closes: true}, c.caPEM, "", "tls", "127.0.0.1 closed the connection in the handshake"},
-		{"tls server on a starttls port", TLSStartTLS, &recorder{implicit: true, tls: c.good}, c.caPEM, "", "starttls_timeout", "no answer within"},
+		{"tls server on a starttls port", TLSStartTLS, &recorder{implicit: true, tls: c.good}, c.caPEM, "", "starttls_tls", "speaks TLS from the start on this port"},
+		{"starttls port that says nothing", TLSStartTLS, &recorder{silent: true}, c.caPEM, "", "starttls_timeout", "no answer within"},
 		{"tls server that alerts", TLSStartTLS, &recorder{greeting: "\x15\x03\x01\x00\x02\x02\x0a"}, c.caPEM, "", "starttls_tls", "speaks TLS from the start on this port"},
-		{"tls server, plaintext asked for", TLSNone, &recorder{implicit: true, tls: c.good}, "", "", "greeting", "greeting: "},
+		{"tls server, plaintext asked for", TLSNone, &recorder{implicit: true, tls: c.good}, "", "", "starttls_tls", "speaks TLS from the start on this port"},
+		{"plaintext port that says nothing", TLSNone, &recorder{silent: true}, "", "", "greeting", "greeting: "},
+		{"tls record, plaintext asked for", TLSNone, &recorder{greeting: "\x15\x03\x01\x00\x02\x02\x0a"}, "", "", "starttls_tls", "speaks TLS from the start on this port"},
 
 		{"stripped", TLSStartTLS, &recorder{greeting: "* OK [CAPABILITY IMAP4rev1] ready\r\n", starttls: "BAD unknown command"}, c.caPEM, "", "starttls_missing", "does not offer it"},
 		{"refused", TLSStartTLS, &recorder{greeting: greets, starttls: "NO not now"}, c.caPEM, "", "starttls_refused", `the server refuses it ("S1 NO not now")`},
@@ -288,8 +291,9 @@ func TestTLSFailuresGiveNothingAway(t *testing.T) {
 		{"injected later", TLSStartTLS, &recorder{greeting: greets, tls: c.good, late: "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n"}, c.caPEM, "", "starttls_injected", "somebody may be tampering"},
 		{"answered before it was asked", TLSStartTLS, &recorder{greeting: greets + "S1 OK begin\r\n", tls: c.good}, c.caPEM, "", "starttls_injected", "tampering"},
 		{"preauth", TLSStartTLS, &recorder{greeting: "* PREAUTH welcome\r\n", tls: c.good}, c.caPEM, "", "starttls_preauth", "PREAUTH"},
-		{"bye", TLSStartTLS, &recorder{greeting: "* BYE too busy\r\n", tls: c.good}, c.caPEM, "", "bye", "too busy"},
-		{"no imap", TLSStartTLS, &recorder{greeting: "220 smtp.example.org ESMTP\r\n", tls: c.good}, c.caPEM, "", "greeting", "not an IMAP server"},
+		{"bye", TLSStartTLS, &recorder{greeting: "* BYE too busy\r\n", tls: c.good}, c.caPEM, "", "turned_away", "too busy"},
+		{"no imap", TLSStartTLS, &recorder{greeting: "220 smtp.example.org ESMTP\r\n", tls: c.good}, c.caPEM, "", "wrong_protocol", "that is SMTP, not IMAP"},
+		{"no mail at all", TLSStartTLS, &recorder{greeting: "hello\r\n", tls: c.good}, c.caPEM, "", "greeting", "not an IMAP server"},
 		{"line without end", TLSStartTLS, &recorder{greeting: strings.Repeat("x", 20<<10), tls: c.good}, c.caPEM, "", "greeting", "more than 8192 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -40,7 +40,7 @@ func hasNumber(code []byte) bool {
 
 // note remembers a status. Callers hold mu.
 func (w *Conn) note(st statusLine, command string) {
-	if w.status.Command == "LOGIN" {
+	if w.status.Command == "LOGIN" || w.status.Command == "AUTHENTICATE" {
 		return // the login was refused: what else was sent along is so too
 	}
 	w.status = Status{

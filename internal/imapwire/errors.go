@@ -10,23 +10,28 @@ import (
 // Error says that the server exceeded a cap of Limits, or sent what no repair
 // makes sense of.
 type Error struct {
-	Limit bool
-	Text  string // secrets redacted
+	Limit  bool
+	Text   string // secrets redacted
+	Speaks string // of a greeting that is not IMAP: see Speaks
 }
 
 func (e *Error) Error() string { return e.Text }
 
 func overLimit(what string, got, limit int64) error {
-	return &Error{true, fmt.Sprintf("server sent a %s of %d bytes, over the limit of %d", what, got, limit)}
+	return overLimitf("server sent a %s of %d bytes, over the limit of %d", what, got, limit)
+}
+
+func overLimitf(format string, args ...any) error {
+	return &Error{Limit: true, Text: fmt.Sprintf(format, args...)}
 }
 
 // protocolError quotes the beginning of line, if there is anything to show.
-func (w *Conn) protocolError(what string, line []byte) error {
+func (w *Conn) protocolError(what string, line []byte) *Error {
 	text := "protocol: " + what
 	if excerpt := w.Excerpt(line); excerpt != "" {
 		text = fmt.Sprintf("%s: %q", text, excerpt)
 	}
-	return &Error{false, text}
+	return &Error{Text: text}
 }
 
 // Status is what the server last said about itself or about a command: an

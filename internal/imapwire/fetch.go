@@ -126,7 +126,7 @@ func (w *Conn) skipList(d *decoder) error {
 			return nil // the response has no end
 		case d.take('('):
 			if depth++; depth > maxFetchDepth {
-				return &Error{true, fmt.Sprintf("server sent a list nested over the limit of %d levels", maxFetchDepth)}
+				return overLimitf("server sent a list nested over the limit of %d levels", maxFetchDepth)
 			}
 		case d.take(')'):
 			if depth--; depth == 0 {
@@ -255,7 +255,7 @@ func (w *Conn) keepUID() (kept bool, err error) {
 		return false, nil
 	case f.uid == 0 || f.uid == 1<<32-1:
 	case len(w.uids) == w.lim.SearchNums:
-		return true, &Error{true, fmt.Sprintf("server listed more than %d uids", w.lim.SearchNums)}
+		return true, overLimitf("server listed more than %d uids", w.lim.SearchNums)
 	default:
 		w.uids = append(w.uids, f.uid)
 	}

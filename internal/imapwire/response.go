@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 )
 
@@ -15,6 +16,9 @@ func (w *Conn) step() error {
 	if w.numsAt < len(w.nums) {
 		w.emitNums()
 		return nil
+	}
+	if !w.greeted {
+		return w.greeting()
 	}
 	if w.fetch.open {
 		return w.afterBody()
@@ -27,9 +31,6 @@ func (w *Conn) step() error {
 	line, err := w.line()
 	if err != nil {
 		return err
-	}
-	if !w.greeted {
-		return w.greeting(line)
 	}
 	switch {
 	case len(bytes.TrimSpace(line)) == 0:
@@ -148,14 +149,23 @@ func (w *Conn) nextLine(d *decoder) error {
 }
 
 // greeting reads the first line (RFC 3501 section 7.1): OK, PREAUTH or BYE.
-func (w *Conn) greeting(line []byte) error {
+func (w *Conn) greeting() error {
+	line, err := w.line()
+	if err != nil {
+		if what := Speaks(w.in[w.r:w.e]); what != "" { // no line, and there will be none
+			return &Error{Text: "protocol: not an IMAP greeting", Speaks: what}
+		}
+		return err
+	}
 	if len(bytes.TrimSpace(line)) == 0 {
 		return nil
 	}
 	rest, ok := bytes.CutPrefix(line, []byte("* "))
 	st, known := parseStatus(rest)
 	if !ok || !known || st.typ == "NO" || st.typ == "BAD" {
-		return w.protocolError("not an IMAP greeting", line)
+		err := w.protocolError("not an IMAP greeting", line)
+		err.Speaks = Speaks(line)
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -168,6 +178,29 @@ func (w *Conn) greeting(line []byte) error {
 	w.out = append(w.out, "* "...)
 	w.emitStatus(st)
 	return nil
+}
+
+// greetings are how servers of other protocols begin.
+var greetings = []struct {
+	speaks string
+	begins *regexp.Regexp
+}{
+	{"TLS", regexp.MustCompile(`^[\x15\x16]\x03[\x00-\x04]`)}, // a record (RFC 8446 section 5.1)
+	{"POP3", regexp.MustCompile(`^[+]OK|^-ERR`)},
+	{"SMTP", regexp.MustCompile(`^[245][0-9][0-9][ -]`)}, // FTP and NNTP begin so, too
+	{"SSH", regexp.MustCompile(`^SSH-`)},
+	{"HTTP", regexp.MustCompile(`^HTTP/|^<!?[A-Za-z]`)},
+}
+
+// Speaks names the protocol that a server speaks by its first bytes, when it is one of
+// those that are found on a port that was mistaken for IMAP's; "" for any other.
+func Speaks(b []byte) string {
+	for _, g := range greetings {
+		if g.begins.Match(b) {
+			return g.speaks
+		}
+	}
+	return ""
 }
 
 // Greet puts a greeting in front of the stream, for a connection whose server

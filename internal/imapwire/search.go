@@ -2,7 +2,6 @@ package imapwire
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 	"strconv"
 )
@@ -23,7 +22,7 @@ func (w *Conn) startsSearch() (bool, error) {
 			return false, nil
 		case len(rest) > len(word):
 			c := rest[len(word)]
-			if !w.greeted || i == 0 || !fold(rest[:len(word)], word) || c != ' ' && c != '\r' && c != '\n' {
+			if i == 0 || !fold(rest[:len(word)], word) || c != ' ' && c != '\r' && c != '\n' {
 				return false, nil
 			}
 			w.r += i + len(word)
@@ -46,7 +45,7 @@ func (w *Conn) search() error {
 	w.nums, w.numsAt = w.nums[:0], 0
 	size, most := 0, 24*w.lim.SearchNums
 	tooMany := func() error {
-		return &Error{true, fmt.Sprintf("server sent a search response of more than %d numbers", w.lim.SearchNums)}
+		return overLimitf("server sent a search response of more than %d numbers", w.lim.SearchNums)
 	}
 	var n uint64
 	digits := 0

@@ -1,0 +1,205 @@
+package imapsession
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/emersion/go-imap/v2"
+
+	"imapsync/internal/fault"
+	"imapsync/internal/imapwire"
+)
+
+// Servers refuse in words of their own. What a refusal means is decided by its response
+// code where that says what it is about, else by its words, and by whole words only:
+// GNU imap4d's "LOGIN User name or passwd rejected" has "in use" in it.
+
+// responses are the codes of the response codes that decide (RFC 5530, RFC 3501 section
+// 7.1, and some that servers made up or took from POP3), whatever command they answer.
+var responses = map[string]string{
+	"UNAVAILABLE": "unavailable", "SYS/TEMP": "unavailable",
+	"SERVERBUG": "serverbug", "CORRUPTION": "serverbug",
+	"LIMIT": "limit", "LOGIN-DELAY": "limit",
+	"INUSE": "inuse", "IN-USE": "inuse",
+	"THROTTLED": "throttled", "OVERQUOTA": "overquota", "CONTACTADMIN": "contactadmin",
+	"AUTHENTICATIONFAILED": "authenticationfailed", "AUTH": "authenticationfailed",
+	"AUTHORIZATIONFAILED": "authorizationfailed", "EXPIRED": "expired",
+	"NONEXISTENT": "folder_missing", "TRYCREATE": "folder_missing",
+	"NOPERM": "no_permission",
+}
+
+// wording gives the words of a refusal their code.
+type wording struct {
+	code string
+	text *regexp.Regexp // of what plainWords makes of a text
+}
+
+func newWording(code string, phrases ...string) wording {
+	return wording{code, regexp.MustCompile(" (?:" + strings.Join(phrases, "|") + ") ")}
+}
+
+// ownFault is how servers say that they are at fault or ask for patience: no refusal in
+// such words is about a mailbox, whatever command it answers.
+var ownFault = []wording{
+	newWording("throttled",
+		"throttl(?:ed|ing)", "too (?:many|much|often|fast)", "later", "temporar(?:y|ily)", "rate (?:limit(?:s|ed|ing)?|exceeded)",
+		"limit (?:exceeded|reached|hit)", "(?:frequency|connection) limit(?:ed)?", "exceeded", "over ?quota", "bandwidth", "back ?off", "slow down",
+		"busy", "in use", "max(?:imum)? (?:number of )?connections", "simultaneous", "concurrent", "already logged in", "authenticated but not connected"),
+	newWording("unavailable",
+		"(?:un|not )available", "(?:un|not )reachable", "maintenance", "migrat(?:ed|ing|ion)", "being moved", "overload(?:ed)?",
+		"(?:is|going|shutting|shut) down", "starting up", "not ready", "offline", "out of service"),
+	newWording("serverbug",
+		"internal", "back ?ends?", "database", "ldap", "sql", "mysql", "processing (?:failed|failure|error)",
+		"(?:server|system|service|generic|technical|fatal|unexpected|i o|io|disk) (?:error|failure|fault|problem)s?", "exception", "out of memory", "no space",
+		"(?:cannot|can t|could not|couldn t|unable to|failed to) (?:connect|contact|reach|open|load|lock|read|process|look ?up)",
+		"connect(?:ion)? (?:refused|failed|error|lost|reset)", "time ?out", "timed out", "lookup failed",
+		"auth(?:entication)? (?:server|service|daemon|process|system|backend)", "authdaemon", "saslauthd", "proxy", "upstream"),
+}
+
+const (
+	whoSigns    = "(?:(?:user|login|account|mailbox) ?(?:name|id)|e ?mail(?: address)?|user|pass ?word|passwd|passphrase|credentials?|token)"
+	wrongBefore = "(?:invalid|incorrect|wrong|bad|unknown|unrecogni[sz]ed|expired|no such)"
+	wrongBehind = "(?:not valid|invalid|incorrect|wrong|rejected|not accepted|not recogni[sz]ed|not found|unknown|expired|mismatch|does not exist|doesn t exist|(?:do|does|did) not match)"
+)
+
+// wrongCredentials says outright that a name or a password is wrong, or an account not
+// one for IMAP. It counts before ownFault: QQ lists all causes there are, from the
+// password to a busy system.
+var wrongCredentials = newWording("login_refused",
+	wrongBefore+" (?:log ?[io]n|"+whoSigns+")",
+	whoSigns+"(?: (?:or|and|and or) "+whoSigns+")?(?: (?:is|are|was|were|has|have|been))* "+wrongBehind,
+	"pass ?word error", "not available (?:for|to|in|on|with) (?:your|this) (?:account|user|plan|subscription|domain)",
+)
+
+// aboutLogin speaks of who logs in and how: what no waiting mends. It counts behind
+// ownFault, where "authentication" may be the name of what broke down.
+var aboutLogin = newWording("login_refused",
+	"pass ?words?", "passwd", "passphrase", "credentials?", "user ?names?", "auth(?:ori[sz]ation)? code",
+	"(?:log ?[io]n|sign ?in|auth(?:enticate|entication|ori[sz]ation)?)(?: (?:is|was|has|been|attempt))* "+
+		"(?:fail|failed|failure|incorrect|invalid|denied|rejected|refused|error|unsuccessful|required|disabled|blocked|not (?:permitted|allowed))",
+	"(?:un|not )authori[sz]ed", "unsafe log ?in", "web log ?in", "web browser",
+	"(?:user|account|mailbox|imap|imap4|pop3|access|service|protocol|client|application)(?: [^ ]+){0,3} "+
+		"(?:disabled|locked|suspended|blocked|deactivated|inactive|terminated|closed|abnormal|expired|frozen|(?:not|un) ?(?:enabled|active|activated|allowed|permitted|open|licensed))",
+	"not enabled", "enable imap", "(?:2|two) (?:factor|step)", "multi ?factor", "2fa", "mfa",
+)
+
+// forPerson are the words that make an ALERT, which says nothing by itself, one about
+// the login.
+var forPerson = newWording("login_refused",
+	"log ?[io]n", "sign ?in", "account", "user", "access", "authenticat(?:e|ed|ion)", "imap", "browser", "blocked", "security", "verify", "verification")
+
+// plainWords is a text as wording compares it: its words in lower case between single
+// blanks, without addresses and links, and without the name of who logs in, which is
+// no word of the server's.
+func plainWords(text, username string) string {
+	name, _, _ := strings.Cut(strings.ToLower(username), "@")
+	var b strings.Builder
+	b.WriteByte(' ')
+	for field := range strings.FieldsSeq(strings.ToLower(text)) {
+		if strings.Contains(field, "://") || strings.Contains(field, "@") || name != "" && strings.Trim(field, `"'<>().,:;`) == name {
+			continue
+		}
+		for word := range strings.FieldsFuncSeq(field, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+			b.WriteString(word)
+			b.WriteByte(' ')
+		}
+	}
+	return b.String()
+}
+
+// about is the code of a NO, BAD or BYE outside of a login.
+func about(typ, response, text string) string {
+	if code := responses[strings.ToUpper(response)]; code != "" {
+		return code
+	}
+	if code := saysOwnFault(plainWords(text, "")); code != "" {
+		return code
+	}
+	if typ == "BYE" {
+		return "bye"
+	}
+	return "refused"
+}
+
+// saysOwnFault is the code of words in which a server calls itself at fault.
+func saysOwnFault(words string) string {
+	for _, w := range ownFault {
+		if w.text.MatchString(words) {
+			return w.code
+		}
+	}
+	return ""
+}
+
+func aboutError(e *imap.Error) string { return about(string(e.Type), string(e.Code), e.Text) }
+
+// aboutRefusal is the code of a NO, BAD or BYE that answers a login. Only what certainly
+// speaks of who logs in counts towards pausing the provider; what says nothing either
+// way may be a password that is wrong, or a server that is ill.
+func aboutRefusal(typ, response, text, username string) string {
+	response, words := strings.ToUpper(response), plainWords(text, username)
+	no := typ == "NO"
+	outright := no && wrongCredentials.text.MatchString(words)
+	speaks := outright || no && aboutLogin.text.MatchString(words)
+	switch code := responses[response]; {
+	case response == "PRIVACYREQUIRED":
+		return "privacy_required"
+	case code == "no_permission":
+		return "authorizationfailed"
+	case code == "contactadmin" && speaks, code == "" && outright:
+		return "login_refused"
+	case code != "" && code != "folder_missing":
+		return code
+	}
+	alert := no && (response == "ALERT" || response == "WEBALERT") && forPerson.text.MatchString(words)
+	switch code := saysOwnFault(words); {
+	case code != "":
+		return code
+	case speaks || alert:
+		return "login_refused"
+	case typ == "BYE":
+		return "bye"
+	}
+	return "login_unclear"
+}
+
+// loginError classes the refusal of a login.
+func loginError(err error, last imapwire.Status, username string) error {
+	e, ok := errors.AsType[*imap.Error](err)
+	switch {
+	case ok && last.Command == "": // the wire was not asked
+		last = imapwire.Status{Type: string(e.Type), Code: string(e.Code), Text: e.Text}
+	case !ok && last.Type != "BYE":
+		return fmt.Errorf("login: %w", err)
+	}
+	verb := "login refused: %s"
+	if !ok {
+		verb = "login: server said %s"
+	}
+	return failf(aboutRefusal(last.Type, last.Code, last.Text, username), verb, last)
+}
+
+// tokenError classes the refusal of a token. The server explains itself in a challenge
+// before it refuses: then it is about the token, unless the end of the exchange, or the
+// status in the challenge, speaks of something else.
+func tokenError(err error, challenge, excerpt string) error {
+	if challenge == "" {
+		return err
+	}
+	class, code := Classify(err)
+	switch code {
+	case "login_refused", "login_unclear", "refused", "connection":
+		class, code = fault.Auth, "token_refused"
+		if serverStatus.MatchString(challenge) {
+			class, code = fault.Transient, "unavailable"
+		}
+	}
+	return fault.Newf(class, code, "%w (the server says of the token: %s)", err, excerpt)
+}
+
+// serverStatus is the status of a fault of the server's in a challenge, as Google gives
+// it (RFC 7628 section 3.2.2 has words there).
+var serverStatus = regexp.MustCompile(`"status"\s*:\s*"?(5\d\d|429|temporarily_unavailable|server_error)"?`)
