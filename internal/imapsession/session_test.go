@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
 	"github.com/google/go-cmp/cmp"
 
 	"imapsync/internal/devenv"
@@ -274,5 +275,28 @@ func TestFetchBodiesUntilEnough(t *testing.T) {
 			t.Errorf("%d bodies of 5, alive %v; want %d and %v", given, s.Alive(), enough, alive)
 		}
 		s.Close()
+	}
+}
+
+// A search whose answer lists nothing is asked again in another way; one by criteria,
+// which has no other way, is an error.
+func TestSearchWithoutAList(t *testing.T) {
+	srv := imapserver.Test(t, imapserver.Config{}, 3)
+	srv.Play(imapserver.Quirk{Stage: imapserver.Search, Do: func(x *imapserver.Exchange) error {
+		return x.Untagged(`* ESEARCH (TAG "` + x.Tag + `") UID COUNT 3`)
+	}})
+	a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username}
+	s, err := open(t, a, srv.Password, nil)
+	must(t, err)
+	defer s.Close()
+	_, err = s.Examine("INBOX")
+	must(t, err)
+	uids, err := s.Search(2, MaxUID, nil)
+	must(t, err)
+	if diff := cmp.Diff([]uint32{2, 3}, uids); diff != "" {
+		t.Error(diff)
+	}
+	if uids, err := s.Search(1, MaxUID, &imap.SearchCriteria{Since: time.Unix(1e9, 0)}); err == nil {
+		t.Errorf("found %v", uids)
 	}
 }

@@ -2,6 +2,7 @@ package imapwire
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 )
 
@@ -11,6 +12,11 @@ type command struct {
 	tag  string
 	name string // "LOGIN", "UID FETCH", …
 	arg  string // STATUS: the mailbox as sent
+
+	// UID SEARCH
+	uids     bool // of a range of UIDs, and nothing else
+	listed   bool // what it found has come
+	unlisted bool // an answer came that does not list it
 
 	// UID FETCH
 	uid      uint32 // the only UID asked for, 0 when several
@@ -131,6 +137,8 @@ func (w *Conn) endCommandLine() {
 	switch cmd.name {
 	case "UID FETCH":
 		cmd.parseFetch(args)
+	case "UID SEARCH":
+		cmd.uids = uidRange.Match(args)
 	case "STATUS":
 		if i := bytes.LastIndexByte(args, '('); i > 0 {
 			cmd.arg = string(bytes.TrimSpace(args[:i]))
@@ -143,6 +151,8 @@ func (w *Conn) endCommandLine() {
 	w.maxTag = max(w.maxTag, tagNumber(tag))
 	w.pending = append(w.pending, cmd)
 }
+
+var uidRange = regexp.MustCompile(`^UID [0-9]+(:[0-9]+)?$`)
 
 // parseFetch reads the set and the items of a FETCH, as go-imap writes them for a
 // poller: `7,9 (UID BODY.PEEK[HEADER])`, never a part of a section.

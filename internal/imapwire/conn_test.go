@@ -53,6 +53,7 @@ const (
 	askBoth  = "T1 UID FETCH 7,9 (UID BODY.PEEK[])\r\n"
 	askOne   = "T1 UID FETCH 7 (UID BODY.PEEK[])\r\n"
 	askHead  = "T1 UID FETCH 7 (UID BODY.PEEK[HEADER])\r\n"
+	askFind  = "T1 UID SEARCH UID 1:4294967295\r\n"
 	askExam  = "T1 EXAMINE INBOX\r\n"
 )
 
@@ -106,6 +107,28 @@ func TestWireRepairs(t *testing.T) {
 		"numbers":             {askExam, "* 5 exists now\r\n* 99999999999 EXISTS\r\n* 1 RECENT\r\n* 2 EXPUNGE\r\n* -1 EXISTS\r\n", "* 5 EXISTS\r\n* 1 RECENT\r\n* 2 EXPUNGE\r\n"},
 		"noise":               {askExam, "\r\n \r\n*\r\n* \r\n+ x\r\n+\r\n* FLAGS (a])\r\n* XYZ {3}\r\nT1 \r\n* QUOTA \"\" ()\r\n* SORT 0\r\n* ESEARCH UID ALL 1:4294967295\r\n* ENABLED X\r\n* NO warning\r\n", ""},
 		"search":              {"T1 UID SEARCH ALL\r\n", "* SEARCH\r\n*   search  3 1  2 2 0 4294967295 4294967296 \r\n* SEARCH 5 (MODSEQ 9)\r\n", "* SEARCH\r\n* SEARCH 1 2 3\r\n* SEARCH 5\r\n"},
+		"esearch":             {askFind, "* ESEARCH (TAG \"T1\") UID ALL 1:3,9,7:8\r\nT1 OK x\r\n", "* SEARCH 1 2 3 7 8 9\r\nT1 OK done\r\n"},
+		"esearch, odd":        {askFind, "*  esearch  (tag t1)  uid  modseq (9) min 1 max 3 count 2 all 3,1 x (y)\r\nT1 OK x\r\n", "* SEARCH 1 3\r\nT1 OK done\r\n"},
+		"esearch, no tag":     {askFind, "* ESEARCH UID ALL 5\r\nT1 OK x\r\n", "* SEARCH 5\r\nT1 OK done\r\n"},
+		"esearch, alien tag":  {askFind, "* ESEARCH (TAG \"x\") UID ALL 5\r\nT1 OK x\r\n", "* SEARCH 5\r\nT1 OK done\r\n"},
+		"esearch, other tag":  {"T1 UID SEARCH ALL\r\n", "T1 OK x\r\n* ESEARCH (TAG \"T1\") UID ALL 5\r\n", "T1 OK done\r\n"},
+		"esearch, old tag":    {"T9 NOOP\r\nT10 UID SEARCH UID 1:9\r\n", "* ESEARCH (TAG \"T9\") UID ALL 5\r\nT10 OK x\r\n", "T10 NO the server says OK and does not list what it found\r\n"},
+		"esearch, none":       {askFind, "* ESEARCH (TAG \"T1\") UID\r\nT1 OK x\r\n", "* SEARCH\r\nT1 OK done\r\n"},
+		"esearch, count 0":    {askFind, "* ESEARCH (TAG \"T1\") UID COUNT 0\r\nT1 OK x\r\n", "* SEARCH\r\nT1 OK done\r\n"},
+		"esearch, no list":    {askFind, "* ESEARCH (TAG \"T1\") UID COUNT 3\r\nT1 OK x\r\n", "T1 NO the server says OK and does not list what it found\r\n"},
+		"esearch, min":        {askFind, "* ESEARCH (TAG \"T1\") UID MIN 1 MAX 3\r\nT1 OK x\r\n", "T1 NO the server says OK and does not list what it found\r\n"},
+		"esearch, no uids":    {askFind, "* ESEARCH (TAG \"T1\") ALL 1:3\r\nT1 OK x\r\n", "T1 NO the server says OK and does not list what it found\r\n"},
+		"esearch, star":       {askFind, "* ESEARCH (TAG \"T1\") UID ALL 1:*\r\nT1 OK x\r\n", "T1 NO the server says OK and does not list what it found\r\n"},
+		"esearch, junk":       {askFind, "* ESEARCH (TAG \"T1\") UID ALL 1:2:3,x (4\r\nT1 OK x\r\n", "T1 NO the server says OK and does not list what it found\r\n"},
+		"esearch, huge":       {askFind, "* ESEARCH (TAG \"T1\") UID ALL 1:4294967295\r\nT1 OK x\r\n", "T1 NO the server says OK and does not list what it found\r\n"},
+		"esearch, literal":    {askFind, "* ESEARCH (TAG {2}\r\nT1) UID ALL 5\r\nT1 OK x\r\n", "T1 NO the server says OK and does not list what it found\r\n"},
+		"esearch, no UID":     {askFind, "* ESEARCH (TAG \"T1\") UID ALL 4294967295,4294967294,99999999999,5\r\nT1 OK x\r\n", "* SEARCH 5 4294967294\r\nT1 OK done\r\n"},
+		"esearch, nothing":    {askFind, "* ESEARCH\r\nT1 OK x\r\n", "T1 NO the server says OK and does not list what it found\r\n"},
+		"esearch beside":      {askFind, "* ESEARCH (TAG \"T1\") UID ALL 1:4294967295\r\n* SEARCH 3 1\r\nT1 OK x\r\n", "* SEARCH 1 3\r\nT1 OK done\r\n"},
+		"esearch after":       {askFind, "* SEARCH 3 1\r\n* ESEARCH (TAG \"T1\") UID ALL 1,3\r\nT1 OK x\r\n", "* SEARCH 1 3\r\nT1 OK done\r\n"},
+		"search, refused":     {askFind, "T1 NO [SERVERBUG] x\r\n", "T1 NO [SERVERBUG] x\r\n"},
+		"search, silent":      {askFind, "T1 OK x\r\n", "T1 NO the server says OK and does not list what it found\r\n"},
+		"search, silent else": {"T1 UID SEARCH SINCE 1-Jan-2024\r\n", "T1 OK x\r\n", "T1 OK done\r\n"},
 		"searching, not":      {askExam, "* SEARCHING 1\r\n* SEA\r\n* S\r\n* SEARCH 1\r\n", "* SEARCH 1\r\n"},
 		"capabilities":        {askExam, "* CAPABILITY IMAP4rev1  X(Y) \"Z\" IMAP4rev2 AUTH=PLAIN \r\n", "* CAPABILITY IMAP4rev1 X AUTH=PLAIN\r\n"},
 		"capabilities, rev2":  {askExam, "* CAPABILITY IMAP4rev2\r\n", "* CAPABILITY IMAP4rev2\r\n"},

@@ -91,7 +91,7 @@ var wireOutcomes = map[string]string{
 	"search-bad":                 "BAD Could not parse command",
 	"search-return-rejected":     "",
 	"search-charset-rejected":    "",
-	"search-silent-ok":           incomplete,
+	"search-silent-ok":           "search: imap: NO the server says OK and does not list what it found",
 	"search-zero":                "",
 	"search-blanks":              "",
 	"search-several-lines":       "",

@@ -23,10 +23,13 @@ func (w *Conn) step() error {
 	if w.fetch.open {
 		return w.afterBody()
 	}
-	if search, err := w.startsSearch(); err != nil {
+	switch word, err := w.startsSearch(); {
+	case err != nil:
 		return err
-	} else if search {
+	case word == "SEARCH":
 		return w.search()
+	case word == "ESEARCH":
+		return w.esearch()
 	}
 	line, err := w.line()
 	if err != nil {
@@ -268,6 +271,8 @@ func (w *Conn) tagged(line []byte) error {
 	}
 	if st.typ != "OK" {
 		w.note(st, cmd.name)
+	} else if cmd.unlisted || cmd.uids && !cmd.listed {
+		st = statusLine{typ: "NO", text: []byte("the server says OK and does not list what it found")}
 	}
 	w.out = append(append(w.out, cmd.tag...), ' ')
 	w.emitStatus(st)

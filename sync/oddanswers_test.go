@@ -1,0 +1,50 @@
+package sync
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"imapsync/db"
+	"imapsync/internal/devenv/imapserver"
+)
+
+// esearch puts what IMAP4rev2 prescribes in place of the answer to a SEARCH.
+func esearch(x *imapserver.Exchange, format string) error {
+	var uids []string
+	for _, n := range x.Numbers {
+		uids = append(uids, fmt.Sprint(n))
+	}
+	all := " ALL " + strings.Join(uids, ",")
+	if len(uids) == 0 {
+		all = ""
+	}
+	return x.Untagged(strings.NewReplacer("{tag}", x.Tag, "{all}", all, "{count}", fmt.Sprint(len(uids))).Replace(format))
+}
+
+// Answers that are odd and say all that is needed cost nothing: one pass takes all mail,
+// and a second has nothing to do.
+func TestFailure28_OddAnswers(t *testing.T) {
+	search := func(format string) imapserver.Quirk {
+		return imapserver.Quirk{Stage: imapserver.Search, Do: func(x *imapserver.Exchange) error { return esearch(x, format) }}
+	}
+	for name, q := range map[string]imapserver.Quirk{
+		"ESEARCH alone":            search(`* ESEARCH (TAG "{tag}") UID{all}`),
+		"ESEARCH without a tag":    search(`* ESEARCH UID{all}`),
+		"ESEARCH without the list": search(`* ESEARCH (TAG "{tag}") UID COUNT {count}`),
+		"ESEARCH of an old search": search(`* ESEARCH (TAG "T1") UID{all}`),
+		"OK to SEARCH alone":       search(`* OK found`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) { deadlines(p, patient) })
+			env.srv.Play(q)
+			res := env.pass()
+			if left := env.missing(env.folders...); res.Err != nil || len(left) > 0 || len(env.quarantine()) > 0 {
+				t.Errorf("%v, missing %q, in quarantine %v", res.Err, left, env.quarantine())
+			}
+			env.settle()
+			env.wellMannered(res)
+		})
+	}
+}
