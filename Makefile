@@ -88,7 +88,7 @@ histories: deps ## HISTORIES (2,000) mailboxes on servers that lie: nothing lost
 screenshots: deps ## every page of the settings page, light and dark, desktop and phone, into ./screenshots
 	cd web/browsertest && IMAPSYNC_TEST_REQUIRE=1 IMAPSYNC_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test -count 1 -run TestSettingsPage .
 
-crash: deps ## kill -9 runs, broker and database for ROUNDS (50), then count (SEED=n repeats)
+crash: deps ## kill, freeze, cut off and restart runs and servers for ROUNDS (50), then count (SEED=n repeats)
 	$(GO) run ./internal/crash -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
 
 lint: ## golangci-lint, and govulncheck when its database answers

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"imapsync/event"
 	"imapsync/internal/contract"
@@ -22,8 +26,16 @@ type report struct {
 	Seed   uint64
 	Rounds int
 	Kills  struct{ Workers, Broker, Database, Frozen int }
-	Amid   int // of all these, how many struck while events were on their way
-	Runs   int // processes started
+
+	Promoted   int // standbys of the database
+	Brokers    struct{ Frozen, CutOff int }
+	IMAP       int // times that server was ended
+	Renumbered int // folders
+	Dropped    int // times connections were
+	Changed    int // settings
+
+	Amid int // of all these, how many struck while events were on their way
+	Runs int // processes started
 
 	Delivered   int // different mails
 	Copies      int // further copies of some of them in a second folder
@@ -34,7 +46,9 @@ type report struct {
 	Quarantined int // had to be tried again after the killing
 	Lost        int
 	Doubled     int
+	Stuck       int // waits for a person: messages, folders, mailboxes
 	Missing     int // as reconcile says
+	Blobs       int // read back
 
 	Killing, Took time.Duration
 }
@@ -43,6 +57,10 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "\nrounds       %d (seed %d)\n", r.Rounds, r.Seed)
 	fmt.Fprintf(w, "kill -9      %d runs of %d, %d times the broker, %d times the database\n", r.Kills.Workers, r.Runs, r.Kills.Broker, r.Kills.Database)
 	fmt.Fprintf(w, "stopped      %d runs, overtaken by another, then woken\n", r.Kills.Frozen)
+	fmt.Fprintf(w, "promoted     %d times the standby of the database, the primary gone\n", r.Promoted)
+	fmt.Fprintf(w, "brokers      of three one was frozen %d times, cut off %d times\n", r.Brokers.Frozen, r.Brokers.CutOff)
+	fmt.Fprintf(w, "imap         ended %d times; %d folders numbered anew; connections dropped %d times\n", r.IMAP, r.Renumbered, r.Dropped)
+	fmt.Fprintf(w, "settings     changed %d times\n", r.Changed)
 	fmt.Fprintf(w, "in the midst %d times events were on their way just then\n", r.Amid)
 	fmt.Fprintf(w, "delivered    %d mails and %d copies; %d expunged meanwhile\n", r.Delivered, r.Copies, r.Expunged)
 	fmt.Fprintf(w, "quarantine   %d had to be tried again\n", r.Quarantined)
@@ -50,7 +68,8 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "in ledger    %d published; %d more were expunged before their commit\n", r.Ledger, r.Uncommitted)
 	fmt.Fprintf(w, "lost         %d\n", r.Lost)
 	fmt.Fprintf(w, "doubled      %d\n", r.Doubled)
-	fmt.Fprintf(w, "reconcile    %d missing\n", r.Missing)
+	fmt.Fprintf(w, "stuck        %d\n", r.Stuck)
+	fmt.Fprintf(w, "reconcile    %d missing; verify: all there; %d blobs read back\n", r.Missing, r.Blobs)
 	fmt.Fprintf(w, "took         %s, the killing %s, %.2f s a round\n", r.Took.Round(time.Second), r.Killing.Round(time.Second),
 		r.Killing.Seconds()/float64(max(r.Rounds, 1)))
 }
@@ -71,7 +90,7 @@ func few(list []string) string {
 func (s *siege) count(ctx context.Context) error {
 	r := s.report
 	r.Delivered, r.Copies, r.Expunged = len(s.post.mails), s.post.copies, len(s.post.expunged)
-	nc, err := connect(ctx, s.broker.url())
+	nc, err := connect(ctx, s.brokers.url())
 	if err != nil {
 		return err
 	}
@@ -85,7 +104,7 @@ func (s *siege) count(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := devenv.OpenNATS(s.broker.url()).Conforming(ctx, schema); err != nil {
+	if _, err := devenv.OpenNATS(s.brokers.url()).Conforming(ctx, schema); err != nil {
 		return fmt.Errorf("event: %w", err)
 	}
 	times, addresses, keys := map[string]int{}, map[string]int{}, map[string]string{}
@@ -122,8 +141,62 @@ func (s *siege) count(ctx context.Context) error {
 	wrong(&r.Lost, lost, "mails were delivered and are not on the stream")
 	wrong(&r.Doubled, doubled, "are on the stream more than once")
 	wrong(new(int), strange, "are on the stream and were never delivered")
-	errs = append(errs, s.countLedger(ctx, keys), s.reconcile(ctx))
+	errs = append(errs, s.countLedger(ctx, keys), s.stuck(ctx), s.reconcile(ctx), s.readBlobs(ctx, nc, events))
+	if _, err := s.imapsync(ctx, "verify"); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
+}
+
+// stuck counts what waits for a person.
+func (s *siege) stuck(ctx context.Context) error {
+	rows, err := s.pool.QueryContext(ctx, `
+		SELECT 'message ' || folder || ' ' || uid || ': ' || state || ' ' || error_code FROM imap_quarantine
+		UNION ALL SELECT 'folder ' || folder || ': ' || paused_reason FROM imap_folder_state WHERE paused_reason IS NOT NULL
+		UNION ALL SELECT 'mailbox ' || mailbox || ': ' || status || ', paused ' || coalesce(inbound_pause_reason, 'no') FROM email_providers
+			WHERE status <> 'connected' OR inbound_paused_at IS NOT NULL`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var what string
+		if err := rows.Scan(&what); err != nil {
+			return err
+		}
+		list = append(list, what)
+	}
+	if s.report.Stuck = len(list); s.report.Stuck > 0 {
+		return errors.Join(fmt.Errorf("%d stuck: %s", len(list), few(list)), rows.Err())
+	}
+	return rows.Err()
+}
+
+// readBlobs reads every attachment back, and compares it with what its event says.
+func (s *siege) readBlobs(ctx context.Context, nc link, events []published) error {
+	js, err := jetstream.New(nc.Conn)
+	if err != nil {
+		return err
+	}
+	var wrong []string
+	for _, ev := range events {
+		for _, a := range ev.attachments {
+			store, err := js.ObjectStore(ctx, a.Blob.Bucket)
+			if err != nil {
+				return err
+			}
+			data, err := store.GetBytes(ctx, a.Blob.Key)
+			if sum := sha256.Sum256(data); err != nil || hex.EncodeToString(sum[:]) != a.SHA256 {
+				wrong = append(wrong, fmt.Sprintf("%s of %q: %v", a.Name, ev.subject, err))
+			}
+			s.report.Blobs++
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%d blobs cannot be read: %s", len(wrong), few(wrong))
+	}
+	return nil
 }
 
 // countLedger compares the ledger with the events of the stream, by key.
@@ -174,12 +247,7 @@ func (s *siege) countLedger(ctx context.Context, keys map[string]string) error {
 			errs = append(errs, fmt.Errorf("%d %s: %s", len(list), what, few(list)))
 		}
 	}
-	var quarantined int
-	err = s.pool.QueryRowContext(ctx, `SELECT count(*) FROM imap_quarantine`).Scan(&quarantined)
-	if err == nil && quarantined > 0 {
-		err = fmt.Errorf("%d messages stayed in quarantine", quarantined)
-	}
-	return errors.Join(append(errs, err)...)
+	return errors.Join(errs...)
 }
 
 // reconcile asks imapsync itself to compare the server with the ledger.

@@ -21,9 +21,6 @@ type options struct {
 	out    io.Writer
 }
 
-// workers is how many runs go on at a time.
-const workers = 3
-
 // siege is one go: rounds of killing, then the count.
 type siege struct {
 	options
@@ -32,8 +29,12 @@ type siege struct {
 	post    *post
 	workers []*worker
 	frozen  map[*worker]int // stopped, and until which round
+	ill     *illness        // of the one broker that has one
+	paused  string          // a mailbox, by a person
 	seen    uint64          // the sequence up to which the stream was read
 	report  *report
+
+	pausedUntil int // the round
 }
 
 // crash does it all. The report stands even when there is an error.
@@ -58,10 +59,11 @@ func crash(ctx context.Context, o options) (_ *report, err error) {
 	err = s.underFire(ctx)
 	rep.Killing = time.Since(started)
 	if err == nil {
-		err = s.settle(ctx)
-	}
-	if err == nil {
-		err = s.count(ctx)
+		waits := s.waits(ctx)
+		if err = s.settle(ctx); err == nil {
+			err = s.count(ctx)
+		}
+		err = errors.Join(waits, err)
 	}
 	if err != nil && ctx.Err() != nil {
 		err = errors.Join(context.Cause(ctx), err)
@@ -75,8 +77,8 @@ func (s *siege) underFire(ctx context.Context) (err error) {
 	var delivering, working sync.WaitGroup
 	stop, done := make(chan struct{}), make(chan error, 1)
 	delivering.Go(func() { done <- s.post.run(stop) })
-	for i := range workers {
-		w := &worker{place: s.place, name: fmt.Sprintf("crash-%d-%d", os.Getpid(), i), stop: make(chan struct{})}
+	for i, args := range runs() {
+		w := &worker{place: s.place, name: fmt.Sprintf("crash-%d-%d", os.Getpid(), i), args: args, stop: make(chan struct{})}
 		s.workers = append(s.workers, w)
 		working.Go(w.work)
 	}
@@ -91,9 +93,10 @@ func (s *siege) underFire(ctx context.Context) (err error) {
 	close(stop)
 	delivering.Wait()
 	err = errors.Join(err, <-done)
+	err = errors.Join(err, s.heal(context.WithoutCancel(ctx), 0))
 	for _, w := range s.workers {
 		close(w.stop)
-		w.signal(syscall.SIGCONT)
+		w.signal(syscall.SIGTERM) // those that stay are asked to end
 	}
 	if err == nil {
 		// What still runs may end by itself, but not for ever.
@@ -122,41 +125,23 @@ func (s *siege) round(ctx context.Context, round int) error {
 	if err := s.wait(ctx, 50, 500); err != nil {
 		return err
 	}
-	for w, until := range s.frozen {
-		if round >= until {
-			delete(s.frozen, w)
-			w.signal(syscall.SIGCONT)
-		}
+	if err := s.heal(ctx, round); err != nil {
+		return err
 	}
 	if s.random.IntN(4) > 0 {
 		if err := s.amidEvents(ctx); err != nil {
 			return err
 		}
 	}
-	switch s.random.IntN(12) {
-	case 0, 1:
-		return s.killDatabase(ctx)
-	case 2, 3, 4:
-		return s.killBroker(ctx)
-	case 5, 6:
-		return s.freeze(ctx, round)
-	case 7:
-		return s.expunge(ctx)
-	}
-	for i := range 1 + s.random.IntN(len(s.workers)) {
-		if s.workers[(round+i)%len(s.workers)].signal(syscall.SIGKILL) {
-			s.report.Kills.Workers++
-		}
-	}
-	return nil
+	return s.strike(ctx, round)
 }
 
 // amidEvents waits until some events pass on their way to the stream, for at
 // most a second: then a run is between publishing and its commit.
 func (s *siege) amidEvents(ctx context.Context) error {
-	nc, err := connect(ctx, s.broker.url())
+	nc, err := connect(ctx, s.brokers.url())
 	if err != nil {
-		return err
+		return ctx.Err() // the one that it asked is ill
 	}
 	defer nc.Close()
 	passing, err := nc.SubscribeSync("mail.inbound.v1.>")
@@ -179,62 +164,6 @@ func (s *siege) wait(ctx context.Context, least, most int) error {
 	case <-time.After(time.Duration(least+s.random.IntN(most-least)) * time.Millisecond):
 		return nil
 	}
-}
-
-func (s *siege) killDatabase(ctx context.Context) error {
-	if err := s.postgres.Kill(); err != nil {
-		return err
-	}
-	s.report.Kills.Database++
-	if err := s.wait(ctx, 0, 200); err != nil {
-		return err
-	}
-	return s.postgres.Start(ctx)
-}
-
-// killBroker kills it at once, or after it hung for a moment.
-func (s *siege) killBroker(ctx context.Context) error {
-	if s.random.IntN(2) == 0 {
-		if err := errors.Join(s.broker.hang(), s.wait(ctx, 20, 200)); err != nil {
-			return err
-		}
-	}
-	if err := s.broker.kill(); err != nil {
-		return err
-	}
-	s.report.Kills.Broker++
-	if err := s.wait(ctx, 0, 300); err != nil {
-		return err
-	}
-	return s.broker.start(ctx)
-}
-
-// freeze stops a run in the middle, as a node does that swaps or migrates, and
-// has its connections to the database cut. Another one takes over; some rounds
-// later the first goes on, and must notice.
-func (s *siege) freeze(ctx context.Context, round int) error {
-	w := s.workers[s.random.IntN(len(s.workers))]
-	if _, already := s.frozen[w]; already || len(s.frozen) == workers-1 || !w.signal(syscall.SIGSTOP) {
-		return nil
-	}
-	s.frozen[w] = round + 1 + s.random.IntN(3)
-	s.report.Kills.Frozen++
-	return retry(ctx, func() error { return w.cut(ctx) })
-}
-
-// expunge removes mails that are on the stream from their folders.
-func (s *siege) expunge(ctx context.Context) error {
-	nc, err := connect(ctx, s.broker.url())
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	events, next, err := nc.read(ctx, s.seen)
-	if err != nil {
-		return err
-	}
-	s.seen = next
-	return s.post.expunge(ctx, s.random, events)
 }
 
 // retry tries again for a while: our own pool has connections to a database
@@ -260,10 +189,32 @@ type outcome struct {
 	} `json:"counts"`
 }
 
+// mostWait is how long mail may wait because of runs that were killed.
+const mostWait = time.Minute
+
+// waits holds that what the killing put off does not wait for long.
+func (s *siege) waits(ctx context.Context) error {
+	var most float64
+	err := retry(ctx, func() error {
+		return s.pool.QueryRowContext(ctx, `SELECT coalesce(max(extract(epoch FROM next_attempt_at - now())), 0)
+			FROM imap_quarantine WHERE state = 'retry' AND error_code = 'killed'`).Scan(&most)
+	})
+	if err != nil {
+		return fmt.Errorf("settle: %w", err)
+	}
+	if most > mostWait.Seconds() {
+		return fmt.Errorf("mail of killed runs waits for %.0f s", most)
+	}
+	return nil
+}
+
 // settle runs until nothing is left. A message that was killed in the middle
 // of its handling more than once waits in quarantine for its next attempt;
 // that time is made to pass.
 func (s *siege) settle(ctx context.Context) error {
+	if err := s.brokers.ready(ctx); err != nil {
+		return err
+	}
 	args := []string{"run", "--drain", "-o", "json"}
 	for user := range mailboxes {
 		args = append(args, "--provider", user)

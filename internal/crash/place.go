@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,9 +17,11 @@ import (
 	"time"
 
 	_ "github.com/lib/pq"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"golang.org/x/sync/errgroup"
 
+	"imapsync/event"
 	"imapsync/internal/devenv"
 )
 
@@ -35,9 +38,15 @@ type place struct {
 	binary      string
 	databaseURL string
 	pool        *sql.DB
-	postgres    *devenv.Postgres
+	postgres    *devenv.Postgres // what the runs use; behind it stands
+	standby     *devenv.Postgres // what takes over
 	dovecot     *devenv.Dovecot
-	broker      *broker
+	brokers     *brokers
+
+	// The runs and we ourselves go by these.
+	postgresProxy, imapProxy *devenv.Proxy
+
+	imapUp sync.RWMutex // held to write by who takes the IMAP server down
 }
 
 // open starts the servers, builds the binary that is shipped, and sets it up as
@@ -50,17 +59,24 @@ func open(ctx context.Context) (*place, error) {
 	p := &place{dir: dir, binary: filepath.Join(dir, "imapsync")}
 	var group errgroup.Group
 	group.Go(func() (err error) {
-		if p.postgres, err = devenv.StartPostgres(ctx); err == nil {
-			p.databaseURL, err = p.postgres.CreateDatabase(ctx, "imapsync", "")
+		if p.postgres, err = devenv.StartPostgres(ctx, devenv.PostgresReplicated()); err != nil {
+			return err
+		}
+		if p.postgresProxy, err = devenv.StartProxy(ctx, p.postgres.Addr(), nil); err != nil {
+			return err
+		}
+		direct, err := p.postgres.CreateDatabase(ctx, "imapsync", "")
+		p.databaseURL = strings.Replace(direct, p.postgres.Addr(), p.postgresProxy.Addr(), 1)
+		return err
+	})
+	group.Go(func() (err error) {
+		if p.dovecot, err = devenv.StartDovecot(ctx); err == nil {
+			p.imapProxy, err = devenv.StartProxy(ctx, net.JoinHostPort(p.dovecot.Host, strconv.Itoa(p.dovecot.TLSPort)), nil)
 		}
 		return err
 	})
 	group.Go(func() (err error) {
-		p.dovecot, err = devenv.StartDovecot(ctx)
-		return err
-	})
-	group.Go(func() (err error) {
-		p.broker, err = newBroker(ctx, filepath.Join(dir, "jetstream"))
+		p.brokers, err = newBrokers(ctx, filepath.Join(dir, "jetstream"))
 		return err
 	})
 	group.Go(func() error {
@@ -76,7 +92,11 @@ func open(ctx context.Context) (*place, error) {
 	if p.pool, err = sql.Open("postgres", p.databaseURL); err != nil {
 		return p, err
 	}
-	return p, p.setUp(ctx)
+	if err := p.setUp(ctx); err != nil {
+		return p, err
+	}
+	p.standby, err = p.postgres.StartStandby(ctx)
+	return p, err
 }
 
 func (p *place) setUp(ctx context.Context) error {
@@ -85,6 +105,9 @@ func (p *place) setUp(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := p.makeStream(ctx); err != nil {
+		return err
+	}
 	for user, folders := range mailboxes {
 		password := rand.Text()
 		file := filepath.Join(p.dir, user+".password")
@@ -92,7 +115,7 @@ func (p *place) setUp(ctx context.Context) error {
 			return err
 		}
 		args := []string{"provider", "add", "--no-test", "--name", user, "--mailbox", user + "@example.com", "--username", user,
-			"--host", p.dovecot.Host, "--port", strconv.Itoa(p.dovecot.TLSPort), "--ca-file", p.dovecot.CAFile,
+			"--host", p.dovecot.Host, "--port", strconv.Itoa(p.imapProxy.Port()), "--ca-file", p.dovecot.CAFile,
 			"--password-file", file, "--start", "all", "--max-emails-per-sync", "60"}
 		for _, folder := range folders {
 			args = append(args, "--folder", folder)
@@ -100,6 +123,31 @@ func (p *place) setUp(ctx context.Context) error {
 		if _, err := p.imapsync(ctx, args...); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// makeStream makes the stream and the bucket with a replica on each broker, as their
+// operator does.
+func (p *place) makeStream(ctx context.Context) error {
+	nc, err := connect(ctx, p.brokers.url())
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc.Conn)
+	if err != nil {
+		return err
+	}
+	_, err = js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: event.StreamName, Subjects: []string{"mail.inbound.v1.>"}, MaxAge: 14 * 24 * time.Hour, Replicas: 3,
+	})
+	if err != nil {
+		return fmt.Errorf("make the stream: %w", err)
+	}
+	_, err = js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "imap-mail", TTL: 21 * 24 * time.Hour, Replicas: 3})
+	if err != nil {
+		return fmt.Errorf("make the bucket: %w", err)
 	}
 	return nil
 }
@@ -114,8 +162,10 @@ func (p *place) close() error {
 		if p.pool != nil {
 			errs[0] = p.pool.Close()
 		}
-		if p.postgres != nil {
-			errs[1] = p.postgres.Close()
+		for _, server := range []*devenv.Postgres{p.standby, p.postgres} {
+			if server != nil {
+				errs[1] = errors.Join(errs[1], server.Close())
+			}
 		}
 	})
 	group.Go(func() {
@@ -124,11 +174,16 @@ func (p *place) close() error {
 		}
 	})
 	group.Go(func() {
-		if p.broker != nil {
-			errs[3] = p.broker.kill()
+		if p.brokers != nil {
+			errs[3] = p.brokers.close()
 		}
 	})
 	group.Wait()
+	for _, proxy := range []*devenv.Proxy{p.postgresProxy, p.imapProxy} {
+		if proxy != nil {
+			proxy.Close()
+		}
+	}
 	return errors.Join(append(errs, os.RemoveAll(p.dir))...)
 }
 
@@ -141,7 +196,7 @@ func (p *place) environment(name string) []string {
 			env = append(env, v)
 		}
 	}
-	return append(env, "DATABASE_URL="+p.databaseURL+"&application_name="+name, "NATS_URL="+p.broker.url(),
+	return append(env, "DATABASE_URL="+p.databaseURL+"&application_name="+name, "NATS_URL="+p.brokers.url(),
 		"IMAPSYNC_SECRET_KEY_FILE="+p.keyFile(), "IMAPSYNC_LOG_LEVEL=warn")
 }
 

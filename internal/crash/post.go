@@ -29,6 +29,15 @@ type post struct {
 // spot is one place where a mail lies.
 type spot struct{ user, folder string }
 
+func allSpots() (list []spot) {
+	for _, user := range slices.Sorted(maps.Keys(mailboxes)) {
+		for _, folder := range mailboxes[user] {
+			list = append(list, spot{user, folder})
+		}
+	}
+	return list
+}
+
 func newPost(p *place, random *rand.Rand) *post {
 	return &post{
 		place: p, random: random, users: slices.Sorted(maps.Keys(mailboxes)),
@@ -63,6 +72,8 @@ func (o *post) burst() error {
 		subject, mail := o.mail()
 		subjects, batch = append(subjects, subject), append(batch, mail)
 	}
+	o.place.imapUp.RLock()
+	defer o.place.imapUp.RUnlock()
 	put := func(folder string, mails ...[]byte) error {
 		if o.random.IntN(3) > 0 {
 			return o.place.dovecot.Deliver(user, folder, mails...)
@@ -98,7 +109,7 @@ func (o *post) mail() (subject string, raw []byte) {
 	o.next++
 	subject = fmt.Sprintf("crash %06d", o.next)
 	raw = fmt.Appendf(nil, "From: Ann <ann%d@example.org>\r\nTo: support@example.com\r\nSubject: %s\r\n"+
-		"Date: Mon, 2 Mar 2026 10:%02d:%02d +0000\r\nMIME-Version: 1.0\r\n", o.next, subject, o.next/60%60, o.next%60)
+		"Date: %s\r\nMIME-Version: 1.0\r\n", o.next, subject, time.Now().Format(time.RFC1123Z))
 	switch o.random.IntN(20) {
 	case 0:
 	case 1:
@@ -142,6 +153,8 @@ func (o *post) expunge(ctx context.Context, random *rand.Rand, events []publishe
 }
 
 func (o *post) remove(lies spot, subject string) (err error) {
+	o.place.imapUp.RLock()
+	defer o.place.imapUp.RUnlock()
 	client, err := o.place.dovecot.Login(lies.user)
 	if err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"imapsync/event"
 )
 
 // link is a connection to the broker, for as long as it lives.
@@ -21,7 +23,7 @@ func connect(ctx context.Context, url string) (link, error) {
 	if err := ctx.Err(); err != nil {
 		return link{}, err
 	}
-	nc, err := nats.Connect(url, nats.Timeout(5*time.Second), nats.NoReconnect())
+	nc, err := nats.Connect(url, nats.Timeout(2*time.Second), nats.NoReconnect())
 	return link{nc}, err
 }
 
@@ -47,6 +49,8 @@ type published struct {
 	subject string // of the mail, which names it
 	key     string // event_key, the last of address
 	address string // the subject on the stream
+
+	attachments []event.Attachment
 }
 
 // read reads the events from a sequence on, and returns the sequence that
@@ -81,17 +85,12 @@ func (l link) read(ctx context.Context, from uint64) ([]published, uint64, error
 			if err != nil {
 				return list, from, err
 			}
-			var ev struct {
-				Payload struct {
-					EmailData struct {
-						Subject string `json:"subject"`
-					} `json:"emailData"`
-				} `json:"payload"`
-			}
+			var ev event.Event
 			if err := json.Unmarshal(m.Data(), &ev); err != nil {
 				return list, from, fmt.Errorf("event %d: %w", meta.Sequence.Stream, err)
 			}
-			list = append(list, published{ev.Payload.EmailData.Subject, m.Subject()[strings.LastIndexByte(m.Subject(), '.')+1:], m.Subject()})
+			mail := ev.Payload.EmailData
+			list = append(list, published{mail.Subject, m.Subject()[strings.LastIndexByte(m.Subject(), '.')+1:], m.Subject(), mail.Attachments})
 			from = meta.Sequence.Stream + 1
 			if from > last {
 				break

@@ -6,16 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// worker runs `imapsync run` again and again, as a timer would, each time in a
-// process of its own.
+// worker runs `imapsync run` again and again, as a timer or a supervisor would, each
+// time in a process of its own.
 type worker struct {
 	place *place
 	name  string // its connections to Postgres have it
+	args  []string
 	stop  chan struct{}
 
 	mu     sync.Mutex
@@ -39,12 +41,22 @@ func (w *worker) work() {
 	}
 }
 
-func (w *worker) run() {
-	args := []string{"run", "--drain"}
+// runs are the ways to run that go on side by side, one worker each.
+func runs() [][]string {
+	drain := []string{"run", "--drain"}
 	for user := range mailboxes {
-		args = append(args, "--provider", user)
+		drain = append(drain, "--provider", user)
 	}
-	cmd := exec.Command(w.place.binary, args...) //nolint:gosec,noctx // the path is ours; it ends by itself or is killed
+	return [][]string{
+		drain,
+		append(slices.Clone(drain), "--deadline", "2s"),
+		{"run", "--repeat", "1s", "--for", "10s", "--drain"},
+		{"run", "--watch", "--watch-interval", "5s", "--poll-interval", "2s"},
+	}
+}
+
+func (w *worker) run() {
+	cmd := exec.Command(w.place.binary, w.args...) //nolint:gosec,noctx // the path is ours; it ends by itself or is killed
 	cmd.Env = w.place.environment(w.name)
 	// A group of its own: Ctrl-C is not for it, and should we be killed while it
 	// is stopped, the kernel wakes it so that it can end.
@@ -67,8 +79,8 @@ func (w *worker) run() {
 	case err == nil:
 	case failed && !exit.Exited(): // killed
 	case failed && (exit.ExitCode() == 69 || exit.ExitCode() == 75): // no server, or busy
-	default:
-		w.faults = append(w.faults, fmt.Errorf("imapsync run: %w: %s", err, tail(stderr.Bytes())))
+	case len(w.faults) < 3: // they are alike
+		w.faults = append(w.faults, fmt.Errorf("imapsync %v: %w: %s", w.args, err, tail(stderr.Bytes())))
 	}
 }
 

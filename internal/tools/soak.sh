@@ -1,9 +1,9 @@
 #!/bin/sh
 # make soak: what takes too long for every change, in an hour. The tests of the build
-# tag soak, `make crash`, and every fuzz target. Each step runs whatever became of those
+# tag soak, `make crash`, `make histories`, and every fuzz target. Each step runs whatever became of those
 # before it, and all of it is written to docs/soak.md.
 set -u
-GO=${GO:-go} MAKE=${MAKE:-make} ROUNDS=${ROUNDS:-200} FUZZTIME=${FUZZTIME:-2m}
+GO=${GO:-go} MAKE=${MAKE:-make} ROUNDS=${ROUNDS:-300} HISTORIES=${HISTORIES:-2000} FUZZTIME=${FUZZTIME:-2m}
 work=$(mktemp -d "${TMPDIR:-/tmp}/imapsync-soak.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' HUP INT TERM
@@ -38,8 +38,10 @@ $(grep -E "$pattern" "$work/log" | awk -v progress='^(fuzz: elapsed:|crash: roun
 
 step 'tests of the tag `soak`' '_test\.go:[0-9]+: |^(ok|FAIL).*[0-9]s$|^ *--- FAIL' \
 	env CGO_ENABLED=1 "$GO" test -race -tags soak -run '^TestSoak' -count 1 -v -timeout 60m ./...
-step "\`make crash ROUNDS=$ROUNDS\`" '^(rounds|kill -9|stopped|in the midst|delivered|quarantine|on stream|in ledger|lost|doubled|reconcile|took) |^crash: ' \
+step "\`make crash ROUNDS=$ROUNDS\`" '^(rounds|kill -9|stopped|promoted|brokers|imap|settings|in the midst|delivered|quarantine|on stream|in ledger|lost|doubled|stuck|reconcile|took) |^crash: ' \
 	"$GO" run ./internal/crash -rounds "$ROUNDS"
+step "\`make histories HISTORIES=$HISTORIES\`" '_test\.go:[0-9]+: |^(ok|FAIL).*[0-9]s$|^ *--- FAIL' \
+	"$GO" test ./sync -run 'TestHistories$' -v -count 1 -timeout 60m -histories "$HISTORIES"
 step "\`make fuzz FUZZTIME=$FUZZTIME\`" '^\./|^fuzz: elapsed: .*\(total|^--- FAIL' \
 	"$MAKE" -s fuzz FUZZTIME="$FUZZTIME"
 
