@@ -96,12 +96,24 @@ func (f *folderPass) quarantine(ctx context.Context, m *message, now time.Time) 
 	if q.Attempts >= maxAttempts {
 		q.State, q.RawBlobKey = db.QuarantineDead, f.keepRaw(ctx, m)
 	} else {
-		next := now.Add(time.Minute << (2 * (q.Attempts - 1)))
+		next := now.Add(retryWait(m, q.Attempts))
 		q.NextAttemptAt = &next
 	}
 	f.log.Warn("message_quarantined", "uid", m.UID, "stage", q.Stage, "code", q.ErrorCode, "error", q.Error,
 		"attempts", q.Attempts, "state", q.State)
 	return q
+}
+
+// killedWait is how long mail waits of which a pass was killed. It is the node that
+// was at fault more often than the mail, so it is not made to wait for that.
+const killedWait = 30 * time.Second
+
+// retryWait is how long a message waits that failed so many times.
+func retryWait(m *message, attempts int) time.Duration {
+	if m.failure.stage == "crash" {
+		return killedWait
+	}
+	return time.Minute << (2 * (attempts - 1))
 }
 
 // keepRaw stores the mail of a message that is given up, so that it outlives

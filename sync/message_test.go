@@ -3,6 +3,7 @@ package sync
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -55,5 +56,20 @@ func TestFailedMessageIsNamed(t *testing.T) {
 	f.parse(m, false)
 	if want := (summary{messageID: "1@example.com", subject: "Invoice", sender: "a@example.com"}); m.failure == nil || m.summary != want {
 		t.Errorf("failure %v, %+v; want %+v", m.failure, m.summary, want)
+	}
+}
+
+// A message waits ever longer for its next attempt, but not for the death of a pass.
+func TestRetryWait(t *testing.T) {
+	for stage, want := range map[string][]time.Duration{
+		"fetch": {time.Minute, 4 * time.Minute, 16 * time.Minute, 64 * time.Minute},
+		"crash": {killedWait, killedWait, killedWait, killedWait},
+	} {
+		m := &message{failure: &failure{stage: stage}}
+		for i := range want {
+			if got := retryWait(m, i+1); got != want[i] {
+				t.Errorf("%s, attempt %d: %s, want %s", stage, i+1, got, want[i])
+			}
+		}
 	}
 }
