@@ -15,7 +15,7 @@ type Run struct {
 	ID         string    `db:"id" json:"id"`
 	StartedAt  time.Time `db:"started_at" json:"startedAt"`
 	EndedAt    time.Time `db:"ended_at" json:"endedAt"`
-	Outcome    string    `db:"outcome" json:"outcome"` // ok or failed
+	Outcome    string    `db:"outcome" json:"outcome"` // ok, failed or unfinished
 	ErrorCode  string    `db:"error_code" json:"errorCode,omitempty"`
 	Error      string    `db:"error" json:"error,omitempty"`
 	Folders    int       `db:"folders" json:"folders"` // served
@@ -31,6 +31,7 @@ type Pass struct {
 	Run
 
 	Partial       bool // the error is about some folders; the login and the others went well
+	Unfinished    bool // the error is of our own side: it is history, and not the provider's
 	AuthFailure   bool
 	NextAttemptAt *time.Time // nil: due at once
 	PauseReason   string     // pauses the provider when not empty
@@ -41,6 +42,10 @@ type Pass struct {
 func (s *Store) FinishPass(ctx context.Context, fence Fence, p *Provider, pass Pass) error {
 	pass.Error = Clean(pass.Error)
 	return s.behind(ctx, fence, func(tx *txn) error {
+		if pass.Unfinished {
+			insertRun(ctx, tx, fence, pass.Run, "unfinished")
+			return tx.err
+		}
 		finishState(ctx, tx, fence, pass)
 		finishProvider(ctx, tx, p, pass)
 		if pass.PauseReason != "" && p.PausedAt == nil {
@@ -50,7 +55,11 @@ func (s *Store) FinishPass(ctx context.Context, fence Fence, p *Provider, pass P
 			})
 		}
 		if pass.ErrorCode != "" || pass.Total() > 0 {
-			insertRun(ctx, tx, fence, pass.Run)
+			outcome := "ok"
+			if pass.ErrorCode != "" {
+				outcome = "failed"
+			}
+			insertRun(ctx, tx, fence, pass.Run, outcome)
 		}
 		return tx.err
 	})
@@ -85,11 +94,8 @@ func finishProvider(ctx context.Context, tx *txn, p *Provider, pass Pass) {
 		WHERE tenant = $1 AND email_provider_id = $2`, p.Tenant, p.ID, message)
 }
 
-func insertRun(ctx context.Context, tx *txn, fence Fence, run Run) {
-	run.Tenant, run.ProviderID, run.ID, run.Outcome = fence.Tenant, fence.ProviderID, uuid.NewString(), "ok"
-	if run.ErrorCode != "" {
-		run.Outcome = "failed"
-	}
+func insertRun(ctx context.Context, tx *txn, fence Fence, run Run, outcome string) {
+	run.Tenant, run.ProviderID, run.ID, run.Outcome = fence.Tenant, fence.ProviderID, uuid.NewString(), outcome
 	tx.named(ctx, "write run", `
 		INSERT INTO imap_runs (tenant, provider_id, id, started_at, ended_at, outcome, error_code, error, folders,
 			published, duplicates, skipped, expunged, quarantined, bytes, host, version)

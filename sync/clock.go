@@ -38,8 +38,9 @@ func (r *Runner) until(t time.Time) time.Duration { return t.Sub(r.clock().Now()
 // grace is how long the work in hand may take once the runner was asked to end.
 const grace = 8 * time.Second
 
-// errAskedToEnd ends the work that takes longer than grace.
-var errAskedToEnd = errors.New("the run was asked to end")
+// ErrStopped ends work that was told to stop before it was done: a signal, or a
+// deadline. It says nothing about a mailbox.
+var ErrStopped = errors.New("told to stop")
 
 // StopWith gives the runner its two ends: Stop asks for an orderly one when ctx
 // ends or, unless it is 0, the deadline is over; the context of the work, which
@@ -60,7 +61,7 @@ func (r *Runner) StopWith(ctx context.Context, deadline time.Duration) (work con
 		stop()
 		select {
 		case <-r.clock().After(grace):
-			end(errAskedToEnd)
+			end(ErrStopped)
 		case <-work.Done():
 		}
 	}()

@@ -21,6 +21,7 @@ func ours(code string, err error) error      { return fault.New(fault.Ours, code
 // sentinels classes the errors of the packages below that a pass may meet.
 var sentinels = fault.Table{
 	{Sentinel: db.ErrStatement, Class: fault.Bug, Code: "sql"},
+	{Sentinel: ErrStopped, Class: fault.Ours, Code: "stopped"},
 	{Sentinel: db.ErrFenced, Class: fault.Ours, Code: "fenced"},
 	{Sentinel: errLockLost, Class: fault.Ours, Code: "lock_lost"},
 	{Sentinel: db.ErrUnreachable, Class: fault.Ours, Code: "postgres"},
@@ -61,7 +62,13 @@ func Classify(err error) (fault.Class, string) {
 // with it.
 func isOurs(err error) bool {
 	class, _ := Classify(err)
-	return class == fault.Ours
+	return class == fault.Ours || systemic(err) || errors.Is(err, db.ErrFenced)
+}
+
+// Stopped reports whether an error says no more than that the work was told to stop.
+func Stopped(err error) bool {
+	_, code := Classify(err)
+	return code == "stopped" || code == "cancelled"
 }
 
 // IsBug reports whether an error is a mistake of this program's, or one of several

@@ -19,15 +19,21 @@ const finishPatience = 5 * time.Second
 // finish records how the pass ended, and with that when the next one is due.
 func (ps *pass) finish(ctx context.Context, err error) Result {
 	res := ps.result(ctx, err)
-	if errors.Is(res.Err, db.ErrFenced) || errors.Is(res.Err, db.ErrUnreachable) {
+	if errors.Is(res.Err, db.ErrFenced) || errors.Is(res.Err, db.ErrUnreachable) || errors.Is(res.Err, db.ErrReadOnly) {
 		return res // there is nothing we may, or can, write
+	}
+	if res.unfinished() && res.Counts.Total() == 0 {
+		return res // it says nothing about the mailbox, and did nothing to it
 	}
 	now := ps.runner.now()
 	end := db.Pass{Run: db.Run{
 		StartedAt: ps.started, EndedAt: now, Counts: res.Counts, Folders: res.Folders, Bytes: res.Bytes,
 		Host: ps.runner.Options.Host, Version: ps.runner.Options.Version,
 	}}
-	if res.Err != nil {
+	if res.unfinished() {
+		_, end.ErrorCode = Classify(res.Err)
+		end.Unfinished, end.Error = true, errors.Unwrap(res.Err).Error()
+	} else if res.Err != nil {
 		ps.describeFailure(&res, &end, now)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishPatience)
@@ -43,7 +49,8 @@ func (ps *pass) result(ctx context.Context, err error) Result {
 	res := Result{
 		Ref: ps.ref, Provider: ps.provider, Counts: ps.counts, Folders: ps.folders, Left: ps.left, Bytes: ps.bytes.Load(),
 		Duration: ps.runner.since(ps.started),
-		states:   ps.states, silent: ps.served[imapsession.IdleFolder(ps.provider.Folders)],
+		Bug:      ps.bug.Load(),
+		states:   ps.states, logins: ps.logins, silent: ps.served[imapsession.IdleFolder(ps.provider.Folders)],
 	}
 	if err != nil {
 		res.Err, res.Partial = fmt.Errorf("provider %s: %w", ps.provider, ps.reason(ctx, err)), ps.partial
@@ -58,9 +65,8 @@ func (ps *pass) reason(ctx context.Context, err error) error {
 		ps.log.Warn("fenced", "epoch", ps.fence.Epoch)
 		return err
 	}
-	// A wait for the broker that the lost lock ended says nothing about it.
-	about := !errors.Is(err, errLockLost) && systemic(err)
-	if cause := context.Cause(ctx); cause != nil && !about {
+	// A wait for the broker that a stop or the lost lock ended says nothing about it.
+	if cause := context.Cause(ctx); cause != nil && (isOurs(cause) || !systemic(err)) {
 		return cause
 	}
 	return err
@@ -121,6 +127,7 @@ type Result struct {
 	Deferred string       // why its host is left alone for now; "" when it is not
 	Err      error        // nil when everything went well
 	Partial  bool         // Err is about some folders only, the others were served
+	Bug      bool         // a message met a mistake of this program's, whatever became of the others
 	Counts   db.Counts
 	Folders  int // looked at
 	Left     int // messages known to wait for the next pass
@@ -130,35 +137,68 @@ type Result struct {
 	NextAttemptAt *time.Time // set when the provider failed and is left alone for a while
 
 	states map[string]*db.FolderState // as the pass left them
+	logins int                        // that the pass needed
 	silent bool                       // in the pass, the folder to IDLE on had mail
+}
+
+// bug reports whether the pass met a mistake of this program's.
+func (res *Result) bug() bool { return res.Bug || res.Err != nil && IsBug(res.Err) }
+
+// unfinished reports whether our own side ended the pass, which says nothing about
+// the provider.
+func (res *Result) unfinished() bool { return res.Err != nil && isOurs(res.Err) }
+
+// Outcome is how the pass ended in a word: ok, partial, failed, unfinished (by our own
+// side's doing), busy or deferred.
+func (res *Result) Outcome() string {
+	switch {
+	case res.Busy:
+		return "busy"
+	case res.Deferred != "":
+		return "deferred"
+	case res.Err == nil:
+		return "ok"
+	case res.unfinished():
+		return "unfinished"
+	case res.Partial:
+		return "partial"
+	}
+	return "failed"
 }
 
 // Summary counts the providers of a run.
 type Summary struct {
-	Providers int       `json:"providers"`
-	OK        int       `json:"ok"`
-	Partial   int       `json:"partial"` // some folders failed
-	Failed    int       `json:"failed"`
-	Busy      int       `json:"busy"`
-	Deferred  int       `json:"deferred"` // left for later: their host turned others away
-	Skipped   int       `json:"skipped"`  // not begun: the run was ended
-	Counts    db.Counts `json:"counts"`
-	Left      int       `json:"left"`
-	Bytes     int64     `json:"bytes"`
+	Providers  int       `json:"providers"`
+	OK         int       `json:"ok"`
+	Partial    int       `json:"partial"` // some folders failed
+	Failed     int       `json:"failed"`
+	Unfinished int       `json:"unfinished"` // our own side ended the pass; they are not charged with it
+	Busy       int       `json:"busy"`
+	Deferred   int       `json:"deferred"` // left for later: their host turned others away
+	Skipped    int       `json:"skipped"`  // not begun: the run was ended
+	Bugs       int       `json:"bugs"`     // of those passed over, how many met a mistake of this program's
+	Counts     db.Counts `json:"counts"`
+	Left       int       `json:"left"`
+	Bytes      int64     `json:"bytes"`
 }
 
 func (s *Summary) add(res Result) {
 	s.Counts.Plus(res.Counts)
 	s.Left += res.Left
 	s.Bytes += res.Bytes
-	switch {
-	case res.Busy:
+	if res.bug() {
+		s.Bugs++
+	}
+	switch res.Outcome() {
+	case "busy":
 		s.Busy++
-	case res.Deferred != "":
+	case "deferred":
 		s.Deferred++
-	case res.Err == nil:
+	case "ok":
 		s.OK++
-	case res.Partial:
+	case "unfinished":
+		s.Unfinished++
+	case "partial":
 		s.Partial++
 	default:
 		s.Failed++

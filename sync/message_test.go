@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,7 @@ func TestWaitingIsBounded(t *testing.T) {
 // A message that fails while its event is made, at a file of it, is one that a person
 // finds in the quarantine by what its headers say.
 func TestFailedMessageIsNamed(t *testing.T) {
-	f := &folderPass{pass: &pass{
+	f := &folderPass{log: slog.New(slog.DiscardHandler), pass: &pass{
 		runner: &Runner{parse: func([]byte, parse.Limits) *parse.Message {
 			return &parse.Message{
 				MessageID: "1@example.com", Subject: "Invoice", From: parse.Address{Email: "a@example.com"},
@@ -54,6 +55,9 @@ func TestFailedMessageIsNamed(t *testing.T) {
 	}}
 	m := &message{Listed: imapsession.Listed{UID: 1}, raw: []byte("Subject: Invoice\r\n\r\n")}
 	f.parse(m, false)
+	if !f.bug.Load() || m.failure == nil || !strings.Contains(m.failure.err.Error(), "message.go:") {
+		t.Errorf("a panic is no bug, or nobody knows where: %v", m.failure)
+	}
 	if want := (summary{messageID: "1@example.com", subject: "Invoice", sender: "a@example.com"}); m.failure == nil || m.summary != want {
 		t.Errorf("failure %v, %+v; want %+v", m.failure, m.summary, want)
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"imapsync/db"
-	"imapsync/internal/fault"
 	"imapsync/internal/imapsession"
 	"imapsync/publish"
 )
@@ -31,6 +30,7 @@ type pass struct {
 	session    *imapsession.Session
 	kept       bool // the session is that of the last pass, and may have died unseen
 	reconnects int
+	logins     int
 	states     map[string]*db.FolderState // as they are stored, by folder
 	retries    map[string][]db.Quarantine // due, by folder
 	served     map[string]bool            // folders of which messages were handled
@@ -40,12 +40,14 @@ type pass struct {
 	left    int
 	bytes   atomic.Int64
 	partial bool // some folders were served before or after one failed
+	bug     atomic.Bool
 }
 
 // Pass reads what is new in one provider: lock, load, connect, survey, serve,
 // finish. What went wrong is in the result.
-func (r *Runner) Pass(ctx context.Context, p *db.Provider) Result {
+func (r *Runner) Pass(ctx context.Context, p *db.Provider) (res Result) {
 	r.init()
+	defer survive(p, &res)
 	// A host that turns connections away is left alone before a lock or another
 	// connection is spent on it: a ban would hit all its providers. Whoever names
 	// a mailbox has it tried.
@@ -88,10 +90,12 @@ func (r *Runner) Pass(ctx context.Context, p *db.Provider) Result {
 			// Serve: folder by folder, each from search to commit. A folder that
 			// fails does not stop the others.
 			taken, err := ps.serve(ctx, found)
-			if err != nil || taken == 0 || !ps.drains() {
+			if err != nil || taken == 0 {
 				return err
 			}
-			ps.retries = nil // each has had its attempt
+			if again, err := ps.drains(ctx); !again {
+				return err
+			}
 		}
 	})
 
@@ -110,6 +114,11 @@ func (ps *pass) load(ctx context.Context) error {
 	if err := ps.loadStates(ctx); err != nil {
 		return err
 	}
+	return ps.loadRetries(ctx)
+}
+
+// loadRetries reads which quarantined messages are due for their next attempt.
+func (ps *pass) loadRetries(ctx context.Context) error {
 	due, err := ps.runner.Store.QuarantineDue(ctx, ps.ref, ps.runner.now(), maxRetries)
 	if err != nil {
 		return err
@@ -126,9 +135,14 @@ func (ps *pass) loadStates(ctx context.Context) (err error) {
 	return err
 }
 
-// drains reports whether the pass goes round once more, for what was left.
-func (ps *pass) drains() bool {
-	return ps.runner.Options.Drain && ps.left > 0 && !ps.mustEnd()
+// drains reports whether the pass goes round once more: for what was left, or for
+// quarantined messages whose next attempt became due meanwhile.
+func (ps *pass) drains(ctx context.Context) (bool, error) {
+	if !ps.runner.Options.Drain || ps.mustEnd() {
+		return false, nil
+	}
+	err := ps.loadRetries(ctx)
+	return ps.left > 0 || len(ps.retries) > 0, err
 }
 
 // mustEnd reports whether nothing new is begun: the runner was asked to end, or
@@ -183,14 +197,4 @@ func whileHeld(ctx context.Context, lock *db.Lock) (context.Context, func()) {
 		}
 	}()
 	return ctx, func() { lost(nil) }
-}
-
-// recovered makes a panic the failure of one provider.
-func recovered(work func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fault.Newf(fault.Bug, "panic", "internal error: %v", v)
-		}
-	}()
-	return work()
 }

@@ -70,7 +70,7 @@ const jsonSpare = 8 << 10
 func (f *folderPass) parse(m *message, reused bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			m.fail("parse", "panic", fmt.Errorf("panic: %v", v))
+			f.messageBug(m, panicked(v))
 		}
 	}()
 	if m.parsed == nil {
@@ -157,8 +157,14 @@ func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
 		if !m.toPublish() || !m.event.HasBlobs() {
 			continue
 		}
-		g.Go(func() error {
-			err := f.runner.Publisher.StoreBlobs(ctx, m.event)
+		g.Go(func() (err error) {
+			defer func() {
+				if v := recover(); v != nil {
+					f.messageBug(m, panicked(v))
+					err = nil
+				}
+			}()
+			err = f.runner.Publisher.StoreBlobs(ctx, m.event)
 			if errors.Is(err, event.ErrBlob) {
 				m.fail("blob", "blob", err) // of this message alone
 				return nil

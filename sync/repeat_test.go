@@ -76,7 +76,7 @@ func TestTwoEnds(t *testing.T) {
 	if took := clock.Now().Sub(began); took != time.Hour+grace {
 		t.Errorf("the work ended after %s", took)
 	}
-	if cause := context.Cause(work); !errors.Is(cause, errAskedToEnd) {
+	if cause := context.Cause(work); !errors.Is(cause, ErrStopped) {
 		t.Errorf("it ended for %v", cause)
 	}
 }

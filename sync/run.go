@@ -92,7 +92,7 @@ type Runner struct {
 	hosts    hosts
 	sessions imapsession.Pool[db.Ref]
 	dialer   imapsession.Dialer
-	watching atomic.Pointer[WatchState]                        // as the last round of Watch left it
+	watching atomic.Pointer[watcher]                           // of Watch
 	parse    func(raw []byte, lim parse.Limits) *parse.Message // parse.Parse, but for tests that have it fail
 }
 
@@ -162,7 +162,10 @@ func (r *Runner) Repeat(ctx context.Context, interval time.Duration, refs []db.R
 	err = r.round(ctx, refs, &total)
 	for err == nil && r.waitUntil(ctx, began.Add(interval)) {
 		began = r.now()
-		if refs, err = next(ctx); err == nil {
+		if refs, err = next(ctx); err == nil && len(refs) > 0 {
+			err = r.Ready(ctx) // before anybody is touched
+		}
+		if err == nil {
 			err = r.round(ctx, refs, &total)
 		}
 	}
@@ -191,6 +194,9 @@ func (r *Runner) tell(summary *Summary, res Result) {
 	r.report.Lock()
 	defer r.report.Unlock()
 	summary.add(res)
+	if res.Err != nil && IsBug(res.Err) {
+		r.reportBug(res)
+	}
 	if r.OnResult != nil {
 		r.OnResult(res)
 	}

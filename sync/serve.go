@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
-	"imapsync/db"
 	"imapsync/internal/imapsession"
 )
 
@@ -90,7 +90,11 @@ func (ps *pass) folderErrors(failed map[string]error) []error {
 
 func (ps *pass) folderFailed(name string, err error) error {
 	class, code := Classify(err)
-	ps.log.Warn("folder_failed", "folder", name, "class", class, "code", code, "error", err.Error())
+	level := slog.LevelWarn
+	if IsBug(err) {
+		level = slog.LevelError
+	}
+	ps.log.Log(context.Background(), level, "folder_failed", "folder", name, "class", class, "code", code, "error", err.Error())
 	return fmt.Errorf("folder %q: %w", name, err)
 }
 
@@ -163,5 +167,5 @@ func (ps *pass) serveRound(ctx context.Context, s *survey, work []imapsession.Fo
 
 // endsPass reports whether an error over one folder is about more than that folder.
 func (ps *pass) endsPass(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || systemic(err) || errors.Is(err, db.ErrFenced)
+	return ctx.Err() != nil || isOurs(err)
 }

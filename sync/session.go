@@ -62,6 +62,7 @@ func (ps *pass) logIn(ctx context.Context, survey bool) (*imapsession.Session, e
 	if err != nil {
 		return nil, err
 	}
+	ps.logins++
 	ps.log.Debug("connect", "host", ps.provider.Host, "port", ps.provider.Port, "tls", ps.provider.TLS,
 		"duration_ms", ps.runner.since(began).Milliseconds())
 	return s, nil

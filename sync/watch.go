@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"imapsync/db"
@@ -46,6 +47,7 @@ type WatchState struct {
 	Elsewhere int       // to be watched, but not by this process
 	RoundAt   time.Time // when the database was last asked, with success
 	TriedAt   time.Time // when it was last asked, whatever came of it
+	Waits     error     // why no passes are made, whatever the mailbox; nil when they are
 }
 
 // watcher is the supervisor: it alone starts and ends the goroutines of providers, one
@@ -58,6 +60,8 @@ type watcher struct {
 	wg      sync.WaitGroup
 	summary Summary
 	watched map[db.Ref]*watched
+	gate    gate
+	state   atomic.Pointer[WatchState] // as the last round left it
 }
 
 // Watch passes over every provider whenever its server tells of new mail, and
@@ -70,6 +74,8 @@ func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) 
 	opts = opts.withDefaults()
 	r.sessions.Max = opts.MaxAccounts
 	w := &watcher{runner: r, opts: opts, slots: make(chan struct{}, r.Options.Workers), hard: ctx, watched: map[db.Ref]*watched{}}
+	w.state.Store(&WatchState{})
+	r.watching.Store(w)
 	defer r.sessions.Close()
 	for {
 		w.round(ctx)
@@ -81,8 +87,8 @@ func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) 
 		}
 		w.wg.Wait() // all of them have seen the same signal
 		s := w.summary
-		s.Providers = s.OK + s.Partial + s.Failed + s.Busy + s.Deferred
-		if ctx.Err() != nil {
+		s.Providers = s.OK + s.Partial + s.Failed + s.Unfinished + s.Busy + s.Deferred
+		if ctx.Err() != nil && !r.stopping() {
 			return s, context.Cause(ctx)
 		}
 		return s, nil
@@ -91,34 +97,50 @@ func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) 
 
 // WatchState tells what Watch does at the moment; it is zero before the first round.
 func (r *Runner) WatchState() WatchState {
-	if s := r.watching.Load(); s != nil {
-		return *s
+	w := r.watching.Load()
+	if w == nil {
+		return WatchState{}
 	}
-	return WatchState{}
+	s := *w.state.Load()
+	s.Waits, _ = w.gate.shutBy()
+	return s
 }
 
 // round brings what is watched in line with the database: providers added are
 // begun, those removed or paused are ended, those changed are told.
 func (w *watcher) round(ctx context.Context) {
 	r := w.runner
-	state := r.WatchState()
+	state := *w.state.Load()
 	state.TriedAt = r.now()
-	r.watching.Store(&state)
+	w.state.Store(&state)
+	if err := r.Publisher.Connected(); err != nil {
+		w.shut(err) // before a pass finds out
+	}
 	due, err := w.due(ctx)
 	if err == nil {
 		err = r.hosts.load(ctx, r.Store, r.now())
 	}
 	if err != nil {
-		r.Log.Warn("watch_refresh_failed", "error", err.Error())
+		w.roundFailed(err)
 		return
 	}
 	missing, idling := w.compare(due)
 	elsewhere, err := w.take(ctx, missing, due)
 	if err != nil {
-		r.Log.Warn("watch_refresh_failed", "error", err.Error())
+		w.roundFailed(err)
 		return
 	}
-	r.watching.Store(&WatchState{Accounts: len(w.watched), Idling: idling, Elsewhere: elsewhere, RoundAt: r.now(), TriedAt: state.TriedAt})
+	w.state.Store(&WatchState{Accounts: len(w.watched), Idling: idling, Elsewhere: elsewhere, RoundAt: r.now(), TriedAt: state.TriedAt})
+}
+
+func (w *watcher) roundFailed(err error) {
+	switch {
+	case Stopped(err):
+	case systemic(err):
+		w.shut(err)
+	default:
+		w.runner.Log.Warn("watch_refresh_failed", "error", err.Error())
+	}
 }
 
 // due asks the database which providers are to be watched.
@@ -224,7 +246,9 @@ func (w *watcher) begin(p db.Watchable, lock *db.Lock) {
 	one.searched.Store(w.runner.now().UnixNano())
 	w.watched[p.Ref] = one
 	w.wg.Go(func() {
-		one.watch(ctx, first)
+		if err := recovered(func() error { one.watch(ctx, first); return nil }); err != nil {
+			w.runner.tell(&w.summary, Result{Ref: one.ref, Provider: &db.Provider{Settings: db.Settings{Tenant: one.ref.Tenant, ID: one.ref.ID}}, Err: err})
+		}
 		one.fail(nil)
 		w.runner.sessions.Drop(one.ref)
 		lock.Unlock()
@@ -236,6 +260,12 @@ func (w *watcher) begin(p db.Watchable, lock *db.Lock) {
 // none: the provider is not to be watched any more, or the process ends.
 func (w *watcher) pass(ctx context.Context, one *watched) (res Result, ok bool) {
 	r := w.runner
+	if err := r.Publisher.Connected(); err != nil {
+		w.shut(err)
+	}
+	if why, opens := w.gate.shutBy(); why != nil && !one.until(ctx, opens) {
+		return res, false
+	}
 	select {
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()
@@ -250,6 +280,9 @@ func (w *watcher) pass(ctx context.Context, one *watched) (res Result, ok bool) 
 	}
 	list, err := r.Store.Providers(ctx, []db.Ref{one.ref})
 	if err != nil {
+		if systemic(err) {
+			w.shut(err)
+		}
 		return Result{Ref: one.ref, Err: err}, true
 	}
 	if len(list) == 0 || !list[0].Active || !list[0].AutoProcess || list[0].PausedAt != nil {
@@ -257,6 +290,12 @@ func (w *watcher) pass(ctx context.Context, one *watched) (res Result, ok bool) 
 	}
 	res = r.Pass(ctx, list[0])
 	r.tell(&w.summary, res)
+	switch {
+	case res.Err != nil && systemic(res.Err):
+		w.shut(res.Err)
+	case res.Counts.Published > 0:
+		w.gate.published()
+	}
 	return res, true
 }
 

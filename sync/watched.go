@@ -25,9 +25,12 @@ type watched struct {
 	searched atomic.Int64 // when a pass last succeeded, or the watch began; Unix time in ns
 	idling   atomic.Bool
 	over     atomic.Bool // its goroutine has ended, and given back its lock
-	refused  int         // times that IDLE failed in a row
+	refused  int         // times in a row that the server refused IDLE, or told of nothing by it
 	polls    int         // times that this had the provider polled, since IDLE last worked
+	broken   int         // times in a row that the connection broke early in IDLE
 	pollTill time.Time   // until then IDLE is not tried
+	loggedIn time.Time   // when it did last
+	hasty    int         // logins since a connection last lived for soundFor
 }
 
 func (p *watched) tell() {
@@ -63,9 +66,11 @@ const (
 	deferPause    = time.Minute
 	maxIdleFailed = 3                // failures of IDLE before a provider is polled
 	pollFor       = 10 * time.Minute // and for how long, doubled each time up to 16-fold
-	// Some servers offer IDLE and hang up on it. A connection that breaks later
-	// says nothing about IDLE.
-	shortIdle = 300 * time.Millisecond
+	// Some servers offer IDLE and hang up on it, at once or within minutes. A
+	// connection that has lived for so long says nothing against IDLE.
+	soundFor = 5 * time.Minute
+	// backlogMax caps the wait before a login while there is mail to take.
+	backlogMax = 10 * time.Second
 )
 
 // watch passes over the provider when its server tells of new mail and on a
@@ -84,26 +89,30 @@ func (p *watched) watch(ctx context.Context, wait time.Duration) {
 			p.searched.Store(r.now().UnixNano())
 		}
 		p.countIdle(why, res)
+		p.countLogins(res)
 		switch {
 		case res.Busy:
 			why = p.sleep(ctx, jitter(busyPause))
 		case res.Deferred != "":
 			why = p.sleep(ctx, jitter(deferPause))
+		case res.Err != nil && systemic(res.Err):
+			why = p.sleep(ctx, 0) // the watcher waits until passes can be made again
+			continue
 		case res.Err != nil && !res.Partial:
 			failures++
 			wait := fullJitter(reconnectBase, reconnectMax, failures)
 			if res.NextAttemptAt != nil {
 				wait = r.until(*res.NextAttemptAt)
 			}
-			why = p.sleep(ctx, wait)
+			why = p.sleep(ctx, max(wait, p.beforeLogin()))
 			continue
 		case res.Left > 0 && res.Counts.Total() > 0:
-			why = p.sleep(ctx, 0) // a backlog: go on
+			why = p.sleep(ctx, min(p.afterLogin(res), backlogMax)) // a backlog: go on
 		default:
 			why = p.rest(ctx, res, raced)
 			raced = why == missed
 			if why == lost {
-				why = p.sleep(ctx, fullJitter(reconnectBase, reconnectMax, 1))
+				why = p.sleep(ctx, max(fullJitter(reconnectBase, reconnectMax, 1), p.beforeLogin()))
 			}
 		}
 		failures = 0
@@ -123,9 +132,80 @@ func (p *watched) countIdle(why reason, res Result) {
 // idleFailed counts a failure of IDLE; after three the provider is polled for a while.
 func (p *watched) idleFailed() {
 	if p.refused++; p.refused >= maxIdleFailed {
-		p.pollTill = p.watcher.runner.now().Add(pollFor << min(p.polls, 4))
+		p.poll(p.polls)
 		p.polls, p.refused = p.polls+1, 0
 	}
+}
+
+// idleBroke counts a connection that broke in IDLE, which lasted for so long, or before
+// it. Three in a row that did so early have the provider polled, and so does each after
+// them: IDLE that tells of mail in between makes up for no login.
+func (p *watched) idleBroke(lasted time.Duration) {
+	p.sound()
+	if lasted >= soundFor {
+		p.broken = 0
+	} else if p.broken++; p.broken >= maxIdleFailed {
+		p.poll(p.broken - maxIdleFailed)
+	}
+}
+
+// poll has the provider polled for a while, the longer the more often it was.
+func (p *watched) poll(times int) {
+	p.pollTill = p.watcher.runner.now().Add(pollFor << min(times, 4))
+}
+
+// sound forgets earlier logins once the connection, which lives or did a moment ago,
+// has lived for long enough.
+func (p *watched) sound() {
+	if p.watcher.runner.since(p.loggedIn) >= soundFor {
+		p.hasty = 0
+	}
+}
+
+// countLogins counts the logins of a pass, unless the connection before them had
+// lived for long.
+func (p *watched) countLogins(res Result) {
+	if res.logins == 0 {
+		p.sound()
+		return
+	}
+	if p.loggedIn.IsZero() {
+		res.logins-- // the first of all comes after none
+	}
+	p.hasty, p.loggedIn = p.hasty+res.logins, p.watcher.runner.now()
+}
+
+// beforeLogin is how long to wait before the next login: whatever the server does,
+// logins that follow each other become rare.
+func (p *watched) beforeLogin() time.Duration {
+	if p.hasty == 0 {
+		return 0
+	}
+	wait := min(reconnectBase<<min(p.hasty-1, 20), reconnectMax)
+	return wait/2 + rand.N(wait/2)
+}
+
+// afterLogin is beforeLogin where the connection may still live: it does so when the
+// pass needed no login.
+func (p *watched) afterLogin(res Result) time.Duration {
+	if res.logins == 0 {
+		return 0
+	}
+	return p.beforeLogin()
+}
+
+// until waits for what opens. It reports false when the provider is not to be
+// watched any more before.
+func (p *watched) until(ctx context.Context, opens <-chan struct{}) bool {
+	select {
+	case <-opens:
+		return true
+	case <-p.quit:
+	case <-p.watcher.runner.Stop:
+	case <-p.lock.Lost():
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // sleep waits for a time, unless something else comes first.
@@ -160,14 +240,15 @@ func (p *watched) rest(ctx context.Context, res Result, raced bool) reason {
 	sessions := &w.runner.sessions
 	s := sessions.Get(p.ref, w.runner.account(res.Provider))
 	if s == nil {
-		return p.sleep(ctx, jitter(w.opts.Poll))
+		return p.sleep(ctx, max(jitter(w.opts.Poll), p.beforeLogin()))
 	}
 	if !s.CanIdle() || w.runner.now().Before(p.pollTill) {
 		sessions.Put(p.ref, s)
-		return p.sleep(ctx, jitter(w.opts.Poll))
+		return p.sleep(ctx, max(jitter(w.opts.Poll), p.afterLogin(res)))
 	}
 	if err := s.Resume(ctx); err != nil {
 		s.Close()
+		p.idleBroke(0)
 		return lost
 	}
 	why, sound := p.idle(ctx, s, res, raced)
@@ -201,24 +282,25 @@ func (p *watched) idle(ctx context.Context, s *imapsession.Session, res Result, 
 		}
 		if err != nil {
 			log.Warn("idle_failed", "folder", folder, "error", err.Error())
+			if !s.Alive() {
+				p.idleBroke(r.since(began))
+				return lost, false
+			}
 			p.idleFailed()
-			return lost, s.Alive()
+			return lost, true
 		}
 		log.Debug("idle_start", "folder", folder)
 		p.idling.Store(true)
 		wait := r.until(until)
 		why := p.await(ctx, min(wait, imapsession.ReIdle), s.Arrived(), s.Closed())
 		p.idling.Store(false)
-		err = s.EndIdle()
-		if broken := why == lost || ctx.Err() != nil; broken || err != nil {
+		if why == ended {
+			return ended, false // nobody waits for the server to agree
+		}
+		if err = s.EndIdle(); err != nil || why == lost || ctx.Err() != nil {
 			log.Info("disconnect", "host", res.Provider.Host, "error", errText(err))
-			switch {
-			case broken && why != ended && r.since(began) < shortIdle:
-				p.idleFailed()
-			case !broken && why != ended:
-				why = lost
-			}
-			return why, false
+			p.idleBroke(r.since(began))
+			return lost, false
 		}
 		switch {
 		case why == timer && wait > imapsession.ReIdle:
@@ -227,6 +309,9 @@ func (p *watched) idle(ctx context.Context, s *imapsession.Session, res Result, 
 			why = unwoken
 		case why == woken:
 			log.Debug("idle_wake", "folder", folder, "waited_ms", r.since(began).Milliseconds())
+		}
+		if r.since(began) >= soundFor {
+			p.broken = 0
 		}
 		return why, true
 	}

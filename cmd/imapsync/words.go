@@ -148,7 +148,7 @@ var words = fault.Words{
 		"serverbug throttled token_endpoint token_race token_throttled token_unavailable turned_away uidvalidity_changed unavailable",
 		When: "test", Say: later, Do: "{doctor} # again, later"},
 	{Class: fault.Transient, When: "test", Say: later, Do: "{doctor} # again, later"}, // by a code of the server's own
-	{Codes: "unclassified", Do: report}, // said by the exit code: input that is wrong is unclassified as well
+	{Codes: "unclassified", Do: report},                                               // said by the exit code: input that is wrong is unclassified as well
 	{Codes: "panic sql", Say: isBug, Do: report},
 	{Class: fault.Bug, Say: isBug, Do: report},
 	{When: "test", Do: "imapsync provider show {id} # what is set, to compare with what the administrator of {host} says"},

@@ -71,6 +71,7 @@ func (s *Session) EndIdle() error {
 	if err == nil {
 		err = s.idling.Wait()
 	}
+	s.idling = nil
 	if err != nil {
 		return fmt.Errorf("idle: %w", s.cause(err))
 	}

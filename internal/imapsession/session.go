@@ -90,6 +90,9 @@ func (s *Session) Close() {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
+			if s.idling != nil {
+				_ = s.idling.Close() // DONE: nothing else may be said before
+			}
 			s.client.Logout() // said, not waited for: the answer would cost a round trip and change nothing
 		}()
 		select {
