@@ -151,6 +151,10 @@ type IMAP struct {
 	UID          uint32    `json:"uid"`
 	UIDValidity  uint64    `json:"uidValidity"`
 	InternalDate time.Time `json:"internalDate,omitzero"`
+
+	// UIDValidityText is UIDValidity in digits where that is above 2^53, which a reader
+	// of JSON that counts in floating point rounds.
+	UIDValidityText string `json:"uidValidityText,omitempty"`
 }
 
 // Bounce is what a delivery status notification says (RFC 3464).

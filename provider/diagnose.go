@@ -214,10 +214,10 @@ func (d *diagnosis) use(ctx context.Context) {
 			d.warn("folder", "uidvalidity_unknown", fmt.Sprintf("folder %q: the server gives no UIDVALIDITY: it is not read until it does", status.Name))
 			continue
 		}
-		d.fine("folder", "%q: %d messages", status.Name, data.NumMessages)
-		if data.NumMessages > 0 && !tried {
+		d.fine("folder", "%q: %d messages", status.Name, data.Messages)
+		if data.Messages > 0 && !tried {
 			tried = true
-			if err := d.header(s, status.Name, uint32(data.UIDNext)); err != nil {
+			if err := d.header(s, status.Name, data.UIDNext); err != nil {
 				d.wrong("fetch", fmt.Errorf("folder %q: %w", status.Name, err))
 				return
 			}

@@ -5,12 +5,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"imapsync/event"
 	"imapsync/parse"
 )
+
+// maxExact is the largest number up to which every whole number is one of JavaScript's.
+const maxExact = 1 << 53
 
 // Delivery is what is known of a mail beside its bytes.
 type Delivery struct {
@@ -73,6 +77,9 @@ func New(m *parse.Message, d Delivery, lim Limits) *Mail {
 		a.Blob = blob(d, lim, a.SHA256, 0)
 	}
 	data.IMAP = &event.IMAP{Folder: d.Folder, UID: d.UID, UIDValidity: d.UIDValidity, InternalDate: internal}
+	if d.UIDValidity > maxExact {
+		data.IMAP.UIDValidityText = strconv.FormatUint(d.UIDValidity, 10)
+	}
 	data.ReceivedAt = internal
 	if data.ReceivedAt.IsZero() {
 		data.ReceivedAt = utc(m.Date)

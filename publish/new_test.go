@@ -76,12 +76,26 @@ func fullEvent() *event.Event {
 			ThreadID:    "t", References: []string{"r"}, InReplyTo: "i", Headers: map[string]string{"subject": "s"},
 			MessageSize: 99, Importance: "high", Sensitivity: "normal", RawMIME: &event.RawMIME{Blob: *blob},
 			IngressSkipReasons: []event.SkipReason{{Type: "attachment", Reason: event.SkipAttachmentCount, AttachmentID: "3", AttachmentName: "m", Size: 1, Cap: 1}},
-			IMAP:               &event.IMAP{Folder: "INBOX", UID: 12, UIDValidity: 34, InternalDate: at}, InboundDefaultsID: "d",
+			IMAP:               &event.IMAP{Folder: "INBOX", UID: 12, UIDValidity: 9007199254740993, InternalDate: at, UIDValidityText: "9007199254740993"}, InboundDefaultsID: "d",
 			AutoSubmitted: "no", Recipient: "r@b.c", Security: "smime-signed",
 			Bounce:   &event.Bounce{FinalRecipient: "f", Action: "failed", Status: "5.1.1", Diagnostic: "d", OriginalMessageID: "o"},
 			Calendar: &event.Calendar{Method: "REQUEST", UID: "u"}, Reply: &event.Reply{Text: "r", Strategy: "s", Confidence: "low"},
 			Defects: []event.Defect{{Code: "c", Detail: "d"}},
 		}},
+	}
+}
+
+// UIDVALIDITY of more digits than floating point keeps is there in digits too.
+func TestWideUIDValidity(t *testing.T) {
+	for validity, want := range map[uint64]string{
+		34: "", 1713632002544: "", maxExact: "", maxExact + 1: "9007199254740993", 1<<63 - 1: "9223372036854775807",
+	} {
+		d := testDelivery()
+		d.UIDValidity = validity
+		ev, _ := newMail(t, "From: a@b.c\n\ntext\n", d, Limits{})
+		if got := ev.Event.Payload.EmailData.IMAP; got.UIDValidity != validity || got.UIDValidityText != want {
+			t.Errorf("%d: %+v, want %q", validity, got, want)
+		}
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/emersion/go-imap/v2"
-
 	"imapsync/db"
 	"imapsync/internal/imapsession"
 )
@@ -58,7 +56,7 @@ func (ps *pass) folder(ctx context.Context, status imapsession.FolderStatus, bud
 // server takes several commands at once, it is asked for them right away.
 func (ps *pass) open(ctx context.Context, status imapsession.FolderStatus, budget int) (f *folderPass, exists uint32, err error) {
 	f = &folderPass{pass: ps, status: status, log: ps.log.With("folder", status.Name)}
-	var selected *imap.SelectData
+	var selected imapsession.Examined
 	if first, last, ok := ps.predictRange(status, budget); ok {
 		selected, err = ps.session.ExaminePrefetch(status.Name, first, last)
 	} else {
@@ -71,7 +69,7 @@ func (ps *pass) open(ctx context.Context, status imapsession.FolderStatus, budge
 	if f.status.UIDValidity == 0 {
 		return nil, 0, transient("uidvalidity_unknown", errors.New("the server gives no UIDVALIDITY, so no place in the folder can be kept; nothing was read"))
 	}
-	return f, selected.NumMessages, f.load(ctx)
+	return f, selected.Messages, f.load(ctx)
 }
 
 // predictRange gives the UIDs that a pass will look at in a folder whose cursor

@@ -179,7 +179,7 @@ func (f *folderPass) reopen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if selected.UIDValidity != 0 && uint64(selected.UIDValidity) != f.cursor.UIDValidity {
+	if selected.UIDValidity != 0 && selected.UIDValidity != f.cursor.UIDValidity {
 		return transient("uidvalidity_changed", errors.New("UIDVALIDITY changed during the pass"))
 	}
 	return nil

@@ -48,3 +48,23 @@ func TestFailure28_OddAnswers(t *testing.T) {
 		})
 	}
 }
+
+// A UIDVALIDITY of more than 32 bits is kept as it is: the same low bits are another
+// numbering.
+func TestFailure31_WideUIDValidity(t *testing.T) {
+	env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) { deadlines(p, patient) })
+	const millis = 1713632002544
+	inbox := env.srv.Mailbox("INBOX")
+	inbox.SetUIDValidity(millis)
+	env.settle()
+	if got := env.state("INBOX").UIDValidity; got != millis {
+		t.Errorf("stored: %d, want %d", got, uint64(millis))
+	}
+	inbox.Renumber()
+	inbox.SetUIDValidity(millis + 1<<32)
+	env.append("INBOX", 1)
+	env.settle()
+	if got := env.state("INBOX").UIDValidity; got != millis+1<<32 {
+		t.Errorf("stored after a renumbering: %d, want %d", got, uint64(millis+1<<32))
+	}
+}

@@ -67,9 +67,9 @@ func (ps *pass) reconcileFolder(ctx context.Context, status imapsession.FolderSt
 	if err != nil {
 		return FolderReport{Folder: status.Name, Missing: []uint32{}}, err
 	}
-	rep := FolderReport{Folder: status.Name, UIDValidity: max(uint64(selected.UIDValidity), status.UIDValidity), Missing: []uint32{}}
+	rep := FolderReport{Folder: status.Name, UIDValidity: max(selected.UIDValidity, status.UIDValidity), Missing: []uint32{}}
 	var uids []uint32
-	if selected.NumMessages > 0 {
+	if selected.Messages > 0 {
 		if uids, err = ps.session.Search(1, imapsession.MaxUID, nil); err != nil {
 			return rep, err
 		}
@@ -137,7 +137,7 @@ func (r *Runner) ReadRaw(ctx context.Context, p *db.Provider, folder string, uid
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: folder %q: %w", p, folder, err)
 	}
-	if selected.UIDValidity != 0 && uint64(selected.UIDValidity) != uidValidity {
+	if selected.UIDValidity != 0 && selected.UIDValidity != uidValidity {
 		return nil, fmt.Errorf("provider %s: folder %q: the server has numbered the folder anew, uid %d is no longer that message", p, folder, uid)
 	}
 	var raw []byte

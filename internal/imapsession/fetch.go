@@ -23,22 +23,30 @@ type Listed struct {
 	InternalDate time.Time // zero when the server did not say
 }
 
-// Examine opens a folder read-only: \Seen is not ours to set. A zero in the
-// answer means that the server did not say.
-func (s *Session) Examine(name string) (*imap.SelectData, error) {
+// Examined is what the server says of a folder when it is opened. A zero means that it
+// did not say.
+type Examined struct {
+	UIDValidity uint64
+	UIDNext     uint32
+	Messages    uint32
+}
+
+// Examine opens a folder read-only: \Seen is not ours to set.
+func (s *Session) Examine(name string) (Examined, error) {
 	return s.startExamine(name)()
 }
 
 // startExamine sends EXAMINE; what it returns waits for the answer.
-func (s *Session) startExamine(name string) func() (*imap.SelectData, error) {
+func (s *Session) startExamine(name string) func() (Examined, error) {
 	s.prefetched = nil
 	cmd := s.client.Select(name, &imap.SelectOptions{ReadOnly: true})
-	return func() (*imap.SelectData, error) {
+	return func() (Examined, error) {
 		data, err := cmd.Wait()
 		if err != nil {
-			return nil, refusedError(fmt.Errorf("examine: %w", s.cause(err)))
+			return Examined{}, refusedError(fmt.Errorf("examine: %w", s.cause(err)))
 		}
-		return data, nil
+		// The wire gives UIDVALIDITY the name of a number that is wide enough.
+		return Examined{data.HighestModSeq, uint32(data.UIDNext), data.NumMessages}, nil
 	}
 }
 
@@ -53,7 +61,7 @@ type prefetched struct {
 // ExaminePrefetch opens a folder, searches it from first on and asks for the sizes up
 // to last, all in one flight. What comes of the search and the sizes is taken by the
 // next Search and by FetchSizes; when they are refused, those ask again.
-func (s *Session) ExaminePrefetch(name string, first, last uint32) (*imap.SelectData, error) {
+func (s *Session) ExaminePrefetch(name string, first, last uint32) (Examined, error) {
 	examined := s.startExamine(name)
 	searching := s.client.UIDSearch(uidRange(first, MaxUID), nil)
 	sized := s.startSizes(imap.UIDSet{{Start: imap.UID(first), Stop: imap.UID(last)}})

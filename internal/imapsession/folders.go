@@ -43,9 +43,9 @@ type FolderStatus struct {
 
 // With is the status as it was when the folder was opened, as far as the server
 // said so.
-func (st FolderStatus) With(selected *imap.SelectData) FolderStatus {
-	st.UIDValidity = cmp.Or(uint64(selected.UIDValidity), st.UIDValidity)
-	st.UIDNext = cmp.Or(uint32(selected.UIDNext), st.UIDNext)
+func (st FolderStatus) With(selected Examined) FolderStatus {
+	st.UIDValidity = cmp.Or(selected.UIDValidity, st.UIDValidity)
+	st.UIDNext = cmp.Or(selected.UIDNext, st.UIDNext)
 	return st
 }
 
@@ -113,7 +113,7 @@ func (s *Session) statuses(names []string) (found []FolderStatus, failed map[str
 				failed[name] = refusedError(fmt.Errorf("status refused: %w", err))
 				continue
 			}
-			st := FolderStatus{Name: name, UIDValidity: uint64(data.UIDValidity), UIDNext: uint32(data.UIDNext), Messages: -1}
+			st := FolderStatus{Name: name, UIDValidity: data.HighestModSeq, UIDNext: uint32(data.UIDNext), Messages: -1}
 			if data.NumMessages != nil {
 				st.Messages = int64(*data.NumMessages)
 			}

@@ -49,8 +49,8 @@ func (s *Session) Idle(folder string, searched uint32) (missed bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	s.messages.Store(data.NumMessages)
-	if searched != 0 && uint32(data.UIDNext) > searched {
+	s.messages.Store(data.Messages)
+	if searched != 0 && data.UIDNext > searched {
 		return true, nil
 	}
 	if s.idling, err = s.client.Idle(); err != nil {

@@ -115,8 +115,8 @@ func TestExaminePrefetch(t *testing.T) {
 	}
 	selected, err := s.ExaminePrefetch("INBOX", 101, 400)
 	must(t, err)
-	if selected.NumMessages != 500 || s.prefetched == nil || len(s.prefetched.sizes) != 300 {
-		t.Fatalf("%d messages, prefetched %+v", selected.NumMessages, s.prefetched)
+	if selected.Messages != 500 || s.prefetched == nil || len(s.prefetched.sizes) != 300 {
+		t.Fatalf("%d messages, prefetched %+v", selected.Messages, s.prefetched)
 	}
 	for range 2 { // the second time it is asked anew
 		uids, err := s.Search(101, MaxUID, nil)

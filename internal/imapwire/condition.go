@@ -35,7 +35,7 @@ func (w *Conn) untaggedStatus(st statusLine) error {
 
 // hasNumber reports whether a response code is one that tells the client a number.
 func hasNumber(code []byte) bool {
-	return fold(code, "UIDNEXT") || fold(code, "UIDVALIDITY") || fold(code, "HIGHESTMODSEQ")
+	return fold(code, "UIDNEXT") || fold(code, "UIDVALIDITY")
 }
 
 // note remembers a status. Callers hold mu.
@@ -61,8 +61,8 @@ func (w *Conn) emitStatus(st statusLine) {
 		w.emitCapabilities(st.args)
 		w.out = append(w.out, ']')
 	case hasNumber(st.code):
-		if isStatusItem(st.code, st.args) {
-			w.out = fmt.Appendf(w.out, " [%s %s]", bytes.ToUpper(st.code), st.args)
+		if item, value, ok := statusItem(st.code, st.args); ok {
+			w.out = fmt.Appendf(w.out, " [%s %s]", item, value)
 		}
 	case isAtom(st.code) && !fold(st.code, "COPYUID") && !fold(st.code, "APPENDUID") && !fold(st.code, "PERMANENTFLAGS"):
 		w.out = fmt.Appendf(w.out, " [%s]", bytes.ToUpper(st.code))

@@ -103,7 +103,7 @@ func TestWireRepairs(t *testing.T) {
 		"tagged no status":    {askExam, "T1 Whatever happened\r\n", "T1 BAD Whatever happened\r\n"},
 		"stale tag":           {askExam, "T1 OK x\r\nT1 OK x\r\n* 1 EXISTS\r\n", "T1 OK done\r\n* 1 EXISTS\r\n"},
 		"control characters":  {askExam, "T1 NO a\x00b\x1b[31m\xff\r\n", "T1 NO a b [31m\r\n"},
-		"codes":               {askExam, "* OK [uidnext 5] x\r\n* OK [UIDNEXT 4294967296] x\r\n* OK [UIDVALIDITY 0]\r\n* OK [HIGHESTMODSEQ 18446744073709551615]\r\n* OK [NOMODSEQ]\r\n* OK [UNSEEN 3]\r\n* OK [PERMANENTFLAGS (\\* a])]\r\n", "* OK [UIDNEXT 5] done\r\n* OK done\r\n* OK [UIDVALIDITY 0] done\r\n* OK done\r\n"},
+		"codes":               {askExam, "* OK [uidnext 5] x\r\n* OK [UIDNEXT 4294967296] x\r\n* OK [UIDVALIDITY 0]\r\n* ok [uidvalidity 1713632002544] x\r\n* OK [HIGHESTMODSEQ 18446744073709551615]\r\n* OK [NOMODSEQ]\r\n* OK [UNSEEN 3]\r\n* OK [PERMANENTFLAGS (\\* a])]\r\n", "* OK [UIDNEXT 5] done\r\n* OK done\r\n* OK [HIGHESTMODSEQ 0] done\r\n* OK [HIGHESTMODSEQ 1713632002544] done\r\n"},
 		"numbers":             {askExam, "* 5 exists now\r\n* 99999999999 EXISTS\r\n* 1 RECENT\r\n* 2 EXPUNGE\r\n* -1 EXISTS\r\n", "* 5 EXISTS\r\n* 1 RECENT\r\n* 2 EXPUNGE\r\n"},
 		"noise":               {askExam, "\r\n \r\n*\r\n* \r\n+ x\r\n+\r\n* FLAGS (a])\r\n* XYZ {3}\r\nT1 \r\n* QUOTA \"\" ()\r\n* SORT 0\r\n* ESEARCH UID ALL 1:4294967295\r\n* ENABLED X\r\n* NO warning\r\n", ""},
 		"search":              {"T1 UID SEARCH ALL\r\n", "* SEARCH\r\n*   search  3 1  2 2 0 4294967295 4294967296 \r\n* SEARCH 5 (MODSEQ 9)\r\n", "* SEARCH\r\n* SEARCH 1 2 3\r\n* SEARCH 5\r\n"},
@@ -138,8 +138,8 @@ func TestWireRepairs(t *testing.T) {
 		"list, extended":      {askExam, "* LIST () \"/\" INBOX (CHILDINFO (\"SUBSCRIBED\"))\r\n", "* LIST () \"/\" \"INBOX\"\r\n"},
 		"list, quote open":    {askExam, "* LIST () \"/\" \"abc\r\n", "* LIST () \"/\" \"\\\"abc\"\r\n"},
 		"list, nameless":      {askExam, "* LIST () \"/\"\r\n* LIST\r\n* LIST (\r\n", ""},
-		"status":              {"T1 STATUS INBOX (UIDNEXT)\r\n", "* STATUS \"inbox\" (UIDNEXT 5 X (1 (2)) UIDVALIDITY 3)\r\n", "* STATUS INBOX (UIDNEXT 5 UIDVALIDITY 3)\r\n"},
-		"status, huge":        {"T1 STATUS \"a b\" (UIDNEXT)\r\n", "* STATUS A B (MESSAGES 1 UIDNEXT 4294967296 UIDVALIDITY 3 )\r\n", "* STATUS \"a b\" (MESSAGES 1 UIDVALIDITY 3)\r\n"},
+		"status":              {"T1 STATUS INBOX (UIDNEXT)\r\n", "* STATUS \"inbox\" (UIDNEXT 5 X (1 (2)) UIDVALIDITY 3 HIGHESTMODSEQ 9)\r\n", "* STATUS INBOX (UIDNEXT 5 HIGHESTMODSEQ 3)\r\n"},
+		"status, huge":        {"T1 STATUS \"a b\" (UIDNEXT)\r\n", "* STATUS A B (MESSAGES 1 UIDNEXT 4294967296 UIDVALIDITY 3 )\r\n", "* STATUS \"a b\" (MESSAGES 1 HIGHESTMODSEQ 3)\r\n"},
 		"status, another":     {"T1 STATUS INBOX (UIDNEXT)\r\n", "* STATUS Other (UIDNEXT 5)\r\n", "* STATUS \"Other\" (UIDNEXT 5)\r\n"},
 		"status, empty":       {"T1 STATUS INBOX (UIDNEXT)\r\n", "* STATUS INBOX\r\n* STATUS INBOX ()\r\n", "* STATUS INBOX ()\r\n"},
 		"id":                  {"T1 ID NIL\r\n", "* ID (\"Name\" \"x\" \"version\" NIL \"odd\" \"y\")\r\n* ID NIL\r\n", "* ID (\"name\" \"x\")\r\n* ID ()\r\n"},
@@ -156,6 +156,20 @@ func TestWireRepairs(t *testing.T) {
 				t.Errorf("\n got %q\nwant %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// TestNumber63: UIDVALIDITY tells one numbering from another, however servers write it.
+func TestNumber63(t *testing.T) {
+	for text, want := range map[string]uint64{
+		"0": 0, "1": 1, "4294967296": 1 << 32, "1713632002544": 1713632002544, "9223372036854775807": 1<<63 - 1,
+		"9223372036854775808": 1, "9223372036854775811": 3, "18446744073709551615": 1<<63 - 1, "18446744073709551617": 1,
+		"100000000000000000000000000000000000000": 687399551400673280, "007": 7,
+		"": 0, "-1": 0, "1.7e12": 0, "0x10": 0, "17 ": 0, "12345678901234567890123456789012345678901": 0,
+	} {
+		if got, _ := number63([]byte(text)); got != want {
+			t.Errorf("%s: %d, want %d", text, got, want)
+		}
 	}
 }
 

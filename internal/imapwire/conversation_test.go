@@ -221,7 +221,7 @@ func TestWireHonest(t *testing.T) {
 		if err := checkHonest(c, srv); err != nil {
 			t.Error(err)
 		}
-		if c.status.UIDNext != 4 || c.selects.UIDNext != 4 || c.status.UIDValidity == 0 || c.selects.UIDValidity != c.status.UIDValidity || c.selects.NumMessages != 3 || c.dates != 3 {
+		if c.status.UIDNext != 4 || c.selects.UIDNext != 4 || c.status.HighestModSeq == 0 || c.selects.HighestModSeq != c.status.HighestModSeq || c.selects.NumMessages != 3 || c.dates != 3 {
 			t.Errorf("status %+v, select %+v, dates %d", c.status, c.selects, c.dates)
 		}
 		if err := c.wire.Err(); err != nil {

@@ -1,6 +1,10 @@
 package imapwire
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
 
 // mailboxStatus passes on `STATUS name (items)` (RFC 3501 section 7.2.4) with
 // the items that a poller reads and that fit their type. The client gets the name
@@ -32,23 +36,27 @@ func (w *Conn) mailboxStatus(d *decoder) {
 			return d.skip()
 		}
 		value, ok := d.str()
-		if ok && isStatusItem(item, value) {
-			w.out = append(append(append(w.separate(), bytes.ToUpper(item)...), ' '), value...)
+		if item, value, known := statusItem(item, value); ok && known {
+			w.out = append(append(append(w.separate(), item...), ' '), value...)
 		}
 		return ok
 	})
 	w.out = append(w.out, ")\r\n"...)
 }
 
-// isStatusItem reports whether the client reads an item, and can read its value.
-func isStatusItem(item, value []byte) (ok bool) {
+// statusItem is an item as the client is given it; false for what it does not read, or
+// cannot. UIDVALIDITY goes by the name of HIGHESTMODSEQ, which nobody asks for: it is the
+// client's only number that is wide enough. Servers that count milliseconds have more
+// than 32 bits.
+func statusItem(item, value []byte) (as string, v []byte, ok bool) {
 	switch {
-	case fold(item, "HIGHESTMODSEQ"):
-		_, ok = number64(value)
-	case fold(item, "MESSAGES"), fold(item, "UIDNEXT"), fold(item, "UIDVALIDITY"), fold(item, "UNSEEN"):
+	case fold(item, "UIDVALIDITY"):
+		n, ok := number63(value)
+		return "HIGHESTMODSEQ", strconv.AppendUint(nil, n, 10), ok
+	case fold(item, "MESSAGES"), fold(item, "UIDNEXT"), fold(item, "UNSEEN"):
 		_, ok = number(value)
 	}
-	return ok
+	return strings.ToUpper(string(item)), value, ok
 }
 
 // askedStatus is the argument of the outstanding STATUS that name answers: the

@@ -220,6 +220,29 @@ func number64(b []byte) (n int64, ok bool) {
 	return n, true
 }
 
+// maxDigits bounds a number that is read.
+const maxDigits = 40
+
+// number63 reads a non-negative number; of one that does not fit, the low 63 bits, which
+// still tell it from others: 0, which means that there is none, becomes 1.
+func number63(b []byte) (n uint64, ok bool) {
+	if len(b) == 0 || len(b) > maxDigits {
+		return 0, false
+	}
+	over := false
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		over = over || n > (1<<63-1-uint64(c-'0'))/10
+		n = (n*10 + uint64(c-'0')) & (1<<63 - 1)
+	}
+	if over {
+		n = max(n, 1)
+	}
+	return n, true
+}
+
 // isAtom accepts a non-empty run of printable ASCII that no IMAP syntax uses.
 func isAtom(b []byte) bool {
 	return len(b) > 0 && !bytes.ContainsFunc(b, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`(){}%*"\[]`, r) })
