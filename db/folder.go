@@ -16,9 +16,8 @@ type FolderState struct {
 	SettledUID   uint32        `db:"settled_uid"`
 	LastUID      uint32        `db:"last_uid"`
 	UIDNext      uint32        `db:"uid_next"`
-	Backlog      int64         `db:"backlog"`    // messages seen on the server and not handled
-	GapPasses    int           `db:"gap_passes"` // searches completed since SettledUID last moved
-	InFlight     pq.Int64Array `db:"in_flight"`  // UIDs being handled; one that was killed before is in it several times
+	Backlog      int64         `db:"backlog"`   // messages seen on the server and not handled
+	InFlight     pq.Int64Array `db:"in_flight"` // UIDs being handled; one that was killed before is in it several times
 	ResyncSince  *time.Time    `db:"resync_since"`
 	ResyncReason string        `db:"resync_reason"`
 	ResyncCount  int           `db:"resync_count"`
@@ -67,7 +66,7 @@ func (f *FolderState) Open() bool {
 func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderState, error) {
 	list, err := selectAll[*FolderState](ctx, s, "folder states", `
 		SELECT folder, uid_validity, greatest(start_uid, pruned_uid) AS start_uid, settled_uid, last_uid, uid_next,
-			backlog, gap_passes, ARRAY(SELECT uid & 4294967295 FROM unnest(in_flight) uid) AS in_flight, resync_since,
+			backlog, ARRAY(SELECT uid & 4294967295 FROM unnest(in_flight) uid) AS in_flight, resync_since,
 			coalesce(resync_reason, '') AS resync_reason, resync_count, coalesce(paused_reason, '') AS paused_reason,
 			last_search_at, last_served_at, coalesce(last_error, '') AS last_error,
 			account, first_look_at, horizon_at, held, old_left, renumbered_at, unstable, sweep_left, lowest_uid,
@@ -93,11 +92,11 @@ func writeFolder(ctx context.Context, tx *txn, fence Fence, f *FolderState) {
 	row.LastError = Clean(f.LastError)
 	tx.named(ctx, "write folder state", `
 		INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, start_uid, settled_uid, last_uid,
-			uid_next, backlog, gap_passes, in_flight, resync_since, resync_reason, resync_count, paused_reason,
+			uid_next, backlog, in_flight, resync_since, resync_reason, resync_count, paused_reason,
 			last_search_at, last_served_at, last_error, account, first_look_at, horizon_at, held, old_left, renumbered_at, unstable, sweep_left, lowest_uid,
 			messages, shrunk_at, counted_at, gap_since, gap_looks, gap_sessions, surplus, surplus_since, surplus_looks, unfetched, backlog_since)
 		VALUES (:tenant, :provider_id, :folder, :uid_validity, :start_uid, :settled_uid, :last_uid,
-			:uid_next, :backlog, :gap_passes, coalesce(CAST(:in_flight AS bigint[]), '{}'), :resync_since, nullif(:resync_reason, ''),
+			:uid_next, :backlog, coalesce(CAST(:in_flight AS bigint[]), '{}'), :resync_since, nullif(:resync_reason, ''),
 			:resync_count, nullif(:paused_reason, ''), :last_search_at, :last_served_at, nullif(:last_error, ''),
 			:account, :first_look_at, :horizon_at, :held, :old_left, :renumbered_at, :unstable, :sweep_left, :lowest_uid,
 			:messages, :shrunk_at, :counted_at, :gap_since, :gap_looks, :gap_sessions, :surplus, :surplus_since, :surplus_looks,
@@ -106,7 +105,7 @@ func writeFolder(ctx context.Context, tx *txn, fence Fence, f *FolderState) {
 		ON CONFLICT (tenant, provider_id, folder) DO UPDATE SET
 			uid_validity = EXCLUDED.uid_validity, start_uid = EXCLUDED.start_uid, settled_uid = EXCLUDED.settled_uid,
 			last_uid = EXCLUDED.last_uid, uid_next = EXCLUDED.uid_next, backlog = EXCLUDED.backlog,
-			gap_passes = EXCLUDED.gap_passes, in_flight = EXCLUDED.in_flight, resync_since = EXCLUDED.resync_since,
+			in_flight = EXCLUDED.in_flight, resync_since = EXCLUDED.resync_since,
 			resync_reason = EXCLUDED.resync_reason, resync_count = EXCLUDED.resync_count,
 			paused_reason = EXCLUDED.paused_reason, last_search_at = EXCLUDED.last_search_at,
 			last_served_at = EXCLUDED.last_served_at, last_error = EXCLUDED.last_error,
@@ -190,7 +189,8 @@ type FolderStatus struct {
 	LastError    string     `db:"last_error"`
 	Retrying     int64      `db:"retrying"` // in quarantine, to be tried again
 	RetryingFrom *time.Time `db:"retrying_from"`
-	Dead         int64      `db:"dead"` // in quarantine, waiting for a person
+	Dead         int64      `db:"dead"`    // in quarantine, waiting for a person
+	Surplus      int64      `db:"surplus"` // messages that EXISTS counts and no listing shows
 }
 
 // Oldest is since when a message of the folder is known and not delivered, nil
@@ -215,7 +215,7 @@ func (f *FolderStatus) Searched(p *Provider) {
 func (s *Store) FolderStatuses(ctx context.Context, tenant, providerID string) ([]FolderStatus, error) {
 	return selectAll[FolderStatus](ctx, s, "folder statuses", `
 		SELECT f.tenant, f.provider_id, f.folder, f.uid_validity, f.settled_uid, f.last_uid, f.backlog, f.backlog_since,
-			f.last_search_at, f.resync_count, coalesce(f.paused_reason, '') AS paused_reason, coalesce(f.last_error, '') AS last_error,
+			f.last_search_at, f.resync_count, f.surplus, coalesce(f.paused_reason, '') AS paused_reason, coalesce(f.last_error, '') AS last_error,
 			coalesce(q.retrying, 0) AS retrying, q.retrying_from, coalesce(q.dead, 0) AS dead
 		FROM imap_folder_state f
 		LEFT JOIN (

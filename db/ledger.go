@@ -122,14 +122,31 @@ const knownMessages = `
 type Handled struct {
 	UID         uint32    `db:"uid"`
 	ProcessedAt time.Time `db:"processed_at"`
+	Expunged    bool      `db:"expunged"` // it was gone from the server
 }
 
 // HandledAbove lists the UIDs above settled that the ledger knows, ascending.
 func (s *Store) HandledAbove(ctx context.Context, ref Ref, folder string, uidValidity uint64, settled uint32) ([]Handled, error) {
 	return selectAll[Handled](ctx, s, "read ledger", `
-		SELECT uid, processed_at FROM imap_messages
+		SELECT uid, processed_at, outcome = 'expunged' AS expunged FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid > $5 ORDER BY uid`,
 		ref.Tenant, ref.ID, folder, uidValidity, settled)
+}
+
+// UnknownUIDs gives those of some UIDs of a folder that the ledger does not know, or
+// knows as expunged, ascending.
+func (s *Store) UnknownUIDs(ctx context.Context, ref Ref, folder string, uidValidity uint64, uids []uint32) ([]uint32, error) {
+	asked := make(pq.Int64Array, len(uids))
+	for i, uid := range uids {
+		asked[i] = int64(uid)
+	}
+	return selectAll[uint32](ctx, s, "read ledger", `
+		SELECT asked.uid FROM unnest($5::bigint[]) AS asked(uid)
+		WHERE NOT EXISTS (
+			SELECT FROM imap_messages m
+			WHERE m.tenant = $1 AND m.provider_id = $2 AND m.folder = $3 AND m.uid_validity = $4 AND m.uid = asked.uid
+				AND m.outcome <> 'expunged')
+		ORDER BY asked.uid`, ref.Tenant, ref.ID, folder, uidValidity, asked)
 }
 
 // LedgerUIDs gives what became of every UID of a folder that the ledger knows.

@@ -5,6 +5,7 @@
 SET LOCAL lock_timeout = '5s';
 
 ALTER TABLE imap_folder_state
+    DROP COLUMN gap_passes, -- gap_looks counts what is evidence
     ADD COLUMN account       text    NOT NULL DEFAULT '',
     ADD COLUMN first_look_at timestamptz,
     ADD COLUMN horizon_at    timestamptz,

@@ -122,6 +122,12 @@ func (s *Service) Standing(ctx context.Context, p *db.Provider, now time.Time) (
 			steps = append(steps, Step{Name: "folder", State: StepWrong, Text: fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason),
 				Err: mailsync.PausedFolder(st.Folder, st.PausedReason, st.ResyncCount)})
 		}
+		if st.Surplus > 0 {
+			text := fmt.Sprintf("%q: EXISTS counts %d messages that the server does not show, since %s", st.Folder, st.Surplus, st.SurplusSince.UTC().Format(time.RFC3339))
+			steps = append(steps, first("folder",
+				finding{mailsync.Doubtful(st, now), StepWarn, "exists_mismatch", text + "; they are looked for"},
+				finding{true, StepWarn, "exists_surplus", text + ": the folder's own count is off"}))
+		}
 	}
 	text, today := fmt.Sprintf("%d mails wait, %d a pass", backlog, p.MaxEmailsPerSync), p.BytesToday(now)
 	if p.MaxBytesPerDay > 0 {

@@ -20,6 +20,12 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 	now := f.runner.now()
 	step := db.Commit{Bytes: c.bytes, At: now}
 	for _, m := range c.messages {
+		if m.absent && !m.expunged {
+			if m.retry {
+				step.Failures = append(step.Failures, f.absentAgain(m, now))
+			}
+			continue // what is not shown at one look is not final: it is a gap from now on
+		}
 		row, err := f.outcome(ctx, m, now)
 		if err != nil {
 			return err
@@ -43,7 +49,7 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 	f.taken += len(step.Messages)
 	for _, m := range c.messages {
 		m.done = true
-		if !m.expunged && m.failure == nil {
+		if !m.absent && m.failure == nil {
 			f.found++
 		}
 	}

@@ -11,18 +11,19 @@ import (
 
 // cursor is how far a folder has been read: its row, and what the ledger knows
 // above SettledUID, ascending. The fields of the row are written in this file
-// alone, by methods that say what happened. A method that returns a cursor leaves
-// its own as it is: the new one holds once it is stored.
+// and in gap.go alone, by methods that say what happened. A method that returns a
+// cursor leaves its own as it is: the new one holds once it is stored.
 type cursor struct {
 	db.FolderState
 	handled []db.Handled
+	late    []uint32 // UIDs up to SettledUID that the server shows and the ledger does not know, ascending
 }
 
 // firstCursor begins a folder that was never read behind the UID up to which
-// nothing is to be published.
-func firstCursor(status imapsession.FolderStatus, start uint32) *cursor {
+// nothing is to be published, and that has so many messages up to there.
+func firstCursor(status imapsession.FolderStatus, start uint32, messages int64) *cursor {
 	return &cursor{FolderState: db.FolderState{
-		Folder: status.Name, UIDValidity: status.UIDValidity, StartUID: start, SettledUID: start, LastUID: start,
+		Folder: status.Name, UIDValidity: status.UIDValidity, StartUID: start, SettledUID: start, LastUID: start, Exists: messages,
 	}}
 }
 
@@ -31,14 +32,15 @@ func firstCursor(status imapsession.FolderStatus, start uint32) *cursor {
 func (c *cursor) renumbered(uidValidity uint64, last uint32, since time.Time, reason string) *cursor {
 	return &cursor{FolderState: db.FolderState{
 		Folder: c.Folder, UIDValidity: uidValidity, LastUID: last, ResyncSince: &since, ResyncReason: reason,
-		ResyncCount: c.ResyncCount + 1, LastServedAt: c.LastServedAt, LastSearchAt: c.LastSearchAt,
+		ResyncCount: c.ResyncCount + 1, LastServedAt: c.LastServedAt, LastSearchAt: c.LastSearchAt, Exists: -1,
 	}}
 }
 
 // SearchAgain has the next pass go through a folder once more, from a day on.
 func SearchAgain(st *db.FolderState, since time.Time, reason string) {
 	st.ResyncSince, st.ResyncReason, st.ResyncCount, st.PausedReason = &since, reason, 0, ""
-	st.LastUID, st.SettledUID, st.StartUID, st.GapPasses = max(st.LastUID, st.SettledUID), 0, 0, 0
+	st.LastUID, st.SettledUID, st.StartUID, st.Exists = max(st.LastUID, st.SettledUID), 0, 0, -1
+	st.GapSince, st.GapLooks, st.GapSessions = nil, 0, 0
 }
 
 // paused leaves the folder to a person.
@@ -85,16 +87,13 @@ func (c *cursor) searched(before cursor, uidNext uint32, backlog int, first bool
 	if c.ResyncSince == nil && !first {
 		c.ResyncCount = 0 // a pass under the same numbering
 	}
-	open := c.SettledUID < c.LastUID || uidNext > c.LastUID+1
-	if open && backlog == 0 && c.SettledUID == before.SettledUID {
-		c.GapPasses++
-	}
 	c.LastSearchAt, c.UIDNext, c.Backlog = &now, uidNext, int64(backlog)
 	if backlog > 0 {
 		return false // the first commit writes it
 	}
-	news := first || open || before.LastSearchAt == nil || before.UIDNext != uidNext || before.SettledUID != c.SettledUID ||
-		before.ResyncCount != c.ResyncCount || before.LastError != ""
+	news := first || c.GapSince != nil || before.LastSearchAt == nil || now.Sub(*before.LastSearchAt) > searchAnyway ||
+		before.UIDNext != uidNext || before.Exists != c.Exists || before.SettledUID != c.SettledUID || before.Backlog > 0 ||
+		before.CountedAt != c.CountedAt || before.GapSince != c.GapSince || before.ResyncCount != c.ResyncCount || before.LastError != ""
 	if news {
 		c.InFlight, c.LastError = nil, ""
 	}
@@ -109,59 +108,26 @@ func (c *cursor) committed(rows []db.Message, toMark []uint32, now time.Time) *c
 	done := make(map[int64]bool, len(rows))
 	for _, row := range rows {
 		done[int64(row.UID)] = true
-		if !c.knows(row.UID) {
-			next.handled = append(next.handled, db.Handled{UID: row.UID, ProcessedAt: now})
+		if i, known := c.find(row.UID); known {
+			next.handled[i] = db.Handled{UID: row.UID, ProcessedAt: now, Expunged: row.Outcome == db.Expunged}
+		} else {
+			next.handled = append(next.handled, db.Handled{UID: row.UID, ProcessedAt: now, Expunged: row.Outcome == db.Expunged})
 		}
 	}
 	slices.SortFunc(next.handled, func(a, b db.Handled) int { return cmp.Compare(a.UID, b.UID) })
 	next.Backlog = max(0, c.Backlog-int64(len(next.handled)-len(c.handled)))
-	next.settle(now, false)
+	next.late = slices.DeleteFunc(slices.Clone(c.late), func(uid uint32) bool { return done[int64(uid)] })
+	next.settle()
 	next.forgetSettled()
+	if open := next.gaps(); open && !c.gaps() {
+		next.beginLooks(now)
+	} else if !open {
+		next.endLooks()
+	}
 	next.InFlight = slices.DeleteFunc(slices.Clone(c.InFlight), func(uid int64) bool { return done[uid] })
 	next.InFlight = append(next.InFlight, toInt64(toMark)...)
 	next.LastServedAt, next.LastError = &now, ""
 	return &next
-}
-
-// A gap is a UID below the highest handled one that the server has not shown.
-// Servers do show UIDs late, so it stays open for a while.
-const (
-	gapPatience = 15 * time.Minute
-	gapPasses   = 10
-)
-
-// settle moves the cursor as far as it goes. confirmed says that the server was asked
-// for the gaps by name just now and has nothing there: without it no gap settles.
-func (c *cursor) settle(now time.Time, confirmed bool) {
-	settled, _, _ := c.reach(now, confirmed)
-	if settled != c.SettledUID {
-		c.SettledUID, c.GapPasses = settled, 0
-	}
-	if n := len(c.handled); n > 0 && c.ResyncSince == nil { // else LastUID is where the search was narrowed
-		c.LastUID = max(c.LastUID, c.handled[n-1].UID)
-	}
-	c.LastUID = max(c.LastUID, c.SettledUID)
-}
-
-// reach is how far the cursor could go: over UIDs the ledger knows and, if it may,
-// over gaps that have been open long enough, of which first and last are the ends;
-// they are 0 when there are none.
-func (c *cursor) reach(now time.Time, overGaps bool) (settled, first, last uint32) {
-	settled = c.SettledUID
-	oldest := oldestAbove(c.handled)
-	for i, h := range c.handled {
-		if h.UID <= settled {
-			continue
-		}
-		if h.UID > settled+1 {
-			if !overGaps || !c.gapExpired(oldest[i], now) {
-				break
-			}
-			first, last = cmp.Or(first, settled+1), h.UID-1
-		}
-		settled = h.UID
-	}
-	return settled, first, last
 }
 
 // forgetSettled leaves of what is handled the rows above SettledUID.
@@ -169,55 +135,48 @@ func (c *cursor) forgetSettled() {
 	c.handled = slices.DeleteFunc(c.handled, func(h db.Handled) bool { return h.UID <= c.SettledUID })
 }
 
-// oldestAbove gives for every row when the first of it and those above it was
-// handled: since then the server has shown UIDs above the gap below that row.
-func oldestAbove(handled []db.Handled) []time.Time {
-	oldest := make([]time.Time, len(handled))
-	for i := len(handled) - 1; i >= 0; i-- {
-		oldest[i] = handled[i].ProcessedAt
-		if i+1 < len(handled) && oldest[i+1].Before(oldest[i]) {
-			oldest[i] = oldest[i+1]
-		}
-	}
-	return oldest
-}
-
-// gapExpired reports whether a gap has been open long enough: since the first
-// UID above it was handled, or for so many searches.
-func (c *cursor) gapExpired(since, now time.Time) bool {
-	return c.GapPasses >= gapPasses || now.Sub(since) >= gapPatience
-}
-
-// wanted are the UIDs of a search that are above the cursor and not handled,
+// wanted are the UIDs of a search that are above the cursor, or late, and not handled,
 // ascending, each once: servers list them unsorted, twice, and out of range.
 func (c *cursor) wanted(found []uint32) []uint32 {
 	list := slices.Clone(found)
 	slices.Sort(list)
 	list = slices.Compact(list)
-	return slices.DeleteFunc(list, func(uid uint32) bool { return uid <= c.SettledUID || c.knows(uid) })
+	return slices.DeleteFunc(list, func(uid uint32) bool {
+		if uid <= c.SettledUID {
+			_, late := slices.BinarySearch(c.late, uid)
+			return !late
+		}
+		return c.knows(uid)
+	})
 }
 
-// knows reports whether a UID above SettledUID is handled.
+// knows reports whether a UID above SettledUID is handled. One that was thought to be
+// expunged and is shown again is not.
 func (c *cursor) knows(uid uint32) bool {
-	_, known := slices.BinarySearchFunc(c.handled, uid, func(h db.Handled, uid uint32) int { return cmp.Compare(h.UID, uid) })
-	return known
+	i, known := c.find(uid)
+	return known && !c.handled[i].Expunged
 }
 
-// searchAnyway is how long UIDNEXT alone is believed when it reports nothing new.
+func (c *cursor) find(uid uint32) (int, bool) {
+	return slices.BinarySearchFunc(c.handled, uid, func(h db.Handled, uid uint32) int { return cmp.Compare(h.UID, uid) })
+}
+
+// searchAnyway is how long what STATUS says is believed when it reports nothing new.
 const searchAnyway = time.Hour
 
-// nothingNew reports whether the folder need not be opened: the server says
-// that nothing came since the last completed search, and that left nothing to
-// look for. UIDNEXT is a hint, so it is not believed for ever.
+// nothingNew reports whether the folder need not be opened: the server says by UIDNEXT
+// and by the number of messages that nothing came since the last completed search, and
+// that left nothing to look for. What it does not say, or says otherwise, is no such
+// sign, and what it says is not believed for ever.
 func nothingNew(st *db.FolderState, status imapsession.FolderStatus, now time.Time) bool {
 	switch {
-	case st == nil, status.UIDValidity == 0, status.UIDNext == 0:
+	case st == nil, status.UIDValidity == 0, status.UIDNext == 0, status.Messages < 0:
 		return false
-	case st.UIDValidity != status.UIDValidity, st.UIDNext != status.UIDNext:
+	case st.UIDValidity != status.UIDValidity, st.UIDNext != status.UIDNext, st.Exists != status.Messages:
 		return false
-	case st.Open():
+	case st.Open(), Doubtful(st, now):
 		return false
-	case st.UIDNext > st.LastUID+1 && st.GapPasses < gapPasses:
+	case givenOut(st.UIDNext, st.LastUID) && !(st.GapLooks >= gapLooks && patientFor(st, now)):
 		return false // the server has given out UIDs that it has not shown
 	case st.LastSearchAt == nil || now.Sub(*st.LastSearchAt) > searchAnyway:
 		return false

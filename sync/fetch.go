@@ -1,15 +1,19 @@
 package sync
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"time"
 )
 
-// askSizes asks for sizes and dates of messages. What the server leaves out is asked
-// for a second time, by itself; what is gone then was expunged.
+// maxSizeless is how many messages of a batch are asked for their size by themselves,
+// and say none: by then the server does not know it.
+const maxSizeless = 3
+
+// askSizes asks for sizes and dates of messages. What the server leaves out, and a size
+// that it does not say or that only the headers would be read by, is asked for a second
+// time, by itself. A size that is unknown still is no reason not to read the message.
 func (f *folderPass) askSizes(messages []*message) error {
 	uids := make([]uint32, len(messages))
 	for i, m := range messages {
@@ -20,14 +24,20 @@ func (f *folderPass) askSizes(messages []*message) error {
 		return err
 	}
 	var missing []*message
+	sizeless := 0
 	for _, m := range messages {
 		listed, ok := found[m.UID]
-		if !ok {
+		if !ok || listed.Size == 0 && sizeless < maxSizeless || listed.Size > f.maxMessageBytes() {
 			again, err := f.session.FetchSizes([]uint32{m.UID})
 			if err != nil {
 				return err
 			}
-			listed, ok = again[m.UID]
+			if second, shown := again[m.UID]; shown {
+				listed, ok = second, true
+			}
+			if listed.Size == 0 {
+				sizeless++
+			}
 		}
 		if !ok {
 			missing = append(missing, m)
@@ -36,28 +46,7 @@ func (f *folderPass) askSizes(messages []*message) error {
 		m.Listed = listed
 		m.headerOnly = m.released || m.Size > f.maxMessageBytes()
 	}
-	return f.findExpunged(missing)
-}
-
-// findExpunged searches once more for messages that the server did not give, and
-// parts those that are gone from those that it still lists.
-func (f *folderPass) findExpunged(missing []*message) error {
-	if len(missing) == 0 {
-		return nil
-	}
-	slices.SortFunc(missing, func(a, b *message) int { return cmp.Compare(a.UID, b.UID) }) // out of the range searched they would pass for gone
-	still, err := f.session.Search(missing[0].UID, missing[len(missing)-1].UID, nil)
-	if err != nil {
-		return err
-	}
-	for _, m := range missing {
-		if slices.Contains(still, m.UID) {
-			m.fail("fetch", "not_returned", errors.New("the server lists the message and does not give it"))
-		} else {
-			m.expunged = true
-		}
-	}
-	return nil
+	return f.findAbsent(missing)
 }
 
 // withinQuota leaves of messages those that the provider's bytes of the day
@@ -116,7 +105,7 @@ func (p *pipeline) fetchWindow(ctx context.Context, window []*chunk) error {
 	var asked []*message
 	for _, c := range window {
 		for _, m := range c.messages {
-			if !m.expunged && m.failure == nil {
+			if !m.absent && m.failure == nil {
 				d.missing[m.UID], asked = m, append(asked, m)
 			}
 		}
@@ -133,7 +122,7 @@ func (p *pipeline) fetchWindow(ctx context.Context, window []*chunk) error {
 		}
 		first := d.chunks[0]
 		first.messages = slices.DeleteFunc(first.messages, func(m *message) bool {
-			return m.raw == nil && !m.expunged && m.failure == nil
+			return m.raw == nil && !m.absent && m.failure == nil
 		})
 		d.next(ctx)
 	}

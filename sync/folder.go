@@ -14,11 +14,15 @@ type folderPass struct {
 	*pass
 	log    *slog.Logger
 	status imapsession.FolderStatus
+	exists int64    // messages in it, by EXISTS or, where EXAMINE does not say, by STATUS
 	cursor *cursor  // as it was stored last, or is about to be
 	toMark []uint32 // what the next commits mark as being handled
 	first  bool     // there was no cursor before this pass
 	taken  int      // messages handled
 	found  int      // of them, those that the server gave and that went out
+	unseen int64    // messages that EXISTS counts and that were not found
+
+	examined int64 // EXISTS when it was opened
 
 	reopened    int // connections that were lost over the folder
 	foundAtLoss int // found, when one was lost over a single message
@@ -29,11 +33,11 @@ type folderPass struct {
 // opened, searched, and what is new goes from fetch to commit. It returns how
 // many were handled and how many are known to be left.
 func (ps *pass) folder(ctx context.Context, status imapsession.FolderStatus, budget int) (taken, backlog int, err error) {
-	f, exists, err := ps.open(ctx, status, budget)
+	f, err := ps.open(ctx, status, budget)
 	if err != nil {
 		return 0, 0, err
 	}
-	uids, err := f.search(ctx, exists)
+	uids, err := f.search(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -48,13 +52,16 @@ func (ps *pass) folder(ctx context.Context, status imapsession.FolderStatus, bud
 		f.log.Info("new_messages", "count", len(uids), "taking", len(take))
 	}
 	err = f.handle(ctx, take)
-	return f.taken, int(f.cursor.Backlog), errors.Join(err, f.clearInFlight(ctx))
+	if err = errors.Join(err, f.clearInFlight(ctx)); err == nil && f.unseen > 0 {
+		err = Mismatch(f.exists, f.unseen)
+	}
+	return f.taken, int(f.cursor.Backlog), err
 }
 
-// open selects a folder read-only and loads its cursor. exists is how many
-// messages it holds. When up to budget new ones are going to be read, and the
-// server takes several commands at once, it is asked for them right away.
-func (ps *pass) open(ctx context.Context, status imapsession.FolderStatus, budget int) (f *folderPass, exists uint32, err error) {
+// open selects a folder read-only and loads its cursor. When up to budget new messages
+// are going to be read, and the server takes several commands at once, it is asked for
+// them right away.
+func (ps *pass) open(ctx context.Context, status imapsession.FolderStatus, budget int) (f *folderPass, err error) {
 	f = &folderPass{pass: ps, status: status, log: ps.log.With("folder", status.Name)}
 	var selected imapsession.Examined
 	if first, last, ok := ps.predictRange(status, budget); ok {
@@ -63,13 +70,16 @@ func (ps *pass) open(ctx context.Context, status imapsession.FolderStatus, budge
 		selected, err = ps.session.Examine(status.Name)
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	f.status = status.With(selected)
+	f.status, f.examined = status.With(selected), int64(selected.Messages)
+	if f.exists = f.examined; f.exists == 0 {
+		f.exists = max(0, status.Messages)
+	}
 	if f.status.UIDValidity == 0 {
-		return nil, 0, transient("uidvalidity_unknown", errors.New("the server gives no UIDVALIDITY, so no place in the folder can be kept; nothing was read"))
+		return nil, transient("uidvalidity_unknown", errors.New("the server gives no UIDVALIDITY, so no place in the folder can be kept; nothing was read"))
 	}
-	return f, selected.Messages, f.load(ctx)
+	return f, f.load(ctx)
 }
 
 // predictRange gives the UIDs that a pass will look at in a folder whose cursor
@@ -90,11 +100,11 @@ func (f *folderPass) load(ctx context.Context) error {
 	st := f.states[f.status.Name]
 	if st == nil {
 		f.first = true
-		start, err := f.startUID()
+		start, messages, err := f.start()
 		if err != nil {
 			return err
 		}
-		return f.store(ctx, firstCursor(f.status, start))
+		return f.store(ctx, firstCursor(f.status, start, messages))
 	}
 	f.cursor = &cursor{FolderState: *st}
 	if f.cursor.PausedReason != "" {

@@ -227,10 +227,14 @@ func (f *folderPass) retriedMessages(killed map[uint32]int) []*message {
 		if q.UIDValidity != f.cursor.UIDValidity {
 			continue
 		}
-		list = append(list, &message{
+		m := &message{
 			Listed: imapsession.Listed{UID: q.UID, Size: q.Size}, attempts: q.Attempts, retry: true,
 			released: q.State == db.QuarantineReleased, killed: killed[q.UID],
-		})
+		}
+		if q.ErrorCode == notShown {
+			m.missed = &q.UpdatedAt
+		}
+		list = append(list, m)
 		delete(killed, q.UID)
 	}
 	return list

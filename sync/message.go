@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"imapsync/internal/imapsession"
 	"imapsync/parse"
@@ -13,15 +14,17 @@ import (
 // message is one UID on its way from the search to the ledger.
 type message struct {
 	imapsession.Listed
-	attempts   int  // before this one
-	killed     int  // passes that were killed while handling it
-	retry      bool // it comes from the quarantine
-	released   bool // a person let it go out by its headers alone
-	again      bool // the stream has lost it: publish it though it is known
-	headerOnly bool // too large to be downloaded
-	expunged   bool
-	known      bool // published before, under whatever UID
-	done       bool // committed
+	attempts   int        // before this one
+	killed     int        // passes that were killed while handling it
+	retry      bool       // it comes from the quarantine
+	released   bool       // a person let it go out by its headers alone
+	again      bool       // the stream has lost it: publish it though it is known
+	headerOnly bool       // too large to be downloaded
+	missed     *time.Time // when a pass before this one did not find it
+	absent     bool       // the server does not show it
+	expunged   bool       // and there is evidence that it is gone
+	known      bool       // published before, under whatever UID
+	done       bool       // committed
 
 	raw     []byte
 	parsed  *parse.Message // nil when no blobs go with the event
@@ -72,7 +75,7 @@ const maxStub = 8 << 10
 // short is believed when it comes out the same again and again.
 func checkBody(m *message) {
 	switch {
-	case m.failure != nil || m.expunged || m.headerOnly:
+	case m.failure != nil || m.absent || m.headerOnly:
 	case len(m.raw) == 0:
 		m.fail("fetch", "no_body", errors.New("the server says OK and gives an empty body"))
 	case len(m.raw) < maxStub && bytes.Contains(m.raw, []byte(exchangeStub)):

@@ -184,8 +184,13 @@ func (f *folderPass) chunks(messages []*message) []*chunk {
 	var c *chunk
 	for _, m := range messages {
 		size := m.Size
-		if m.headerOnly {
+		switch {
+		case m.absent || m.failure != nil:
+			size = 0
+		case m.headerOnly:
 			size = headerWeight
+		case size == 0:
+			size = f.maxChunkBytes() // the server does not say
 		}
 		if c == nil || len(c.messages) == chunkMessages || c.weight+size > f.maxChunkBytes() {
 			c = &chunk{}

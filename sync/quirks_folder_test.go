@@ -103,26 +103,57 @@ func TestFailure02_SilentSearchIsMadeAgain(t *testing.T) {
 	}
 }
 
-// A gap that never closes is settled in the end, after the server was asked for
-// it by name; what it shows at that moment is taken.
+// A gap that never closes is settled in the end, after three looks on two connections
+// within a quarter of an hour and a count of the whole folder; what that shows is taken.
 func TestFailure02_GapExpires(t *testing.T) {
 	t.Parallel()
 	env := newSharedServers(t).start(t, imapserver.TLS, nil)
 	inbox := env.srv.Mailbox("INBOX")
 	inbox.AppendHidden(env.letter("INBOX"))
 	env.append("INBOX", 1)
-	for range gapPasses {
-		env.pass()
+	env.pass()
+	env.passes(3, 4*time.Minute)
+	if st := env.state("INBOX"); st.SettledUID != 4 {
+		t.Errorf("settled %d after 12 minutes, want 4", st.SettledUID)
 	}
 	inbox.Show()
+	env.later(4 * time.Minute)
 	env.settle()
 	inbox.AppendHidden(env.letter("INBOX"))
 	env.append("INBOX", 1)
-	for range gapPasses + 2 {
-		env.pass()
-	}
+	env.pass()
+	env.passes(4, 4*time.Minute)
 	if st := env.state("INBOX"); st.SettledUID != 8 {
 		t.Errorf("settled %d, want the gap at 7 passed over", st.SettledUID)
+	}
+	// Never against sight: what is shown all the same is read.
+	inbox.Show()
+	env.later(4 * time.Minute)
+	env.settle()
+}
+
+// With a connection that is kept between passes two looks on it are one connection's:
+// the pass in which all other evidence is there makes another, and no pass does that has
+// nothing to settle.
+func TestFailure02_GapNeedsASecondConnection(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, nil)
+	env.runner.keep = true
+	t.Cleanup(env.runner.sessions.Close)
+	env.srv.Mailbox("INBOX").AppendHidden(env.letter("INBOX"))
+	env.append("INBOX", 1)
+	env.pass()
+	env.passes(4, 3*time.Minute)
+	if n := env.srv.Connections(); n != 1 {
+		t.Errorf("%d connections before the gap is old enough, want 1", n)
+	}
+	env.passes(2, 3*time.Minute)
+	if st := env.state("INBOX"); st.SettledUID != 6 || env.srv.Connections() != 2 {
+		t.Errorf("settled %d over %d connections, want 6 over 2", st.SettledUID, env.srv.Connections())
+	}
+	env.passes(6, 20*time.Minute)
+	if n := env.srv.Connections(); n != 2 {
+		t.Errorf("%d connections, want 2: there is nothing to settle", n)
 	}
 }
 
@@ -154,7 +185,8 @@ func TestFailure02_OmissionsAreLookedForTwice(t *testing.T) {
 	env.settle()
 }
 
-// Mail that a person deletes at any moment of a pass is expunged, not stuck.
+// Mail that a person deletes at any moment of a pass is passed over, with the evidence
+// that a gap needs, and never stuck.
 func TestFailure02_ExpungedAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	l := newSharedServers(t)
@@ -163,15 +195,17 @@ func TestFailure02_ExpungedAtAnyMoment(t *testing.T) {
 			env := l.start(t, imapserver.TLS, nil)
 			env.remember()
 			env.srv.PlayTimes(inInbox(imapserver.Quirk{Stage: stage, Do: func(x *imapserver.Exchange) error {
-				x.Mailbox.Expunge(2, 4)
-				x.Responses = slices.DeleteFunc(x.Responses, func(r imapserver.Response) bool { return r.UID == 2 || r.UID == 4 })
+				x.Mailbox.Expunge(1, 3)
+				x.Responses = slices.DeleteFunc(x.Responses, func(r imapserver.Response) bool { return r.UID == 1 || r.UID == 3 })
 				return nil
 			}}), 1)
 			if res := env.pass(); res.Err != nil || res.Counts.Published != 5 {
 				t.Errorf("%+v, want the 5 others published", res)
 			}
+			env.later(time.Minute)
 			env.settle()
-			if st := env.state("INBOX"); stage != imapserver.Select && st.SettledUID != 4 {
+			env.passes(4, 5*time.Minute)
+			if st := env.state("INBOX"); st.SettledUID != 4 {
 				t.Errorf("settled %d, want 4", st.SettledUID)
 			}
 		})
@@ -184,14 +218,10 @@ func TestFailure17_PhantomUIDsHideNothing(t *testing.T) {
 	t.Parallel()
 	env := newSharedServers(t).start(t, imapserver.TLS, nil)
 	env.srv.Play(inInbox(imapserver.Named("search-foreign")))
-	for range gapPasses + 2 {
-		env.pass()
-	}
+	env.passes(6, 4*time.Minute)
 	env.srv.Behave()
 	env.settle()
-	for range gapPasses + 2 {
-		env.pass() // the gap below 900 settles
-	}
+	env.passes(6, 4*time.Minute) // the gap below 900 settles
 	env.append("INBOX", 3)
 	env.settle()
 }

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/emersion/go-imap/v2"
-
 	"imapsync/db"
 	"imapsync/internal/imapsession"
 )
@@ -88,12 +86,12 @@ func (ps *pass) backfill(ctx context.Context, b Backfill) error {
 }
 
 func (ps *pass) backfillFolder(ctx context.Context, status imapsession.FolderStatus, b Backfill) error {
-	f, _, err := ps.open(ctx, status, 0)
+	f, err := ps.open(ctx, status, 0)
 	if err != nil {
 		return err
 	}
 	defer f.keepState()
-	found, err := f.session.Search(1, imapsession.MaxUID, &imap.SearchCriteria{Since: b.Since, Before: b.Until})
+	found, err := f.between(b.Since, b.Until)
 	if err != nil {
 		return err
 	}
@@ -101,8 +99,6 @@ func (ps *pass) backfillFolder(ctx context.Context, status imapsession.FolderSta
 	if err != nil {
 		return err
 	}
-	slices.Sort(found)
-	found = slices.Compact(found)
 	left := slices.DeleteFunc(slices.Clone(found), func(uid uint32) bool {
 		_, handled := known[uid]
 		return handled
@@ -172,7 +168,7 @@ func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.Messag
 }
 
 func (ps *pass) republish(ctx context.Context, folder string, lost []db.Message) (found int, err error) {
-	f, _, err := ps.open(ctx, imapsession.FolderStatus{Name: folder}, 0)
+	f, err := ps.open(ctx, imapsession.FolderStatus{Name: folder}, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -186,5 +182,8 @@ func (ps *pass) republish(ctx context.Context, folder string, lost []db.Message)
 		}
 	}
 	err = f.handleGroups(ctx, slices.Collect(slices.Chunk(messages, batchUIDs)))
+	if err == nil && f.found < len(messages) {
+		err = f.addsUp() // else what was not found is not known to be gone
+	}
 	return f.found, errors.Join(err, f.clearInFlight(ctx))
 }

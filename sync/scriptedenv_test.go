@@ -50,7 +50,27 @@ type scriptedEnv struct {
 	log       *safeBuffer
 	sent      map[string]string // Message-ID → body of all mail that the server ever had
 	pool      *sql.DB
+	clock     *shiftedClock
 	n         int
+}
+
+// shiftedClock is the machine's clock, set forward.
+type shiftedClock struct{ by atomic.Int64 }
+
+func (c *shiftedClock) Now() time.Time                         { return time.Now().Add(time.Duration(c.by.Load())) }
+func (c *shiftedClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+
+// later sets the clock of the passes forward.
+func (env *scriptedEnv) later(d time.Duration) { env.clock.by.Add(int64(d)) }
+
+// passes makes n passes, so long one after the other.
+func (env *scriptedEnv) passes(n int, apart time.Duration) (last Result) {
+	env.t.Helper()
+	for range n {
+		env.later(apart)
+		last = env.pass()
+	}
+	return last
 }
 
 // The deadlines on a scripted server: short, for what hangs hangs often; and those where
@@ -75,8 +95,9 @@ func (l *sharedServers) start(t *testing.T, security imapserver.Security, change
 	srv := imapserver.Test(t, imapserver.Config{Security: security, Listen: fmt.Sprintf("127.0.%d.%d", 1+n/250, 1+n%250)}, 0)
 	env := &scriptedEnv{
 		testEnv: newEnvOn(t, l.dbURL, l.natsURL), t: t, srv: srv, folders: []string{"INBOX", "Other", "Sub/One"},
-		log: &safeBuffer{}, sent: map[string]string{},
+		log: &safeBuffer{}, sent: map[string]string{}, clock: &shiftedClock{},
 	}
+	env.runner.Clock = env.clock
 	env.runner.Log = slog.New(slog.NewTextHandler(env.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if os.Getenv("IMAPSYNC_TEST_LOG") != "" {
 		env.runner.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -179,8 +200,8 @@ func (env *scriptedEnv) pass() (own Result) {
 	return own
 }
 
-// settle passes until the server's mail is on the stream and nothing is left,
-// every quarantined message being due at once; then once more, for nothing.
+// settle passes every 20 minutes until the server's mail is on the stream and nothing is
+// left, every quarantined message being due at once; then once more, for nothing.
 func (env *scriptedEnv) settle() {
 	env.t.Helper()
 	const most = 12
@@ -191,6 +212,9 @@ func (env *scriptedEnv) settle() {
 			return
 		}
 		env.due()
+		if pass > 0 {
+			env.later(20 * time.Minute)
+		}
 		if res = env.pass(); res.Err == nil && res.Left == 0 && len(env.quarantine()) == 0 && len(env.missing(env.folders...)) == 0 {
 			break
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,38 +13,54 @@ import (
 )
 
 // search lists the UIDs to handle, ascending, and settles what is known to be
-// final without them.
-func (f *folderPass) search(ctx context.Context, exists uint32) ([]uint32, error) {
-	var found []uint32
-	var err error
+// final without them. A search that falls short of what EXISTS says is no answer: the
+// folder is listed by FETCH, and counted as a whole where that does not explain it.
+func (f *folderPass) search(ctx context.Context) ([]uint32, error) {
 	now := f.runner.now()
-	if exists > 0 {
-		if found, err = f.searchNew(); err != nil {
-			return nil, err
-		}
+	found, err := f.searchNew()
+	if err != nil {
+		return nil, err
 	}
-	c := f.cursor
+	c, before := f.cursor, *f.cursor
+	c.shrinks(f.exists, now)
 	uids := c.wanted(found)
-	c.finishResync(uids)
-	before := *c
-	if _, from, to := c.reach(now, true); to > 0 && c.ResyncSince == nil {
-		// No gap settles before the server was asked for it by name.
-		late, err := f.session.Search(from, to, nil)
+	if c.unseen(f.exists, len(uids)) > 0 {
+		listed, err := f.list(c.SettledUID+1, imapsession.MaxUID)
 		if err != nil {
 			return nil, err
 		}
-		late = c.wanted(late)
-		c.settle(now, len(late) == 0)
-		uids = c.wanted(append(uids, late...))
-	} else {
-		c.settle(now, false)
+		found = append(found, listed...)
+		uids = c.wanted(found)
 	}
-	if c.searched(before, f.status.UIDNext, len(uids), f.first, now) {
+	c.finishResync(uids)
+	c.settle()
+	f.unseen = c.unseen(f.exists, len(uids))
+	if f.unseen == 0 {
+		c.looked(f.status.UIDNext, f.session.Opened(), now) // else the look is no evidence
+	}
+	backlog := len(uids)
+	if _, ripe := c.ripeGap(now); (ripe || f.unseen > 0 || Doubtful(&c.FolderState, now) || f.countDue(&c.FolderState, now)) && f.mayCount(now) {
+		seen, err := f.count(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c = f.cursor
+		uids = c.wanted(append(found, seen...))
+		if f.unseen, backlog = c.Surplus, len(uids); !Doubtful(&c.FolderState, now) {
+			f.unseen = 0
+			c.settleGaps(uids, now)
+		}
+	} else if f.unseen == 0 {
+		c.believe(f.exists)
+	} else {
+		backlog = max(backlog, int(c.Backlog)) // until a count tells
+	}
+	if c.searched(before, f.status.UIDNext, backlog, f.first, now) {
 		if err := f.store(ctx, c); err != nil {
 			return nil, err
 		}
 	}
-	f.log.Debug("search", "settled_uid", c.SettledUID, "found", len(found), "new", len(uids))
+	f.log.Debug("search", "settled_uid", c.SettledUID, "found", len(found), "new", len(uids), "exists", f.exists, "unseen", f.unseen)
 	return uids, nil
 }
 
@@ -53,6 +68,9 @@ func (f *folderPass) search(ctx context.Context, exists uint32) ([]uint32, error
 // being gone through, those up to LastUID are narrowed to what may be new.
 func (f *folderPass) searchNew() ([]uint32, error) {
 	st := f.cursor
+	if f.exists == 0 {
+		return nil, nil
+	}
 	if st.ResyncSince == nil {
 		return f.session.Search(st.SettledUID+1, imapsession.MaxUID, nil)
 	}
@@ -69,40 +87,6 @@ func (f *folderPass) searchNew() ([]uint32, error) {
 	}
 	fresh, err := f.session.Search(st.LastUID+1, imapsession.MaxUID, nil)
 	return append(old, fresh...), err
-}
-
-// startUID is where a folder that was never read begins, as the provider's start
-// says: what is up to there is left alone.
-func (f *folderPass) startUID() (uint32, error) {
-	start := f.provider.Start
-	if start == "all" {
-		return 0, nil
-	}
-	var criteria *imap.SearchCriteria // recent and none look at everything
-	if since, ok := strings.CutPrefix(start, "since:"); ok {
-		day, err := ParseSince(since, f.runner.now())
-		if err != nil {
-			return 0, config("start", err)
-		}
-		criteria = &imap.SearchCriteria{Since: day}
-	}
-	uids, err := f.session.Search(1, imapsession.MaxUID, criteria)
-	if err == nil && len(uids) == 0 && criteria != nil { // nothing since that day: begin behind all there is
-		start = "none"
-		uids, err = f.session.Search(1, imapsession.MaxUID, nil)
-	}
-	if err != nil || len(uids) == 0 {
-		return 0, err
-	}
-	slices.Sort(uids)
-	switch start {
-	case "none":
-		return uids[len(uids)-1], nil
-	case "recent":
-		return uids[max(0, len(uids)-f.provider.MaxEmailsPerSync)] - 1, nil
-	default:
-		return uids[0] - 1, nil
-	}
 }
 
 // startDay is the day from which the provider's mail is ours to publish.

@@ -17,6 +17,7 @@ type survey struct {
 	found  []imapsession.FolderStatus
 	work   []imapsession.FolderStatus // of these, those with something new, in the order to serve them
 	failed int                        // folders that could not be asked for
+	unread int                        // folders of which nothing could be read, those included
 	errs   []error                    // of folders
 }
 
@@ -27,10 +28,11 @@ func (ps *pass) survey(ctx context.Context) (*survey, error) {
 		return nil, err
 	}
 	ps.folders, ps.left = len(found), 0
-	s := &survey{found: found, failed: len(failed), errs: ps.folderErrors(failed)}
+	s := &survey{found: found, failed: len(failed), unread: len(failed), errs: ps.folderErrors(failed)}
 	now := ps.runner.now()
 	for _, status := range found {
-		if !nothingNew(ps.states[status.Name], status, now) || len(ps.retries[status.Name]) > 0 {
+		st := ps.states[status.Name]
+		if !nothingNew(st, status, now) || ps.countDue(st, now) || len(ps.retries[status.Name]) > 0 {
 			s.work = append(s.work, status)
 		}
 	}
@@ -130,7 +132,7 @@ func (ps *pass) serve(ctx context.Context, s *survey) (taken int, err error) {
 			ps.left += int(st.Backlog)
 		}
 	}
-	ps.partial = len(s.errs) > 0 && len(s.errs) < len(s.found)+s.failed
+	ps.partial = len(s.errs) > 0 && s.unread < len(s.found)+s.failed
 	return taken, joinFolders(s.errs)
 }
 
@@ -153,7 +155,9 @@ func (ps *pass) serveRound(ctx context.Context, s *survey, work []imapsession.Fo
 		case ps.endsPass(ctx, err):
 			return taken, nil, err
 		default:
-			s.errs = append(s.errs, ps.folderFailed(status.Name, err))
+			if s.errs = append(s.errs, ps.folderFailed(status.Name, err)); !readInPart(err) {
+				s.unread++
+			}
 			if ps.session.Alive() {
 				continue
 			}

@@ -35,7 +35,7 @@ func (ps *pass) resume(ctx context.Context) *imapsession.Session {
 	if s == nil {
 		return nil
 	}
-	if ps.tokenDue() {
+	if ps.tokenDue() || ps.wantsConnection() {
 		s.Close()
 		return nil
 	}
@@ -45,6 +45,25 @@ func (ps *pass) resume(ctx context.Context) *imapsession.Session {
 		return nil
 	}
 	return s
+}
+
+// wantsConnection reports whether a look on another connection is evidence that a
+// folder waits for.
+func (ps *pass) wantsConnection() bool {
+	now := ps.runner.now()
+	for _, st := range ps.states {
+		if wantsConnection(st, now) {
+			return true
+		}
+	}
+	for _, list := range ps.retries {
+		for _, q := range list {
+			if q.ErrorCode == notShown && missedBefore(&q.UpdatedAt, now, now) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (ps *pass) logIn(ctx context.Context, survey bool) (*imapsession.Session, error) {

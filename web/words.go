@@ -73,12 +73,12 @@ var words = fault.Words{
 	{Codes: "no_permission start never_read"},
 
 	// All others.
-	{Codes: "postgres_old postgres_read_only locks_pooled clock key_unknown key_old paused_auth inactive failing failing_waits day_full backlog"},
+	{Codes: "postgres_old postgres_read_only locks_pooled clock key_unknown key_old paused_auth inactive failing failing_waits day_full backlog exists_surplus"},
 	{Codes: "unclassified"}, // input that is wrong is so as well
 	{Codes: "panic sql", Say: isBug},
 	{Class: fault.Bug, Say: isBug},
 	{Codes: "schema pooler database_url stream_subjects stream_age stream_limit stream_message_size stream_discard stream_no_ack stream_retention stream_memory"},
-	{Codes: "postgres nats stream stream_full pass_timeout tls_timeout starttls secret_unavailable uidvalidity_unknown no_header bye cancelled capability connection " +
+	{Codes: "postgres nats stream stream_full pass_timeout tls_timeout starttls secret_unavailable uidvalidity_unknown exists_mismatch no_header bye cancelled capability connection " +
 		"fenced idle_stalled inuse limit lock_lost over_limit overquota protocol serverbug throttled token_endpoint token_race " +
 		"token_throttled token_unavailable turned_away uidvalidity_changed unavailable", When: "test", Say: later},
 	{Class: fault.Transient, When: "test", Say: later},

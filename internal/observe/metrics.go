@@ -106,6 +106,7 @@ func Metrics(list []Provider, version string, now time.Time) *Families {
 			m.add("imapsync_folder_paused", "gauge", "1 when a person must decide about the folder.", truth(f.Paused), labels...)
 			m.add("imapsync_quarantine_messages", "gauge", "Messages in quarantine: retry is tried again, dead waits for a person.", float64(f.Retrying), append(slices.Clone(labels), label{"state", "retry"})...)
 			m.add("imapsync_quarantine_messages", "gauge", "", float64(f.Dead), append(slices.Clone(labels), label{"state", "dead"})...)
+			m.add("imapsync_folder_unseen_messages", "gauge", "Messages that the server counts in a folder and does not show.", float64(f.Unseen), labels...)
 		}
 	}
 	return m

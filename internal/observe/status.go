@@ -3,6 +3,7 @@ package observe
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"imapsync/db"
@@ -41,6 +42,7 @@ type Folder struct {
 	Backlog      int64      `json:"backlog"`
 	Retrying     int64      `json:"retrying"` // in quarantine, to be tried again
 	Dead         int64      `json:"dead"`     // in quarantine, waiting for a person
+	Unseen       int64      `json:"unseen"`   // counted by EXISTS, and not shown by the server
 	LastSearchAt *time.Time `json:"lastSearchAt,omitempty"`
 	OldestAt     *time.Time `json:"oldestUndeliveredAt,omitempty"` // when it was first seen, or earlier
 	Paused       bool       `json:"paused"`
@@ -78,10 +80,18 @@ func Status(ctx context.Context, store *db.Store, providers []*db.Provider, tena
 			s.Folders = append(s.Folders, Folder{
 				Name: f.Folder, UIDValidity: f.UIDValidity, SettledUID: f.SettledUID, LastUID: f.LastUID, Backlog: f.Backlog,
 				Retrying: f.Retrying, Dead: f.Dead, LastSearchAt: f.LastSearchAt, OldestAt: f.Oldest(),
-				Paused: f.PausedReason != "", Error: cmp.Or(f.PausedReason, f.LastError), Source: f,
+				Unseen: f.Surplus, Paused: f.PausedReason != "", Error: cmp.Or(f.PausedReason, f.LastError, unseen(f.Surplus)), Source: f,
 			})
 		}
 		list = append(list, s)
 	}
 	return list, nil
+}
+
+// unseen says of a folder that the server counts more messages in it than it shows.
+func unseen(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("EXISTS counts %d messages that the server does not show", n)
 }

@@ -1,0 +1,123 @@
+package sync
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"imapsync/internal/imapsession"
+)
+
+// start is where a folder that was never read begins, as the provider's start says: what
+// is up to that UID, so many messages, is left alone. A server whose answers contradict
+// each other there would have old mail published later, or lose new mail: the folder is
+// begun by a later pass then.
+func (f *folderPass) start() (uid uint32, messages int64, err error) {
+	start := f.provider.Start
+	if start == "all" {
+		return 0, 0, nil
+	}
+	if next := f.status.UIDNext; start == "none" && int64(next) > f.exists {
+		return next - 1, f.exists, nil // whatever SEARCH shows
+	}
+	uids, err := f.everything()
+	if err != nil {
+		return 0, 0, err
+	}
+	first := len(uids) // what is published begins at uids[first]
+	if start == "recent" {
+		first = max(0, len(uids)-f.provider.MaxEmailsPerSync)
+	} else if since, ok := strings.CutPrefix(start, "since:"); ok {
+		day, err := ParseSince(since, f.runner.now())
+		if err != nil {
+			return 0, 0, config("start", err)
+		}
+		if first, err = f.firstSince(uids, day); err != nil {
+			return 0, 0, err
+		}
+	}
+	switch {
+	case first < len(uids):
+		return uids[first] - 1, f.exists - int64(len(uids)-first), nil
+	case len(uids) > 0: // behind all there is
+		return max(uids[first-1], f.status.UIDNext-min(f.status.UIDNext, 1)), f.exists, nil
+	}
+	return 0, 0, nil
+}
+
+// everything lists the folder. Where EXISTS counts more than that, the newest must be
+// there at least, by UIDNEXT: a folder whose count is always too high can be read.
+func (f *folderPass) everything() ([]uint32, error) {
+	exists, uids, err := f.shown()
+	if err != nil {
+		return nil, err
+	}
+	if unseen := exists - int64(len(uids)); unseen > 0 && (len(uids) == 0 || f.provider.Start == "none" || uids[len(uids)-1]+1 != f.status.UIDNext) {
+		return nil, Mismatch(exists, unseen)
+	}
+	return uids, nil
+}
+
+// firstSince is the index of the first of some UIDs that came on a day or later. SEARCH
+// says so, but may leave some out: those before are asked for their dates, as long as
+// there are any that belong to it.
+func (f *folderPass) firstSince(uids []uint32, day time.Time) (int, error) {
+	found, err := f.session.Search(1, imapsession.MaxUID, &imap.SearchCriteria{Since: day})
+	if _, refused := errors.AsType[*imap.Error](err); err != nil && (!refused || !f.session.Alive()) {
+		return 0, err
+	}
+	first := len(uids)
+	if len(found) > 0 {
+		first, _ = slices.BinarySearch(uids, slices.Min(found))
+	}
+	for first > 0 {
+		before := uids[max(0, first-datesWindow):first]
+		dates, err := f.session.FetchSizes(before)
+		if err != nil {
+			return 0, err
+		}
+		earlier := slices.IndexFunc(before, func(uid uint32) bool { return !dates[uid].InternalDate.Before(day) })
+		if earlier < 0 {
+			break
+		}
+		first -= len(before) - earlier
+	}
+	return first, nil
+}
+
+// datesWindow is how many messages are asked for their dates at a time.
+const datesWindow = 1000
+
+// between lists the messages of a folder that came on a day or later and, unless it is
+// zero, before another. Where SEARCH finds none, or is refused, their dates tell.
+func (f *folderPass) between(since, until time.Time) ([]uint32, error) {
+	found, err := f.session.Search(1, imapsession.MaxUID, &imap.SearchCriteria{Since: since, Before: until})
+	if _, refused := errors.AsType[*imap.Error](err); err != nil && (!refused || !f.session.Alive()) {
+		return nil, err
+	}
+	if len(found) > 0 {
+		return union(found, nil), nil
+	}
+	exists, uids, err := f.shown()
+	if err != nil {
+		return nil, err
+	}
+	if unseen := exists - int64(len(uids)); unseen > 0 {
+		return nil, Mismatch(exists, unseen)
+	}
+	for window := range slices.Chunk(uids, datesWindow) {
+		dates, err := f.session.FetchSizes(window)
+		if err != nil {
+			return nil, err
+		}
+		for _, uid := range window {
+			if date := dates[uid].InternalDate; !date.IsZero() && !date.Before(since) && (until.IsZero() || date.Before(until)) {
+				found = append(found, uid)
+			}
+		}
+	}
+	return found, nil
+}
