@@ -28,6 +28,7 @@ func (s *Store) Commit(ctx context.Context, fence Fence, c Commit) (Counts, erro
 	var counts Counts
 	err := s.behind(ctx, fence, func(tx *txn) error {
 		counts = writeMessages(ctx, tx, fence, c)
+		writeBodies(ctx, tx, fence, c)
 		writeQuarantine(ctx, tx, fence, c)
 		writeFolder(ctx, tx, fence, c.State)
 		addCounters(ctx, tx, fence, counts, c)
@@ -97,6 +98,19 @@ const insertPresent = `
 		stream_seq = EXCLUDED.stream_seq, size = EXCLUDED.size, attempts = EXCLUDED.attempts,
 		internal_date = EXCLUDED.internal_date, by_header = EXCLUDED.by_header
 	RETURNING outcome`
+
+// writeBodies notes at the messages published by their headers which mail each is
+// the header of: it is so of one.
+func writeBodies(ctx context.Context, tx *txn, fence Fence, c Commit) {
+	for _, m := range c.Messages {
+		if m.BodyOf != "" {
+			tx.exec(ctx, "write ledger", `
+				UPDATE imap_messages SET body_key = $4
+				WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND event_key = $3 AND by_header`,
+				fence.Tenant, fence.ProviderID, m.BodyOf, m.EventKey)
+		}
+	}
+}
 
 // outcomesOf gives the outcome of each message: of two copies in one step, the
 // second is a duplicate.

@@ -39,6 +39,7 @@ type Message struct {
 
 	InternalDate *time.Time `db:"internal_date"` // when the server received it; nil: it did not say
 	ByHeader     bool       `db:"by_header"`     // published by its header alone
+	BodyOf       string     `db:"-"`             // the event key of one by_header that was published of this very mail
 }
 
 // Counts are how many messages had which outcome.
@@ -82,13 +83,21 @@ func (c Counts) Total() int {
 
 // Known is a message of the provider that has been published.
 type Known struct {
+	Folder    string `db:"folder"`
+	UID       uint32 `db:"uid"`
 	EventKey  string `db:"event_key"`
 	MessageID string `db:"message_id"`
+	Size      int64  `db:"size"`
+	Latest    bool   `db:"latest"` // the last one that was published of its Message-ID
+
+	Fingerprint  string     `db:"fingerprint"`
+	InternalDate *time.Time `db:"internal_date"`
+	ByHeader     bool       `db:"by_header"`
+	BodyKey      string     `db:"body_key"` // of one by_header: the key of the mail that it is the header of, if that was seen
 }
 
-// KnownMessages lists the published messages that have one of the event keys
-// or one of the Message-IDs, one for each: a key that is known is a duplicate, a
-// Message-ID under another key means that the sender reuses it.
+// KnownMessages lists the published messages that have one of the event keys, and
+// the last one of each of the Message-IDs.
 func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, messageIDs []string) ([]Known, error) {
 	return selectAll[Known](ctx, s, "read ledger", knownMessages, ref.Tenant, ref.ID, pq.StringArray(keys), pq.StringArray(messageIDs))
 }
@@ -102,20 +111,70 @@ func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, messageIDs []s
 // And generate_series makes a thousand rows of each in the planner's estimate,
 // but in fact only the one that LIMIT takes.
 const knownMessages = `
-	SELECT found.event_key, coalesce(found.message_id, '') AS message_id
+	SELECT found.folder, found.uid, found.event_key, coalesce(found.message_id, '') AS message_id, found.size, false AS latest,
+		coalesce(found.fingerprint, '') AS fingerprint, found.internal_date, found.by_header, coalesce(found.body_key, '') AS body_key
 	FROM unnest($3::text[]) AS asked(event_key) CROSS JOIN LATERAL (
-		SELECT event_key, message_id, generate_series(1, 1000) FROM imap_messages
+		SELECT folder, uid, event_key, message_id, size, fingerprint, internal_date, by_header, body_key, generate_series(1, 1000)
+		FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'
 			AND event_key BETWEEN asked.event_key AND asked.event_key
 		ORDER BY event_key LIMIT 1
 	) AS found
 	UNION ALL
-	SELECT found.event_key, found.message_id
+	SELECT found.folder, found.uid, found.event_key, found.message_id, found.size, true AS latest,
+		coalesce(found.fingerprint, '') AS fingerprint, found.internal_date, found.by_header, coalesce(found.body_key, '') AS body_key
 	FROM unnest($4::text[]) AS asked(message_id) CROSS JOIN LATERAL (
-		SELECT event_key, message_id, generate_series(1, 1000) FROM imap_messages
+		SELECT folder, uid, event_key, message_id, size, fingerprint, internal_date, by_header, body_key, generate_series(1, 1000)
+		FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'
 			AND message_id BETWEEN asked.message_id AND asked.message_id
-		ORDER BY message_id LIMIT 1
+		ORDER BY message_id DESC, processed_at DESC LIMIT 1
+	) AS found`
+
+// Body is what of a mail is known by its header alone.
+type Body struct {
+	MessageID    string
+	Fingerprint  string
+	Size         int64
+	Least, Most  int64 // what its size may be, as others count
+	Sure         bool  // the header says which mail it is; else size or date must be the same
+	InternalDate *time.Time
+}
+
+// KnownBody finds a published message, its body read, that is the mail of which
+// the header alone is known; nil when there is none.
+func (s *Store) KnownBody(ctx context.Context, ref Ref, b Body) (*Known, error) {
+	statement, text := knownBody, b.MessageID
+	if b.MessageID == "" {
+		statement, text = knownNamelessBody, b.Fingerprint
+	}
+	list, err := selectAll[Known](ctx, s, "read ledger", statement,
+		ref.Tenant, ref.ID, text, b.Fingerprint, b.Least, b.Most, b.Sure, b.Size, b.InternalDate)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return &list[0], nil
+}
+
+// knownBody is made as knownMessages is. It reads the rows of one Message-ID.
+const knownBody = `
+	SELECT folder, uid, event_key, coalesce(message_id, '') AS message_id, size FROM (
+		SELECT folder, uid, event_key, message_id, size, generate_series(1, 1000) FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND message_id BETWEEN $3 AND $3
+			AND fingerprint = $4 AND NOT by_header AND size BETWEEN $5 AND $6
+			AND ($7 OR size = $8 OR internal_date = date_trunc('second', $9::timestamptz))
+		ORDER BY message_id DESC, processed_at DESC LIMIT 1
+	) AS found`
+
+// knownNamelessBody is knownBody for mail without Message-ID, whose header print
+// takes in all there is.
+const knownNamelessBody = `
+	SELECT folder, uid, event_key, coalesce(message_id, '') AS message_id, size FROM (
+		SELECT folder, uid, event_key, message_id, size, generate_series(1, 1000) FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND message_id IS NULL AND fingerprint BETWEEN $3 AND $4
+			AND NOT by_header AND size BETWEEN $5 AND $6
+			AND ($7 OR size = $8 OR internal_date = date_trunc('second', $9::timestamptz))
+		ORDER BY fingerprint LIMIT 1
 	) AS found`
 
 // Handled is one UID that the ledger knows, and when it was handled.

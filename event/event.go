@@ -23,7 +23,7 @@ type Event struct {
 	Timestamp time.Time `json:"timestamp"`
 	Payload   Payload   `json:"payload"`
 
-	// Key is the identity of the mail (publish.Key); it is the end of the subject
+	// Key is the identity of the mail (publish.Identify); it is the end of the subject
 	// and so not in the JSON.
 	Key string `json:"-"`
 }
@@ -73,6 +73,7 @@ type EmailData struct {
 
 	IMAP              *IMAP  `json:"imap,omitempty"`
 	InboundDefaultsID string `json:"inboundDefaultsId,omitempty"`
+	SameMessageIDAs   string `json:"sameMessageIdAs,omitempty"` // id of the event before it with this Message-ID
 
 	AutoSubmitted string    `json:"autoSubmitted"` // no, auto-generated, auto-replied (RFC 3834)
 	IsBounce      bool      `json:"isBounce"`

@@ -14,6 +14,9 @@ func shared() properties {
 	}
 }
 
+// eventID is a UUID of version 5.
+const eventID = `^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`
+
 // rules say what the types cannot: what a field means, and which values it has.
 func rules() map[string]func(*node) {
 	return map[string]func(*node){
@@ -22,8 +25,10 @@ func rules() map[string]func(*node) {
 			n.Description = "One mail that arrived in a mailbox, as published to mail.inbound.v1.<tenant>.<provider>.<event key> on the stream " + StreamName +
 				". Optional properties are absent, never null. Consumers ignore properties they do not know: later versions of v1 add some."
 		},
-		"Event.id": both(pattern(`^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`),
+		"Event.id": both(pattern(eventID),
 			says("UUID v5, the same whenever the same mail of the same provider is published.")),
+		"EmailData.sameMessageIdAs": both(pattern(eventID),
+			says("The id of the event before it, of the same mailbox, that has the same Message-ID and is another mail.")),
 		"Event.eventType":         always(Type),
 		"Event.timestamp":         says("When the event was made."),
 		"Payload.tenantId":        is("token", ""),

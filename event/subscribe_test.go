@@ -74,10 +74,12 @@ func (b broker) post(mails ...*publish.Mail) {
 // numbered publishes n events, the first of Message-ID 0@example.org.
 func (b broker) numbered(n int) {
 	b.t.Helper()
+	d := testDelivery()
 	for i := range n {
+		d.Key = fmt.Sprintf("%032x", i)
 		b.post(publish.New(&parse.Message{
 			MessageID: fmt.Sprintf("%d@example.org", i), From: parse.Address{Email: "ada@example.org"}, Subject: "s", Text: "text",
-		}, testDelivery(), b.Limits()))
+		}, d, b.Limits()))
 	}
 }
 

@@ -28,7 +28,16 @@ ALTER TABLE imap_folder_state
 
 ALTER TABLE imap_messages
     ADD COLUMN internal_date timestamptz,
-    ADD COLUMN by_header     boolean NOT NULL DEFAULT false;
+    ADD COLUMN by_header     boolean NOT NULL DEFAULT false,
+    ADD COLUMN body_key      text; -- of one by_header: the key of the mail that it is the header of
+
+-- The last event of a Message-ID is asked for before each mail is published, and for
+-- mail that goes out by its header what was published of that header.
+DROP INDEX imap_messages_message_id;
+CREATE INDEX imap_messages_message_id
+    ON imap_messages (tenant, provider_id, message_id, outcome, processed_at) WHERE message_id IS NOT NULL;
+CREATE INDEX imap_messages_nameless
+    ON imap_messages (tenant, provider_id, fingerprint) WHERE message_id IS NULL AND outcome = 'published';
 
 ALTER TABLE imap_quarantine
     ADD COLUMN charges       integer NOT NULL DEFAULT 0,

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
-	"math"
 
 	"imapsync/event"
 	"imapsync/parse"
@@ -40,18 +39,14 @@ type file struct {
 }
 
 // measure decodes each attachment once, for size, SHA-256 and inline content.
-// What no cap lets through is not hashed, unless it is part of the identity.
+// What no cap lets through is not hashed.
 func measure(m *parse.Message, lim Limits) []file {
 	files := make([]file, len(m.Attachments))
 	counted := caps{Limits: lim}
-	keyed := normalMessageID(m.MessageID) == ""
 	for i, a := range m.Attachments {
 		most := counted.most()
 		if most >= mib {
 			a.Keep() // what that keeps is under the caps, and is read again to be stored
-		}
-		if keyed {
-			most = math.MaxInt64
 		}
 		f := file{Attachment: a}
 		r, h := a.Open(), sha256.New() // reading never fails, see parse.Attachment

@@ -30,6 +30,6 @@ func FuzzNew(f *testing.F) {
 		if again := New(parse.Parse(raw, parse.Limits{}), d, lim); again.Key != ev.Key || again.ID != ev.ID {
 			t.Error("two keys for one mail")
 		}
-		validate(t, EmailDataFrom(m, int64(len(raw)), Limits{}))
+		validate(t, EmailDataFrom(m, raw, Limits{}))
 	})
 }

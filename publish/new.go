@@ -35,7 +35,11 @@ type Delivery struct {
 	Raw     []byte
 	KeepRaw bool
 
-	MessageIDReused bool               // another mail had this Message-ID
+	// Key is the event key, where it is known already or is not Identify's of
+	// Raw, as of a mail whose header alone was read.
+	Key string
+
+	SameMessageIDAs string             // the id of the event before it with this Message-ID; "" for none
 	Skipped         []event.SkipReason // what was not even downloaded
 	Defects         []event.Defect     // what went wrong before parsing
 }
@@ -61,7 +65,10 @@ type Mail struct {
 func New(m *parse.Message, d Delivery, lim Limits) *Mail {
 	lim = lim.withDefaults()
 	files := measure(m, lim)
-	k := identity(m, files)
+	k := d.Key
+	if k == "" {
+		k = Identify(d.Raw).Key
+	}
 	occurred, internal := utc(d.OccurredAt), utc(d.InternalDate)
 	ev := &event.Event{
 		ID: event.ID(d.Tenant, d.ProviderID, k), Type: event.Type, Timestamp: occurred, Key: k,
@@ -88,7 +95,7 @@ func New(m *parse.Message, d Delivery, lim Limits) *Mail {
 		data.ReceivedAt = occurred
 		data.defect(event.DefectReceivedAt, "neither the mail nor the server says when")
 	}
-	if d.MessageIDReused {
+	if data.SameMessageIDAs = d.SameMessageIDAs; d.SameMessageIDAs != "" {
 		data.defect(event.DefectMessageIDReused, "")
 	}
 	if d.KeepRaw {
@@ -102,12 +109,10 @@ func New(m *parse.Message, d Delivery, lim Limits) *Mail {
 
 // EmailDataFrom returns the emailData of a mail that came from no server: the
 // same as in the event, but that blobs are absent and nothing is cut to fit a
-// broker. Size is that of the whole mail in bytes.
-func EmailDataFrom(m *parse.Message, size int64, lim Limits) event.EmailData {
-	lim = lim.withDefaults()
-	files := measure(m, lim)
-	data := emailDataOf(m, files, Delivery{Size: size})
-	data.ID = emailID(m, identity(m, files))
+// broker.
+func EmailDataFrom(m *parse.Message, raw []byte, lim Limits) event.EmailData {
+	data := emailDataOf(m, measure(m, lim.withDefaults()), Delivery{Raw: raw})
+	data.ID = emailID(m, Identify(raw).Key)
 	data.ReceivedAt = utc(m.Date)
 	return data
 }
@@ -173,7 +178,7 @@ func (data *emailData) texts(visit func(s *string, most length)) {
 	for _, id := range []*string{&data.ThreadID, &data.InReplyTo, &data.Recipient} {
 		visit(id, idLength)
 	}
-	for _, token := range []*string{&data.Importance, &data.Sensitivity, &data.AutoSubmitted, &data.Security} {
+	for _, token := range []*string{&data.Importance, &data.Sensitivity, &data.AutoSubmitted, &data.Security, &data.SameMessageIDAs} {
 		visit(token, tokenLength)
 	}
 	if data.IMAP != nil {

@@ -52,6 +52,9 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 		if !m.absent && m.failure == nil {
 			f.found++
 		}
+		if m.twin != nil && m.failure == nil {
+			f.log.Info("duplicate", "uid", m.UID, "of_folder", m.twin.Folder, "of_uid", m.twin.UID, "event_key", m.twin.EventKey)
+		}
 	}
 	f.counts.Plus(counts)
 	f.log.Info("commit", "published", counts.Published, "duplicates", counts.Duplicates, "skipped", counts.Skipped,
@@ -62,7 +65,16 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 
 // outcome waits for a message's acknowledgement and gives its ledger row.
 func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db.Message, error) {
-	row := db.Message{UID: m.UID, EventKey: m.summary.key, MessageID: m.summary.messageID, Size: m.Size, Attempts: m.attempts + 1, ProcessedAt: now}
+	row := db.Message{
+		UID: m.UID, EventKey: m.summary.key, MessageID: m.summary.MessageID, Fingerprint: m.summary.HeaderPrint,
+		Size: m.Size, Attempts: m.attempts + 1, ProcessedAt: now, ByHeader: m.byHeader(), BodyOf: m.bodyOf,
+	}
+	if !m.InternalDate.IsZero() {
+		row.InternalDate = &m.InternalDate
+	}
+	if m.leader != nil && m.leader.failure != nil {
+		m.failure = m.leader.failure // what it is a copy of did not go out
+	}
 	if m.ack != nil {
 		res, err := m.ack.Wait(ctx)
 		switch {
@@ -97,7 +109,7 @@ func (f *folderPass) quarantine(ctx context.Context, m *message, now time.Time) 
 	q := db.Quarantine{
 		UID: m.UID, State: db.QuarantineRetry, Stage: m.failure.stage, ErrorCode: m.failure.code,
 		Error: m.failure.err.Error(), Attempts: m.attempts + 1, Size: m.Size,
-		MessageID: m.summary.messageID, Subject: m.summary.subject, Sender: m.summary.sender, EventKey: m.summary.key,
+		MessageID: m.summary.MessageID, Subject: m.summary.subject, Sender: m.summary.sender, EventKey: m.summary.key,
 	}
 	if q.Attempts >= maxAttempts {
 		q.State, q.RawBlobKey = db.QuarantineDead, f.keepRaw(ctx, m)

@@ -24,6 +24,8 @@ type folderPass struct {
 
 	examined int64 // EXISTS when it was opened
 
+	sent []*message // published by the chunk before, and maybe not in the ledger yet
+
 	reopened    int // connections that were lost over the folder
 	foundAtLoss int // found, when one was lost over a single message
 	refusals    int // messages in a row that the server said NO to

@@ -2,10 +2,12 @@ package sync
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
 
+	"imapsync/db"
 	"imapsync/internal/imapsession"
 	"imapsync/parse"
 	"imapsync/publish"
@@ -18,13 +20,18 @@ type message struct {
 	killed     int        // passes that were killed while handling it
 	retry      bool       // it comes from the quarantine
 	released   bool       // a person let it go out by its headers alone
-	again      bool       // the stream has lost it: publish it though it is known
 	headerOnly bool       // too large to be downloaded
 	missed     *time.Time // when a pass before this one did not find it
 	absent     bool       // the server does not show it
 	expunged   bool       // and there is evidence that it is gone
 	known      bool       // published before, under whatever UID
 	done       bool       // committed
+
+	again  string    // the stream has lost it: it is published once more, under this key
+	sameAs string    // the id of the event before it that has the same Message-ID
+	twin   *db.Known // known: what it is another copy of
+	leader *message  // twin: it is in this pipeline and not in the ledger yet
+	bodyOf string    // known: the key of the event that its header alone went out by
 
 	raw     []byte
 	parsed  *parse.Message // nil when no blobs go with the event
@@ -47,9 +54,24 @@ func newMessages(uids []uint32) []*message {
 // toPublish reports whether the message has an event that is to go out.
 func (m *message) toPublish() bool { return m.event != nil && !m.known && m.failure == nil }
 
+// byHeader reports whether its event has the key of its header alone.
+func (m *message) byHeader() bool { return m.summary.key != "" && m.summary.key == m.summary.HeaderKey }
+
 // summary is what is remembered of a message once its memory is given back.
 type summary struct {
-	key, messageID, subject, sender string
+	publish.Identity
+	key             string // its event key
+	subject, sender string
+}
+
+// identify says which mail it is, by all that was read of it.
+func (s *summary) identify(m *message) {
+	if m.headerOnly {
+		s.Identity = publish.IdentifyHeader(m.raw)
+	} else {
+		s.Identity = publish.Identify(m.raw)
+	}
+	s.key = cmp.Or(m.again, s.Key, s.HeaderKey)
 }
 
 // failure is why a message could not be handled.

@@ -11,6 +11,7 @@ import (
 	"imapsync/db"
 	"imapsync/internal/imapsession"
 	"imapsync/parse"
+	"imapsync/publish"
 )
 
 // TestWaitingIsBounded holds that what waits to be sent is bounded by the budget of
@@ -31,8 +32,8 @@ func TestWaitingIsBounded(t *testing.T) {
 		"file":     {head + "application/pdf\r\n\r\nPDF", false, true},
 	} {
 		m := &message{Listed: imapsession.Listed{UID: 1}, raw: []byte(c.mail)}
-		f.parse(m, false)
-		if m.failure != nil || !m.toPublish() || m.summary.key == "" || m.summary.messageID != "1@example.com" {
+		f.parse(m)
+		if m.failure != nil || !m.toPublish() || m.summary.key == "" || m.summary.MessageID != "1@example.com" {
 			t.Errorf("%s: %+v", name, m)
 		}
 		if (m.event.Event != nil) != c.event || m.event.HasBlobs() != c.blobs || (m.parsed != nil) != c.blobs {
@@ -53,12 +54,13 @@ func TestFailedMessageIsNamed(t *testing.T) {
 		}},
 		provider: &db.Provider{Settings: db.Settings{Tenant: uuid.NewString(), ID: uuid.NewString()}},
 	}}
-	m := &message{Listed: imapsession.Listed{UID: 1}, raw: []byte("Subject: Invoice\r\n\r\n")}
-	f.parse(m, false)
+	m := &message{Listed: imapsession.Listed{UID: 1}, raw: []byte("Message-ID: <1@example.com>\r\n\r\n")}
+	f.parse(m)
 	if !f.bug.Load() || m.failure == nil || !strings.Contains(m.failure.err.Error(), "message.go:") {
 		t.Errorf("a panic is no bug, or nobody knows where: %v", m.failure)
 	}
-	if want := (summary{messageID: "1@example.com", subject: "Invoice", sender: "a@example.com"}); m.failure == nil || m.summary != want {
+	id := publish.Identify(m.raw)
+	if want := (summary{Identity: id, key: id.Key, subject: "Invoice", sender: "a@example.com"}); m.failure == nil || m.summary != want {
 		t.Errorf("failure %v, %+v; want %+v", m.failure, m.summary, want)
 	}
 }

@@ -71,6 +71,7 @@ func (f *folderPass) takeThrough(ctx context.Context, batches iter.Seq[[]*messag
 	if err := f.store(ctx, f.cursor.markInFlight(mark)); err != nil {
 		return err
 	}
+	f.sent = nil
 	p := &pipeline{folderPass: f, room: semaphore.NewWeighted(markedUIDs), fetched: make(chan *chunk), published: make(chan *chunk)}
 	defer func() { f.runner.inFlight.Release(p.held.Load()) }()
 	g, ctx := errgroup.WithContext(ctx)

@@ -49,7 +49,7 @@ func (f *folderPass) parseAll(messages []*message) {
 		workers.Go(func() {
 			for i := int(taken.Add(1)) - 1; i < len(messages); i = int(taken.Add(1)) - 1 {
 				if m := messages[i]; m.raw != nil && m.failure == nil {
-					f.parse(m, false)
+					f.parse(m)
 				}
 			}
 		})
@@ -65,34 +65,35 @@ const defectReleased = "released_from_quarantine"
 // be six times as long, and a reply stands in it twice.
 const jsonSpare = 8 << 10
 
-// parse makes the event of a message. reused says that its Message-ID is that of
-// another mail. A panic in it is that message's failure.
-func (f *folderPass) parse(m *message, reused bool) {
+// parse makes the event of a message. A panic in it is that message's failure.
+func (f *folderPass) parse(m *message) {
 	defer func() {
 		if v := recover(); v != nil {
 			f.messageBug(m, panicked(v))
 		}
 	}()
+	if m.summary.key == "" {
+		m.summary.identify(m)
+	}
 	if m.parsed == nil {
 		m.parsed = f.runner.parse(m.raw, parse.Limits{})
-		m.summary.messageID, m.summary.subject = strings.Clone(m.parsed.MessageID), strings.Clone(m.parsed.Subject)
+		m.summary.subject = strings.Clone(m.parsed.Subject)
 		m.summary.sender = strings.Clone(m.parsed.From.Email) // known, should New panic at a file
 	}
-	m.event = publish.New(m.parsed, f.delivery(m, reused), f.limits)
-	m.event.Lost = m.again
-	m.summary.key = m.event.Key
+	m.event = publish.New(m.parsed, f.delivery(m), f.limits)
+	m.event.Lost = m.again != ""
 	if m.event.Compact(len(m.raw) + jsonSpare); !m.event.HasBlobs() {
 		m.parsed = nil // else its files hold what they were decoded to
 	}
 }
 
 // delivery is what an event says beside what stands in the mail.
-func (f *folderPass) delivery(m *message, reused bool) publish.Delivery {
+func (f *folderPass) delivery(m *message) publish.Delivery {
 	d := publish.Delivery{
 		Tenant: f.provider.Tenant, ProviderID: f.provider.ID, InboundDefaultsID: f.provider.DefaultsID,
 		Folder: f.status.Name, UID: m.UID, UIDValidity: f.status.UIDValidity, InternalDate: m.InternalDate,
 		Size: m.Size, OccurredAt: f.runner.now(), Raw: m.raw, KeepRaw: len(m.parsed.Attachments) > 0 && !m.headerOnly,
-		MessageIDReused: reused,
+		Key: m.summary.key, SameMessageIDAs: m.sameAs,
 	}
 	if m.headerOnly {
 		d.Skipped = []event.SkipReason{{Type: "raw_mime", Reason: event.SkipRawMIMEBytes, Size: m.Size, Cap: f.maxMessageBytes()}}
@@ -102,47 +103,6 @@ func (f *folderPass) delivery(m *message, reused bool) publish.Delivery {
 		d.Defects = []event.Defect{{Code: defectReleased, Detail: "the body could not be handled; the message was released from quarantine by its headers"}}
 	}
 	return d
-}
-
-// lookUp finds out what the ledger knows of a chunk's messages: one under the
-// same key has been published, and the same Message-ID under another key is
-// the sender's doing and said in the event.
-func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
-	var keys, ids []string
-	for _, m := range c.messages {
-		if m.event != nil && m.failure == nil {
-			keys = append(keys, m.summary.key)
-			if m.summary.messageID != "" {
-				ids = append(ids, db.Clean(m.summary.messageID))
-			}
-		}
-	}
-	if len(keys) == 0 {
-		return nil
-	}
-	known, err := f.runner.Store.KnownMessages(ctx, f.ref, keys, ids)
-	if err != nil {
-		return err
-	}
-	byKey, byID := map[string]bool{}, map[string]string{}
-	for _, k := range known {
-		byKey[k.EventKey] = true
-		byID[k.MessageID] = k.EventKey
-	}
-	for _, m := range c.messages {
-		if !m.toPublish() {
-			continue
-		}
-		key, id := m.summary.key, db.Clean(m.summary.messageID)
-		if m.known = byKey[key] && !m.again; m.known {
-			continue
-		}
-		if other := byID[id]; id != "" && other != "" && other != key {
-			f.parse(m, true)
-		}
-		byKey[key], byID[id] = true, key // the rest of the chunk
-	}
-	return nil
 }
 
 // blobWriters is how many messages have their blobs stored at a time: each

@@ -3,13 +3,11 @@ package sync
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"imapsync/db"
 	"imapsync/internal/imapsession"
-	"imapsync/parse"
 	"imapsync/publish"
 )
 
@@ -144,37 +142,33 @@ func (f *folderPass) settleKnown(ctx context.Context, uids []uint32) ([]uint32, 
 }
 
 // knownByHeader fetches headers and returns the event keys of those messages that have
-// been published. One without Message-ID cannot be told by its header.
+// been published. One without Message-ID or Date cannot be told by its header.
 func (f *folderPass) knownByHeader(ctx context.Context, uids []uint32) (map[uint32]string, error) {
-	keys := map[uint32]string{}
+	headers := map[uint32]publish.Identity{}
 	err := f.session.FetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) bool {
-		if key, ok := f.headerKey(raw); ok {
-			keys[uid] = key
+		if id := publish.IdentifyHeader(raw); id.MessageID != "" && id.Dated {
+			headers[uid] = id
 		}
 		return true
 	})
 	if err != nil {
 		return nil, err
 	}
-	found, err := f.runner.Store.KnownMessages(ctx, f.ref, slices.Collect(maps.Values(keys)), nil)
+	var ids []string
+	for _, id := range headers {
+		ids = append(ids, db.Clean(id.MessageID))
+	}
+	found, err := f.runner.Store.KnownMessages(ctx, f.ref, nil, ids)
 	if err != nil {
 		return nil, err
 	}
-	published := make(map[string]bool, len(found))
-	for _, k := range found {
-		published[k.EventKey] = true
-	}
-	maps.DeleteFunc(keys, func(_ uint32, key string) bool { return !published[key] })
-	return keys, nil
-}
-
-// headerKey is the event key by a header. One that the parser panics on is
-// unknown: handled as a whole, it is that message's failure.
-func (f *folderPass) headerKey(raw []byte) (key string, ok bool) {
-	defer func() {
-		if recover() != nil {
-			key, ok = "", false
+	keys := map[uint32]string{}
+	for uid, id := range headers {
+		for _, k := range found {
+			if k.MessageID == db.Clean(id.MessageID) && k.Fingerprint == id.HeaderPrint {
+				keys[uid] = k.EventKey
+			}
 		}
-	}()
-	return publish.HeaderKey(f.runner.parse(raw, parse.Limits{}))
+	}
+	return keys, nil
 }

@@ -177,7 +177,7 @@ func (ps *pass) republish(ctx context.Context, folder string, lost []db.Message)
 	for _, row := range lost {
 		if row.UIDValidity == f.cursor.UIDValidity {
 			m := newMessage(row.UID)
-			m.again = true
+			m.again = row.EventKey
 			messages = append(messages, m)
 		}
 	}

@@ -207,7 +207,7 @@ func (a *app) parseBytes(name string, raw []byte, defects bool) error {
 			for _, d := range m.Defects {
 				a.printf("%s: message %d: %s: %s\n", name, i+1, d.Code, provider.OneLine(d.Detail))
 			}
-		} else if err := a.printJSONLine(publish.EmailDataFrom(m, int64(len(mail)), publish.Limits{})); err != nil {
+		} else if err := a.printJSONLine(publish.EmailDataFrom(m, mail, publish.Limits{})); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"testing"
 
+	"imapsync/event"
 	"imapsync/parse"
 	"imapsync/publish"
 )
@@ -22,7 +23,11 @@ func TestMailsSayWhatTheyAreMeantTo(t *testing.T) {
 	for _, m := range append(sixty(), threeMore()...) {
 		raw := bytes.ReplaceAll(bytes.ReplaceAll(m.raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 		largest = max(largest, len(raw))
-		ev := publish.New(parse.Parse(raw, parse.Limits{}), publish.Delivery{Raw: raw, MessageIDReused: m.want.reused}, publish.Limits{})
+		d := publish.Delivery{Raw: raw}
+		if m.want.reused {
+			d.SameMessageIDAs = event.ID("tenant", "provider", "key")
+		}
+		ev := publish.New(parse.Parse(raw, parse.Limits{}), d, publish.Limits{})
 		for _, problem := range m.want.problems(&ev.Payload.EmailData) {
 			// Times are the server's to say, and this delivery names none.
 			t.Errorf("%s/%s %q: %s", m.mailbox, m.folder, m.want.subject, problem)

@@ -1,0 +1,174 @@
+package sync
+
+import (
+	"context"
+	"time"
+
+	"imapsync/db"
+	"imapsync/event"
+)
+
+// published is what has been published of a mailbox, as far as the messages of one
+// chunk need to know it: by the ledger, or by the chunks on their way there.
+type published struct {
+	byKey map[string]*copyOf
+	byID  map[string]*copyOf // the last one of a Message-ID
+	sent  []*copyOf          // those on their way
+}
+
+// copyOf is one message that was published.
+type copyOf struct {
+	db.Known
+	message *message // on its way to the ledger; nil when it is there
+}
+
+// lookUp finds out which messages of a chunk have been published. The same key is
+// the same mail. The same Message-ID under another key is the sender's doing, and
+// said in the event.
+func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
+	known, err := f.published(ctx, c)
+	if err != nil {
+		return err
+	}
+	var sent []*message
+	for _, m := range c.messages {
+		if !m.toPublish() {
+			continue
+		}
+		twin, err := f.twin(ctx, known, m)
+		if err != nil {
+			return err
+		}
+		if twin != nil {
+			if m.known, m.twin, m.leader = true, &twin.Known, twin.message; m.bodyOf != "" {
+				sent = append(sent, m)
+			}
+			continue
+		}
+		id := m.summary.MessageID
+		if before := known.byID[db.Clean(id)]; id != "" && before != nil && before.EventKey != m.summary.key {
+			m.sameAs = event.ID(f.provider.Tenant, f.provider.ID, before.EventKey)
+			f.parse(m)
+		}
+		known.add(f.status.Name, m)
+		sent = append(sent, m)
+	}
+	f.sent = sent
+	return nil
+}
+
+// published asks the ledger about the messages of a chunk, and adds those of the
+// chunk before it, which may not be there yet.
+func (f *folderPass) published(ctx context.Context, c *chunk) (*published, error) {
+	known := &published{byKey: map[string]*copyOf{}, byID: map[string]*copyOf{}}
+	var keys, ids []string
+	for _, m := range c.messages {
+		if !m.toPublish() {
+			continue
+		}
+		if keys = append(keys, m.summary.key); !m.headerOnly {
+			keys = append(keys, m.summary.HeaderKey)
+		}
+		if m.summary.MessageID != "" {
+			ids = append(ids, db.Clean(m.summary.MessageID))
+		}
+	}
+	if len(keys) == 0 {
+		return known, nil
+	}
+	rows, err := f.runner.Store.KnownMessages(ctx, f.ref, keys, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		found := &copyOf{Known: row}
+		known.byKey[row.EventKey] = found
+		if row.Latest {
+			known.byID[row.MessageID] = found
+		}
+	}
+	for _, m := range f.sent {
+		known.add(f.status.Name, m)
+	}
+	return known, nil
+}
+
+// add notes that a message is on its way.
+func (k *published) add(folder string, m *message) {
+	if m.bodyOf != "" {
+		if header := k.byKey[m.bodyOf]; header != nil {
+			header.BodyKey = m.summary.key
+		}
+		return
+	}
+	found := &copyOf{message: m, Known: db.Known{
+		Folder: folder, UID: m.UID, EventKey: m.summary.key, MessageID: m.summary.MessageID, Size: m.Size,
+		ByHeader: m.byHeader(), InternalDate: &m.InternalDate,
+	}}
+	k.byKey[m.summary.key] = found
+	k.byID[db.Clean(m.summary.MessageID)] = found
+	k.sent = append(k.sent, found)
+}
+
+// twin returns what a message is another copy of, nil when it is new. Where of one
+// of the two the header alone was read, that and the size must do.
+func (f *folderPass) twin(ctx context.Context, known *published, m *message) (*copyOf, error) {
+	if m.again != "" {
+		return nil, nil
+	}
+	if same := known.byKey[m.summary.key]; same != nil {
+		return same, nil
+	}
+	if m.headerOnly {
+		return f.twinByHeader(ctx, known, m)
+	}
+	header := known.byKey[m.summary.HeaderKey]
+	switch {
+	case header == nil || !header.ByHeader:
+	case header.BodyKey == m.summary.key:
+		return header, nil
+	case header.BodyKey == "" && m.mayBe(header.Size, header.InternalDate):
+		header.BodyKey, m.bodyOf = m.summary.key, header.EventKey
+		return header, nil
+	}
+	return nil, nil
+}
+
+// twinByHeader finds the mail, its body read, that a message is the header of.
+func (f *folderPass) twinByHeader(ctx context.Context, known *published, m *message) (*copyOf, error) {
+	for _, sent := range known.sent {
+		body := sent.message
+		if !body.byHeader() && body.summary.MessageID == m.summary.MessageID && body.summary.HeaderPrint == m.summary.HeaderPrint &&
+			m.mayBe(body.Size, &body.InternalDate) {
+			return sent, nil
+		}
+	}
+	most := spare(m.Size)
+	found, err := f.runner.Store.KnownBody(ctx, f.ref, db.Body{
+		MessageID: db.Clean(m.summary.MessageID), Fingerprint: m.summary.HeaderPrint, Size: m.Size,
+		Least: m.Size - most, Most: m.Size + most, Sure: m.sureHeader(), InternalDate: &m.InternalDate,
+	})
+	if found == nil || err != nil {
+		return nil, err
+	}
+	return &copyOf{Known: *found}, nil
+}
+
+// mayBe reports whether a message may be one of that size and date, the headers
+// being the same.
+func (m *message) mayBe(size int64, date *time.Time) bool {
+	difference := max(m.Size-size, size-m.Size)
+	if difference > spare(max(m.Size, size)) {
+		return false
+	}
+	sameDate := date != nil && !date.IsZero() && date.Unix() == m.InternalDate.Unix()
+	return m.sureHeader() || difference == 0 || sameDate
+}
+
+// sureHeader reports whether a header says which mail it is: a scanner that gives
+// all of its mail one Message-ID and no Date makes many with one header.
+func (m *message) sureHeader() bool { return m.summary.MessageID != "" && m.summary.Dated }
+
+// spare is by how much two servers may differ in what they call a mail's size: a
+// tenth, or 64 KiB.
+func spare(size int64) int64 { return max(size/10, 64<<10) }
