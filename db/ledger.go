@@ -90,10 +90,9 @@ type Known struct {
 	Size      int64  `db:"size"`
 	Latest    bool   `db:"latest"` // the last one that was published of its Message-ID
 
-	Fingerprint  string     `db:"fingerprint"`
-	InternalDate *time.Time `db:"internal_date"`
-	ByHeader     bool       `db:"by_header"`
-	BodyKey      string     `db:"body_key"` // of one by_header: the key of the mail that it is the header of, if that was seen
+	Fingerprint string `db:"fingerprint"`
+	ByHeader    bool   `db:"by_header"`
+	BodyKey     string `db:"body_key"` // of one by_header: the key of the mail that it is the header of, if that was seen
 }
 
 // KnownMessages lists the published messages that have one of the event keys, and
@@ -112,9 +111,9 @@ func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, messageIDs []s
 // but in fact only the one that LIMIT takes.
 const knownMessages = `
 	SELECT found.folder, found.uid, found.event_key, coalesce(found.message_id, '') AS message_id, found.size, false AS latest,
-		coalesce(found.fingerprint, '') AS fingerprint, found.internal_date, found.by_header, coalesce(found.body_key, '') AS body_key
+		coalesce(found.fingerprint, '') AS fingerprint, found.by_header, coalesce(found.body_key, '') AS body_key
 	FROM unnest($3::text[]) AS asked(event_key) CROSS JOIN LATERAL (
-		SELECT folder, uid, event_key, message_id, size, fingerprint, internal_date, by_header, body_key, generate_series(1, 1000)
+		SELECT folder, uid, event_key, message_id, size, fingerprint, by_header, body_key, generate_series(1, 1000)
 		FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'
 			AND event_key BETWEEN asked.event_key AND asked.event_key
@@ -122,9 +121,9 @@ const knownMessages = `
 	) AS found
 	UNION ALL
 	SELECT found.folder, found.uid, found.event_key, found.message_id, found.size, true AS latest,
-		coalesce(found.fingerprint, '') AS fingerprint, found.internal_date, found.by_header, coalesce(found.body_key, '') AS body_key
+		coalesce(found.fingerprint, '') AS fingerprint, found.by_header, coalesce(found.body_key, '') AS body_key
 	FROM unnest($4::text[]) AS asked(message_id) CROSS JOIN LATERAL (
-		SELECT folder, uid, event_key, message_id, size, fingerprint, internal_date, by_header, body_key, generate_series(1, 1000)
+		SELECT folder, uid, event_key, message_id, size, fingerprint, by_header, body_key, generate_series(1, 1000)
 		FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'
 			AND message_id BETWEEN asked.message_id AND asked.message_id
@@ -133,12 +132,9 @@ const knownMessages = `
 
 // Body is what of a mail is known by its header alone.
 type Body struct {
-	MessageID    string
-	Fingerprint  string
-	Size         int64
-	Least, Most  int64 // what its size may be, as others count
-	Sure         bool  // the header says which mail it is; else size or date must be the same
-	InternalDate *time.Time
+	MessageID   string
+	Fingerprint string
+	Least, Most int64 // what its size may be
 }
 
 // KnownBody finds a published message, its body read, that is the mail of which
@@ -149,7 +145,7 @@ func (s *Store) KnownBody(ctx context.Context, ref Ref, b Body) (*Known, error) 
 		statement, text = knownNamelessBody, b.Fingerprint
 	}
 	list, err := selectAll[Known](ctx, s, "read ledger", statement,
-		ref.Tenant, ref.ID, text, b.Fingerprint, b.Least, b.Most, b.Sure, b.Size, b.InternalDate)
+		ref.Tenant, ref.ID, text, b.Fingerprint, b.Least, b.Most)
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
@@ -162,7 +158,6 @@ const knownBody = `
 		SELECT folder, uid, event_key, message_id, size, generate_series(1, 1000) FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND message_id BETWEEN $3 AND $3
 			AND fingerprint = $4 AND NOT by_header AND size BETWEEN $5 AND $6
-			AND ($7 OR size = $8 OR internal_date = date_trunc('second', $9::timestamptz))
 		ORDER BY message_id DESC, processed_at DESC LIMIT 1
 	) AS found`
 
@@ -173,7 +168,6 @@ const knownNamelessBody = `
 		SELECT folder, uid, event_key, message_id, size, generate_series(1, 1000) FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND message_id IS NULL AND fingerprint BETWEEN $3 AND $4
 			AND NOT by_header AND size BETWEEN $5 AND $6
-			AND ($7 OR size = $8 OR internal_date = date_trunc('second', $9::timestamptz))
 		ORDER BY fingerprint LIMIT 1
 	) AS found`
 

@@ -114,7 +114,7 @@ func TestKnownMessages(t *testing.T) {
 		want      []Known
 	}{
 		"by its key":                 {[]string{"k1", "new"}, nil, []Known{{Folder: "INBOX", UID: 1, EventKey: "k1", MessageID: "reused", Size: 10}}},
-		"by a key without an id":     {[]string{"k3"}, []string{""}, []Known{{Folder: "INBOX", UID: 3, EventKey: "k3", InternalDate: &at, ByHeader: true}}},
+		"by a key without an id":     {[]string{"k3"}, []string{""}, []Known{{Folder: "INBOX", UID: 3, EventKey: "k3", ByHeader: true}}},
 		"the last of a Message-ID":   {nil, []string{"reused"}, []Known{{Folder: "INBOX", UID: 6, EventKey: "k0", MessageID: "reused", Latest: true}}},
 		"not one that failed":        {[]string{"k4"}, []string{"failed"}, nil},
 		"not another provider's":     {[]string{"k5"}, []string{"elsewhere"}, nil},
@@ -127,6 +127,54 @@ func TestKnownMessages(t *testing.T) {
 		if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(0)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+func TestKnownBody(t *testing.T) {
+	store := testStore(t)
+	p := addProvider(t, store, "support")
+	ref := Ref{p.Tenant, p.ID}
+	lock, _ := take(t, testLocks(t, store), p.ID)
+	commit := func(messages ...Message) {
+		t.Helper()
+		if _, err := store.Commit(t.Context(), lock.Fence, Commit{State: &FolderState{Folder: "INBOX", UIDValidity: 1}, At: now(), Messages: messages}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit(Message{UID: 1, EventKey: "k1", MessageID: "id", Fingerprint: "print", Size: 1000, Outcome: Published},
+		Message{UID: 2, EventKey: "k2", MessageID: "id", Fingerprint: "other", Size: 1000, Outcome: Published},
+		Message{UID: 3, EventKey: "k3", Fingerprint: "nameless", Size: 1000, Outcome: Published},
+		Message{UID: 4, EventKey: "k4", MessageID: "header", Fingerprint: "print", Size: 1000, ByHeader: true, Outcome: Published},
+		Message{UID: 5, EventKey: "k5", MessageID: "v1", Size: 1000, Outcome: Published},
+		Message{UID: 6, EventKey: "k1", MessageID: "copy", Fingerprint: "print", Size: 1000, Outcome: Duplicate})
+	for name, tt := range map[string]struct {
+		b    Body
+		want uint32
+	}{
+		"by its header":         {Body{"id", "print", 900, 1100}, 1},
+		"by another header":     {Body{"id", "other", 1000, 1000}, 2},
+		"without id":            {Body{"", "nameless", 900, 1100}, 3},
+		"too large":             {Body{"id", "print", 1001, 1100}, 0},
+		"too small":             {Body{"", "nameless", 900, 999}, 0},
+		"of another id":         {Body{"id2", "print", 900, 1100}, 0},
+		"the header of one":     {Body{"", "print", 900, 1100}, 0},
+		"its header alone":      {Body{"header", "print", 900, 1100}, 0},
+		"a row of version 1":    {Body{"v1", "", 900, 1100}, 0},
+		"one that was no event": {Body{"copy", "print", 900, 1100}, 0},
+	} {
+		got, err := store.KnownBody(t.Context(), ref, tt.b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got == nil && tt.want != 0 || got != nil && got.UID != tt.want {
+			t.Errorf("%s: %+v, want uid %d", name, got, tt.want)
+		}
+	}
+
+	commit(Message{UID: 7, EventKey: "k7", MessageID: "header", BodyOf: "k4", Outcome: Duplicate})
+	got, err := store.KnownMessages(t.Context(), ref, []string{"k4", "k1"}, nil)
+	if err != nil || len(got) != 2 || got[0].BodyKey+got[1].BodyKey != "k7" {
+		t.Errorf("%+v, %v; want the header to have its body", got, err)
 	}
 }
 
@@ -189,6 +237,11 @@ func TestLedgerIsLookedUp(t *testing.T) {
 			}
 			if read, plan := pagesRead(t, store, knownMessages, ref.Tenant, ref.ID, keys, ids); read > 2*asked*most {
 				t.Errorf("to look up %d keys and Message-IDs, %d pages were read:\n%s", asked, read, plan)
+			}
+			for statement, text := range map[string]string{knownBody: "77@example.com", knownNamelessBody: "print"} {
+				if read, plan := pagesRead(t, store, statement, ref.Tenant, ref.ID, text, "print", 0, 100); read > most {
+					t.Errorf("to look up a body, %d pages were read:\n%s", read, plan)
+				}
 			}
 			c := Commit{State: &FolderState{Folder: "INBOX", UIDValidity: 4}, Messages: messages, At: now()}
 			args := rowsOf(Fence{Tenant: ref.Tenant, ProviderID: ref.ID}, c, outcomesOf(messages))

@@ -2,7 +2,6 @@ package sync
 
 import (
 	"context"
-	"time"
 
 	"imapsync/db"
 	"imapsync/event"
@@ -103,7 +102,7 @@ func (k *published) add(folder string, m *message) {
 	}
 	found := &copyOf{message: m, Known: db.Known{
 		Folder: folder, UID: m.UID, EventKey: m.summary.key, MessageID: m.summary.MessageID, Size: m.Size,
-		ByHeader: m.byHeader(), InternalDate: &m.InternalDate,
+		ByHeader: m.byHeader(),
 	}}
 	k.byKey[m.summary.key] = found
 	k.byID[db.Clean(m.summary.MessageID)] = found
@@ -127,7 +126,7 @@ func (f *folderPass) twin(ctx context.Context, known *published, m *message) (*c
 	case header == nil || !header.ByHeader:
 	case header.BodyKey == m.summary.key:
 		return header, nil
-	case header.BodyKey == "" && m.mayBe(header.Size, header.InternalDate):
+	case header.BodyKey == "" && m.mayBe(header.Size):
 		header.BodyKey, m.bodyOf = m.summary.key, header.EventKey
 		return header, nil
 	}
@@ -139,14 +138,14 @@ func (f *folderPass) twinByHeader(ctx context.Context, known *published, m *mess
 	for _, sent := range known.sent {
 		body := sent.message
 		if !body.byHeader() && body.summary.MessageID == m.summary.MessageID && body.summary.HeaderPrint == m.summary.HeaderPrint &&
-			m.mayBe(body.Size, &body.InternalDate) {
+			m.mayBe(body.Size) {
 			return sent, nil
 		}
 	}
-	most := spare(m.Size)
+	most := m.spare(m.Size)
 	found, err := f.runner.Store.KnownBody(ctx, f.ref, db.Body{
-		MessageID: db.Clean(m.summary.MessageID), Fingerprint: m.summary.HeaderPrint, Size: m.Size,
-		Least: m.Size - most, Most: m.Size + most, Sure: m.sureHeader(), InternalDate: &m.InternalDate,
+		MessageID: db.Clean(m.summary.MessageID), Fingerprint: m.summary.HeaderPrint,
+		Least: m.Size - most, Most: m.Size + most,
 	})
 	if found == nil || err != nil {
 		return nil, err
@@ -154,21 +153,19 @@ func (f *folderPass) twinByHeader(ctx context.Context, known *published, m *mess
 	return &copyOf{Known: *found}, nil
 }
 
-// mayBe reports whether a message may be one of that size and date, the headers
-// being the same.
-func (m *message) mayBe(size int64, date *time.Time) bool {
-	difference := max(m.Size-size, size-m.Size)
-	if difference > spare(max(m.Size, size)) {
-		return false
-	}
-	sameDate := date != nil && !date.IsZero() && date.Unix() == m.InternalDate.Unix()
-	return m.sureHeader() || difference == 0 || sameDate
+// mayBe reports whether a message may be one of that size, the headers being the
+// same.
+func (m *message) mayBe(size int64) bool {
+	return max(m.Size-size, size-m.Size) <= m.spare(max(m.Size, size))
 }
 
-// sureHeader reports whether a header says which mail it is: a scanner that gives
-// all of its mail one Message-ID and no Date makes many with one header.
-func (m *message) sureHeader() bool { return m.summary.MessageID != "" && m.summary.Dated }
-
 // spare is by how much two servers may differ in what they call a mail's size: a
-// tenth, or 64 KiB.
-func spare(size int64) int64 { return max(size/10, 64<<10) }
+// tenth, or 64 KiB. Where the header does not say which mail it is, they must agree:
+// a scanner that gives all of its mail one Message-ID and no Date makes many of one
+// header.
+func (m *message) spare(size int64) int64 {
+	if m.summary.MessageID == "" || !m.summary.Dated {
+		return 0
+	}
+	return max(size/10, 64<<10)
+}
