@@ -149,10 +149,19 @@ func addCounters(ctx context.Context, tx *txn, fence Fence, n Counts, c Commit) 
 	tx.exec(ctx, "add counters", `
 		UPDATE imap_sync_state SET published = published + $3, duplicates = duplicates + $4, skipped = skipped + $5,
 			expunged = expunged + $6, quarantined = quarantined + $7, bytes_fetched = bytes_fetched + $8,
-			bytes_today = CASE WHEN bytes_day = $9::date THEN bytes_today ELSE 0 END + $8, bytes_day = $9::date
+			bytes_today = CASE WHEN bytes_day = $9::date THEN bytes_today ELSE 0 END + $8, bytes_day = $9::date,
+			stream_seq = CASE WHEN $10::bigint > 0 THEN $10::bigint ELSE stream_seq END
 		WHERE tenant = $1 AND provider_id = $2`,
 		fence.Tenant, fence.ProviderID, n.Published, n.Duplicates, n.Skipped, n.Expunged, n.Quarantined,
-		c.Bytes, c.At.UTC().Format(time.DateOnly))
+		c.Bytes, c.At.UTC().Format(time.DateOnly), lastSeq(c.Messages))
+}
+
+// lastSeq is the highest sequence at which a message of a step was acknowledged.
+func lastSeq(messages []Message) (last int64) {
+	for _, m := range messages {
+		last = max(last, int64(m.StreamSeq))
+	}
+	return last
 }
 
 // mirrorCursor keeps the display columns of the shared tables up to date.

@@ -226,19 +226,6 @@ func (s *Store) LedgerUIDs(ctx context.Context, ref Ref, folder string, uidValid
 	return known, nil
 }
 
-// PublishedSince lists what was published of a provider since a time, oldest
-// first. What stood under a numbering that was put aside cannot be read again,
-// and is left out.
-func (s *Store) PublishedSince(ctx context.Context, ref Ref, since time.Time) ([]Message, error) {
-	return selectAll[Message](ctx, s, "read ledger", `
-		SELECT folder, uid_validity, uid, event_key, coalesce(message_id, '') AS message_id, outcome,
-			coalesce(stream_seq, 0) AS stream_seq, size, attempts, processed_at
-		FROM imap_messages
-		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND processed_at >= $3
-			AND uid_validity >= 0
-		ORDER BY processed_at, uid`, ref.Tenant, ref.ID, since)
-}
-
 // maxText bounds every free text that comes from outside, in bytes.
 const maxText = 2000
 

@@ -61,7 +61,8 @@ type BlobInfo struct {
 	Stored time.Time
 	Seq    uint64 // of its metadata on the bucket's stream; known of one that cannot be used, too
 
-	nuid string
+	NUID   string // under which its chunks stand
+	Chunks uint32
 }
 
 // Stat looks a blob up. The error wraps ErrBlob when there is none.
@@ -87,7 +88,7 @@ func (b *Blobs) Stat(ctx context.Context, key string) (BlobInfo, error) {
 		return BlobInfo{Seq: m.Sequence}, fmt.Errorf("blob %s: %w: no digest", key, ErrBlob)
 	}
 	return BlobInfo{
-		Key: key, Size: int64(meta.Size), SHA256: hex.EncodeToString(digest), Stored: m.Time, Seq: m.Sequence, nuid: meta.NUID,
+		Key: key, Size: int64(meta.Size), SHA256: hex.EncodeToString(digest), Stored: m.Time, Seq: m.Sequence, NUID: meta.NUID, Chunks: meta.Chunks,
 	}, nil
 }
 
@@ -143,7 +144,7 @@ func (r *blobReader) next() {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, askTimeout)
 	defer cancel()
-	m, err := r.b.stream.GetMsg(ctx, r.seq+1, jetstream.WithGetMsgSubject(r.b.ChunkSubject(r.info.nuid)))
+	m, err := r.b.stream.GetMsg(ctx, r.seq+1, jetstream.WithGetMsgSubject(r.b.ChunkSubject(r.info.NUID)))
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		r.err = fmt.Errorf("blob %s: %w: it ends after %d of %d bytes", r.info.Key, ErrBlob, r.read, r.info.Size)

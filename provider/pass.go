@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -77,6 +76,11 @@ func (j *Job) OpenPublisher(ctx context.Context, opts publish.PublisherOptions) 
 		return err
 	}
 	opts.Logger = j.service.Log
+	if opts.Make.May == nil { // else somebody said that it may be made
+		opts.Make.May = func(ctx context.Context, stream string) error {
+			return mailsync.MayMake(ctx, j.Store, stream, time.Now())
+		}
+	}
 	publisher, err := publish.NewPublisher(ctx, j.NATS, opts)
 	if err != nil {
 		return err
@@ -170,43 +174,6 @@ func (s *Service) Reconcile(ctx context.Context, p *db.Provider, report func(Pro
 		report(Progress{Done: done, Total: done}) // a folder that was read once may no longer be
 	}
 	return missing, err
-}
-
-// Verification is how the ledger of one mailbox compares with the stream.
-type Verification struct {
-	Provider    string `json:"provider"`
-	Published   int    `json:"published"` // by the ledger, since the time asked for
-	Lost        int    `json:"lost"`      // not on the stream
-	Republished int    `json:"republished"`
-	Gone        int    `json:"gone"` // lost, and seen to be no longer on the mail server either
-}
-
-// Verify looks whether what the ledger calls published is on the stream, and publishes
-// again what is not. Of an error about the mailbox there is a Verification too.
-func (j *Job) Verify(ctx context.Context, p *db.Provider, since time.Time, republish bool) (*Verification, error) {
-	published, err := j.Store.PublishedSince(ctx, p.Ref(), since)
-	if err != nil {
-		return nil, err
-	}
-	v := &Verification{Provider: p.Name, Published: len(published)}
-	stored, err := j.Runner.Publisher.StoredKeys(ctx, p.Tenant, p.ID)
-	if err != nil {
-		return nil, fmt.Errorf("provider %s: read the stream: %w", p, err)
-	}
-	lost := slices.DeleteFunc(published, func(m db.Message) bool { return stored[m.EventKey] })
-	if v.Lost = len(lost); !republish || v.Lost == 0 {
-		return v, nil
-	}
-	found, res := j.Runner.Republish(ctx, p, lost)
-	v.Republished = found
-	switch {
-	case res.Busy:
-		return v, Busy(p)
-	case res.Err != nil:
-		return v, res.Err // what it did not get to may be there yet
-	}
-	v.Gone = v.Lost - found
-	return v, nil
 }
 
 // ReportText is one line about a folder that was compared.

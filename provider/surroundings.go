@@ -74,19 +74,37 @@ func KeyStep(ids []string, counts map[string]int) Step {
 }
 
 // BrokerSteps tell what there is to say about the broker and the stream, but for
-// their problems.
-func BrokerSteps(h publish.Health) []Step {
+// their problems. Gone is why the stream or the bucket may not be made that is absent.
+func BrokerSteps(h publish.Health, gone error) []Step {
 	limit := "no limit but the disk"
 	if h.StoreLimit > 0 {
 		limit = ByteSize(h.StoreLimit)
 	}
-	return []Step{
+	steps := []Step{
 		fine("nats", "nats-server %s, max_payload %s", h.Server, ByteSize(h.MaxPayload)),
 		fine("jetstream", "storage used: %s of %s", ByteSize(int64(h.StoreUsed)), limit),
 		first("stream",
 			finding{!h.Stream, StepOK, "", event.StreamName + " is not there yet: the first run makes it"},
 			finding{true, StepOK, "", fmt.Sprintf("%s holds %d events, %s", event.StreamName, h.Messages, ByteSize(int64(h.Bytes)))}),
 	}
+	if gone != nil && !h.Stream {
+		steps = steps[:2]
+	}
+	if gone != nil {
+		steps = append(steps, Step{Name: "stream", State: StepWrong, Text: gone.Error(), Err: gone})
+	}
+	return steps
+}
+
+// LostSteps tell of a mailbox what the stream has lost of it.
+func LostSteps(p *db.Provider) []Step {
+	if p.LostState == db.LostNone {
+		return nil
+	}
+	text := fmt.Sprintf("the stream has lost %d events that were published since %s", p.LostEvents, p.LostSince.UTC().Format(time.RFC3339))
+	return []Step{first("events",
+		finding{p.LostState == db.LostHeal, StepWarn, "events_lost", text + "; the next pass publishes them again"},
+		finding{true, StepWrong, "events_missing", text + "; none are published again unasked"})}
 }
 
 // Standing tells where the passes over p stand: whether they are made, and how
@@ -111,6 +129,7 @@ func (s *Service) Standing(ctx context.Context, p *db.Provider, now time.Time) (
 		finding{p.ConsecutiveFailures > 0 && later, StepWarn, "failing_waits", failed},
 		finding{p.ConsecutiveFailures > 0, StepWarn, "failing", failed},
 		finding{true, StepOK, "", read})}
+	steps = append(steps, LostSteps(p)...)
 	states, err := s.Store.FolderStates(ctx, p.Ref())
 	if err != nil {
 		return steps, err

@@ -86,7 +86,7 @@ func (a *Ack) wait(ctx context.Context) (Result, error) {
 		case lost.IsZero():
 			lost = time.Now()
 		case time.Since(lost) > a.p.grace:
-			return Result{}, fmt.Errorf("publish: %w", named)
+			return Result{}, fmt.Errorf("publish: %w", a.p.goneOr(ctx, named))
 		}
 		if a.attempts == 1 {
 			continue // a whole window may have failed at once, long before each is asked for

@@ -29,6 +29,7 @@ type BlobOptions struct {
 	Bucket   string        // imap-mail
 	EventAge time.Duration // how long the stream keeps events; 14 days; below 0 is for ever
 	Create   bool          // make the bucket when it is absent
+	Make     MakeOptions   // how
 }
 
 // Blobs is the object store of attachments and raw mail, to put some there. It
@@ -60,7 +61,10 @@ func OpenBlobs(ctx context.Context, nc *nats.Conn, o BlobOptions) (*Blobs, error
 		if eventAge > 0 {
 			cfg.TTL = eventAge + blobMargin
 		}
-		_, err = ask(ctx, func(ctx context.Context) (jetstream.ObjectStore, error) { return b.js.CreateObjectStore(ctx, cfg) })
+		_, err = create(ctx, o.Make, "OBJ_"+b.bucket, func(ctx context.Context, replicas int) (jetstream.ObjectStore, error) {
+			cfg.Replicas = replicas
+			return b.js.CreateObjectStore(ctx, cfg)
+		})
 		if err == nil || errors.Is(err, jetstream.ErrBucketExists) { // by another process
 			b.stream, err = openStream(ctx, b.js, "OBJ_"+b.bucket)
 		}
@@ -87,6 +91,29 @@ func OpenBlobs(ctx context.Context, nc *nats.Conn, o BlobOptions) (*Blobs, error
 	}
 	b.chunk = int(max(min(largest-headerReserve, chunkBytes), kib))
 	return b, nil
+}
+
+// State tells what the bucket's stream looked like when it was opened.
+func (b *Blobs) State() StreamState { return stateOf(b.stream.CachedInfo()) }
+
+// Check looks whether a blob is there with all its bytes, without reading them.
+// The error wraps ErrBlob when it is not.
+func (b *Blobs) Check(ctx context.Context, blob *event.Blob) error {
+	info, err := b.Stat(ctx, blob.Key)
+	if err != nil {
+		return err
+	}
+	chunks := b.ChunkSubject(info.NUID)
+	held, err := ask(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		return b.stream.Info(ctx, jetstream.WithSubjectFilter(chunks))
+	})
+	if err != nil {
+		return fmt.Errorf("blob %s: %w", blob.Key, streamError(err))
+	}
+	if n := held.State.Subjects[chunks]; n < uint64(info.Chunks) {
+		return fmt.Errorf("blob %s: %w: %d of its %d chunks are there", blob.Key, event.ErrBlob, n, info.Chunks)
+	}
+	return nil
 }
 
 // expires reports whether a stored blob would not outlive an event of now.

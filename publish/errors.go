@@ -20,6 +20,8 @@ var (
 	// ErrTooLarge: an event is larger than the broker takes. New never makes
 	// one that is.
 	ErrTooLarge = errors.New("the event is larger than the broker takes")
+	// ErrGone: the stream or the bucket was there, and is gone with what it held.
+	ErrGone = fmt.Errorf("%w: it was there and is gone", event.ErrStream)
 )
 
 // verdict is what an answer to a publish means.
@@ -36,6 +38,7 @@ const (
 	codeSubjectOverlap     jetstream.ErrorCode = 10065
 	codeWrongLastSequence  jetstream.ErrorCode = 10071
 	codeStoreFailed        jetstream.ErrorCode = 10077
+	codeNoReplicas         jetstream.ErrorCode = 10074
 	codeDuplicateInProcess jetstream.ErrorCode = 10158
 	codeSequenceInProcess  jetstream.ErrorCode = 10164
 )
@@ -97,6 +100,9 @@ func verdictOf(err error) (verdict, error) {
 
 // streamError names what the broker answered to a request about a stream.
 func streamError(err error) error {
+	if errors.Is(err, ErrGone) {
+		return err
+	}
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeSubjectOverlap {
 		return fmt.Errorf("%w: another stream listens on %s: take it off that stream: %w", event.ErrStream, event.Subjects, err)
 	}

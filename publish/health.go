@@ -61,6 +61,7 @@ func CheckHealth(ctx context.Context, nc *nats.Conn) (Health, error) {
 	ours := stream.CachedInfo()
 	h.Stream, h.Messages, h.Bytes = true, ours.State.Msgs, ours.State.Bytes
 	h.Problems = append(h.Problems, StreamProblems(ours.Config)...)
+	h.Problems = append(h.Problems, OneReplica(ours.Config)...)
 	if limit := ours.Config.MaxBytes; limit > 0 {
 		h.full(fmt.Sprintf("stream %s (%d of %d bytes)", event.StreamName, h.Bytes, limit), h.Bytes, limit, event.StreamName)
 	}
@@ -74,6 +75,7 @@ func CheckHealth(ctx context.Context, nc *nats.Conn) (Health, error) {
 	blobs := bucket.CachedInfo()
 	h.Bucket = true
 	h.Problems = append(h.Problems, BucketProblems(blobs.Config, ours.Config)...)
+	h.Problems = append(h.Problems, OneReplica(blobs.Config)...)
 	if limit := blobs.Config.MaxBytes; limit > 0 {
 		h.full(fmt.Sprintf("bucket %s (%d of %d bytes)", event.DefaultBucket, blobs.State.Bytes, limit), blobs.State.Bytes, limit, "OBJ_"+event.DefaultBucket)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -15,6 +16,7 @@ import (
 // need it.
 type Problem struct {
 	Fatal  bool   // events cannot be published at all
+	Loses  bool   // events are lost before their time, in silence
 	Code   string // "" where Fix says all that is to be done
 	What   string
 	Fix    string
@@ -28,12 +30,30 @@ func (p Problem) String() string { return p.What + ": " + p.Fix }
 // worth anything.
 const minMessage = 64 << 10
 
+// minStreamAge is how long a stream keeps events at least for consumers to be
+// repaired in.
+const minStreamAge = 24 * time.Hour
+
+// OneReplica says of a stream or a bucket with a single copy what a power cut may
+// do to it. Whether nats-server writes each message through before it acknowledges
+// it, it tells no client.
+func OneReplica(cfg jetstream.StreamConfig) []Problem {
+	if cfg.Replicas > 1 {
+		return nil
+	}
+	return []Problem{{
+		Code: "stream_replicas", Stream: cfg.Name, Want: "3",
+		What: "stream " + cfg.Name + " has one replica: unless nats-server has sync_interval: always, a power cut takes back up to two minutes of what it has acknowledged",
+		Fix:  "put sync_interval: always into jetstream {} of nats-server.conf, or let three servers keep it",
+	}}
+}
+
 // StreamProblems says what is wrong with a stream for our events; nothing for
 // one that EnsureStream made.
 func StreamProblems(cfg jetstream.StreamConfig) []Problem {
 	var ps []Problem
 	add := func(fatal bool, code, what, fix, want string) {
-		ps = append(ps, Problem{fatal, code, what, fix, cfg.Name, want})
+		ps = append(ps, Problem{Fatal: fatal, Code: code, What: what, Fix: fix, Stream: cfg.Name, Want: want})
 	}
 	if !covered(cfg.Subjects) {
 		add(true, "stream_subjects", fmt.Sprintf("stream %s listens on %s, which does not take in %s", cfg.Name, strings.Join(cfg.Subjects, ", "), event.Subjects),
@@ -59,12 +79,23 @@ func StreamProblems(cfg jetstream.StreamConfig) []Problem {
 		add(false, "stream_retention", "stream "+cfg.Name+" keeps events by interest: without a consumer they are lost, and a second publish is not refused",
 			"make it again with retention by limits", "limits")
 	}
+	if cfg.Discard == jetstream.DiscardOld && (cfg.MaxMsgs > 0 || cfg.MaxBytes > 0) {
+		add(false, "stream_ring", "stream "+cfg.Name+" is a ring: when it is full it drops its oldest events, read or not",
+			"let it refuse new messages when it is full, which a run survives", "new")
+	}
+	if cfg.MaxAge > 0 && cfg.MaxAge < minStreamAge {
+		add(false, "stream_short", fmt.Sprintf("stream %s keeps events for %v only: a consumer that is down for longer misses them", cfg.Name, cfg.MaxAge),
+			fmt.Sprintf("let it keep them for %v", StreamMaxAge), StreamMaxAge.String())
+	}
 	if cfg.DiscardNewPerSubject {
 		add(false, "stream_discard", "stream "+cfg.Name+" discards new messages per subject: a duplicate looks like a full stream",
 			"switch discarding per subject off", "")
 	}
 	if cfg.Storage == jetstream.MemoryStorage {
 		add(false, "stream_memory", "stream "+cfg.Name+" is in memory: a restart of nats-server loses it", "make it again in files", "file")
+	}
+	for i := range ps {
+		ps[i].Loses = ps[i].Code == "stream_ring" || ps[i].Code == "stream_short" || ps[i].Code == "stream_memory"
 	}
 	if cfg.MaxMsgSize > 0 && eventBytes(int64(cfg.MaxMsgSize)) < minEventBytes {
 		add(true, "stream_message_size", fmt.Sprintf("stream %s takes messages of %d bytes only", cfg.Name, cfg.MaxMsgSize), fmt.Sprintf("let it take messages of %d bytes or more", minMessage), strconv.Itoa(minMessage))

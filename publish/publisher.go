@@ -39,6 +39,7 @@ type PublisherOptions struct {
 	AckTimeout  time.Duration // for one confirmation, then it is published again; 5 s
 	StreamGrace time.Duration // how long a stream may be without a leader; 5 s
 	Patience    time.Duration // how long the broker may answer no publish at all; 15 s
+	Make        MakeOptions   // of a stream or a bucket that is absent
 	Logger      *slog.Logger  // warnings about the stream; nil for none
 }
 
@@ -55,6 +56,7 @@ type Publisher struct {
 	stream jetstream.Stream
 	limits Limits
 	grace  time.Duration
+	make   MakeOptions
 	log    *slog.Logger
 
 	patience time.Duration
@@ -68,13 +70,17 @@ type Publisher struct {
 
 	mu    sync.Mutex
 	blobs *Blobs // opened at first use
+
+	seen     sync.Mutex
+	state    StreamState // as it was last looked at, and what was acknowledged since
+	lookedAt uint64      // the connection's reconnects at that time
 }
 
 // NewPublisher makes sure of the stream and returns a Publisher on it. The
 // bucket is made when the first blob is stored. Errors wrap ErrNoJetStream,
-// ErrStream, ErrConfig or ErrUnreachable.
+// ErrStream, ErrConfig or ErrUnreachable, or are those of Make.May.
 func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publisher, error) {
-	p := &Publisher{nc: nc, grace: orDuration(o.StreamGrace, 5*time.Second), patience: orDuration(o.Patience, DefaultPatience), log: o.Logger}
+	p := &Publisher{nc: nc, grace: orDuration(o.StreamGrace, 5*time.Second), patience: orDuration(o.Patience, DefaultPatience), make: o.Make, log: o.Logger}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -87,8 +93,9 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 	js, err := jetstream.New(nc,
 		jetstream.WithPublishAsyncTimeout(orDuration(o.AckTimeout, 5*time.Second)),
 		jetstream.WithPublishAsyncMaxPending(2*o.MaxPending), // the window is the bound, this is never met
-		jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *nats.Msg, _ *jetstream.PubAck) {
+		jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *nats.Msg, ack *jetstream.PubAck) {
 			p.heard.Store(time.Now().UnixNano())
+			p.reached(ack.Sequence)
 			p.arrived(m)
 			m.Data = nil // stored: no need to keep it until the caller asks
 		}),
@@ -102,15 +109,20 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 		return nil, err
 	}
 	p.js = js
-	if p.stream, err = EnsureStream(ctx, js); err != nil {
+	if p.stream, err = EnsureStream(ctx, js, o.Make); err != nil {
 		return nil, err
 	}
+	p.remember(p.stream.CachedInfo())
 	cfg := p.stream.CachedInfo().Config
 	for _, problem := range StreamProblems(cfg) {
 		if problem.Fatal {
 			return nil, fmt.Errorf("%w: %s", event.ErrStream, problem)
 		}
-		p.log.Warn("stream_unfit", "problem", problem.What, "fix", problem.Fix)
+		level := slog.LevelWarn
+		if problem.Loses {
+			level = slog.LevelError
+		}
+		p.log.Log(ctx, level, "stream_unfit", "code", problem.Code, "problem", problem.What, "fix", problem.Fix)
 	}
 	p.limits = o.Limits
 	fits := eventBytes(nc.MaxPayload(), int64(cfg.MaxMsgSize))
@@ -189,7 +201,8 @@ func (p *Publisher) StoreBlobs(ctx context.Context, m *Mail) error {
 	return nil
 }
 
-// Blobs returns the object store, which is made when it is absent.
+// Blobs returns the object store, which is made when it is absent and Make.May
+// lets it.
 func (p *Publisher) Blobs(ctx context.Context) (*Blobs, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -198,7 +211,7 @@ func (p *Publisher) Blobs(ctx context.Context) (*Blobs, error) {
 		if age == 0 {
 			age = -1 // the stream keeps events for ever
 		}
-		blobs, err := OpenBlobs(ctx, p.nc, BlobOptions{Bucket: p.limits.Bucket, EventAge: age, Create: true})
+		blobs, err := OpenBlobs(ctx, p.nc, BlobOptions{Bucket: p.limits.Bucket, EventAge: age, Create: true, Make: p.make})
 		if err != nil {
 			return nil, err
 		}

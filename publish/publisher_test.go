@@ -465,7 +465,7 @@ func TestWaitAgain(t *testing.T) {
 	if _, err := ack.Wait(ctx); err == nil {
 		t.Fatal("stored on no stream")
 	}
-	if _, err := EnsureStream(testContext(t), p.js); err != nil {
+	if _, err := EnsureStream(testContext(t), p.js, MakeOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

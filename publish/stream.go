@@ -1,10 +1,10 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,11 +15,43 @@ import (
 // StreamMaxAge is how long a stream made by EnsureStream keeps an event.
 const StreamMaxAge = 14 * 24 * time.Hour
 
+// MakeOptions say how a stream or a bucket is made that is absent. One that is
+// there is never altered; an operator who wants other limits makes it first.
+type MakeOptions struct {
+	// Replicas is how many copies there are; 0 is three, and one where the
+	// server is not clustered.
+	Replicas int
+	// May is asked before anything is made, by the name of its stream: a bucket's
+	// is OBJ_ and its own. An error keeps it from being made, and is returned. nil
+	// makes whatever is absent.
+	May func(ctx context.Context, stream string) error
+}
+
+// clusterReplicas is of how many servers one may be lost without losing what the
+// others have acknowledged.
+const clusterReplicas = 3
+
+// create makes a stream or a bucket, with as many replicas as there may be.
+func create[T any](ctx context.Context, o MakeOptions, stream string, with func(ctx context.Context, replicas int) (T, error)) (made T, err error) {
+	if o.May != nil {
+		if err := o.May(ctx, stream); err != nil {
+			return made, err
+		}
+	}
+	replicas := cmp.Or(o.Replicas, clusterReplicas)
+	attempt := func(ctx context.Context) (T, error) { return with(ctx, replicas) }
+	made, err = ask(ctx, attempt)
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeNoReplicas && o.Replicas == 0 {
+		replicas = 1
+		made, err = ask(ctx, attempt)
+	}
+	return made, err
+}
+
 // EnsureStream makes the stream when it is absent: file storage, limits
-// retention, 14 days, one replica. One that is there is never altered; an
-// operator who wants replicas or other limits makes it first. The error wraps
-// ErrNoJetStream or ErrStream.
-func EnsureStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+// retention, 14 days. The error wraps ErrNoJetStream or ErrStream, or is that of
+// May.
+func EnsureStream(ctx context.Context, js jetstream.JetStream, o MakeOptions) (jetstream.Stream, error) {
 	stream, err := openStream(ctx, js, event.StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		cfg := jetstream.StreamConfig{
@@ -31,7 +63,10 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream
 			MaxAge:      StreamMaxAge,
 			AllowDirect: true,
 		}
-		stream, err = ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.CreateStream(ctx, cfg) })
+		stream, err = create(ctx, o, cfg.Name, func(ctx context.Context, replicas int) (jetstream.Stream, error) {
+			cfg.Replicas = replicas
+			return js.CreateStream(ctx, cfg)
+		})
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was first
 			stream, err = openStream(ctx, js, event.StreamName)
 		}
@@ -63,29 +98,4 @@ func lastOn(ctx context.Context, stream jetstream.Stream, subject string) (*jets
 	return ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return stream.GetLastMsgForSubject(ctx, subject)
 	})
-}
-
-// StoredKeys returns the keys of all events of a provider that the stream
-// keeps. It costs the broker a listing of subjects, not of events. Errors wrap
-// ErrStream, ErrUnreachable or ctx's.
-func (p *Publisher) StoredKeys(ctx context.Context, tenant, provider string) (map[string]bool, error) {
-	js, err := jetstream.New(p.nc)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", event.ErrStream, err)
-	}
-	stream, err := js.Stream(ctx, event.StreamName)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", event.ErrStream, err)
-	}
-	filter := event.Subject(tenant, provider, "*")
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
-	if err != nil {
-		return nil, fmt.Errorf("%w: list subjects: %w", event.ErrStream, err)
-	}
-	prefix := strings.TrimSuffix(filter, "*")
-	keys := make(map[string]bool, len(info.State.Subjects))
-	for subject := range info.State.Subjects {
-		keys[strings.TrimPrefix(subject, prefix)] = true
-	}
-	return keys, nil
 }

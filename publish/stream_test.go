@@ -62,7 +62,7 @@ func TestStreamVanishes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := EnsureStream(testContext(t), p.js); err != nil {
+	if _, err := EnsureStream(testContext(t), p.js, MakeOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if res, err := ack.Wait(testContext(t)); err != nil || res.Seq != 1 || res.Duplicate {
@@ -104,13 +104,13 @@ func TestEnsureStreamMakesIt(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if _, err := EnsureStream(testContext(t), js); err != nil {
+			if _, err := EnsureStream(testContext(t), js, MakeOptions{}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	stream, err := EnsureStream(testContext(t), js)
+	stream, err := EnsureStream(testContext(t), js, MakeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

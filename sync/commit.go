@@ -17,6 +17,9 @@ import (
 // commit waits until the broker has acknowledged every event of a chunk, and
 // then records what became of its messages together with the cursor.
 func (f *folderPass) commit(ctx context.Context, c *chunk) error {
+	if len(c.messages) > 0 && c.messages[0].again != "" {
+		return f.commitAgain(ctx, c)
+	}
 	now := f.runner.now()
 	step := db.Commit{Bytes: c.bytes, At: now}
 	for _, m := range c.messages {

@@ -31,6 +31,7 @@ var sentinels = fault.Table{
 	{Sentinel: event.ErrUnreachable, Class: fault.Ours, Code: "nats"},
 	{Sentinel: event.ErrTimeout, Class: fault.Ours, Code: "nats"},
 	{Sentinel: publish.ErrStreamFull, Class: fault.Ours, Code: "stream_full"},
+	{Sentinel: publish.ErrGone, Class: fault.Ours, Code: "stream_gone"},
 	{Sentinel: event.ErrStream, Class: fault.Ours, Code: "stream"},
 	{Sentinel: event.ErrNoJetStream, Class: fault.Ours, Code: "stream"},
 	{Sentinel: event.ErrConfig, Class: fault.Ours, Code: "stream"},
@@ -82,7 +83,7 @@ func IsBug(err error) bool {
 // other provider would meet it too and the run must stop.
 func systemic(err error) bool {
 	return errors.Is(err, db.ErrUnreachable) || errors.Is(err, db.ErrReadOnly) || errors.Is(err, db.ErrConfig) ||
-		errors.Is(err, event.ErrUnreachable) || errors.Is(err, publish.ErrStreamFull) || errors.Is(err, event.ErrStream) ||
+		errors.Is(err, event.ErrUnreachable) || errors.Is(err, publish.ErrStreamFull) || errors.Is(err, publish.ErrGone) || errors.Is(err, event.ErrStream) ||
 		errors.Is(err, event.ErrNoJetStream) || errors.Is(err, event.ErrTimeout) || errors.Is(err, event.ErrConfig)
 }
 

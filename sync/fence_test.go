@@ -59,7 +59,7 @@ func (env *testEnv) cursors(p *db.Provider) map[string][2]uint32 {
 // ledger counts the rows of a provider that say published.
 func (env *testEnv) ledger(p *db.Provider) int {
 	env.t.Helper()
-	list, err := env.store.PublishedSince(env.t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID}, time.Time{})
+	list, err := env.store.PublishedEvents(env.t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID}, time.Time{})
 	must(env.t, err)
 	return len(list)
 }

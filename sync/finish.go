@@ -48,9 +48,9 @@ func (ps *pass) finish(ctx context.Context, err error) Result {
 func (ps *pass) result(ctx context.Context, err error) Result {
 	res := Result{
 		Ref: ps.ref, Provider: ps.provider, Counts: ps.counts, Folders: ps.folders, Left: ps.left, Bytes: ps.bytes.Load(),
-		Duration: ps.runner.since(ps.started),
-		Bug:      ps.bug.Load(),
-		states:   ps.states, logins: ps.logins, silent: ps.served[imapsession.IdleFolder(ps.provider.Folders)],
+		Duration: ps.runner.since(ps.started), Republished: ps.republished, Missing: ps.missing(),
+		Bug:    ps.bug.Load(),
+		states: ps.states, logins: ps.logins, silent: ps.served[imapsession.IdleFolder(ps.provider.Folders)],
 	}
 	if err != nil {
 		res.Err, res.Partial = fmt.Errorf("provider %s: %w", ps.provider, ps.reason(ctx, err)), ps.partial
@@ -134,6 +134,9 @@ type Result struct {
 	Bytes    int64
 	Duration time.Duration
 
+	Republished int   // lost events that were published again
+	Missing     int64 // events that the stream has lost, and that a person decides about
+
 	NextAttemptAt *time.Time // set when the provider failed and is left alone for a while
 
 	states map[string]*db.FolderState // as the pass left them
@@ -180,12 +183,17 @@ type Summary struct {
 	Counts     db.Counts `json:"counts"`
 	Left       int       `json:"left"`
 	Bytes      int64     `json:"bytes"`
+
+	Republished int   `json:"republished"` // lost events that were published again
+	Missing     int64 `json:"missing"`     // events that the stream has lost, and that a person decides about
 }
 
 func (s *Summary) add(res Result) {
 	s.Counts.Plus(res.Counts)
 	s.Left += res.Left
 	s.Bytes += res.Bytes
+	s.Republished += res.Republished
+	s.Missing += res.Missing
 	if res.bug() {
 		s.Bugs++
 	}

@@ -163,7 +163,7 @@ func (f *folderPass) handleAlone(ctx context.Context, m *message) error {
 		return err
 	}
 	_, code := Classify(err)
-	failed := &message{Listed: m.Listed, attempts: m.attempts, retry: m.retry}
+	failed := &message{Listed: m.Listed, attempts: m.attempts, retry: m.retry, again: m.again}
 	failed.fail("fetch", code, err)
 	return f.commit(ctx, &chunk{messages: []*message{failed}})
 }

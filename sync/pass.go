@@ -33,6 +33,7 @@ type pass struct {
 	logins     int
 	states     map[string]*db.FolderState // as they are stored, by folder
 	retries    map[string][]db.Quarantine // due, by folder
+	again      map[string]bool            // keys of lost events that were published again
 	served     map[string]bool            // folders of which messages were handled
 
 	counts  db.Counts
@@ -41,6 +42,8 @@ type pass struct {
 	bytes   atomic.Int64
 	partial bool // some folders were served before or after one failed
 	bug     atomic.Bool
+
+	republished int // lost events that were published again
 }
 
 // Pass reads what is new in one provider: lock, load, connect, survey, serve,
@@ -85,6 +88,11 @@ func (r *Runner) Pass(ctx context.Context, p *db.Provider) (res Result) {
 			// mailbox costs no SELECT.
 			found, err := ps.survey(ctx)
 			if err != nil {
+				return err
+			}
+			// Compare: what the stream acknowledged is still there, or is made good
+			// before anything new is put behind it.
+			if err := ps.compare(ctx, len(found.work) > 0); err != nil {
 				return err
 			}
 			// Serve: folder by folder, each from search to commit. A folder that

@@ -111,12 +111,15 @@ const blobWriters = 8
 
 // storeBlobs stores what the events of a chunk name, before any of them goes out.
 func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
+	var stored atomic.Bool
+	pass := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(blobWriters)
 	for _, m := range c.messages {
 		if !m.toPublish() || !m.event.HasBlobs() {
 			continue
 		}
+		stored.Store(true)
 		g.Go(func() (err error) {
 			defer func() {
 				if v := recover(); v != nil {
@@ -135,7 +138,10 @@ func (f *folderPass) storeBlobs(ctx context.Context, c *chunk) error {
 			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil || !stored.Load() {
+		return err
+	}
+	return f.runner.seeBucket(pass)
 }
 
 // publish sends an event, whose blobs are stored. Its acknowledgement is waited

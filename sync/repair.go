@@ -1,10 +1,8 @@
 package sync
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -145,45 +143,4 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 		}
 	}
 	return nil
-}
-
-// Republish reads messages again that the stream has lost and publishes them
-// under the same identity, under the provider's lock. It returns how many were
-// found on the server; the others are gone there too.
-func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.Message) (found int, res Result) {
-	res = r.besides(ctx, p, func(ctx context.Context, ps *pass) error {
-		byFolder := map[string][]db.Message{}
-		for _, m := range lost {
-			byFolder[m.Folder] = append(byFolder[m.Folder], m)
-		}
-		for folder, list := range byFolder {
-			n, err := ps.republish(ctx, folder, list)
-			if found += n; err != nil {
-				return fmt.Errorf("folder %q: %w", folder, err)
-			}
-		}
-		return nil
-	})
-	return found, res
-}
-
-func (ps *pass) republish(ctx context.Context, folder string, lost []db.Message) (found int, err error) {
-	f, err := ps.open(ctx, imapsession.FolderStatus{Name: folder}, 0)
-	if err != nil {
-		return 0, err
-	}
-	slices.SortFunc(lost, func(a, b db.Message) int { return cmp.Compare(a.UID, b.UID) })
-	var messages []*message
-	for _, row := range lost {
-		if row.UIDValidity == f.cursor.UIDValidity {
-			m := newMessage(row.UID)
-			m.again = row.EventKey
-			messages = append(messages, m)
-		}
-	}
-	err = f.handleGroups(ctx, slices.Collect(slices.Chunk(messages, batchUIDs)))
-	if err == nil && f.found < len(messages) {
-		err = f.addsUp() // else what was not found is not known to be gone
-	}
-	return f.found, errors.Join(err, f.clearInFlight(ctx))
 }

@@ -183,11 +183,11 @@ func TestBackfillReconcileAndRepublish(t *testing.T) {
 
 	// The broker loses everything; the ledger knows what was on it.
 	env.purge()
-	published, err := env.store.PublishedSince(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID}, time.Now().Add(-time.Hour))
+	published, err := env.store.PublishedEvents(t.Context(), db.Ref{Tenant: p.Tenant, ID: p.ID}, time.Now().Add(-time.Hour))
 	must(t, err)
-	found, res := env.runner.Republish(t.Context(), p, published)
-	if found != 20 || res.Err != nil {
-		t.Errorf("republished %d (%v), want 20", found, res.Err)
+	rep, res := env.runner.Republish(t.Context(), p, published)
+	if rep.Published != 20 || res.Err != nil {
+		t.Errorf("republished %+v (%v), want 20", rep, res.Err)
 	}
 	if got := len(env.events()); got != 20 {
 		t.Errorf("%d events after republish, want 20", got)

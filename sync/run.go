@@ -42,8 +42,10 @@ type Options struct {
 	MaxInFlightBytes int64 // raw mail in memory, all providers together; 64 MiB
 	MaxMessageBytes  int64 // larger messages go out as headers only; 50 MB
 	Timeouts         Timeouts
-	Drain            bool // repeat passes until nothing is left
-	Named            bool // a person named the providers: each is tried, whatever its host did to others
+	HealSpan         time.Duration // what the stream lost within so long is published again unasked; an hour, below 0 nothing
+	HealEvents       int           // if it is no more than that; 1000, below 0 nothing
+	Drain            bool          // repeat passes until nothing is left
+	Named            bool          // a person named the providers: each is tried, whatever its host did to others
 	Host             string
 	Version          string
 }
@@ -53,12 +55,16 @@ const (
 	DefaultWorkers          = 8
 	DefaultMaxInFlightBytes = 64 << 20
 	DefaultMaxMessageBytes  = 50_000_000
+	DefaultHealSpan         = time.Hour
+	DefaultHealEvents       = 1000
 )
 
 func (o Options) withDefaults() Options {
 	o.Workers = cmp.Or(max(0, o.Workers), DefaultWorkers)
 	o.MaxInFlightBytes = cmp.Or(max(0, o.MaxInFlightBytes), DefaultMaxInFlightBytes)
 	o.MaxMessageBytes = cmp.Or(max(0, o.MaxMessageBytes), DefaultMaxMessageBytes)
+	o.HealSpan = cmp.Or(o.HealSpan, DefaultHealSpan)
+	o.HealEvents = cmp.Or(o.HealEvents, DefaultHealEvents)
 	return o
 }
 
@@ -90,6 +96,7 @@ type Runner struct {
 	inFlight *semaphore.Weighted
 	buffers  imapsession.Buffers
 	hosts    hosts
+	broker   broker
 	sessions imapsession.Pool[db.Ref]
 	dialer   imapsession.Dialer
 	watching atomic.Pointer[watcher]                           // of Watch
@@ -111,7 +118,7 @@ func (r *Runner) Run(ctx context.Context, refs []db.Ref) (summary Summary, err e
 func (r *Runner) round(ctx context.Context, refs []db.Ref, summary *Summary) error {
 	r.init()
 	summary.Providers += len(refs)
-	summary.Left = 0
+	summary.Left, summary.Missing = 0, 0
 	if err := r.hosts.load(ctx, r.Store, r.now()); err != nil {
 		summary.Skipped += len(refs)
 		return err
@@ -147,7 +154,7 @@ pages:
 	wg.Wait()
 	summary.Skipped += len(refs) - begun
 	if cause := context.Cause(ctx); cause != nil && systemic(cause) {
-		return cause
+		return r.lossOf(ctx, cause)
 	}
 	return nil
 }

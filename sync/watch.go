@@ -88,6 +88,7 @@ func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) 
 		w.wg.Wait() // all of them have seen the same signal
 		s := w.summary
 		s.Providers = s.OK + s.Partial + s.Failed + s.Unfinished + s.Busy + s.Deferred
+		s.Missing = 0 // each pass has counted them, and said it
 		if ctx.Err() != nil && !r.stopping() {
 			return s, context.Cause(ctx)
 		}

@@ -98,7 +98,7 @@ func runLeast(ctx context.Context, options string) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := publish.EnsureStream(ctx, events.js); err != nil {
+	if _, err := publish.EnsureStream(ctx, events.js, publish.MakeOptions{}); err != nil {
 		return err
 	}
 	chunks, err := newWindow(nc, 64, leastChunk)

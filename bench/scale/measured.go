@@ -60,7 +60,7 @@ func subjectBytes(ctx context.Context, n int) (_ float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := publish.EnsureStream(ctx, js); err != nil {
+	if _, err := publish.EnsureStream(ctx, js, publish.MakeOptions{}); err != nil {
 		return 0, err
 	}
 	before := heap()

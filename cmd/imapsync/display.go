@@ -21,6 +21,7 @@ type runDisplay struct {
 	quiet     bool // passes repeat: those that brought nothing are not worth a line
 	pending   bool // a progress line stands on the terminal, to be overwritten
 	lastError error
+	lostSince time.Time // when the first of the events was published that are missing
 }
 
 func newRunDisplay(a *app) *runDisplay {
@@ -54,12 +55,16 @@ type runResult struct {
 	Left       int       `json:"left"`
 	Bytes      int64     `json:"bytes"`
 	DurationMS int64     `json:"durationMs"`
+
+	Republished int   `json:"republished,omitempty"` // lost events that were published again
+	Missing     int64 `json:"missing,omitempty"`     // lost events that were not: verify --republish does it
 }
 
 func resultOf(res mailsync.Result) runResult {
 	r := runResult{
 		Tenant: res.Ref.Tenant, ProviderID: res.Ref.ID, Provider: res.Provider.Name, Outcome: "ok", Counts: res.Counts,
 		Folders: res.Folders, Left: res.Left, Bytes: res.Bytes, DurationMS: res.Duration.Milliseconds(),
+		Republished: res.Republished, Missing: res.Missing,
 	}
 	switch {
 	case res.Busy:
@@ -84,6 +89,9 @@ func (d *runDisplay) result(res mailsync.Result) {
 	case res.Err != nil && res.Deferred == "":
 		d.lastError = inWords(res.Provider, res.Err)
 	}
+	if since := res.Provider.LostSince; res.Missing > 0 && since != nil && (d.lostSince.IsZero() || since.Before(d.lostSince)) {
+		d.lostSince = *since
+	}
 	d.logResult(r)
 	switch {
 	case d.nothing(r):
@@ -93,12 +101,17 @@ func (d *runDisplay) result(res mailsync.Result) {
 		d.clear()
 		res.Err = inWords(res.Provider, res.Err)
 		fmt.Fprintf(d.app.stderr, "%s  %s\n", r.Provider, provider.ResultText(res))
+		if res.Missing > 0 {
+			for _, step := range provider.LostSteps(res.Provider) {
+				fmt.Fprintf(d.app.stderr, "  %s\n", step.Text)
+			}
+		}
 	}
 }
 
 // nothing reports whether a pass that is one of many brought nothing to tell.
 func (d *runDisplay) nothing(r runResult) bool {
-	return d.quiet && r.Error == "" && r.Counts.Total() == 0
+	return d.quiet && r.Error == "" && r.Counts.Total() == 0 && r.Republished == 0
 }
 
 func (d *runDisplay) logResult(r runResult) {
@@ -110,6 +123,12 @@ func (d *runDisplay) logResult(r runResult) {
 		"published", r.Counts.Published, "duplicates", r.Counts.Duplicates, "skipped", r.Counts.Skipped,
 		"expunged", r.Counts.Expunged, "quarantined", r.Counts.Quarantined, "folders", r.Folders, "left", r.Left,
 		"bytes", r.Bytes, "duration_ms", r.DurationMS}
+	if r.Republished > 0 {
+		attrs = append(attrs, "republished", r.Republished)
+	}
+	if r.Missing > 0 {
+		attrs = append(attrs, "missing", r.Missing)
+	}
 	if r.Error != "" {
 		level = slog.LevelError
 		attrs = append(attrs, "class", r.ErrorClass, "code", r.ErrorCode, "error", r.Error)
@@ -120,11 +139,18 @@ func (d *runDisplay) logResult(r runResult) {
 func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
 	d.log.Info("run_done", "providers", s.Providers, "ok", s.OK, "partial", s.Partial, "failed", s.Failed, "busy", s.Busy, "deferred", s.Deferred,
 		"skipped", s.Skipped, "published", s.Counts.Published, "duplicates", s.Counts.Duplicates,
-		"quarantined", s.Counts.Quarantined, "left", s.Left, "bytes", s.Bytes, "duration_ms", took.Milliseconds())
+		"quarantined", s.Counts.Quarantined, "left", s.Left, "republished", s.Republished, "missing", s.Missing, "bytes", s.Bytes, "duration_ms", took.Milliseconds())
+	fix := "imapsync verify --since " + d.lostSince.UTC().Format(time.DateOnly) + " --republish"
+	if s.Missing > 0 {
+		d.log.Error("events_missing", "events", s.Missing, "since", d.lostSince, "fix", fix)
+	}
 	if !d.terminal {
 		return
 	}
 	d.clear()
+	if s.Missing > 0 {
+		fmt.Fprintf(d.app.stderr, "the stream has lost %d events: `%s` publishes them again\n", s.Missing, fix)
+	}
 	others := provider.Counted(provider.Count{N: s.Partial, Word: "partly failed"}, provider.Count{N: s.Failed, Word: "failed"}, provider.Count{N: s.Busy, Word: "busy"}, provider.Count{N: s.Deferred, Word: "deferred"}, provider.Count{N: s.Skipped, Word: "not begun"})
 	fmt.Fprintf(d.app.stderr, "%d of %d providers ok: %s%s, %s\n", s.OK, s.Providers, provider.CountsText(s.Counts), others, took.Round(time.Millisecond))
 }

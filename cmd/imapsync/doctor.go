@@ -16,6 +16,7 @@ import (
 	"imapsync/provider"
 	"imapsync/publish"
 	"imapsync/secret"
+	mailsync "imapsync/sync"
 )
 
 func newDoctor(a *app) *cobra.Command {
@@ -69,7 +70,7 @@ func (d *doctor) examine(ctx context.Context, args []string) error {
 		defer store.Close()
 	}
 	chain := d.secrets(ctx, store)
-	natsErr := d.nats(ctx)
+	natsErr := d.nats(ctx, store)
 	if dbErr != nil {
 		if natsErr != nil {
 			return &exitError{code: exitCode(dbErr)}
@@ -225,7 +226,7 @@ func (d *doctor) key(ctx context.Context, store *db.Store) {
 	}
 }
 
-func (d *doctor) nats(ctx context.Context) error {
+func (d *doctor) nats(ctx context.Context, store *db.Store) error {
 	const fix = "check NATS_URL, and that nats-server runs there"
 	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
@@ -244,7 +245,15 @@ func (d *doctor) nats(ctx context.Context) error {
 	if err != nil {
 		return d.failed("jetstream", err, fix)
 	}
-	d.tell(provider.BrokerSteps(h)...)
+	var gone error
+	switch {
+	case store == nil: // it has been said what is wrong
+	case !h.Stream:
+		gone = mailsync.MayMake(ctx, store, event.StreamName, time.Now())
+	case !h.Bucket:
+		gone = mailsync.MayMake(ctx, store, "OBJ_"+event.DefaultBucket, time.Now())
+	}
+	d.tell(provider.BrokerSteps(h, gone)...)
 	for _, problem := range h.Problems {
 		s := provider.Step{Name: "stream", State: provider.StepWarn, Text: problem.What}
 		if problem.Fatal {

@@ -94,6 +94,7 @@ func (p *publishFlags) add(fs *pflag.FlagSet) {
 	fs.IntVar(&l.AttachmentCount, "max-attachments", 25, "attachments kept of one message")
 	fs.Int64Var(&l.RawMIMEBytes, "max-raw-mime-bytes", 50<<20, "largest mail kept as it came, beside its attachments")
 	fs.DurationVar(&p.options.Patience, "publish-timeout", publish.DefaultPatience, "give up if NATS acknowledges nothing for about this long")
+	fs.IntVar(&p.options.Make.Replicas, "nats-replicas", 0, "copies of a stream or bucket that is made (0: three, one where NATS is no cluster)")
 	p.readFlags.add(fs)
 }
 
@@ -105,8 +106,16 @@ func (p *publishFlags) check(others ...error) []error {
 		atLeast("max-attachments-total-bytes", l.AttachmentTotalBytes, 1),
 		atLeast("max-attachments", l.AttachmentCount, 1),
 		atLeast("max-raw-mime-bytes", l.RawMIMEBytes, 1),
-		atLeast("publish-timeout", p.options.Patience, time.Second),
+		atLeast("publish-timeout", p.options.Patience, time.Second), natsReplicas(p.options.Make.Replicas),
 	}, others...)...)
+}
+
+// natsReplicas is what is wrong with --nats-replicas.
+func natsReplicas(n int) error {
+	if n < 0 || n > 5 {
+		return fmt.Errorf("--nats-replicas %d: 0 to 5", n)
+	}
+	return nil
 }
 
 const sinceForms = "2026-01-31, or 30d or 48h ago"

@@ -136,7 +136,7 @@ const exitCodesHelp = `Exit codes:
   1   a provider failed and --fail-on any asked for it; an input could not be read;
       reconcile, verify or doctor found something wrong
   64  usage: a flag or an argument is wrong
-  69  Postgres or NATS is unreachable
+  69  Postgres or NATS is unreachable, or the stream that was there is gone
   70  a bug
   75  nothing could be done now: the provider is busy or paused, the deadline came
       first, or every provider failed
@@ -193,7 +193,7 @@ func knownExit(err error) (code int, ok bool) {
 		return exitSchema, true
 	case errors.Is(err, db.ErrUnreachable), errors.Is(err, db.ErrReadOnly), errors.Is(err, db.ErrServer),
 		errors.Is(err, event.ErrUnreachable), errors.Is(err, event.ErrTimeout), errors.Is(err, publish.ErrStreamFull),
-		errors.Is(err, secret.ErrUnavailable):
+		errors.Is(err, publish.ErrGone), errors.Is(err, secret.ErrUnavailable):
 		return exitUnavailable, true
 	case errors.Is(err, db.ErrConfig), errors.Is(err, db.ErrPooler), errors.Is(err, event.ErrConfig),
 		errors.Is(err, event.ErrStream), errors.Is(err, event.ErrNoJetStream),

@@ -75,7 +75,7 @@ func TestCapsHoldWhereverMailIsPublished(t *testing.T) {
 		if len(run) != 6 {
 			t.Errorf("%s: %d events, want 6", name, len(run))
 		}
-		if diff := cmp.Diff(run, publish("verify", "--republish")); diff != "" {
+		if diff := cmp.Diff(run, publish("verify", "--make-stream", "--republish")); diff != "" {
 			t.Errorf("%s: verify publishes otherwise than run:\n%s", name, diff)
 		}
 		forget()
@@ -95,7 +95,7 @@ func TestVerifyCountsNothingUnread(t *testing.T) {
 	g.run(exitOK, "run", "--provider", "support")
 	g.loseStream()
 	g.run(exitOK, "provider", "set", "support", "--no-test", "--port", "1")
-	if said := g.run(exitTempfail, "verify", "--republish"); !strings.Contains(said, "support: 2 published, 2 lost, 0 republished, 0 gone from the mail server\n") {
+	if said := g.run(exitTempfail, "verify", "--make-stream", "--republish"); !strings.Contains(said, "support: 2 published, 2 lost, 0 republished, 0 gone from the mail server\n") {
 		t.Errorf("%s", said)
 	}
 	g.run(exitOK, append([]string{"provider", "set", "support", "--no-test"}, g.tls()...)...)

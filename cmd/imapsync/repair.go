@@ -146,14 +146,15 @@ func newVerify(a *app) *cobra.Command {
 	var providers []string
 	var from string
 	var since time.Time
-	var republish bool
+	var republish, makeStream bool
 	var publish publishFlags
 	cmd := a.onStore(&cobra.Command{
 		Use: "verify", Short: "Check that what the ledger calls published is on the stream",
-		Long: "Check that every message the ledger calls published is on the stream, as after a broker lost\n" +
-			"data. --republish reads what is lost again from the mail server and publishes it under the\n" +
-			"same identity. Exit code 1 when something is lost and was not republished." + exitCodesPointer,
-		Example: "  imapsync verify --since 48h\n  imapsync verify --provider support --republish",
+		Long: "Check that every message the ledger calls published is on the stream, and its attachments and\n" +
+			"raw mail in the bucket, as after a broker lost data. --republish reads what is lost again from\n" +
+			"the mail server and publishes it under the same identity. A stream or a bucket that is gone is\n" +
+			"made anew by --make-stream alone. Exit code 1 when something is lost and was not republished." + exitCodesPointer,
+		Example: "  imapsync verify --since 48h\n  imapsync verify --provider support --republish\n  imapsync verify --make-stream --since 14d --republish",
 		Args:    noArgs,
 		PreRunE: func(*cobra.Command, []string) (err error) {
 			since, err = sinceTime("since", from, time.Now())
@@ -164,6 +165,9 @@ func newVerify(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if makeStream {
+			publish.options.Make.May = func(context.Context, string) error { return nil }
+		}
 		return a.publishing(ctx, a.service(store), &publish, func(work context.Context, j *provider.Job) error {
 			return a.verify(work, j, list, since, republish)
 		})
@@ -172,6 +176,7 @@ func newVerify(a *app) *cobra.Command {
 	fs.StringSliceVar(&providers, "provider", nil, "only this provider, by name or id (repeatable)")
 	fs.StringVar(&from, "since", "48h", "look at what was published from then on: "+sinceForms+"; no further back than the stream keeps events")
 	fs.BoolVar(&republish, "republish", false, "read what is lost from the mail server and publish it again")
+	fs.BoolVar(&makeStream, "make-stream", false, "make the stream, or the bucket, that was there and is gone")
 	publish.add(fs)
 	return cmd
 }
@@ -181,7 +186,7 @@ func (a *app) verify(ctx context.Context, j *provider.Job, list []*db.Provider, 
 	var failed []error
 	lost := 0
 	for _, p := range list {
-		rep, err := j.Verify(ctx, p, since, republish)
+		rep, err := j.Verify(ctx, p, since, republish, actor())
 		if err != nil {
 			failed = append(failed, inWords(p, err))
 		}
@@ -189,10 +194,14 @@ func (a *app) verify(ctx context.Context, j *provider.Job, list []*db.Provider, 
 			continue
 		}
 		reports = append(reports, rep)
-		lost += rep.Lost - rep.Republished
+		lost += rep.Left()
 		if !a.json() {
-			a.printf("%s: %d published, %d lost, %d republished, %d gone from the mail server\n",
-				rep.Provider, rep.Published, rep.Lost, rep.Republished, rep.Gone)
+			a.printf("%s: %d published, %d lost, %d republished, %d gone from the mail server%s\n",
+				rep.Provider, rep.Published, rep.Lost, rep.Republished, rep.Gone,
+				provider.Counted(provider.Count{N: rep.BlobsLost, Word: "without their attachments or raw mail"}, provider.Count{N: rep.Moved, Word: "at another place"}))
+			for _, key := range rep.GoneKeys {
+				a.printf("  gone: %s\n", key)
+			}
 		}
 	}
 	if a.json() {
@@ -206,7 +215,7 @@ func (a *app) verify(ctx context.Context, j *provider.Job, list []*db.Provider, 
 		return mailError(nil, err)
 	}
 	if lost > 0 {
-		return &exitError{exitFailed, fmt.Errorf("%d messages are not on the stream", lost)}
+		return &exitError{exitFailed, fmt.Errorf("%d messages are not on the stream, or not with all they had", lost)}
 	}
 	return nil
 }

@@ -78,6 +78,8 @@ func (f *runFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.beatURL, "heartbeat-url", "", "GET this URL when the run went well, URL/fail when it did not")
 	fs.StringVar(&f.healthAt, "listen-health", "", "with --watch: serve /healthz, /readyz and /metrics on this address")
 	fs.StringVar(&f.failOn, "fail-on", "all", "all: exit 75 when every provider failed; any: exit 1 when one failed")
+	fs.DurationVar(&f.job.HealSpan, "heal-span", mailsync.DefaultHealSpan, "publish again what the stream lost, if all of it came within this time (0: nothing)")
+	fs.IntVar(&f.job.HealEvents, "heal-events", mailsync.DefaultHealEvents, "and if it is no more than this; else the run says what is missing (0: nothing)")
 	f.publishFlags.add(fs)
 	fs.Int64Var(&f.job.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
 	fs.DurationVar(&f.timeouts.Pass, "pass-timeout", 0, "one pass over a provider (0: the provider's, else 15m)")
@@ -86,6 +88,9 @@ func (f *runFlags) add(fs *pflag.FlagSet) {
 func (f *runFlags) options() mailsync.Options {
 	o := f.job
 	o.MaxMessageBytes, o.Timeouts, o.Named = f.message, f.timeouts, len(f.providers) > 0
+	if o.HealSpan == 0 || o.HealEvents == 0 {
+		o.HealSpan, o.HealEvents = -1, -1
+	}
 	return o
 }
 
@@ -106,7 +111,7 @@ func (f *runFlags) check() error {
 		wrong("--fail-on %q: use all or any", f.failOn)
 	}
 	repeat, span := f.orLeftOut("repeat", f.repeat, time.Second), f.orLeftOut("for", f.span, tick)
-	problems = append(problems, atLeast("workers", f.job.Workers, 1), zeroOr("deadline", f.deadline, tick), repeat, span)
+	problems = append(problems, atLeast("workers", f.job.Workers, 1), atLeast("heal-span", f.job.HealSpan, 0), atLeast("heal-events", f.job.HealEvents, 0), zeroOr("deadline", f.deadline, tick), repeat, span)
 	if repeat == nil && span == nil && (f.span > 0) != (f.repeat > 0) {
 		wrong("--repeat and --for go together, e.g. --repeat 15s --for 55s; to stay up use --watch")
 	}

@@ -71,6 +71,9 @@ func (a *app) printStatus(list []providerStatus, now time.Time) error {
 		state, colour, next := s.state(now)
 		t.row(paint(bold, s.Name), paint(colour, state), ago(s.LastSuccessAt, now), age(oldest, now), next,
 			s.Published, quarantined, backlog, provider.OneLine(storedError(s.Source)))
+		for _, step := range provider.LostSteps(s.Source) {
+			t.row(paint(red, "  "+step.Text+": "+remedy(s.Source, step)))
+		}
 		for _, c := range s.Credentials {
 			if c.Warn {
 				t.row(paint(yellow, "  "+credentialWarning(c, now)))

@@ -145,6 +145,12 @@ var words = fault.Words{
 	{Codes: "stream_no_ack", Do: "make it again without --no-ack"},
 	{Codes: "stream_retention", Do: "make it again with --retention {want}"},
 	{Codes: "stream_memory", Do: "make it again with --storage {want}"},
+	{Codes: "stream_ring", Do: "nats stream edit {stream} --discard {want}"},
+	{Codes: "stream_short", Do: "nats stream edit {stream} --max-age {want}"},
+	{Codes: "stream_replicas", Do: "set sync_interval: always in jetstream {} of nats-server.conf; or, with three servers: nats stream edit {stream} --replicas {want}"},
+	{Codes: "stream_gone bucket_gone", Say: "if it will not come back: `" + makeStream + "`", Do: makeStream + " # or bring back what NATS kept it in"},
+	{Codes: "events_lost", Do: "imapsync run --provider {id}"},
+	{Codes: "events_missing", Say: "`" + republish + "`", Do: republish},
 
 	// All others.
 	{Codes: "bye busy cancelled capability connection fenced idle_stalled inuse limit lock_lost over_limit overquota protocol " +
@@ -170,6 +176,8 @@ const (
 	moreTime       = "{set} --connect-timeout 1m --command-timeout 2m # or later again: {doctor}"
 	implicitTLS    = "{set} --tls implicit --port 993"
 	otherTLS       = implicitTLS + " # or --tls starttls --port 143; when it is so already, later again: {doctor}"
+	makeStream     = "imapsync verify --make-stream --since {since} --republish"
+	republish      = "imapsync verify --provider {id} --since {since} --republish"
 	otherLogin     = "use --tls implicit or starttls, or --auth oauth2"
 	otherFolders   = "imapsync provider folders {id} && {set} --folder FOLDER # all that are to be read, each with --folder"
 	namedSettings  = "{set} --oauth-scopes SCOPES --oauth-tenant TENANT --oauth-token-url URL # those of them that the server names"
@@ -209,6 +217,9 @@ func find(p *db.Provider, err error, facts ...string) fault.Word {
 			"set": set, "renew": renew, "auth": auth, "doctor": "imapsync doctor " + p.ID,
 			"resync": "imapsync provider resync " + p.ID + " --folder " + about.Params["folder"],
 		})
+		if p.LostSince != nil {
+			about.Params["since"] = p.LostSince.UTC().Format(time.DateOnly)
+		}
 	}
 	word := words.Find(about)
 	if strings.Contains(word.Say, "{") {

@@ -91,6 +91,8 @@ func Metrics(list []Provider, version string, now time.Time) *Families {
 		m.add("imapsync_messages_total", "counter", "Messages handled, by outcome.", float64(s.Published), with("outcome", "published")...)
 		m.add("imapsync_messages_total", "counter", "", float64(s.Duplicates), with("outcome", "duplicate")...)
 		m.add("imapsync_messages_total", "counter", "", float64(s.Quarantined), with("outcome", "quarantined")...)
+		m.add("imapsync_lost_events", "gauge", "Events that the stream has lost and that are not on it again.", float64(s.LostEvents), own...)
+		m.add("imapsync_republished_events_total", "counter", "Events that were published again since the stream had lost them.", float64(s.Republished), own...)
 		for _, c := range provider.Forecasts(s.Source, now) {
 			m.when("imapsync_credential_expiry_timestamp_seconds", "When a credential will die, where a rule for that is known.", c.EndsAt, with("credential", c.Credential)...)
 		}

@@ -28,6 +28,8 @@ type Provider struct {
 	Published           int64      `json:"published"`
 	Duplicates          int64      `json:"duplicates"`
 	Quarantined         int64      `json:"quarantined"`
+	LostEvents          int64      `json:"lostEvents"`  // published, and not on the stream any more
+	Republished         int64      `json:"republished"` // of those that were, in all
 	Folders             []Folder   `json:"folders"`
 
 	Source *db.Provider `json:"-"`
@@ -73,7 +75,7 @@ func Status(ctx context.Context, store *db.Store, providers []*db.Provider, tena
 			PausedAt: p.PausedAt, PauseReason: p.PauseReason, LastSuccessAt: p.LastSuccessAt,
 			LastAttemptAt: p.LastAttemptAt, NextAttemptAt: p.NextAttemptAt, ConsecutiveFailures: p.ConsecutiveFailures,
 			ErrorCode: p.LastErrorCode, Error: p.LastError, Published: p.Published, Duplicates: p.Duplicates,
-			Quarantined: p.Quarantined, Folders: []Folder{}, Source: p,
+			Quarantined: p.Quarantined, LostEvents: p.LostEvents, Republished: p.Republished, Folders: []Folder{}, Source: p,
 		}
 		for _, f := range byProvider[db.Ref{Tenant: p.Tenant, ID: p.ID}] {
 			f.Searched(p)

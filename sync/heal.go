@@ -1,0 +1,387 @@
+package sync
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"imapsync/db"
+	"imapsync/internal/imapsession"
+	"imapsync/publish"
+)
+
+const (
+	// comparedEvents is how many of a provider's last events are compared with the
+	// stream before the first publish.
+	comparedEvents = 20
+	// goneAfter is how long mail of a lost event is looked for on its server: one
+	// look is no evidence.
+	goneAfter = 15 * time.Minute
+)
+
+// healBounds are how much is published again unasked: a loss that is longer or larger
+// waits for a person, as a whole.
+func (o Options) healsAlone(spans []db.PublishedSpan) bool {
+	events, first, last := extent(spans)
+	return events <= int64(o.HealEvents) && last.Sub(first) <= o.HealSpan && o.HealSpan > 0
+}
+
+// compare makes sure, before anything is published, that the stream still has what
+// it has acknowledged of this provider. What it has lost is published again, or said.
+// news tells that there is mail to publish: without, what is known is enough.
+func (ps *pass) compare(ctx context.Context, news bool) error {
+	r, p := ps.runner, ps.provider
+	state, fresh := r.Publisher.State()
+	if !fresh || p.StreamSeq > state.Last || news && !r.broker.recently(ps.ref, r.now()) {
+		if err := ps.findLoss(ctx); err != nil {
+			return err
+		}
+	}
+	if r.broker.takeMarked(ps.ref) {
+		reloaded, err := r.Store.Provider(ctx, ps.ref)
+		if err != nil {
+			return err
+		}
+		p.Lost, p.StreamSeq = reloaded.Lost, reloaded.StreamSeq
+	}
+	switch p.LostState {
+	case db.LostHeal:
+		return ps.heal(ctx)
+	case db.LostMissing:
+		return ps.sayMissing(ctx, state.MaxAge)
+	}
+	return nil
+}
+
+// findLoss compares the last events of the provider with the stream. When its end is
+// lost, all providers that had events there are marked.
+func (ps *pass) findLoss(ctx context.Context) error {
+	r, now := ps.runner, ps.runner.now()
+	state, since, err := r.stream(ctx, ps.provider.StreamSeq)
+	if err != nil {
+		return err
+	}
+	var until time.Time
+	if ps.provider.LostUntil != nil {
+		until = *ps.provider.LostUntil
+	}
+	last, err := r.Store.LastEvents(ctx, ps.ref, since, until, comparedEvents)
+	if err != nil {
+		return err
+	}
+	above, lost, err := ps.lastHeld(ctx, state, last, since)
+	if err != nil {
+		return err
+	}
+	if lost {
+		spans, err := r.Store.PublishedSpans(ctx, since, now.Add(time.Minute), above)
+		if err != nil {
+			return err
+		}
+		decided := db.LostMissing
+		if !state.Taken && r.Options.healsAlone(spans) {
+			decided = db.LostHeal
+		}
+		if err := r.markLost(ctx, spans, decided, "stream_lost_end", state, now); err != nil {
+			return err
+		}
+	}
+	r.broker.done(ps.ref, now)
+	return nil
+}
+
+// lastHeld looks for evidence that the stream has lost its end: it ends before where
+// it acknowledged an event, or has another one there. Nothing there is none: the event
+// expired or was purged. It returns the sequence above which events are lost.
+func (ps *pass) lastHeld(ctx context.Context, state publish.StreamState, last []db.PublishedEvent, since time.Time) (above uint64, lost bool, err error) {
+	first, err := ps.firstLost(ctx, state, last)
+	if err != nil || first == 0 {
+		return 0, false, err
+	}
+	if first > state.Last {
+		return state.Last, true, nil
+	}
+	// Others have published since: go back to the last event that is in its place.
+	all, err := ps.runner.Store.PublishedEvents(ctx, ps.ref, since)
+	if err != nil {
+		return 0, false, err
+	}
+	slices.SortFunc(all, func(a, b db.PublishedEvent) int { return cmp.Compare(a.StreamSeq, b.StreamSeq) })
+	all = slices.DeleteFunc(all, func(e db.PublishedEvent) bool { return e.StreamSeq == 0 || e.StreamSeq >= first })
+	for len(all) > 0 {
+		window := all[max(0, len(all)-comparedEvents):]
+		all = all[:len(all)-len(window)]
+		earlier, err := ps.firstLost(ctx, state, window)
+		if err != nil {
+			return 0, false, err
+		}
+		if earlier == 0 {
+			return window[len(window)-1].StreamSeq, true, nil
+		}
+		first = earlier
+	}
+	return first - 1, true, nil
+}
+
+// firstLost is the lowest sequence at which the stream has something else than the
+// event that it acknowledged, though it goes as far; 0 when there is none.
+func (ps *pass) firstLost(ctx context.Context, state publish.StreamState, events []db.PublishedEvent) (first uint64, err error) {
+	asked := make([]publish.Acknowledged, len(events))
+	for i, e := range events {
+		asked[i] = publish.Acknowledged{Key: e.EventKey, Seq: e.StreamSeq}
+	}
+	places, err := ps.runner.Publisher.Places(ctx, state, ps.ref.Tenant, ps.ref.ID, asked)
+	if err != nil {
+		return 0, err
+	}
+	var doubtful []db.PublishedEvent
+	for i, place := range places {
+		if place == publish.PlaceBeyond || place == publish.PlaceOther {
+			doubtful = append(doubtful, events[i])
+		}
+	}
+	_, absent, err := ps.runner.parted(ctx, ps.ref, doubtful) // it may have been copied, and numbered anew
+	for _, e := range absent {
+		if first == 0 || e.StreamSeq < first {
+			first = e.StreamSeq
+		}
+	}
+	return first, err
+}
+
+// heal publishes again what the stream has lost of the provider. New mail does not
+// wait for it: what fails here is tried by the next pass.
+func (ps *pass) heal(ctx context.Context) error {
+	p, r := ps.provider, ps.runner
+	events, err := r.Store.PublishedEvents(ctx, ps.ref, *p.LostSince)
+	if err != nil {
+		return err
+	}
+	_, lost, err := r.parted(ctx, ps.ref, events)
+	if err != nil {
+		return err
+	}
+	rep, err := ps.republish(ctx, lost)
+	if err != nil {
+		if ps.endsPass(ctx, err) {
+			return err
+		}
+		ps.log.Warn("republish_failed", "lost", len(lost), "republished", rep.Published, "error", err.Error())
+		if !ps.session.Alive() {
+			return ps.reconnect(ctx)
+		}
+		return nil
+	}
+	if ps.mustEnd() {
+		return nil
+	}
+	return ps.settleLost(ctx, rep, r.since(*p.LostUntil) >= goneAfter)
+}
+
+// settleLost writes down what came of lost events. As long as it is not final, mail
+// that was not found or not given is looked for again.
+func (ps *pass) settleLost(ctx context.Context, rep Republication, final bool) error {
+	before := ps.provider.Lost
+	after := before
+	after.LostEvents = int64(len(rep.Gone) + len(rep.Failed))
+	switch {
+	case after.LostEvents == 0, final && len(rep.Failed) == 0:
+		after.LostState, after.LostSince, after.LostEvents = db.LostNone, nil, 0
+	case final:
+		after.LostState, after.LostEvents = db.LostMissing, int64(len(rep.Failed))
+	}
+	if ps.provider.Lost = after; after.LostState == before.LostState && after.LostEvents == before.LostEvents {
+		return nil
+	}
+	return ps.runner.Store.SetLost(ctx, ps.fence, after, db.Audit{
+		Tenant: ps.ref.Tenant, ProviderID: ps.ref.ID, At: ps.runner.now(), Actor: auditJob, Action: "events_republished",
+		Detail: db.Detail{"republished": fmt.Sprint(rep.Published), "left": fmt.Sprint(after.LostEvents), "gone": strings.Join(rep.Gone[:min(len(rep.Gone), maxNamed)], " ")},
+	})
+}
+
+// sayMissing tells once that events are missing until a person decides. It ends when
+// the stream would have forgotten them.
+func (ps *pass) sayMissing(ctx context.Context, maxAge time.Duration) error {
+	p, r := ps.provider, ps.runner
+	if maxAge > 0 && r.since(*p.LostUntil) > maxAge {
+		return ps.settleLost(ctx, Republication{}, true)
+	}
+	if r.broker.first(ps.ref) {
+		ps.log.Error("events_missing", "events", p.LostEvents, "since", p.LostSince)
+	}
+	return nil
+}
+
+// Republication is what became of events that were to be published again.
+type Republication struct {
+	Published int
+	Gone      []string // keys of events whose mail is no longer on the server
+	Failed    []string // keys of those whose mail is there, and cannot be published
+}
+
+// Republish reads messages again that the stream has lost and publishes them
+// under the same identity, under the provider's lock.
+func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.PublishedEvent) (rep Republication, res Result) {
+	res = r.besides(ctx, p, func(ctx context.Context, ps *pass) (err error) {
+		rep, err = ps.republish(ctx, lost)
+		return err
+	})
+	return rep, res
+}
+
+// republish looks for the mails of events wherever they stood, and publishes them.
+func (ps *pass) republish(ctx context.Context, lost []db.PublishedEvent) (rep Republication, err error) {
+	if len(lost) == 0 {
+		return rep, nil
+	}
+	keys := make([]string, len(lost))
+	for i, e := range lost {
+		keys[i] = e.EventKey
+	}
+	places, err := ps.runner.Store.EventPlaces(ctx, ps.ref, keys)
+	if err != nil {
+		return rep, err
+	}
+	byFolder := map[string][]db.EventPlace{}
+	var folders []string
+	for _, place := range places {
+		if byFolder[place.Folder] == nil {
+			folders = append(folders, place.Folder)
+		}
+		byFolder[place.Folder] = append(byFolder[place.Folder], place)
+	}
+	slices.SortFunc(folders, func(a, b string) int { return cmp.Or(imapsession.InboxFirst(a, b), cmp.Compare(a, b)) })
+	ps.again = map[string]bool{}
+	seen := map[string]bool{}
+	for _, folder := range folders {
+		if err = ps.republishFolder(ctx, folder, byFolder[folder], seen); err == nil {
+			continue
+		}
+		err = ps.folderFailed(folder, err)
+		if ps.endsPass(ctx, err) || !ps.session.Alive() {
+			break
+		}
+		if _, code := Classify(err); code != "folder_missing" {
+			for _, place := range byFolder[folder] {
+				seen[place.EventKey] = true
+			}
+		}
+		err = nil
+	}
+	for _, key := range keys {
+		switch {
+		case ps.again[key]:
+			rep.Published++
+		case seen[key]:
+			rep.Failed = append(rep.Failed, key)
+		case err == nil && !ps.mustEnd():
+			rep.Gone = append(rep.Gone, key)
+			ps.log.Error("event_gone", "event_key", key)
+		}
+	}
+	if rep.Published > 0 {
+		ps.log.Warn("republished", "events", rep.Published, "gone", len(rep.Gone), "failed", len(rep.Failed))
+	}
+	ps.republished += rep.Published
+	return rep, err
+}
+
+// republishFolder publishes those again of a folder that no other folder gave, and
+// notes which the server has.
+func (ps *pass) republishFolder(ctx context.Context, folder string, places []db.EventPlace, seen map[string]bool) error {
+	f, err := ps.open(ctx, imapsession.FolderStatus{Name: folder}, 0)
+	if err != nil {
+		return err
+	}
+	defer f.keepState()
+	var uids []uint32
+	byUID := map[uint32]db.EventPlace{}
+	for _, place := range places {
+		if place.UIDValidity == f.cursor.UIDValidity && !ps.again[place.EventKey] {
+			uids, byUID[place.UID] = append(uids, place.UID), place
+		}
+	}
+	slices.Sort(uids)
+	uids = slices.Compact(uids)
+	absent := 0
+	for batch := range slices.Chunk(uids, batchUIDs) {
+		listed, err := f.session.FetchSizes(batch)
+		if err != nil {
+			return err
+		}
+		var messages []*message
+		for _, uid := range batch {
+			l, ok := listed[uid]
+			if !ok {
+				absent++
+				continue
+			}
+			place := byUID[uid]
+			seen[place.EventKey] = true
+			m := newMessage(uid)
+			m.again, m.released = place.EventKey, place.ByHeader && l.Size <= f.maxMessageBytes()
+			messages = append(messages, m)
+		}
+		if len(messages) > 0 {
+			err = f.handleGroups(ctx, [][]*message{messages})
+			err = errors.Join(err, f.clearInFlight(ctx))
+		}
+		if err != nil || ps.mustEnd() {
+			return err
+		}
+	}
+	if absent > 0 {
+		return f.addsUp() // else what is not listed is not known to be gone
+	}
+	return nil
+}
+
+// commitAgain waits until the broker has acknowledged what was published again, and
+// records where it stands now. A mail that failed stays lost: the ledger goes on
+// calling it published, and keeps its key.
+func (f *folderPass) commitAgain(ctx context.Context, c *chunk) error {
+	now := f.runner.now()
+	var events []db.PublishedEvent
+	for _, m := range c.messages {
+		if m.ack != nil {
+			res, err := m.ack.Wait(ctx)
+			switch {
+			case errors.Is(err, publish.ErrTooLarge):
+				m.fail("publish", "too_large", err)
+			case err != nil:
+				return fmt.Errorf("publish uid %d: %w", m.UID, err)
+			default:
+				events = append(events, db.PublishedEvent{EventKey: m.again, StreamSeq: res.Seq})
+			}
+		}
+		if m.failure != nil {
+			f.log.Warn("mail_not_republished", "uid", m.UID, "event_key", m.again, "stage", m.failure.stage, "code", m.failure.code, "error", m.failure.err.Error())
+		}
+	}
+	if len(events) > 0 {
+		if err := f.runner.Store.PublishAgain(ctx, f.fence, events, c.bytes, now); err != nil {
+			return err
+		}
+	}
+	for _, e := range events {
+		f.again[e.EventKey] = true
+	}
+	for _, m := range c.messages {
+		if m.done = true; m.failure == nil && !m.expunged {
+			f.found++
+		}
+	}
+	return nil
+}
+
+// missing is how many events of the provider wait for a person's decision.
+func (ps *pass) missing() int64 {
+	if ps.provider.LostState != db.LostMissing {
+		return 0
+	}
+	return ps.provider.LostEvents
+}

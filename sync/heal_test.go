@@ -1,0 +1,465 @@
+package sync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"imapsync/db"
+	"imapsync/event"
+	"imapsync/internal/devenv"
+	"imapsync/publish"
+)
+
+// healEnv has a broker that can be set back, and a mailbox of so many mails that
+// have been published.
+type healEnv struct {
+	*testEnv
+
+	ns  *devenv.NATS
+	d   *devenv.Dovecot
+	p   *db.Provider
+	log *bytes.Buffer
+}
+
+func newHealEnv(t *testing.T, n int) *healEnv {
+	ns := devenv.TestNATSServer(t)
+	env := &healEnv{testEnv: newEnvOn(t, devenv.TestPostgres(t, migrate), ns.URL()), ns: ns, log: &bytes.Buffer{}}
+	env.d, env.p = env.mailbox(n)
+	env.ok(env.p)
+	return env
+}
+
+// process is another one, on the same servers.
+func (env *healEnv) process(change func(*Options)) {
+	env.t.Helper()
+	env.testEnv = env.rival()
+	env.runner.Log = slog.New(slog.NewTextHandler(env.log, nil))
+	if change != nil {
+		change(&env.runner.Options)
+	}
+}
+
+// again passes over providers by another process, with their state as it is stored.
+func (env *healEnv) again(providers ...*db.Provider) Summary {
+	env.t.Helper()
+	env.process(nil)
+	return env.pass(providers...)
+}
+
+func (env *healEnv) pass(providers ...*db.Provider) Summary {
+	env.t.Helper()
+	summary, results := env.run(providers...)
+	for _, res := range results {
+		if res.Err != nil {
+			env.t.Fatal(res.Err)
+		}
+	}
+	return summary
+}
+
+// setBack has the broker lose what it takes while lost is done.
+func (env *healEnv) setBack(lost func()) {
+	env.t.Helper()
+	start := func() { must(env.t, env.ns.Start(context.WithoutCancel(env.t.Context()))) }
+	must(env.t, env.ns.Stop())
+	putBack, err := env.ns.Save()
+	must(env.t, err)
+	start()
+	env.process(nil)
+	lost()
+	must(env.t, env.ns.Stop())
+	must(env.t, putBack())
+	start()
+	env.process(nil)
+}
+
+func (env *healEnv) deliver(from, to int) {
+	env.t.Helper()
+	must(env.t, env.d.Deliver("u", "INBOX", mails(from, to)...))
+}
+
+// lost is what is stored of a provider's lost events.
+func (env *healEnv) lost(p *db.Provider) db.Lost {
+	env.t.Helper()
+	stored, err := env.store.Provider(env.t.Context(), p.Ref())
+	must(env.t, err)
+	return stored.Lost
+}
+
+func (env *healEnv) said(what ...string) {
+	env.t.Helper()
+	for _, w := range what {
+		if !strings.Contains(env.log.String(), w) {
+			env.t.Errorf("the log does not say %q:\n%s", w, env.log)
+		}
+	}
+}
+
+// ids are the ids of the events on the stream.
+func (env *healEnv) ids() map[string]bool {
+	env.t.Helper()
+	ids := map[string]bool{}
+	for _, ev := range env.events() {
+		ids[ev.ID] = true
+	}
+	return ids
+}
+
+// Jepsen: a power cut takes back acknowledged writes under the broker's defaults. The
+// same stream, shorter: what it lost is published again under the same identity, also
+// of a mailbox that has no new mail, and with it whatever is new.
+func TestFailure39_StreamThatLostItsEndIsMadeGood(t *testing.T) {
+	t.Parallel()
+	for name, news := range map[string]int{"with new mail": 1, "without": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := newHealEnv(t, 10)
+			must(t, env.d.AddUser("quiet", "p"))
+			quiet := env.provider(env.d, "quiet", "p", nil)
+			var before map[string]bool
+			env.setBack(func() {
+				env.deliver(11, 15)
+				must(t, env.d.Deliver("quiet", "INBOX", mails(1, 3)...))
+				env.pass(env.p, quiet)
+				before = env.ids()
+			})
+			if n := len(env.events()); n != 10 {
+				t.Fatalf("the broker has %d events, want that it lost all but 10", n)
+			}
+			if news > 0 {
+				env.deliver(16, 16)
+			}
+			summary := env.again(env.p, quiet)
+			if summary.Republished != 8 || summary.Counts.Published != news || summary.Missing != 0 {
+				t.Errorf("%+v, want 8 published again and %d new", summary, news)
+			}
+			env.said("stream_lost_end", "events=8", "republished=true")
+			after := env.ids()
+			for id := range before {
+				if !after[id] {
+					t.Errorf("the event %s is not there again", id)
+				}
+			}
+			if n := len(env.events()); n != 18+news || len(after) != n {
+				t.Errorf("%d events under %d ids, want %d", n, len(after), 18+news)
+			}
+			for _, p := range []*db.Provider{env.p, quiet} {
+				if l := env.lost(p); l.LostState != db.LostNone || l.LostEvents != 0 || l.Republished == 0 {
+					t.Errorf("%s: %+v, want nothing lost any more", p.Name, l)
+				}
+			}
+			// It is over: neither this process nor another does it again.
+			env.log.Reset()
+			env.deliver(17, 17)
+			env.pass(env.p, quiet)
+			env.deliver(18, 18)
+			env.again(env.p, quiet)
+			if n := len(env.events()); n != 20+news || strings.Contains(env.log.String(), "level=ERROR") {
+				t.Errorf("%d events, want %d, and the log\n%s", n, 20+news, env.log)
+			}
+		})
+	}
+}
+
+// A process that stays notices it by its connection.
+func TestFailure39_AProcessThatStaysNoticesIt(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 3)
+	var stays *testEnv
+	env.setBack(func() {
+		env.deliver(4, 6)
+		env.pass(env.p)
+		stays = env.testEnv
+	})
+	env.testEnv = stays
+	soon(t, "the connection again", func() bool { return env.nc.Stats().Reconnects > 0 })
+	stored, err := env.store.Provider(t.Context(), env.p.Ref())
+	must(t, err)
+	if summary := env.pass(stored); summary.Republished != 3 {
+		t.Errorf("%+v, want 3 published again", summary)
+	}
+	env.each(env.p, 6)
+}
+
+// What was put on the stream since stands where the lost events stood.
+func TestFailure39_OthersPublishedSince(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 5)
+	env.setBack(func() {
+		env.deliver(6, 35)
+		env.pass(env.p)
+	})
+	js, err := jetstream.New(env.nc)
+	must(t, err)
+	for i := range 40 {
+		_, err := js.Publish(t.Context(), fmt.Sprintf("mail.inbound.v1.other.other.%d", i), []byte("{}"))
+		must(t, err)
+	}
+	env.deliver(36, 36)
+	if summary := env.again(env.p); summary.Republished != 30 || summary.Counts.Published != 1 {
+		t.Errorf("%+v, want 30 published again and 1 new", summary)
+	}
+	if n := env.stream().CachedInfo().State.Msgs; n != 5+40+30+1 {
+		t.Errorf("%d messages on the stream", n)
+	}
+	must(t, js.DeleteStream(t.Context(), event.StreamName)) // what others put there is no event
+}
+
+// Beyond the bounds nothing is published unasked, by no run; new mail is.
+func TestFailure39_BeyondTheBoundsAPersonDecides(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*Options){
+		"events":  func(o *Options) { o.HealEvents = 4 },
+		"span":    func(o *Options) { o.HealSpan = time.Nanosecond },
+		"nothing": func(o *Options) { o.HealSpan, o.HealEvents = -1, -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := newHealEnv(t, 3)
+			env.setBack(func() {
+				env.deliver(4, 5)
+				env.pass(env.p)
+				env.deliver(6, 8)
+				env.pass(env.p)
+			})
+			env.deliver(9, 9)
+			for range 2 {
+				env.process(change)
+				if summary := env.pass(env.p); summary.Republished != 0 || summary.Missing != 5 {
+					t.Errorf("%+v, want 5 missing and nothing published again", summary)
+				}
+				env.said("events_missing", "events=5")
+				env.log.Reset()
+			}
+			if n := len(env.events()); n != 4 {
+				t.Errorf("%d events, want the 3 from before and the new one", n)
+			}
+			// No later run takes it up with other bounds.
+			if summary := env.again(env.p); summary.Republished != 0 || summary.Missing != 5 {
+				t.Errorf("%+v, want 5 missing and nothing published again", summary)
+			}
+		})
+	}
+}
+
+// What is not there though the stream goes further expired, was purged or deleted.
+func TestFailure39_PurgeAndRetentionAreNoEvidence(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 5)
+	for _, lose := range []func(){
+		env.purge,
+		func() { env.reshape(func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 }) },
+		func() { must(t, env.stream().DeleteMsg(t.Context(), env.stream().CachedInfo().State.LastSeq)) },
+	} {
+		lose()
+		env.deliver(6, 6)
+		if summary := env.again(env.p); summary.Republished != 0 || summary.Missing != 0 || summary.Counts.Published != 1 {
+			t.Errorf("%+v, want 1 published and no alarm", summary)
+		}
+	}
+	if strings.Contains(env.log.String(), "level=ERROR") {
+		t.Errorf("an alarm:\n%s", env.log)
+	}
+}
+
+// A stream that was made anew has none of the older events. Publishing all of them
+// is nobody's business but a person's.
+func TestFailure39_StreamMadeAnewIsSaid(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 5)
+	env.deliver(6, 6)
+	env.again(env.p)
+	js, err := jetstream.New(env.nc)
+	must(t, err)
+	must(t, js.DeleteStream(t.Context(), event.StreamName))
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: event.StreamName, Subjects: []string{event.Subjects}})
+	must(t, err)
+	env.deliver(7, 7)
+	if summary := env.again(env.p); summary.Republished != 0 || summary.Missing != 6 || summary.Counts.Published != 1 {
+		t.Errorf("%+v, want 6 missing and 1 published", summary)
+	}
+	env.said("stream_made_anew", "events=6")
+	if n := len(env.events()); n != 1 {
+		t.Errorf("%d events, want 1", n)
+	}
+}
+
+// A copy of the stream under other sequences has lost nothing.
+func TestFailure39_CopiedStreamHasLostNothing(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 5)
+	js, err := jetstream.New(env.nc)
+	must(t, err)
+	stream := env.stream()
+	var kept []*jetstream.RawStreamMsg
+	for seq := range uint64(5) {
+		m, err := stream.GetMsg(t.Context(), seq+1)
+		must(t, err)
+		kept = append(kept, m)
+	}
+	must(t, js.DeleteStream(t.Context(), event.StreamName))
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: event.StreamName, Subjects: []string{event.Subjects}, FirstSeq: 100})
+	must(t, err)
+	for _, m := range kept {
+		_, err := js.Publish(t.Context(), m.Subject, m.Data)
+		must(t, err)
+	}
+	env.deliver(6, 6)
+	if summary := env.again(env.p); summary.Republished != 0 || summary.Missing != 0 || summary.Counts.Published != 1 {
+		t.Errorf("%+v, want 1 published and no alarm", summary)
+	}
+	env.each(env.p, 6)
+}
+
+// Of a queue nobody can tell what was lost and what was taken: there is an alarm, and
+// nothing else.
+func TestFailure39_QueueThatLostItsEnd(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 1)
+	js, err := jetstream.New(env.nc)
+	must(t, err)
+	must(t, js.DeleteStream(t.Context(), event.StreamName))
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: event.StreamName, Subjects: []string{event.Subjects}, Retention: jetstream.WorkQueuePolicy})
+	must(t, err)
+	env.deliver(2, 3)
+	env.again(env.p)
+	env.setBack(func() {
+		env.deliver(4, 5)
+		env.pass(env.p)
+	})
+	env.log.Reset()
+	if summary := env.again(env.p); summary.Republished != 0 || summary.Missing == 0 {
+		t.Errorf("%+v, want an alarm alone", summary)
+	}
+	env.said("stream_lost_end", "republished=false")
+	js, err = jetstream.New(env.nc)
+	must(t, err)
+	must(t, js.DeleteStream(t.Context(), event.StreamName)) // nobody reads a queue twice
+}
+
+// Mail that is no longer on the server is listed by key, and does not hold up the rest.
+func TestFailure39_MailThatIsGoneIsListed(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 3)
+	env.setBack(func() {
+		env.deliver(4, 6)
+		env.pass(env.p)
+	})
+	c, err := env.d.Login("u")
+	must(t, err)
+	defer c.Close()
+	_, err = c.Select("INBOX", nil).Wait()
+	must(t, err)
+	must(t, c.Store(seqSet(5), &deleted, nil).Close())
+	must(t, c.Expunge().Close())
+	var key string
+	must(t, env.pool().QueryRow(`SELECT event_key FROM imap_messages WHERE uid = 5`).Scan(&key))
+	if summary := env.again(env.p); summary.Republished != 2 {
+		t.Errorf("%+v, want 2 published again", summary)
+	}
+	env.said("event_gone", key)
+	if l := env.lost(env.p); l.LostState != db.LostHeal || l.LostEvents != 1 {
+		t.Errorf("%+v, want that one look is no evidence", l)
+	}
+	// A quarter of an hour later it is.
+	env.process(nil)
+	env.runner.Clock = laterClock{machineClock{}, time.Hour}
+	env.pass(env.p)
+	if l := env.lost(env.p); l.LostState != db.LostNone || l.LostEvents != 0 {
+		t.Errorf("%+v, want that it is over", l)
+	}
+	log, err := env.store.AuditLog(t.Context(), env.p.Tenant, env.p.ID, 1)
+	must(t, err)
+	if len(log) != 1 || log[0].Action != "events_republished" || !strings.Contains(log[0].Detail["gone"], key) {
+		t.Errorf("audit log: %+v, want the key of what is gone", log)
+	}
+	env.log.Reset()
+	env.deliver(7, 7)
+	env.again(env.p)
+	if strings.Contains(env.log.String(), "level=ERROR") {
+		t.Errorf("said again:\n%s", env.log)
+	}
+}
+
+// laterClock runs ahead of another.
+type laterClock struct {
+	Clock
+	by time.Duration
+}
+
+func (c laterClock) Now() time.Time { return c.Clock.Now().Add(c.by) }
+
+// A broker that lost its end lost blobs with it: they are put again first.
+func TestFailure39_BlobsArePutAgain(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 1)
+	withFile := func(n int) []byte {
+		return fmt.Appendf(nil, "From: a@example.org\r\nMessage-ID: <file-%d@example.org>\r\nSubject: mail file\r\nMIME-Version: 1.0\r\n"+
+			"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nPDF %d\r\n--b--\r\n", n, n)
+	}
+	must(t, env.d.Deliver("u", "INBOX", withFile(1)))
+	env.again(env.p)
+	env.setBack(func() {
+		must(t, env.d.Deliver("u", "INBOX", withFile(2)))
+		env.pass(env.p)
+	})
+	if summary := env.again(env.p); summary.Republished != 1 {
+		t.Errorf("%+v, want 1 published again", summary)
+	}
+	blobs, err := env.runner.Publisher.Blobs(t.Context())
+	must(t, err)
+	files := 0
+	for _, ev := range env.events() {
+		for _, a := range ev.Payload.EmailData.Attachments {
+			files++
+			if err := blobs.Check(t.Context(), a.Blob); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if files != 2 {
+		t.Errorf("%d attachments, want 2", files)
+	}
+}
+
+// What was there and is gone is not made in silence; what nobody misses is.
+func TestFailure39_GoneStreamIsNotMade(t *testing.T) {
+	t.Parallel()
+	ns := devenv.TestNATSServer(t)
+	env := newEnvOn(t, devenv.TestPostgres(t, migrate), ns.URL())
+	may := func(stream string) error { return MayMake(t.Context(), env.store, stream, time.Now()) }
+	if err := errors.Join(may(event.StreamName), may("OBJ_imap-mail")); err != nil {
+		t.Fatalf("of a new installation: %v", err)
+	}
+	d, p := env.mailbox(2)
+	must(t, d.Deliver("u", "INBOX", fmt.Appendf(nil, "From: a@example.org\r\nSubject: mail 3\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nPDF\r\n")))
+	env.ok(p)
+	js, err := jetstream.New(env.nc)
+	must(t, err)
+	must(t, js.DeleteObjectStore(t.Context(), event.DefaultBucket))
+	if err := may("OBJ_imap-mail"); !errors.Is(err, publish.ErrGone) || !strings.Contains(err.Error(), "3 events of 1 mailbox") {
+		t.Errorf("the bucket: %v, want ErrGone and what is lost", err)
+	}
+	must(t, js.DeleteStream(t.Context(), event.StreamName))
+	if err := may(event.StreamName); !errors.Is(err, publish.ErrGone) || !strings.Contains(err.Error(), "3 events of 1 mailbox") {
+		t.Errorf("the stream: %v, want ErrGone and what is lost", err)
+	}
+	if err := MayMake(t.Context(), env.store, event.StreamName, time.Now().Add(15*24*time.Hour)); err != nil {
+		t.Errorf("it held nothing any more: %v", err)
+	}
+	_, err = publish.NewPublisher(t.Context(), env.nc, publish.PublisherOptions{Make: publish.MakeOptions{May: func(ctx context.Context, stream string) error { return may(stream) }}})
+	if !errors.Is(err, publish.ErrGone) {
+		t.Errorf("a publisher: %v, want ErrGone", err)
+	}
+	if _, err := js.Stream(t.Context(), event.StreamName); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("the stream was made: %v", err)
+	}
+}
