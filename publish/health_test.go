@@ -34,8 +34,13 @@ func TestCheckHealth(t *testing.T) {
 			t.Fatal(err)
 		}
 		h, err := CheckHealth(testContext(t), nc)
-		if err != nil || !h.Stream || !h.Bucket || h.Messages != 1 || h.Bytes == 0 || len(h.Problems) > 0 {
+		if err != nil || !h.Stream || !h.Bucket || h.Messages != 1 || h.Bytes == 0 {
 			t.Errorf("%+v, %v", h, err)
+		}
+		for i, name := range []string{event.StreamName, "OBJ_imap-mail"} { // of one server; nothing else is wrong
+			if len(h.Problems) != 2 || h.Problems[i].Code != "stream_replicas" || h.Problems[i].Stream != name || h.Problems[i].Fatal {
+				t.Errorf("%s, want that %s has one replica", problems(h), name)
+			}
 		}
 	})
 	t.Run("full", func(t *testing.T) {
