@@ -371,7 +371,7 @@ func (f *folderPass) commitAgain(ctx context.Context, c *chunk) error {
 		f.again[e.EventKey] = true
 	}
 	for _, m := range c.messages {
-		if m.done = true; m.failure == nil && !m.expunged {
+		if m.done = true; m.failure == nil && m.ack != nil {
 			f.found++
 		}
 	}
