@@ -214,10 +214,18 @@ func (d *diagnosis) use(ctx context.Context) {
 			d.warn("folder", "uidvalidity_unknown", fmt.Sprintf("folder %q: the server gives no UIDVALIDITY: it is not read until it does", status.Name))
 			continue
 		}
-		d.fine("folder", "%q: %d messages", status.Name, data.Messages)
-		if data.Messages > 0 && !tried {
+		uids, err := d.shown(s, status, data)
+		if err != nil {
+			d.wrong("folder", fmt.Errorf("folder %q: %w", status.Name, err))
+			if !s.Alive() {
+				return
+			}
+		} else {
+			d.fine("folder", "%q: %d messages", status.Name, data.Messages)
+		}
+		if len(uids) > 0 && !tried {
 			tried = true
-			if err := d.header(s, status.Name, data.UIDNext); err != nil {
+			if err := d.header(s, status.Name, slices.Max(uids)); err != nil {
 				d.wrong("fetch", fmt.Errorf("folder %q: %w", status.Name, err))
 				return
 			}
@@ -230,21 +238,44 @@ func (d *diagnosis) use(ctx context.Context) {
 
 var errNoHeader = errors.New("the server says OK and gives no header: passes will set such messages aside")
 
-// header reads the header of the newest message, with PEEK.
-func (d *diagnosis) header(s *imapsession.Session, folder string, uidNext uint32) error {
-	const tail = 1000 // so many UIDs at the end have the newest, mostly
-	uids, err := s.Search(max(1, uidNext-min(uidNext, tail)), imapsession.MaxUID, nil)
-	if err == nil && len(uids) == 0 && uidNext > tail {
-		uids, err = s.Search(1, imapsession.MaxUID, nil)
+// maxListed is how many messages a folder may have that is listed as a whole.
+const maxListed = 100_000
+
+// shown lists a folder, and compares that with EXISTS: the error says what the server
+// does not show, beside what it does. Of a large folder it lists the newest.
+func (d *diagnosis) shown(s *imapsession.Session, status imapsession.FolderStatus, data imapsession.Examined) ([]uint32, error) {
+	exists, first := int64(data.Messages), uint32(1)
+	if exists == 0 { // or EXAMINE does not say
+		exists = max(0, status.Messages)
 	}
+	if exists == 0 {
+		return nil, nil
+	}
+	if exists > maxListed {
+		first = max(1, data.UIDNext-min(data.UIDNext, maxListed))
+	}
+	uids, err := s.ListUIDs(first, imapsession.MaxUID)
+	if err == nil && (int64(len(uids)) >= exists || first > 1 && len(uids) > 0) {
+		return uids, nil
+	}
+	found, err := s.Search(1, imapsession.MaxUID, nil)
 	if err != nil {
-		return err
+		return uids, err
 	}
-	if len(uids) == 0 {
-		d.fine("fetch", "%q: all messages are gone meanwhile", folder)
-		return nil
+	slices.Sort(found)
+	if found = slices.Compact(found); len(found) > len(uids) {
+		uids = found
 	}
-	newest, size := slices.Max(uids), -1
+	gone := max(0, int64(data.Messages)-s.Exists())
+	if unseen := exists - gone - int64(len(uids)); unseen > 0 {
+		return uids, mailsync.Mismatch(exists, unseen)
+	}
+	return uids, nil
+}
+
+// header reads the header of the newest message, with PEEK.
+func (d *diagnosis) header(s *imapsession.Session, folder string, newest uint32) error {
+	size := -1
 	if err := s.FetchBodies([]uint32{newest}, true, maxHeaderBytes, func(_ uint32, raw []byte) bool { size = len(raw); return true }); err != nil {
 		return err
 	}

@@ -117,6 +117,44 @@ func TestDiagnoseAMessageWithoutHeader(t *testing.T) {
 	}
 }
 
+// A server that counts messages and does not show them is not in order, whatever else
+// it answers; one whose SEARCH alone is silent can be read.
+func TestDiagnoseComparesWithEXISTS(t *testing.T) {
+	silent := func(stages ...imapserver.Stage) func(*imapserver.Server) {
+		return func(srv *imapserver.Server) {
+			for _, stage := range stages {
+				srv.Play(imapserver.Quirk{Stage: stage, Do: func(x *imapserver.Exchange) error { return x.Untagged() }})
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		play   func(*imapserver.Server)
+		folder string // code of that step
+		ok     bool
+	}{
+		"SEARCH finds nothing": {silent(imapserver.Search), "", true},
+		"nothing is shown":     {silent(imapserver.Search, imapserver.Fetch), "exists_mismatch", false},
+		"one is not shown": {func(srv *imapserver.Server) {
+			srv.Play(imapserver.Quirk{Stage: imapserver.Select, Do: func(x *imapserver.Exchange) error { return x.Replace("* 3 EXISTS", "* 4 EXISTS") }})
+		}, "exists_mismatch", false},
+		"STATUS alone counts": {func(srv *imapserver.Server) {
+			silent(imapserver.Search, imapserver.Fetch)(srv)
+			srv.Play(imapserver.Quirk{Stage: imapserver.Select, Do: func(x *imapserver.Exchange) error { return x.Without("EXISTS") }})
+		}, "exists_mismatch", false},
+	} {
+		srv := imapserver.Test(t, imapserver.Config{}, 3)
+		tt.play(srv)
+		p := &db.Provider{Settings: db.Settings{Host: srv.Host(), Port: srv.Port(), TLS: db.TLSImplicit, CAPEM: string(srv.CertPEM()), Username: srv.Username}}
+		steps, _, ok := diagnosed(t, p, withPassword(srv.Password))
+		if s := steps["folder"]; s.Code != tt.folder || ok != tt.ok {
+			t.Errorf("%s: %+v, ok %v; want code %q, ok %v", name, s, ok, tt.folder, tt.ok)
+		}
+		if strings.Contains(steps["fetch"].Text, "gone") {
+			t.Errorf("%s: fetch: %s", name, steps["fetch"].Text)
+		}
+	}
+}
+
 func TestCertificateStep(t *testing.T) {
 	now := time.Now()
 	for days, want := range map[int]StepState{90: StepOK, 15: StepOK, 13: StepWarn, 1: StepWarn} {

@@ -163,13 +163,18 @@ func (s *Service) Reconcile(ctx context.Context, p *db.Provider, report func(Pro
 	if err != nil {
 		return 0, err
 	}
-	total, done := len(states), 0
+	total, done, unseen := len(states), 0, int64(0)
 	report(Progress{Total: total})
 	err = j.Runner.Reconcile(ctx, p, func(r mailsync.FolderReport) {
 		done++
-		missing += len(r.Missing)
-		report(Progress{Done: done, Total: max(total, done), Text: ReportText(r), Wrong: r.Error != "" || len(r.Missing) > 0})
+		if missing += len(r.Missing); !r.UnseenOwn {
+			unseen += r.Unseen
+		}
+		report(Progress{Done: done, Total: max(total, done), Text: ReportText(r), Wrong: r.Error != "" || len(r.Missing) > 0 || r.Unseen > 0})
 	})
+	if err == nil && missing == 0 && unseen > 0 {
+		err = mailsync.Unseen(unseen)
+	}
 	if err == nil {
 		report(Progress{Done: done, Total: done}) // a folder that was read once may no longer be
 	}
@@ -184,6 +189,9 @@ func ReportText(r mailsync.FolderReport) string {
 	line := fmt.Sprintf("%s: %d on the server, %d handled, %d missing", r.Folder, r.OnServer, r.Handled+r.Elsewhere, len(r.Missing))
 	line += Counted(Count{r.Waiting, "waiting"}, Count{r.Quarantined, "quarantined"}, Count{r.Before, "older than the start"},
 		Count{r.Extra, "no longer there"})
+	if r.Unseen > 0 {
+		line += fmt.Sprintf("; EXISTS counts %d messages, of which the server does not show %d", r.Exists, r.Unseen)
+	}
 	if n := len(r.Missing); n > 0 {
 		line += fmt.Sprintf("; missing uids %s", strings.Trim(fmt.Sprint(r.Missing[:min(n, 20)]), "[]"))
 	}

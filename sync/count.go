@@ -93,6 +93,12 @@ func Mismatch(exists, unseen int64) error {
 		With("exists", fmt.Sprint(exists)).With("unseen", fmt.Sprint(unseen))
 }
 
+// Unseen says that a server counts so many messages that it does not show.
+func Unseen(n int64) error {
+	return fault.New(fault.Transient, "exists_mismatch", fmt.Errorf("the server counts %d messages that it does not show", n)).
+		With("unseen", fmt.Sprint(n))
+}
+
 // addsUp compares what the server shows of a folder with EXISTS.
 func (f *folderPass) addsUp() error {
 	exists, uids, err := f.shown()

@@ -74,14 +74,19 @@ func (ps *pass) open(ctx context.Context, status imapsession.FolderStatus, budge
 	if err != nil {
 		return nil, err
 	}
-	f.status, f.examined = status.With(selected), int64(selected.Messages)
-	if f.exists = f.examined; f.exists == 0 {
-		f.exists = max(0, status.Messages)
-	}
+	f.opened(selected, status)
 	if f.status.UIDValidity == 0 {
 		return nil, transient("uidvalidity_unknown", errors.New("the server gives no UIDVALIDITY, so no place in the folder can be kept; nothing was read"))
 	}
 	return f, f.load(ctx)
+}
+
+// opened takes what the server says of the folder that it has opened, and of it before.
+func (f *folderPass) opened(selected imapsession.Examined, status imapsession.FolderStatus) {
+	f.status, f.examined = status.With(selected), int64(selected.Messages)
+	if f.exists = f.examined; f.exists == 0 { // or it does not say
+		f.exists = max(0, status.Messages)
+	}
 }
 
 // predictRange gives the UIDs that a pass will look at in a folder whose cursor

@@ -14,7 +14,10 @@ import (
 type FolderReport struct {
 	Folder      string   `json:"folder"`
 	UIDValidity uint64   `json:"uidValidity"`
-	OnServer    int      `json:"onServer"`
+	OnServer    int      `json:"onServer"`  // shown by the server
+	Exists      int64    `json:"exists"`    // counted by it
+	Unseen      int64    `json:"unseen"`    // counted and not shown: what became of them nobody can say
+	UnseenOwn   bool     `json:"unseenOwn"` // for so long that the count is taken to be wrong
 	Before      int      `json:"before"`    // there before the provider's start: not ours to publish
 	Handled     int      `json:"handled"`   // on the server and in the ledger
 	Elsewhere   int      `json:"elsewhere"` // published under another UID or folder
@@ -68,20 +71,19 @@ func (ps *pass) reconcileFolder(ctx context.Context, status imapsession.FolderSt
 		return FolderReport{Folder: status.Name, Missing: []uint32{}}, err
 	}
 	rep := FolderReport{Folder: status.Name, UIDValidity: max(selected.UIDValidity, status.UIDValidity), Missing: []uint32{}}
-	var uids []uint32
-	if selected.Messages > 0 {
-		if uids, err = ps.session.Search(1, imapsession.MaxUID, nil); err != nil {
-			return rep, err
-		}
+	f := &folderPass{pass: ps, log: ps.log}
+	f.opened(selected, status)
+	exists, uids, err := f.shown()
+	if err != nil {
+		return rep, err
 	}
-	slices.Sort(uids)
-	uids = slices.Compact(uids)
-	rep.OnServer = len(uids)
+	rep.OnServer, rep.Exists, rep.Unseen = len(uids), exists, max(0, exists-int64(len(uids)))
 	st := ps.states[status.Name]
 	if st == nil || st.UIDValidity != rep.UIDValidity {
 		rep.Waiting = len(uids) // the next pass looks at this folder for the first time
 		return rep, nil
 	}
+	rep.UnseenOwn = rep.Unseen > 0 && rep.Unseen == st.Surplus && !Doubtful(st, ps.runner.now())
 	ledger, err := ps.runner.Store.LedgerUIDs(ctx, ps.ref, status.Name, st.UIDValidity)
 	if err != nil {
 		return rep, err
@@ -104,7 +106,7 @@ func (ps *pass) reconcileFolder(ctx context.Context, status imapsession.FolderSt
 		delete(ledger, uid)
 	}
 	rep.Extra = len(ledger)
-	f := &folderPass{pass: ps, status: status, cursor: &cursor{FolderState: *st}, log: ps.log}
+	f.cursor = &cursor{FolderState: *st}
 	for window := range slices.Chunk(unknown, headerWindow) {
 		elsewhere, err := f.knownByHeader(ctx, window)
 		if err != nil {

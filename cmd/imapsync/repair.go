@@ -19,7 +19,8 @@ func newReconcile(a *app) *cobra.Command {
 		Use: "reconcile PROVIDER", Short: "Compare the server's messages with the ledger, folder by folder",
 		Long: "Compare what the server has with what the ledger says became of it. Missing are messages\n" +
 			"that the cursor has passed and nobody knows: there must be none, and the exit code is 1 when\n" +
-			"there is one. It reads only." + exitCodesPointer,
+			"there is one. Messages that the server counts (EXISTS) and does not show may be missing too:\n" +
+			"they are told, and the exit code is 1, unless the count has been wrong for a day. It reads only." + exitCodesPointer,
 		Example: "  imapsync reconcile support",
 		PreRunE: func(*cobra.Command, []string) error { return usage(read.check()...) },
 	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, named string) error {
@@ -28,10 +29,12 @@ func newReconcile(a *app) *cobra.Command {
 			return err
 		}
 		reports := []mailsync.FolderReport{}
-		missing := 0
+		missing, unseen := 0, int64(0)
 		err = j.Runner.Reconcile(ctx, p, func(r mailsync.FolderReport) {
 			reports = append(reports, r)
-			missing += len(r.Missing)
+			if missing += len(r.Missing); !r.UnseenOwn {
+				unseen += r.Unseen
+			}
 			if !a.json() {
 				a.printf("%s\n", provider.ReportText(r))
 			}
@@ -41,13 +44,17 @@ func newReconcile(a *app) *cobra.Command {
 				return jsonErr
 			}
 		} else if err == nil {
-			a.printf("%d missing\n", missing)
+			a.printf("%d missing%s\n", missing, provider.Counted(provider.Count{N: int(unseen), Word: "not shown"}))
 		}
 		if err != nil {
 			return mailError(p, err)
 		}
 		if missing > 0 {
 			return &exitError{exitFailed, fmt.Errorf("%d messages are missing: `imapsync backfill %s --since DATE` publishes them", missing, shellQuote(named))}
+		}
+		if unseen > 0 {
+			return &exitError{exitFailed, fmt.Errorf("the server counts %d messages that it does not show: they may be missing; look again later with `imapsync reconcile %s`",
+				unseen, shellQuote(named))}
 		}
 		return nil
 	})
