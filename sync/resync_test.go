@@ -154,7 +154,7 @@ func TestBackfillReconcileAndRepublish(t *testing.T) {
 	if res := env.ok(p); res.Counts.Published != 10 {
 		t.Fatalf("the newest: %+v", res.Counts)
 	}
-	env.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 60, Before: 50, Handled: 10})
+	env.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 60, Exists: 60, Before: 50, Handled: 10})
 
 	day := func(m, d int) time.Time { return time.Date(2026, time.Month(m), d, 0, 0, 0, 0, time.UTC) }
 	var counts []BackfillCount
@@ -192,7 +192,7 @@ func TestBackfillReconcileAndRepublish(t *testing.T) {
 	if got := len(env.events()); got != 20 {
 		t.Errorf("%d events after republish, want 20", got)
 	}
-	env.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 60, Before: 40, Handled: 20})
+	env.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 60, Exists: 60, Before: 40, Handled: 20})
 }
 
 // reconciled compares the report on a provider's one folder.
@@ -220,5 +220,5 @@ func TestReconcileFindsWhatWasPassedOver(t *testing.T) {
 	p := env.provider(d, "u", "p", nil)
 	env.ok(p)
 	must(t, env.forget(p, 3))
-	env.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 5, Handled: 4, Missing: []uint32{3}})
+	env.reconciled(p, FolderReport{Folder: "INBOX", OnServer: 5, Exists: 5, Handled: 4, Missing: []uint32{3}})
 }
