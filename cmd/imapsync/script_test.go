@@ -19,6 +19,8 @@ import (
 	"time"
 
 	_ "github.com/lib/pq"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"imapsync/db"
@@ -78,6 +80,9 @@ func TestScript(t *testing.T) {
 			"dovecot-start":   command(func(s *script, _ []string) error { return s.dovecot.Start(context.Background()) }),
 			"nats-stop":       command(func(s *script, _ []string) error { return s.nats.Stop() }),
 			"nats-start":      command(func(s *script, _ []string) error { return s.nats.Start(context.Background()) }),
+			"nats-delete":     command((*script).deleteStream),
+			"nats-save":       command((*script).saveNATS),
+			"nats-back":       command((*script).setNATSBack),
 			"postgres-empty":  command((*script).postgresEmpty),
 			"sql":             command((*script).sql),
 			"until":           command((*script).until),
@@ -97,6 +102,7 @@ type script struct {
 	nats                   *devenv.NATS
 	dovecot                *devenv.Dovecot
 	oauth                  *devenv.OAuth
+	natsBefore             func() error // puts back what the broker had when it was saved
 	secrets                []string
 	delivered              int
 }
@@ -127,6 +133,38 @@ func setUpScript(env *testscript.Env) error {
 	env.Setenv("IMAPSYNC_SECRET_KEY_FILE", keyFile)
 	env.Setenv("IMAPSYNC_LOG_LEVEL", "debug")
 	return os.WriteFile(keyFile, []byte(key.Reveal()+"\n"), 0o600)
+}
+
+// deleteStream has the broker forget a stream.
+func (s *script) deleteStream(args []string) error {
+	nc, err := nats.Connect(s.nats.URL())
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	return js.DeleteStream(context.Background(), args[0])
+}
+
+// saveNATS keeps what the broker has, for setNATSBack.
+func (s *script) saveNATS([]string) error {
+	err := s.nats.Stop()
+	if err == nil {
+		s.natsBefore, err = s.nats.Save()
+	}
+	return errors.Join(err, s.nats.Start(context.Background()))
+}
+
+// setNATSBack has the broker lose what it took since saveNATS.
+func (s *script) setNATSBack([]string) error {
+	err := s.nats.Stop()
+	if err == nil {
+		err = s.natsBefore()
+	}
+	return errors.Join(err, s.nats.Start(context.Background()))
 }
 
 func (s *script) keepPassword(databaseURL string) {
