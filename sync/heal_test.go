@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"imapsync/db"
@@ -461,5 +462,38 @@ func TestFailure39_GoneStreamIsNotMade(t *testing.T) {
 	}
 	if _, err := js.Stream(t.Context(), event.StreamName); !errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.Errorf("the stream was made: %v", err)
+	}
+}
+
+// A pass without news asks the broker nothing. The first with news of a process looks at
+// the last 20 events of the mailbox, the next only publishes.
+func TestCompareCostsAtMostTwentyQuestions(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 30)
+	env.process(nil)
+	asked := func(news int) uint64 {
+		if news > 0 {
+			env.deliver(100, 99+news)
+		}
+		before := env.nc.Stats().OutMsgs
+		env.pass(env.p)
+		return env.nc.Stats().OutMsgs - before
+	}
+	got := []uint64{asked(0), asked(1), asked(3), asked(0)}
+	if diff := cmp.Diff([]uint64{0, comparedEvents + 1, 3, 0}, got); diff != "" {
+		t.Errorf("messages to the broker by pass (-want +got):\n%s", diff)
+	}
+}
+
+func BenchmarkCompare(b *testing.B) {
+	ns := devenv.TestNATSServer(b)
+	env := newEnvOn(b, devenv.TestPostgres(b, migrate), ns.URL())
+	_, p := env.mailbox(200)
+	env.run(p)
+	ps, ctx, _ := env.runner.lock(b.Context(), p)
+	defer ps.unlock()
+	for b.Loop() {
+		env.runner.broker.compared = nil
+		must(b, ps.compare(ctx, true))
 	}
 }

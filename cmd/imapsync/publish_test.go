@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/emersion/go-imap/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -161,4 +162,97 @@ func (g *ground) bySubject() map[string]event.EmailData {
 		}
 	}
 	return mails
+}
+
+// The bucket is gone with the attachments and the raw mail of all events. No run makes
+// it anew; verify misses what it held, and puts it there again.
+func TestVerifyLooksForBlobs(t *testing.T) {
+	t.Parallel()
+	g := newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATS(t).URL())
+	g.mailbox("support", nil, g.tls()...)
+	g.must(g.dovecot.Deliver("support", "INBOX", withFiles("one", 100), withFiles("two", 200, 300)))
+	g.deliver("support", "INBOX", 1, "plain")
+	g.run(exitOK, "run", "--provider", "support")
+	whole := "support: 3 published, 0 lost, 0 republished, 0 gone from the mail server\n"
+	if said := g.run(exitOK, "verify"); !strings.Contains(said, whole) {
+		t.Errorf("%s", said)
+	}
+	js := g.jetStream()
+	lost := "support: 3 published, 0 lost, 0 republished, 0 gone from the mail server, 2 without their attachments or raw mail\n"
+
+	// A chunk of one blob, then the bucket.
+	bucket, err := js.Stream(t.Context(), "OBJ_"+event.DefaultBucket)
+	g.must(err)
+	g.must(bucket.Purge(t.Context(), jetstream.WithPurgeSubject("$O."+event.DefaultBucket+".C.>")))
+	if said := g.run(exitFailed, "verify"); !strings.Contains(said, lost) {
+		t.Errorf("without chunks: %s", said)
+	}
+	g.must(js.DeleteObjectStore(t.Context(), event.DefaultBucket))
+	if said := g.run(exitFailed, "verify"); !strings.Contains(said, lost) {
+		t.Errorf("without the bucket: %s", said)
+	}
+	g.must(g.dovecot.Deliver("support", "INBOX", withFiles("three", 400)))
+	if said := g.run(exitUnavailable, "run", "--provider", "support"); !strings.Contains(said, "bucket imap-mail") || !strings.Contains(said, "`imapsync verify --make-stream --since 20") {
+		t.Errorf("a run without the bucket: %s", said)
+	}
+	if said := g.run(exitFailed, "doctor"); !strings.Contains(said, "bucket imap-mail") {
+		t.Errorf("doctor without the bucket: %s", said)
+	}
+	if said := g.run(exitUnavailable, "verify", "--republish"); !strings.Contains(said, "bucket imap-mail") {
+		t.Errorf("verify makes the bucket unasked: %s", said)
+	}
+	if said := g.run(exitOK, "verify", "--make-stream", "--republish"); !strings.Contains(said, "support: 3 published, 0 lost, 2 republished, 0 gone from the mail server, 2 without their attachments or raw mail\n") {
+		t.Errorf("%s", said)
+	}
+	if said := g.run(exitOK, "verify"); !strings.Contains(said, whole) {
+		t.Errorf("%s", said)
+	}
+	g.run(exitOK, "run", "--provider", "support")
+	info, err := g.stream().Info(t.Context())
+	g.must(err)
+	if info.State.Msgs != 4 {
+		t.Errorf("%d events, want 4, each once", info.State.Msgs)
+	}
+}
+
+// Events that were copied to another stream stand at other sequences, and nothing of
+// them is lost. Of those that are, verify lists the keys that the mail server lacks, too.
+func TestVerifyComparesSequencesAndListsWhatIsGone(t *testing.T) {
+	t.Parallel()
+	g := newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATS(t).URL())
+	g.mailbox("support", nil, g.tls()...)
+	g.deliver("support", "INBOX", 3, "")
+	g.run(exitOK, "run", "--provider", "support")
+	js, stream := g.jetStream(), g.stream()
+	first, err := stream.GetMsg(t.Context(), 1)
+	g.must(err)
+	last, err := stream.GetMsg(t.Context(), 3)
+	g.must(err)
+	g.loseStream()
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: event.StreamName, Subjects: []string{event.Subjects}, FirstSeq: 7})
+	g.must(err)
+	_, err = js.Publish(t.Context(), first.Subject, first.Data)
+	g.must(err)
+	gone := last.Subject[strings.LastIndex(last.Subject, ".")+1:]
+	c, err := g.dovecot.Login("support")
+	g.must(err)
+	defer c.Close()
+	_, err = c.Select("INBOX", nil).Wait()
+	g.must(err)
+	g.must(c.Store(imap.SeqSetNum(3), &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}, nil).Close())
+	g.must(c.Expunge().Close())
+	want := "support: 3 published, 2 lost, 1 republished, 1 gone from the mail server, 1 at another place\n  gone: " + gone + "\n"
+	if said := g.run(exitFailed, "verify", "--republish"); !strings.Contains(said, want) {
+		t.Errorf("%s\nwant %s", said, want)
+	}
+}
+
+func (g *ground) jetStream() jetstream.JetStream {
+	g.t.Helper()
+	nc, err := nats.Connect(g.natsURL)
+	g.must(err)
+	g.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	g.must(err)
+	return js
 }
