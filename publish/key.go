@@ -33,6 +33,8 @@ type Identity struct {
 	// that of
 	//
 	//	SHA-256("v2h|" + MessageID + "|" + header print, To and Cc included)
+	//
+	// with the header as a text in place of its print where it has none of these.
 	HeaderKey string
 	// V1Key is what version 1 made of the header. Only IdentifyHeader gives it:
 	// it is for rows that version 1 wrote, in a folder that is numbered anew.
@@ -65,6 +67,11 @@ func (h *header) identity() Identity {
 	id.HeaderPrint = whole
 	if id.MessageID != "" {
 		id.HeaderPrint = h.print(false)
+	}
+	if h.nameless() {
+		l := leafSum{sum: sha256.New()}
+		l.text(h.block)
+		whole = hex.EncodeToString(l.sum.Sum(nil))
 	}
 	id.HeaderKey = shortSum("v2h|" + id.MessageID + "|" + whole)
 	return id

@@ -1,8 +1,13 @@
 package publish
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const keyHeader = "Message-ID: <1@example.org>\nDate: Wed, 04 Mar 2026 06:06:00 +0100\nFrom: Ada <ada@example.org>\n" +
@@ -25,15 +30,15 @@ func with(header, name, line string) string {
 // parts is the body of a multipart of boundary b.
 func parts(list ...string) string { return "--b\n" + strings.Join(list, "\n--b\n") + "\n--b--\n" }
 
-// TestSameMail: what a second delivery, or a server that renders a mail anew,
-// may change.
-func TestSameMail(t *testing.T) {
+// sameMails are mails in several forms: what a second delivery, or a server that
+// renders a mail anew, may change.
+func sameMails() map[string][]string {
 	multi := func(boundary string) string {
 		return keyHeader + "Content-Type: multipart/mixed; boundary=" + boundary + "\n\n"
 	}
 	two := parts("Content-Type: text/plain\n\none", "Content-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAECAw==")
 	text := func(head, body string) string { return keyHeader + head + "\n" + body }
-	for name, list := range map[string][]string{
+	return map[string][]string{
 		"trace headers": {text("", "x"), "Received: by a\nX-Spam: no\n" + text("", "x"), "From ada Wed Mar  4\n" + text("X-Late: 1\n", "x")},
 		"folding":       {text("", "x"), with(keyHeader, "Date", "Date:\n\tWed, 04 Mar\n 2026 06:06:00   +0100\n") + "\nx"},
 		"line ends":     {text("", "x\ny\n"), strings.ReplaceAll(text("", "x\ny\n"), "\n", "\r\n"), strings.ReplaceAll(text("", "x\ny\n"), "\n", "\r\r\n")},
@@ -63,7 +68,11 @@ func TestSameMail(t *testing.T) {
 			text("Content-Type: a/b\nContent-Transfer-Encoding: base64\n", "AA==AQ==AgMEBQ")},
 		"default of a digest": {with(multi("b"), "Content-Type", "Content-Type: multipart/digest; boundary=b\n") + parts("\nSubject: s\n\nx"),
 			multi("b") + parts("Content-Type: message/rfc822\n\nSubject: s\n\nx")},
-	} {
+	}
+}
+
+func TestSameMail(t *testing.T) {
+	for name, list := range sameMails() {
 		for i, raw := range list[1:] {
 			if eventKey(list[0]) != eventKey(raw) {
 				t.Errorf("%s: the mail number %d has another key:\n%s", name, i+1, raw)
@@ -72,12 +81,12 @@ func TestSameMail(t *testing.T) {
 	}
 }
 
-// TestOtherMail: whatever a person can see makes another mail.
-func TestOtherMail(t *testing.T) {
+// otherMails are mails that differ from each other in something a person can see.
+func otherMails() map[string][]string {
 	multi := keyHeader + "Content-Type: multipart/mixed; boundary=b\n\n"
 	file := func(body string) string { return "Content-Type: a/b\nContent-Transfer-Encoding: base64\n\n" + body }
 	noID := with(keyHeader, "Message-ID", "")
-	for name, list := range map[string][]string{
+	return map[string][]string{
 		"headers": {keyHeader + "\nx", with(keyHeader, "Message-ID", "Message-ID: <2@example.org>\n") + "\nx", with(keyHeader, "Message-ID", "Message-ID: <1@example.org> x\n") + "\nx",
 			with(keyHeader, "Date", "Date: Wed, 04 Mar 2026 06:06:01 +0100\n") + "\nx", with(keyHeader, "Date", "") + "\nx",
 			with(keyHeader, "From", "From: Ada <bob@example.org>\n") + "\nx", with(keyHeader, "From", "From: Eve <ada@example.org>\n") + "\nx",
@@ -96,7 +105,11 @@ func TestOtherMail(t *testing.T) {
 		"uuencode":             {keyHeader + "Content-Transfer-Encoding: x-uuencode\n\nbegin 644 a\n#86%A\n`\nend\n", keyHeader + "Content-Transfer-Encoding: x-uuencode\n\nbegin 644 b\n#86%A\n`\nend\n"},
 		"lines that end in CR": {"X-A: b\rSubject: s\r\rx", "X-A: b\rSubject: s\r\ry", "X-A: b\rSubject: s\r\rx\n\nz"},
 		"nothing":              {"", "\n\nx", "x", "\x00", "Subject: y\n\nx"},
-	} {
+	}
+}
+
+func TestOtherMail(t *testing.T) {
+	for name, list := range otherMails() {
 		seen := map[string]string{}
 		for _, raw := range list {
 			key := eventKey(raw)
@@ -104,6 +117,31 @@ func TestOtherMail(t *testing.T) {
 				t.Errorf("%s: one key of two mails:\n%s\n----\n%s", name, other, raw)
 			}
 			seen[key] = raw
+		}
+	}
+}
+
+// TestKeyLayout computes the documented layout by hand.
+func TestKeyLayout(t *testing.T) {
+	sum := func(s string) string {
+		sum := sha256.Sum256([]byte(s))
+		return hex.EncodeToString(sum[:])
+	}
+	field := func(s string) string { return fmt.Sprintf("%d:%s", len(s), s) }
+	const rest = "Date: Wed, 04 Mar 2026\n 06:06:00 +0100\nFrom: Ada  <ada@Example.org>\nSubject: =?utf-8?q?Gr=C3=B6=C3=9Fe?=\nTo: a@b, \n c@d\nCc: e@f\nCc: g@h\n" +
+		"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx \n\n--b\nContent-Type: image/PNG; name=a\nContent-Transfer-Encoding: base64\n\nAAEC\n--b--\n"
+	content := sum("text/plain\n1\n" + sum("x") + "\n" + "image/png\n3\n" + sum("\x00\x01\x02") + "\n")
+	said := field("Wed, 04 Mar 2026 06:06:00 +0100") + field("Ada <ada@Example.org>") + field("Größe")
+	all := sum(said + field("a@b, c@d") + field("e@f\ng@h"))
+	for _, tt := range []struct{ header, id, print string }{{"", "", all}, {"Message-ID: <A|b@Example.ORG>\n", "A|b@example.org", sum(said)}} {
+		id, print := tt.id, tt.print
+		got := Identify([]byte(tt.header + rest))
+		want := Identity{
+			MessageID: id, Dated: true, HeaderPrint: print,
+			Key: sum("v2|" + id + "|" + print + "|" + content)[:32], HeaderKey: sum("v2h|" + id + "|" + all)[:32],
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
 }

@@ -7,6 +7,13 @@ import "bytes"
 type header struct {
 	messageID, date, from, subject, to, cc [][]byte
 	contentType, transferEncoding          [][]byte
+
+	block []byte // all of it
+}
+
+// nameless reports whether the header says nothing of the mail.
+func (h *header) nameless() bool {
+	return len(h.messageID)+len(h.date)+len(h.from)+len(h.subject)+len(h.to)+len(h.cc) == 0
 }
 
 // keep notes the value of a field that the key looks at.
@@ -55,6 +62,7 @@ func foldedEqual(b []byte, name string) bool {
 // the text or nothing, the key cannot know. Without a blank line stray is body.
 func (s *splitter) header(start int, mail bool) (h *header, body, stray int) {
 	h, stray = &header{}, -1
+	defer func() { h.block = s.raw[start:body] }()
 	var list *[][]byte // where the field stands that may go on
 	value := 0         // where its value begins
 	note := func(at int) {

@@ -111,3 +111,19 @@ func FuzzIdentify(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkIdentify(b *testing.B) {
+	text := keyHeader + "\n" + strings.Repeat("A line of an ordinary mail.\n", 60)
+	both := keyHeader + "Content-Type: multipart/mixed; boundary=bb\n\n--bb\n\n" + text +
+		"--bb\nContent-Type: application/pdf\nContent-Transfer-Encoding: base64\n\n" + strings.Repeat(strings.Repeat("QUJD", 19)+"\n", 13_000) + "--bb--\n"
+	for name, mail := range map[string]string{"text": text, "file": both} {
+		raw := []byte(strings.ReplaceAll(mail, "\n", "\r\n"))
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(raw)))
+			b.ReportAllocs()
+			for b.Loop() {
+				Identify(raw)
+			}
+		})
+	}
+}

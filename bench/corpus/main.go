@@ -1,6 +1,7 @@
 // Command corpus runs parse over a folder of mails whose contents several
 // independent parsers agree on (its expected.jsonl), and prints a table per
-// source, one per field, and every miss with its reason.
+// source, one per field, and every miss with its reason; and one digest of the
+// event keys.
 //
 // It is a measuring stick: it reads the corpus, which is no part of this
 // project, and changes nothing.
@@ -40,6 +41,10 @@ func main() {
 	}
 	ok, err := run(os.Stdout, *dir, *results, *high, *verbose, *least)
 	if err != nil {
+		fmt.Fprintln(os.Stderr, "corpus:", err)
+		os.Exit(2)
+	}
+	if err := printKeys(os.Stdout, *dir, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "corpus:", err)
 		os.Exit(2)
 	}
