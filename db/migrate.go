@@ -28,7 +28,7 @@ type Migration struct {
 }
 
 // Migrate brings the schema to this binary's version and returns what it
-// applied. Several may run at once: a lock table (no session lock: a pooler
+// applied, also beside an error. Several may run at once: a lock table (no session lock: a pooler
 // would leak it) lets one through.
 func Migrate(ctx context.Context, opts Options, log *slog.Logger) ([]Migration, error) {
 	p, err := openMigrations(ctx, opts, log)
@@ -37,12 +37,15 @@ func Migrate(ctx context.Context, opts Options, log *slog.Logger) ([]Migration, 
 	}
 	defer p.Close()
 	results, err := p.Up(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("migrate: %w", wrap(ctx, err))
+	if part, ok := errors.AsType[*goose.PartialError](err); ok {
+		results = part.Applied
 	}
 	var applied []Migration
 	for _, r := range results {
 		applied = append(applied, Migration{Version: r.Source.Version, Name: r.Source.Path, AppliedAt: time.Now().UTC()})
+	}
+	if err != nil {
+		return applied, fmt.Errorf("migrate: %w", wrap(ctx, err))
 	}
 	return applied, nil
 }

@@ -145,6 +145,7 @@ func (s *Store) FindProvider(ctx context.Context, nameOrID, tenant string) (*Pro
 type DueFilter struct {
 	Tenant     string // all tenants when empty
 	Now        time.Time
+	All        bool // due or not
 	ShardIndex int
 	ShardCount int // 0 or 1: all
 }
@@ -158,11 +159,52 @@ func (s *Store) ProvidersDue(ctx context.Context, f DueFilter) ([]Ref, error) {
 		JOIN imap_email_provider_config c ON c.tenant = p.tenant AND c.email_provider_id = p.id
 		LEFT JOIN imap_sync_state s ON s.tenant = p.tenant AND s.provider_id = p.id
 		WHERE p.provider_type = 'imap' AND p.is_active AND c.auto_process_emails AND p.inbound_paused_at IS NULL
-			AND (s.next_attempt_at IS NULL OR s.next_attempt_at <= $1)
+			AND ($5 OR s.next_attempt_at IS NULL OR s.next_attempt_at <= $1)
 			AND ($2 = '' OR p.tenant::text = $2)
 			AND ($4 <= 1 OR ('x' || substr(md5(p.id::text), 1, 8))::bit(32)::bigint % $4 = $3)
 		ORDER BY s.last_success_at NULLS FIRST, p.tenant, p.id`,
-		f.Now, f.Tenant, f.ShardIndex, max(f.ShardCount, 1))
+		f.Now, f.Tenant, f.ShardIndex, max(f.ShardCount, 1), f.All)
+}
+
+// Failing counts the providers that runs read, or would but for a login that was
+// refused, and those of them that the last pass failed on. Only narrows them; f.Now
+// is not used.
+func (s *Store) Failing(ctx context.Context, f DueFilter, only []Ref) (failing, all int, err error) {
+	var ids pq.StringArray
+	for _, ref := range only {
+		ids = append(ids, ref.ID)
+	}
+	type counts struct {
+		Failing int `db:"failing"`
+		All     int `db:"all"`
+	}
+	n, err := selectOne[counts](ctx, s, "count failing providers", `
+		SELECT count(*) AS "all",
+			count(*) FILTER (WHERE p.inbound_paused_at IS NOT NULL OR s.consecutive_failures > 0) AS failing
+		FROM email_providers p
+		JOIN imap_email_provider_config c ON c.tenant = p.tenant AND c.email_provider_id = p.id
+		LEFT JOIN imap_sync_state s ON s.tenant = p.tenant AND s.provider_id = p.id
+		WHERE p.provider_type = 'imap' AND p.is_active AND c.auto_process_emails
+			AND (p.inbound_paused_at IS NULL OR p.inbound_pause_reason = $5)
+			AND ($1 = '' OR p.tenant::text = $1)
+			AND ($3 <= 1 OR ('x' || substr(md5(p.id::text), 1, 8))::bit(32)::bigint % $3 = $2)
+			AND ($4::uuid[] IS NULL OR p.id = ANY($4::uuid[]))`,
+		f.Tenant, f.ShardIndex, max(f.ShardCount, 1), ids, PauseAuthFailure)
+	return n.Failing, n.All, err
+}
+
+// HeldBack lists the providers that no run reads because of what happened to them: those
+// paused because their login was refused, and those that failed and are left alone for a
+// while. Those that a person has paused are not among them.
+func (s *Store) HeldBack(ctx context.Context, tenant string) ([]Ref, error) {
+	return selectAll[Ref](ctx, s, "providers held back", `
+		SELECT p.tenant, p.id
+		FROM email_providers p
+		LEFT JOIN imap_sync_state s ON s.tenant = p.tenant AND s.provider_id = p.id
+		WHERE p.provider_type = 'imap' AND ($1 = '' OR p.tenant::text = $1)
+			AND (p.inbound_paused_at IS NOT NULL AND p.inbound_pause_reason = $2
+				OR p.inbound_paused_at IS NULL AND (s.next_attempt_at IS NOT NULL OR s.consecutive_failures > 0))
+		ORDER BY p.tenant, p.id`, tenant, PauseAuthFailure)
 }
 
 // Watchable is a provider that a watching process may take.

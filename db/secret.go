@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"imapsync/internal/fault"
 	"imapsync/secret"
 )
 
@@ -139,13 +140,57 @@ func (s *Store) HasSecrets(ctx context.Context) (bool, error) {
 	return selectOne[bool](ctx, s, "look for secrets", `SELECT EXISTS (SELECT FROM imap_secrets)`)
 }
 
+// secretPage is how many credentials are read at a time.
+const secretPage = 1000
+
+// openSample is how many credentials are looked at, and mostly enough, to know
+// whether a key opens any.
+const openSample = 20
+
+// CheckKey returns an error unless box opens one of the sealed credentials, or there
+// are none: by a key that opens nothing no mailbox can be read. Mostly the first few
+// tell; a key that opens none of them is tried on all.
+func (s *Store) CheckKey(ctx context.Context, box *secret.Box) error {
+	sample, err := selectAll[Secret](ctx, s, "look at secrets", `
+		SELECT tenant, name, version, envelope, created_at FROM imap_secrets
+		ORDER BY tenant, name, version LIMIT $1`, openSample)
+	if err != nil || len(sample) == 0 || opensAny(box, sample) == nil {
+		return err
+	}
+	total := 0
+	for after := (Secret{}); ; {
+		list, err := s.secretsAfter(ctx, after, secretPage)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		why := opensAny(box, list)
+		if total += len(list); why == nil {
+			return nil
+		}
+		if len(list) < secretPage {
+			return fault.Newf(fault.Ours, "key_unknown", "none of %d stored credentials can be opened: %w", total, why)
+		}
+		after = list[len(list)-1]
+	}
+}
+
+// opensAny returns nil when box opens one of list, else why not the last of them.
+func opensAny(box *secret.Box, list []Secret) (err error) {
+	for _, sealed := range list {
+		if _, err = box.Open(sealed.Envelope, sealed.aad()); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // SecretKeys counts the sealed credentials under each key, by its id; those
 // whose envelope cannot be read are under "".
 func (s *Store) SecretKeys(ctx context.Context) (map[string]int, error) {
 	counts := map[string]int{}
 	var after Secret
 	for {
-		list, err := s.secretsAfter(ctx, after, 1000)
+		list, err := s.secretsAfter(ctx, after, secretPage)
 		if err != nil || len(list) == 0 {
 			return counts, err
 		}

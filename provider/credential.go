@@ -154,7 +154,7 @@ func (c *credentials) ready(ctx context.Context) error {
 	}
 	keyErr := c.box.Ready()
 	if keyErr == nil {
-		return nil
+		return c.store.CheckKey(ctx, c.box)
 	}
 	sealed, err := c.store.HasSecrets(ctx)
 	if err != nil || !sealed {

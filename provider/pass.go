@@ -65,14 +65,16 @@ func BoundMemory(inFlight int64) {
 // publish.
 func (j *Job) OpenPublisher(ctx context.Context, opts publish.PublisherOptions) error {
 	var (
-		locks   sync.WaitGroup // opened meanwhile: each waits for its server
-		lockErr error
-		natsErr error
+		database sync.WaitGroup // asked meanwhile: each waits for its server
+		writeErr error
+		lockErr  error
+		natsErr  error
 	)
-	locks.Go(func() { j.Locks, lockErr = j.Store.OpenLocks(ctx) })
+	database.Go(func() { writeErr = j.Store.CheckWrites(ctx) })
+	database.Go(func() { j.Locks, lockErr = j.Store.OpenLocks(ctx) })
 	j.NATS, natsErr = j.service.Connect(ctx)
-	locks.Wait()
-	if err := cmp.Or(lockErr, natsErr); err != nil {
+	database.Wait()
+	if err := cmp.Or(writeErr, lockErr, natsErr); err != nil {
 		return err
 	}
 	opts.Logger = j.service.Log
@@ -122,6 +124,9 @@ func (s *Service) Sync(ctx context.Context, p *db.Provider, by string, report fu
 		return result, err
 	}
 	if err := j.OpenPublisher(ctx, s.Publish); err != nil {
+		return result, err
+	}
+	if err := j.Runner.Publisher.HasRoom(); err != nil {
 		return result, err
 	}
 	if err := s.Store.WriteAudit(ctx, audit(p, by, "provider_synced", nil)); err != nil {
@@ -212,6 +217,8 @@ func ResultText(res mailsync.Result) string {
 	switch {
 	case res.Deferred != "":
 		text += "\n  deferred: " + res.Deferred
+	case res.Outcome() == "unfinished":
+		text += "\n  not finished: " + OneLine(res.Err.Error())
 	case res.Err != nil && res.Partial:
 		text += "\n  partial: " + OneLine(res.Err.Error())
 	case res.Err != nil:

@@ -158,6 +158,24 @@ func (s *Service) Resume(ctx context.Context, p *db.Provider, test bool, by stri
 	return s.Store.ResumeProvider(ctx, p.Ref(), audit(p, by, "provider_resumed", nil))
 }
 
+// ResumeAll lets all mailboxes go on, of all tenants or of one, that are paused because
+// their login was refused or that wait after a failure, untested: the next pass finds
+// out. Those that a person has paused stay so. It returns how many it came to.
+func (s *Service) ResumeAll(ctx context.Context, tenant, by string) (resumed, of int, err error) {
+	list, err := s.Store.HeldBack(ctx, tenant)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, ref := range list {
+		entry := db.Audit{Tenant: ref.Tenant, At: time.Now().UTC(), Actor: by, Action: "provider_resumed", ProviderID: ref.ID}
+		if err := s.Store.ResumeProvider(ctx, ref, entry); err != nil {
+			return resumed, len(list), err
+		}
+		resumed++
+	}
+	return resumed, len(list), nil
+}
+
 // Remove deletes a mailbox with all that is kept about it.
 func (s *Service) Remove(ctx context.Context, p *db.Provider, by string) error {
 	return s.Store.RemoveProvider(ctx, p.Ref(), audit(p, by, "provider_removed", identity(p)))

@@ -56,13 +56,13 @@ func panickedAt() string {
 // report.
 func (f *folderPass) messageBug(m *message, bug *fault.Error) {
 	f.bug.Store(true)
-	f.log.Error("bug", "uid", m.UID, "class", fault.Bug, "code", bug.Code, "error", bug.Error(), "version", f.runner.Options.Version)
+	f.log.Error("bug", "uid", m.UID, "code", bug.Code, "error", bug.Error(), "version", f.runner.Options.Version, "class", fault.Bug)
 	m.fail("parse", bug.Code, bug)
 }
 
 // reportBug says of a pass that met a bug what to report.
 func (r *Runner) reportBug(res Result) {
 	_, code := Classify(res.Err)
-	r.Log.Error("bug", "tenant", res.Ref.Tenant, "provider_id", res.Ref.ID, "class", fault.Bug, "code", code,
-		"error", res.Err.Error(), "version", r.Options.Version)
+	r.Log.Error("bug", "tenant", res.Ref.Tenant, "provider_id", res.Ref.ID, "code", code,
+		"error", res.Err.Error(), "version", r.Options.Version, "class", fault.Bug)
 }

@@ -42,6 +42,14 @@ const grace = 8 * time.Second
 // deadline. It says nothing about a mailbox.
 var ErrStopped = errors.New("told to stop")
 
+// stopCause is why ctx ended: told to stop, unless somebody gave another reason.
+func stopCause(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return ErrStopped
+}
+
 // StopWith gives the runner its two ends: Stop asks for an orderly one when ctx
 // ends or, unless it is 0, the deadline is over; the context of the work, which
 // is returned, ends a little later. cancel frees both.

@@ -66,7 +66,7 @@ func (f *folderPass) withinQuota(messages []*message) []*message {
 // chunk. A chunk whose download breaks off is handed on as far as it came.
 func (p *pipeline) fetchWindows(ctx context.Context, messages []*message) error {
 	for _, window := range windows(p.chunks(messages), p.maxChunkBytes()) {
-		if p.runner.stopping() {
+		if p.runner.Stopping() {
 			return nil
 		}
 		var weight, count int64
@@ -78,7 +78,7 @@ func (p *pipeline) fetchWindows(ctx context.Context, messages []*message) error 
 			return context.Cause(ctx)
 		}
 		p.held.Add(weight)
-		if p.runner.stopping() {
+		if p.runner.Stopping() {
 			return nil
 		}
 		if err := p.fetchWindow(ctx, window); err != nil {

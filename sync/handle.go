@@ -73,7 +73,7 @@ func (f *folderPass) bisect(ctx context.Context, messages []*message, cause erro
 		return cause
 	}
 	f.log.Warn("batch_failed", "messages", len(messages), "error", cause.Error())
-	if f.runner.stopping() {
+	if f.runner.Stopping() {
 		return nil
 	}
 	if !f.session.Alive() {
@@ -95,7 +95,7 @@ func groups(messages []*message) [][]*message {
 
 func (f *folderPass) handleGroups(ctx context.Context, list [][]*message) error {
 	for _, group := range list {
-		if f.runner.stopping() {
+		if f.runner.Stopping() {
 			return nil
 		}
 		if err := f.handleGroup(ctx, group); err != nil {

@@ -227,7 +227,9 @@ type Republication struct {
 // under the same identity, under the provider's lock.
 func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.PublishedEvent) (rep Republication, res Result) {
 	res = r.besides(ctx, p, func(ctx context.Context, ps *pass) (err error) {
-		rep, err = ps.republish(ctx, lost)
+		if rep, err = ps.republish(ctx, lost); err == nil {
+			err = ps.cutShort(rep.Published+len(rep.Gone), len(lost))
+		}
 		return err
 	})
 	return rep, res

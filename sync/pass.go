@@ -155,7 +155,7 @@ func (ps *pass) drains(ctx context.Context) (bool, error) {
 
 // mustEnd reports whether nothing new is begun: the runner was asked to end, or
 // the provider has had its bytes of the day.
-func (ps *pass) mustEnd() bool { return ps.runner.stopping() || ps.quotaLeft() <= 0 }
+func (ps *pass) mustEnd() bool { return ps.runner.Stopping() || ps.quotaLeft() <= 0 }
 
 // quotaLeft is what is left of the provider's bytes of the day.
 func (ps *pass) quotaLeft() int64 {

@@ -115,7 +115,7 @@ func (p *pipeline) fetchBatches(ctx context.Context, batches iter.Seq[[]*message
 // the runner was asked to end, what is only fetched is left for the next pass.
 func (p *pipeline) prepareChunks(ctx context.Context) error {
 	for c := range p.fetched {
-		stopping := p.runner.stopping()
+		stopping := p.runner.Stopping()
 		if !stopping {
 			if err := p.prepare(ctx, c); err != nil {
 				return err

@@ -30,8 +30,14 @@ type FolderReport struct {
 
 // Reconcile compares every folder of a provider with the ledger. It reads only
 // and takes no lock. report is called for each folder as it is done.
-func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(FolderReport)) error {
+func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(FolderReport)) (err error) {
 	r.init()
+	done, folders := 0, 0
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("provider %s: %w after %d of %d folders", p, stopCause(ctx), done, folders)
+		}
+	}()
 	ps := r.unlocked(p)
 	if err := ps.loadStates(ctx); err != nil {
 		return err
@@ -44,13 +50,17 @@ func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(Fold
 	if err != nil {
 		return fmt.Errorf("provider %s: %w", p, err)
 	}
+	folders = len(found)
 	errs := ps.folderErrors(failed)
 	for name, err := range failed {
 		report(FolderReport{Folder: name, Error: err.Error()})
 	}
 	for _, status := range found {
 		rep, err := ps.reconcileFolder(ctx, status)
-		if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if done++; err != nil {
 			rep.Error = err.Error()
 			errs = append(errs, fmt.Errorf("folder %q: %w", status.Name, err))
 		}

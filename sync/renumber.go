@@ -107,8 +107,8 @@ const headerWindow = 100
 func (f *folderPass) settleKnown(ctx context.Context, uids []uint32) ([]uint32, error) {
 	var unknown []uint32
 	for window := range slices.Chunk(uids, headerWindow) {
-		if f.runner.stopping() {
-			return nil, nil
+		if f.runner.Stopping() {
+			return nil, ErrStopped
 		}
 		known, err := f.knownByHeader(ctx, window)
 		if err != nil && f.atFault(ctx, err) {

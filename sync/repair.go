@@ -3,6 +3,7 @@ package sync
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -67,14 +68,14 @@ func (ps *pass) backfill(ctx context.Context, b Backfill) error {
 		return err
 	}
 	errs := ps.folderErrors(failed)
-	for _, status := range found {
-		if ps.runner.stopping() {
-			break
+	for i, status := range found {
+		if ps.runner.Stopping() {
+			return fmt.Errorf("%w after %d of %d folders", ErrStopped, i, len(found))
 		}
 		ps.folders++
 		if err := ps.backfillFolder(ctx, status, b); err != nil {
 			if ps.endsPass(ctx, err) || !ps.session.Alive() {
-				return err
+				return fmt.Errorf("folder %q: %w", status.Name, err)
 			}
 			errs = append(errs, ps.folderFailed(status.Name, err))
 		}
@@ -112,13 +113,33 @@ func (ps *pass) backfillFolder(ctx context.Context, status imapsession.FolderSta
 	if b.DryRun {
 		return nil
 	}
-	marked := f.cursor.InFlight
+	marked, before, toRead := f.cursor.InFlight, f.taken, len(left)
 	err = f.handleCrashed(ctx, left)
 	if err == nil {
 		left = slices.DeleteFunc(left, func(uid uint32) bool { return slices.Contains(marked, int64(uid)) })
 		err = f.handleSlowly(ctx, left, b.Rate)
 	}
+	done := f.taken - before
+	if err == nil {
+		err = f.cutShort(done, toRead)
+	}
+	if err == nil && done < toRead {
+		err = transient("unread", fmt.Errorf("%d of %d messages could not be handled now", toRead-done, toRead))
+	}
 	return errors.Join(err, f.clearInFlight(ctx))
+}
+
+// cutShort returns what ended the work before all messages that were asked for were
+// handled: work that is cut short is not done.
+func (ps *pass) cutShort(done, of int) error {
+	switch {
+	case done >= of:
+	case ps.runner.Stopping():
+		return fmt.Errorf("%w after %d of %d messages", ErrStopped, done, of)
+	case ps.quotaLeft() <= 0:
+		return transient("day_full", fmt.Errorf("%d of %d messages were handled, and the mailbox has had its bytes of the day", done, of))
+	}
+	return nil
 }
 
 // handleSlowly handles messages that the cursor has passed, at most rate a second.
@@ -128,7 +149,7 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 		size = min(rate, batchUIDs)
 	}
 	for batch := range slices.Chunk(uids, size) {
-		if f.runner.stopping() {
+		if f.runner.Stopping() {
 			break
 		}
 		began := f.runner.now()

@@ -189,7 +189,7 @@ func (r *Runner) takeSlot(ctx context.Context, slots chan struct{}) bool {
 		return false
 	case slots <- struct{}{}:
 	}
-	if ctx.Err() != nil || r.stopping() {
+	if ctx.Err() != nil || r.Stopping() {
 		<-slots
 		return false
 	}
@@ -222,7 +222,8 @@ func (r *Runner) init() {
 	})
 }
 
-func (r *Runner) stopping() bool {
+// Stopping reports whether the runner was asked to end: nothing new is begun.
+func (r *Runner) Stopping() bool {
 	select {
 	case <-r.Stop:
 		return true

@@ -89,7 +89,7 @@ func (r *Runner) Watch(ctx context.Context, opts WatchOptions) (Summary, error) 
 		s := w.summary
 		s.Providers = s.OK + s.Partial + s.Failed + s.Unfinished + s.Busy + s.Deferred
 		s.Missing = 0 // each pass has counted them, and said it
-		if ctx.Err() != nil && !r.stopping() {
+		if ctx.Err() != nil && !r.Stopping() {
 			return s, context.Cause(ctx)
 		}
 		return s, nil

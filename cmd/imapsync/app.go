@@ -142,11 +142,11 @@ func (a *app) box() *secret.Box { return secret.NewLazyBox(a.keyRing) }
 
 func (a *app) keyRing() (*secret.KeyRing, error) {
 	if a.secretKeyFile == "" {
-		return nil, &exitError{exitConfig, fault.Newf(fault.Config, "secret", "no key for stored credentials").With("reason", "no_key")}
+		return nil, &exitError{exitConfig, fault.Newf(fault.Ours, "secret", "no key for stored credentials").With("reason", "no_key")}
 	}
 	ring, err := secret.ReadKeyFile(a.secretKeyFile)
 	if err != nil {
-		return nil, &exitError{exitConfig, fault.Newf(fault.Config, "secret", "IMAPSYNC_SECRET_KEY_FILE: %w", err).With("reason", "key_file")}
+		return nil, &exitError{exitConfig, fault.Newf(fault.Ours, "secret", "IMAPSYNC_SECRET_KEY_FILE: %w", err).With("reason", "key_file")}
 	}
 	return ring, nil
 }

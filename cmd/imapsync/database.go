@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -26,6 +27,9 @@ func newMigrate(a *app) *cobra.Command {
 			return err
 		}
 		applied, err := db.Migrate(cmd.Context(), opts, a.log)
+		if err != nil && cmd.Context().Err() != nil {
+			return stopped(cmd.Context(), fmt.Sprintf("after %d migrations were applied: run it again to go on", len(applied)))
+		}
 		if err != nil {
 			return err
 		}
@@ -97,6 +101,9 @@ func newMaintain(a *app) *cobra.Command {
 			return a.withStore(cmd.Context(), func(store *db.Store) error {
 				m, err := store.Maintain(cmd.Context(), time.Now().UTC(), keep)
 				switch {
+				case err != nil && cmd.Context().Err() != nil:
+					return stopped(cmd.Context(), fmt.Sprintf("after %d partitions were made and %d dropped, and %d rows of the ledger given up: run it again to go on",
+						len(m.Created), len(m.Dropped), m.LedgerRows))
 				case err != nil:
 					return err
 				case a.json():

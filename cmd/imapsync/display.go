@@ -46,7 +46,7 @@ type runResult struct {
 	Tenant     string    `json:"tenant"`
 	ProviderID string    `json:"providerId"`
 	Provider   string    `json:"provider"`
-	Outcome    string    `json:"outcome"` // ok, partial, failed, busy, deferred
+	Outcome    string    `json:"outcome"` // ok, partial, failed, unfinished, busy, deferred
 	ErrorClass string    `json:"errorClass,omitempty"`
 	ErrorCode  string    `json:"errorCode,omitempty"`
 	Error      string    `json:"error,omitempty"`
@@ -62,21 +62,16 @@ type runResult struct {
 
 func resultOf(res mailsync.Result) runResult {
 	r := runResult{
-		Tenant: res.Ref.Tenant, ProviderID: res.Ref.ID, Provider: res.Provider.Name, Outcome: "ok", Counts: res.Counts,
+		Tenant: res.Ref.Tenant, ProviderID: res.Ref.ID, Provider: res.Provider.Name, Outcome: res.Outcome(), Counts: res.Counts,
 		Folders: res.Folders, Left: res.Left, Bytes: res.Bytes, DurationMS: res.Duration.Milliseconds(),
 		Republished: res.Republished, Missing: res.Missing,
 	}
 	switch {
-	case res.Busy:
-		r.Outcome = "busy"
 	case res.Deferred != "":
-		r.Outcome, r.Error = "deferred", res.Deferred
+		r.Error = res.Deferred
 	case res.Err != nil:
 		class, code := mailsync.Classify(res.Err)
-		r.Outcome, r.ErrorClass, r.ErrorCode, r.Error = "failed", string(class), code, provider.OneLine(res.Err.Error())
-		if res.Partial {
-			r.Outcome = "partial"
-		}
+		r.ErrorClass, r.ErrorCode, r.Error = string(class), code, provider.OneLine(res.Err.Error())
 	}
 	return r
 }
@@ -131,14 +126,17 @@ func (d *runDisplay) logResult(r runResult) {
 	}
 	if r.Error != "" {
 		level = slog.LevelError
+		if r.Outcome == "unfinished" {
+			level = slog.LevelWarn // said at the end of the run where it is more than a stop
+		}
 		attrs = append(attrs, "class", r.ErrorClass, "code", r.ErrorCode, "error", r.Error)
 	}
 	d.log.Log(context.Background(), level, "provider_done", attrs...)
 }
 
 func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
-	d.log.Info("run_done", "providers", s.Providers, "ok", s.OK, "partial", s.Partial, "failed", s.Failed, "busy", s.Busy, "deferred", s.Deferred,
-		"skipped", s.Skipped, "published", s.Counts.Published, "duplicates", s.Counts.Duplicates,
+	d.log.Info("run_done", "providers", s.Providers, "ok", s.OK, "partial", s.Partial, "failed", s.Failed, "unfinished", s.Unfinished, "busy", s.Busy, "deferred", s.Deferred,
+		"skipped", s.Skipped, "bugs", s.Bugs, "published", s.Counts.Published, "duplicates", s.Counts.Duplicates,
 		"quarantined", s.Counts.Quarantined, "left", s.Left, "republished", s.Republished, "missing", s.Missing, "bytes", s.Bytes, "duration_ms", took.Milliseconds())
 	fix := "imapsync verify --since " + d.lostSince.UTC().Format(time.DateOnly) + " --republish"
 	if s.Missing > 0 {
@@ -151,7 +149,7 @@ func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
 	if s.Missing > 0 {
 		fmt.Fprintf(d.app.stderr, "the stream has lost %d events: `%s` publishes them again\n", s.Missing, fix)
 	}
-	others := provider.Counted(provider.Count{N: s.Partial, Word: "partly failed"}, provider.Count{N: s.Failed, Word: "failed"}, provider.Count{N: s.Busy, Word: "busy"}, provider.Count{N: s.Deferred, Word: "deferred"}, provider.Count{N: s.Skipped, Word: "not begun"})
+	others := provider.Counted(provider.Count{N: s.Partial, Word: "partly failed"}, provider.Count{N: s.Failed, Word: "failed"}, provider.Count{N: s.Unfinished, Word: "not finished"}, provider.Count{N: s.Busy, Word: "busy"}, provider.Count{N: s.Deferred, Word: "deferred"}, provider.Count{N: s.Skipped, Word: "not begun"})
 	fmt.Fprintf(d.app.stderr, "%d of %d providers ok: %s%s, %s\n", s.OK, s.Providers, provider.CountsText(s.Counts), others, took.Round(time.Millisecond))
 }
 

@@ -31,7 +31,7 @@ func TestRunErrorNamesTheTenant(t *testing.T) {
 		"x: `imapsync doctor 'the desk'` says what to do":             {providers: []string{"the desk"}},
 		"x: `imapsync doctor 'the desk' --tenant t1` says what to do": {providers: []string{"the desk"}, filter: db.DueFilter{Tenant: "t1"}},
 	} {
-		if err := runError(f, failed, nil, last); err == nil || err.Error() != want {
+		if err := runError(f, failed, nil, last, false); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}

@@ -26,12 +26,16 @@ func newDoctor(a *app) *cobra.Command {
 			"log-in, folders, and the header of one message. Each line is ok or ends in the next command or\n" +
 			"setting. Nothing is changed, on the server or here, except that an expiring token is renewed.\n\n" +
 			"Exit codes: 0 nothing is wrong · 1 something is · 69, 76, 78 neither Postgres nor NATS could be\n" +
-			"looked at",
+			"looked at · 75 it was told to stop",
 		Example: "  imapsync doctor\n  imapsync doctor support -o json",
 		Args:    oneProviderOrAll,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d := &doctor{app: a, steps: []doctorStep{}}
-			err := d.examine(cmd.Context(), args)
+			ctx := cmd.Context()
+			d := &doctor{app: a, steps: []doctorStep{}, ended: func() bool { return ctx.Err() != nil }}
+			err := d.examine(ctx, args)
+			if ctx.Err() != nil {
+				err = stopped(ctx, "before all was looked at")
+			}
 			if a.json() {
 				err = errors.Join(err, a.printJSON(d.steps))
 			}
@@ -59,6 +63,7 @@ type doctor struct {
 	wrong int
 	began time.Time
 	p     *db.Provider // the mailbox that is looked at, nil for the surroundings
+	ended func() bool  // it was told to stop: what fails from then on has no cause of its own
 }
 
 const doctorPatience = 20 * time.Second
@@ -97,6 +102,9 @@ func (d *doctor) examine(ctx context.Context, args []string) error {
 }
 
 func (d *doctor) add(s provider.Step, fix string) {
+	if d.ended() {
+		return
+	}
 	now := time.Now()
 	s.Took, d.began = cmp.Or(s.Took, now.Sub(d.began)), now
 	s.Text = provider.OneLine(s.Text)

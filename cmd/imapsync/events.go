@@ -142,7 +142,9 @@ func (a *app) copyOut(r io.ReadCloser, err error) error {
 		return err
 	}
 	defer r.Close()
-	if _, err := io.Copy(a.stdout, r); err != nil {
+	if _, err := io.Copy(a.stdout, r); errors.Is(err, context.Canceled) {
+		return err
+	} else if err != nil {
 		return &exitError{exitFailed, err}
 	}
 	return nil

@@ -52,6 +52,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	if err == nil {
 		return exitOK
 	}
+	if _, told := errors.AsType[*exitError](err); !told && ctx.Err() != nil && !mailsync.Stopped(err) && !errors.Is(err, mailsync.ErrStopped) {
+		err = &exitError{exitTempfail, fmt.Errorf("%w: %w", mailsync.ErrStopped, err)}
+	}
 	code, msg := exitCode(err), a.message(err)
 	if code == exitBug && !strings.Contains(msg, isBug) {
 		msg = fault.Ended(msg, isBug)
@@ -205,6 +208,16 @@ func knownExit(err error) (code int, ok bool) {
 		return exitTempfail, true
 	}
 	return 0, false
+}
+
+// stopped is the error of a command that was told to stop, or met its bound, before it
+// had done what it was asked: where says how far it came.
+func stopped(ctx context.Context, where string) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) {
+		cause = mailsync.ErrStopped
+	}
+	return &exitError{exitTempfail, fmt.Errorf("%w %s", cause, where)}
 }
 
 // exitOf is the exit code of an error about one mailbox.

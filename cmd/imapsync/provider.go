@@ -40,12 +40,15 @@ func newProviderPause(a *app) *cobra.Command {
 }
 
 func newProviderResume(a *app) *cobra.Command {
-	var noTest bool
+	var noTest, all bool
 	cmd := a.onProvider(&cobra.Command{
-		Use: "resume PROVIDER", Short: "Go on reading a paused mailbox",
+		Use: "resume PROVIDER | --all", Short: "Go on reading a paused mailbox",
 		Long: "Go on reading a mailbox that was paused, by a person or because its login was refused: the\n" +
-			"connection is tested first, then failures are forgotten and the provider is due at once." + exitCodesPointer,
-		Example: "  imapsync provider resume support",
+			"connection is tested first, then failures are forgotten and the provider is due at once.\n\n" +
+			"--all does so for every mailbox (with --tenant: of that tenant) that is paused because its\n" +
+			"login was refused, or that failed and is left alone for a while, without a test: the next run\n" +
+			"finds out. Mailboxes that a person has paused stay paused." + exitCodesPointer,
+		Example: "  imapsync provider resume support\n  imapsync provider resume --all",
 	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
 		if err := mailboxes.Resume(ctx, p, !noTest, actor()); err != nil {
 			return testedError(err, "still as it was: --no-test resumes it anyway")
@@ -53,7 +56,32 @@ func newProviderResume(a *app) *cobra.Command {
 		a.notef("resumed %s: the next run reads it", p.Name)
 		return nil
 	})
+	one := cmd.RunE
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if all && len(args) > 0 {
+			return usageError("%s takes one PROVIDER or --all, not both", cmd.CommandPath())
+		}
+		if all {
+			return nil
+		}
+		return oneProvider(cmd, args)
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !all {
+			return one(cmd, args)
+		}
+		ctx := cmd.Context()
+		return a.withStore(ctx, func(store *db.Store) error {
+			resumed, of, err := a.service(store).ResumeAll(ctx, a.tenant, actor())
+			if err != nil {
+				return withMore(err, fmt.Sprintf("%d of %d were resumed", resumed, of))
+			}
+			a.notef("resumed %d mailboxes: the next run reads them", resumed)
+			return nil
+		})
+	}
 	cmd.Flags().BoolVar(&noTest, "no-test", false, "do not test the connection first")
+	cmd.Flags().BoolVar(&all, "all", false, "resume every mailbox that was held back, but for those that a person has paused")
 	return cmd
 }
 

@@ -147,12 +147,15 @@ func (a *app) testProviders(ctx context.Context, mailboxes *provider.Service, li
 	results := []testResult{}
 	var failed []error
 	code := exitOK
-	for _, p := range list {
+	for i, p := range list {
 		check, err := mailboxes.Check(ctx, p, nil)
+		if ctx.Err() != nil {
+			return stopped(ctx, fmt.Sprintf("after %d of %d mailboxes", i, len(list)))
+		}
 		err = testedError(err, "")
 		r := testResult{Tenant: p.Tenant, ID: p.ID, Name: p.Name, Host: p.Host, OK: err == nil, Check: check}
 		if err != nil {
-			if errors.Is(err, db.ErrUnreachable) || ctx.Err() != nil {
+			if errors.Is(err, db.ErrUnreachable) {
 				return err
 			}
 			class, word := mailsync.Classify(err)

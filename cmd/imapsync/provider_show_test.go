@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -32,7 +34,7 @@ func TestCheckErrorSaysItOnce(t *testing.T) {
 		return testedError(&provider.TestError{Provider: p, Reached: true, Err: err}, "")
 	}
 	throttled := failed(&fault.Error{Class: fault.Transient, Code: "throttled", Err: errors.New("login refused: NO too many, try again later")})
-	for _, err := range []error{testedError(closed, ""), throttled, failed(errors.New("read: it went away"))} {
+	for _, err := range []error{testedError(closed, ""), throttled, failed(fmt.Errorf("read: %w", io.ErrUnexpectedEOF))} {
 		if exitCode(err) != exitTempfail || strings.Count(err.Error(), "try again later") != 1 {
 			t.Errorf("%v (exit %d): want `try again later` in it once, and exit %d", err, exitCode(err), exitTempfail)
 		}

@@ -139,12 +139,11 @@ func (a *app) backfill(ctx context.Context, j *provider.Job, p *db.Provider, b m
 		if err := a.printJSON(report); err != nil {
 			return err
 		}
+	} else if !b.DryRun {
+		a.printf("%s\n", provider.CountsText(res.Counts))
 	}
 	if res.Err != nil {
 		return mailError(p, res.Err)
-	}
-	if !b.DryRun && !a.json() {
-		a.printf("%s\n", provider.CountsText(res.Counts))
 	}
 	return nil
 }
@@ -192,7 +191,11 @@ func (a *app) verify(ctx context.Context, j *provider.Job, list []*db.Provider, 
 	reports := []*provider.Verification{}
 	var failed []error
 	lost := 0
-	for _, p := range list {
+	for i, p := range list {
+		if j.Runner.Stopping() {
+			failed = append(failed, fmt.Errorf("%w after %d of %d mailboxes", mailsync.ErrStopped, i, len(list)))
+			break
+		}
 		rep, err := j.Verify(ctx, p, since, republish, actor())
 		if err != nil {
 			failed = append(failed, inWords(p, err))

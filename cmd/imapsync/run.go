@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,14 +45,24 @@ func newRun(a *app) *cobra.Command {
 		Use:   "run",
 		Short: "Read new mail of every provider that is due and publish it",
 		Long: "Read new mail once, of every provider that is active, not paused and due, or of those\n" +
-			"named with --provider whether due or not. SIGTERM finishes the chunk in hand, commits it\n" +
-			"and ends within 10 s. Killing it any other way loses and doubles nothing.\n\n" + exitCodesHelp,
+			"named with --provider whether due or not. A provider that failed is due again after a\n" +
+			"while: --all does not wait for that. SIGTERM finishes the chunk in hand, commits it and\n" +
+			"ends within 10 s, and that is a good end. Killing it any other way loses and doubles nothing.\n\n" +
+			"The key, the schema, whether Postgres takes writes and whether NATS takes events are looked\n" +
+			"at before the first provider; what is wrong there is charged to none of them.\n\n" + exitCodesHelp,
 		Example: "  imapsync run\n  imapsync run --provider support --drain\n  imapsync run --shard 0/4 --deadline 50s\n" +
 			"  imapsync run --repeat 15s --for 55s\n  imapsync run --watch",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := a.run(cmd.Context(), f)
-			a.beat(cmd.Context(), f.beatURL, err == nil)
+			ctx := cmd.Context()
+			sick, err := a.run(ctx, f)
+			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+				err = nil // told to stop before anything was begun
+			}
+			if sick != nil {
+				a.log.Warn("heartbeat_fails", "error", sick.Error())
+			}
+			a.beat(ctx, f.beatURL, err == nil && sick == nil)
 			return err
 		},
 	}
@@ -63,6 +74,7 @@ func newRun(a *app) *cobra.Command {
 
 func (f *runFlags) add(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.providers, "provider", nil, "take only this provider, by name or id (repeatable)")
+	fs.BoolVar(&f.filter.All, "all", false, "take all providers, also those that failed and are left alone for a while (with --repeat: in the first round)")
 	fs.StringVar(&f.filter.Tenant, "tenant", "", "take only the providers of this tenant")
 	fs.BoolVar(&f.job.Drain, "drain", false, "go on until nothing is left, max_emails_per_sync at a time")
 	fs.IntVar(&f.job.Workers, "workers", mailsync.DefaultWorkers, "providers at a time")
@@ -75,7 +87,7 @@ func (f *runFlags) add(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.poll, "poll-interval", mailsync.DefaultWatchPoll, "with --watch: as above, for servers without a working IDLE")
 	fs.IntVar(&f.maxWatched, "max-watched", mailsync.DefaultMaxWatched, "with --watch: providers that this process watches")
 	fs.StringVar(&f.textfile, "metrics-textfile", "", "write metrics to this file at the end, for node_exporter")
-	fs.StringVar(&f.beatURL, "heartbeat-url", "", "GET this URL when the run went well, URL/fail when it did not")
+	fs.StringVar(&f.beatURL, "heartbeat-url", "", "GET this URL when the run went well, URL/fail when it did not, or every provider there is fails")
 	fs.StringVar(&f.healthAt, "listen-health", "", "with --watch: serve /healthz, /readyz and /metrics on this address")
 	fs.StringVar(&f.failOn, "fail-on", "all", "all: exit 75 when every provider failed; any: exit 1 when one failed")
 	fs.DurationVar(&f.job.HealSpan, "heal-span", mailsync.DefaultHealSpan, "publish again what the stream lost, if all of it came within this time (0: nothing)")
@@ -106,6 +118,9 @@ func (f *runFlags) check() error {
 		} else {
 			f.filter.Tenant = id.String()
 		}
+	}
+	if f.filter.All && (f.watch || len(f.providers) > 0) {
+		wrong("--all goes with neither --provider nor --watch: those take their providers due or not")
 	}
 	if f.failOn != "all" && f.failOn != "any" {
 		wrong("--fail-on %q: use all or any", f.failOn)
@@ -147,19 +162,20 @@ func (f *runFlags) orLeftOut(flag string, value, least time.Duration) error {
 	return fmt.Errorf("--%s %v: at least %v, or leave it out", flag, value, least)
 }
 
-func (a *app) run(ctx context.Context, f *runFlags) error {
+// run runs. That it ended well is not all that a dead-man's switch wants to know: sick
+// is why that is not to be told so.
+func (a *app) run(ctx context.Context, f *runFlags) (sick, err error) {
 	if err := f.check(); err != nil {
-		return err
+		return nil, err
 	}
 	a.stays = f.watch
-	return a.withStore(ctx, func(store *db.Store) error {
+	err = a.withStore(ctx, func(store *db.Store) error {
 		j, err := a.service(store).NewJob(ctx, f.options())
 		if err != nil {
 			return err
 		}
 		defer j.Close()
 		started := time.Now()
-		a.maintainWhenDue(ctx, store)
 		refs, err := a.runRefs(ctx, store, f)
 		if err != nil {
 			return err
@@ -167,6 +183,10 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		if err := j.OpenPublisher(ctx, f.publishFlags.options); err != nil {
 			return err
 		}
+		if err := j.Runner.Publisher.HasRoom(); err != nil {
+			return err
+		}
+		a.maintainWhenDue(ctx, store)
 		end := max(f.deadline, f.span) // 0: never
 		if f.deadline > 0 && f.span > 0 {
 			end = min(f.deadline, f.span)
@@ -182,14 +202,35 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		case f.watch:
 			return a.watch(work, j, f, refs, show)
 		case f.repeat > 0:
+			f.filter.All = false // from the second round on
 			summary, err = j.Runner.Repeat(work, f.repeat, refs, func(ctx context.Context) ([]db.Ref, error) { return a.runRefs(ctx, store, f) })
 		default:
 			summary, err = j.Runner.Run(work, refs)
 		}
 		show.summary(summary, time.Since(started))
 		a.observer(store).Textfile(ctx, f.textfile)
-		return runError(f, summary, err, show.lastError)
+		sick = a.sick(ctx, store, f, refs)
+		return runError(f, summary, err, show.lastError, ctx.Err() != nil)
 	})
+	return sick, err
+}
+
+// sick returns an error when every provider there is, due or not, fails: a run that
+// has nothing to do because of that did not go well. Nobody asks without a heartbeat.
+func (a *app) sick(ctx context.Context, store *db.Store, f *runFlags, refs []db.Ref) error {
+	if f.beatURL == "" {
+		return nil
+	}
+	if len(f.providers) == 0 {
+		refs = nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), heartbeatPatience)
+	defer cancel()
+	failing, all, err := store.Failing(ctx, f.filter, refs)
+	if err == nil && all > 0 && failing == all {
+		err = fmt.Errorf("every provider fails: %d of %d", failing, all)
+	}
+	return err
 }
 
 // runRefs are the providers of a run: those named, or those that are due. A
@@ -225,15 +266,24 @@ func (a *app) runRefs(ctx context.Context, store *db.Store, f *runFlags) ([]db.R
 	return refs, nil
 }
 
-func runError(f *runFlags, s mailsync.Summary, err, last error) error {
+// runError is how a run ends. One that was told to stop has ended well.
+func runError(f *runFlags, s mailsync.Summary, err, last error, stopped bool) error {
+	if bug := bugError(s, last); bug != nil {
+		return bug
+	}
 	done := s.OK + s.Partial
 	switch {
 	case err != nil:
 		return err
 	case f.failOn == "any" && s.Failed+s.Partial > 0:
 		return &exitError{exitFailed, fmt.Errorf("%d of %d providers failed", s.Failed+s.Partial, s.Providers)}
-	case s.Providers == 0 || done > 0:
+	case s.Providers == 0 || done > 0 || stopped:
 		return nil
+	case s.Unfinished == s.Providers && mailsync.Stopped(last):
+		if s.Counts.Total() > 0 {
+			return nil // the deadline came in the middle
+		}
+		return &exitError{exitTempfail, provider.ErrStopped}
 	case s.Failed == s.Providers && s.Providers == 1:
 		doctor := "imapsync doctor"
 		if len(f.providers) == 1 {
@@ -243,7 +293,9 @@ func runError(f *runFlags, s mailsync.Summary, err, last error) error {
 			doctor += " --tenant " + f.filter.Tenant
 		}
 		return &exitError{exitTempfail, fmt.Errorf("%w: `%s` says what to do", last, doctor)}
-	case s.Failed == s.Providers:
+	case s.Unfinished == s.Providers:
+		return &exitError{exitTempfail, last}
+	case s.Failed+s.Unfinished == s.Providers:
 		return &exitError{exitTempfail, fmt.Errorf("every provider failed, the last with: %w", last)}
 	case s.Failed == 0 && s.Busy > 0 && len(f.providers) == 1:
 		return last
@@ -253,6 +305,18 @@ func runError(f *runFlags, s mailsync.Summary, err, last error) error {
 		return &exitError{exitTempfail, provider.ErrStopped}
 	}
 	return nil
+}
+
+// bugError ends a run in which a provider met a bug; the log has each of them, as it
+// is to be reported.
+func bugError(s mailsync.Summary, last error) error {
+	switch {
+	case s.Bugs == 0:
+		return nil
+	case s.Bugs == 1 && s.Providers == 1 && last != nil:
+		return &exitError{exitBug, last}
+	}
+	return &exitError{exitBug, fmt.Errorf("%d providers met a bug: each is in the log, as `bug`, with what to report", s.Bugs)}
 }
 
 // mostWatched is how many locks the table of a Postgres server has room for, by
@@ -287,7 +351,7 @@ func (a *app) watch(ctx context.Context, j *provider.Job, f *runFlags, only []db
 	provider.BoundMemory(f.job.MaxInFlightBytes + int64(f.maxWatched)*watchedBytes)
 	show.log.Info("watch_start", "interval_ms", f.interval.Milliseconds(), "poll_ms", f.poll.Milliseconds(), "max_watched", f.maxWatched)
 	o := a.observer(j.Store)
-	o.Tenant, o.State = f.filter.Tenant, j.Runner.WatchState
+	o.Tenant, o.State, o.Ready = f.filter.Tenant, j.Runner.WatchState, j.Runner.Ready
 	if f.healthAt != "" {
 		ln, err := o.Listen(ctx, f.healthAt)
 		if err != nil {
@@ -297,15 +361,18 @@ func (a *app) watch(ctx context.Context, j *provider.Job, f *runFlags, only []db
 	}
 	reporting, endReports := context.WithCancel(ctx)
 	defer endReports()
-	go a.keepReporting(reporting, f, o)
+	go a.keepReporting(reporting, f, o, only)
 	summary, err := j.Runner.Watch(ctx, mailsync.WatchOptions{Filter: f.filter, Only: only,
 		Interval: f.interval, Poll: f.poll, MaxAccounts: f.maxWatched})
 	show.summary(summary, time.Since(started))
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
-	return nil
+	return bugError(summary, show.lastError)
 }
+
+// heartbeatPatience bounds what is asked before a heartbeat.
+const heartbeatPatience = 10 * time.Second
 
 // beat pings --heartbeat-url. That it failed is a log line and nothing more.
 func (a *app) beat(ctx context.Context, to string, ok bool) {
@@ -319,9 +386,8 @@ func (a *app) beat(ctx context.Context, to string, ok bool) {
 
 const reportEvery = time.Minute
 
-// keepReporting reports, and sees to maintenance, until ctx ends. A watch fails
-// when it has not looked at the database for a while.
-func (a *app) keepReporting(ctx context.Context, f *runFlags, o *observe.Observer) {
+// keepReporting reports, and sees to maintenance, until ctx ends.
+func (a *app) keepReporting(ctx context.Context, f *runFlags, o *observe.Observer, only []db.Ref) {
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	for {
@@ -331,7 +397,25 @@ func (a *app) keepReporting(ctx context.Context, f *runFlags, o *observe.Observe
 		case <-ticker.C:
 			a.maintainWhenDue(ctx, o.Store)
 			o.Textfile(ctx, f.textfile)
-			a.beat(ctx, f.beatURL, time.Since(o.State().RoundAt) < reportEvery)
+			if f.beatURL == "" {
+				continue
+			}
+			sick := cmp.Or(a.watchSick(ctx, o), a.sick(ctx, o.Store, f, only))
+			if sick != nil {
+				a.log.Warn("heartbeat_fails", "error", sick.Error())
+			}
+			a.beat(ctx, f.beatURL, sick == nil)
 		}
 	}
+}
+
+// watchSick returns why a watching process does not do what it is there for.
+func (a *app) watchSick(ctx context.Context, o *observe.Observer) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatPatience)
+	defer cancel()
+	state := o.State()
+	if age := time.Since(state.RoundAt); age > reportEvery {
+		return fmt.Errorf("the database was last asked who is to be watched %s ago", age.Round(time.Second))
+	}
+	return cmp.Or(state.Waits, o.Ready(ctx))
 }

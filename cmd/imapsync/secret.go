@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -114,6 +115,9 @@ func (a *app) rotateSecrets(ctx context.Context, store *db.Store, box *secret.Bo
 	for batch := (db.Reseal{}); !batch.Done; {
 		var err error
 		if batch, err = store.ResealSecrets(ctx, box, batch.Last, rotateBatch); err != nil {
+			if ctx.Err() != nil {
+				return stopped(ctx, fmt.Sprintf("after %d were sealed again and %d were already: run it again to go on", r.Sealed, r.Already))
+			}
 			return err
 		}
 		r.Sealed, r.Already, r.Failed = r.Sealed+batch.Sealed, r.Already+batch.Already, append(r.Failed, batch.Failed...)

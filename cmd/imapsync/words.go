@@ -111,7 +111,7 @@ var words = fault.Words{
 	{Codes: "inactive", Do: "switch it on where it was switched off (is_active, auto_process_emails)"},
 	{Codes: "failing", Do: "imapsync run --provider {id}"},
 	{Codes: "failing_waits", Do: "imapsync run --provider {id} # does not wait"},
-	{Codes: "day_full", Do: "{set} --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"},
+	{Codes: "day_full", Say: "it goes on at midnight UTC: run it again then, or raise --max-bytes-per-day", Do: "{set} --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"},
 	{Codes: "backlog", Do: "imapsync run --provider {id} --drain # or more a pass: {set} --max-emails-per-sync N"},
 	{Codes: "paused", Say: "`imapsync provider resume {id}`", Do: "imapsync provider resume {id}"},
 	{Codes: "mailbox_taken", Say: "`imapsync provider list` shows it, `imapsync provider set` changes it", Do: "imapsync provider show {id}"},
@@ -127,10 +127,11 @@ var words = fault.Words{
 	{Codes: "pooler", Say: "set LOCK_DATABASE_URL (or --lock-database-url) to a direct connection to Postgres",
 		Do: "set LOCK_DATABASE_URL to a direct connection to Postgres"},
 	{Codes: "postgres_old", Do: "update it to 13 or newer"},
-	{Codes: "postgres_read_only", When: "asked", Say: "let [database] name the primary, where default_transaction_read_only is off"},
+	{Codes: "postgres_read_only", When: "asked", Say: "check [database][locks]: is it a standby, or is default_transaction_read_only on?"},
 	{Codes: "postgres_read_only", Do: "let DATABASE_URL name the primary"},
 	{Codes: "locks_pooled", Do: "let LOCK_DATABASE_URL name Postgres itself, past the pooler"},
 	{Codes: "clock", Do: "run a time service (chrony, systemd-timesyncd) on both"},
+	{Codes: "key_unknown", When: "asked", Say: "check --secret-key-file (IMAPSYNC_SECRET_KEY_FILE)[key]: it is not the key file that they were sealed with"},
 	{Codes: "key_unknown", Do: "put the old key back into [key], below the first line, or give each credential anew: imapsync provider set NAME --password-prompt"},
 	{Codes: "key_old", Do: "imapsync secret rotate"},
 	{Codes: "nats", When: "asked", Say: checkNATS},
@@ -153,6 +154,8 @@ var words = fault.Words{
 	{Codes: "events_missing", Say: "`" + republish + "`", Do: republish},
 
 	// All others.
+	{Codes: "stopped", Say: "run it again to go on", Do: "{doctor} # again, to its end"},
+	{Codes: "unread", Say: "run it again later to go on", Do: "{doctor} # says what the server does"},
 	{Codes: "bye busy cancelled capability connection fenced idle_stalled inuse limit lock_lost over_limit overquota protocol " +
 		"serverbug throttled token_endpoint token_race token_throttled token_unavailable turned_away uidvalidity_changed unavailable",
 		When: "test", Say: later, Do: "{doctor} # again, later"},
@@ -267,7 +270,7 @@ func (a *app) message(err error) string {
 	if a.lockDatabaseURL != "" {
 		locks = " and --lock-database-url (LOCK_DATABASE_URL)" + led(", now ", db.Servers(a.lockDatabaseURL))
 	}
-	settings := strings.NewReplacer("[locks]", locks,
+	settings := strings.NewReplacer("[locks]", locks, "[key]", led(", now ", a.secretKeyFile),
 		"[database]", "--database-url (DATABASE_URL)"+led(", now ", db.Servers(a.databaseURL)),
 		"[nats]", "--nats-url (NATS_URL)"+led(", now ", servers)+led(" and --nats-creds (NATS_CREDS), now ", a.natsCreds))
 	return told(err, func(err error) string { return settings.Replace(find(nil, err, "asked").Say) })

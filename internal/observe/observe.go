@@ -28,7 +28,8 @@ type Observer struct {
 	Log     *slog.Logger
 	Version string
 	Tenant  string
-	State   func() mailsync.WatchState // nil but in a watching process
+	State   func() mailsync.WatchState  // nil but in a watching process
+	Ready   func(context.Context) error // why no pass can be made now; nil but in a watching process
 
 	began time.Time
 }
@@ -97,6 +98,13 @@ func (o *Observer) ready(ctx context.Context) error {
 	if err := o.Store.CheckSchema(ctx); err != nil {
 		o.Log.Warn("not_ready", "error", err.Error())
 		return errors.New("postgres: see the log")
+	}
+	if o.Ready == nil {
+		return nil
+	}
+	if err := cmp.Or(o.State().Waits, o.Ready(ctx)); err != nil {
+		o.Log.Warn("not_ready", "error", err.Error())
+		return errors.New("nothing can be published: see the log")
 	}
 	return nil
 }
