@@ -30,6 +30,7 @@ type Folder struct {
 type Check struct {
 	Capabilities []string `json:"capabilities"`
 	Folders      []Folder `json:"folders"`
+	Cut          error    `json:"-"` // why Folders is not all there are; nil when it is
 }
 
 // TestError is a connection that did not pass its test. Its text is one line.
@@ -89,8 +90,8 @@ func (s *Service) check(ctx context.Context, c *credentials, p *db.Provider) (ch
 	}
 	defer session.Close()
 	check = &Check{Capabilities: session.Capabilities()}
-	if check.Folders, err = foldersOf(session); err != nil {
-		return nil, err
+	if check.Folders, check.Cut = foldersOf(session); len(check.Folders) == 0 && check.Cut != nil {
+		return nil, check.Cut
 	}
 	names, err := session.CheckFolders(p.Folders)
 	for i, f := range check.Folders {

@@ -186,7 +186,7 @@ func (d *diagnosis) use(ctx context.Context) {
 	d.fine("login", "as %s; the server offers %s", d.p.Username, strings.Join(s.Capabilities(), " "))
 	if d.list {
 		if d.folders, err = foldersOf(s); err != nil {
-			d.wrong("folders", err)
+			d.wrong("folders", err) // there may be some all the same
 		}
 	}
 	found, failed, err := s.Resolve(d.p.Folders, nil)

@@ -94,7 +94,7 @@ var settings = []*Setting{
 	{Name: "eager-login", Kind: Bool, Tested: true, check: checkEagerLogin,
 		Help: "log in before the server has greeted: a round trip less, for servers that keep what comes early, such as Dovecot"},
 	{Name: "folder", Column: "folder_filters", Kind: List, Most: 1000, Unset: "INBOX", Tested: true, Form: true, json: "folders",
-		Missing: "give the name of a folder, or leave it out for INBOX", Help: "folder to read, * and % are wildcards (repeatable; default: INBOX)"},
+		Missing: "give the name of a folder, or leave it out for INBOX", Help: "folder to read, * and % are wildcards, which leave out special ones such as sent, trash and junk: name those (repeatable; default: INBOX)"},
 	{Name: "max-emails-per-sync", Kind: Number, Least: 1, Most: 1_000_000, Default: "50", Form: true,
 		Help: "messages downloaded in one pass, all folders together (default: 50)"},
 	{Name: "max-connections", Kind: Number, Least: 1, Most: 100, Unset: "3", Form: true, Help: "most IMAP connections at a time, of which a pass takes one (default: 3)"},

@@ -9,7 +9,6 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/fault"
-	"imapsync/internal/imapsession"
 )
 
 // finishPatience is how long the end of a pass may take to be written once the
@@ -50,7 +49,7 @@ func (ps *pass) result(ctx context.Context, err error) Result {
 		Ref: ps.ref, Provider: ps.provider, Counts: ps.counts, Folders: ps.folders, Left: ps.left, Bytes: ps.bytes.Load(),
 		Duration: ps.runner.since(ps.started), Republished: ps.republished, Missing: ps.missing(),
 		Bug:    ps.bug.Load(),
-		states: ps.states, logins: ps.logins, silent: ps.served[imapsession.IdleFolder(ps.provider.Folders)],
+		states: ps.states, logins: ps.logins, silent: ps.served[ps.idle], idle: ps.idle,
 	}
 	if err != nil {
 		res.Err, res.Partial = fmt.Errorf("provider %s: %w", ps.provider, ps.reason(ctx, err)), ps.partial
@@ -141,7 +140,8 @@ type Result struct {
 
 	states map[string]*db.FolderState // as the pass left them
 	logins int                        // that the pass needed
-	silent bool                       // in the pass, the folder to IDLE on had mail
+	idle   string                     // the folder to IDLE on, as the server knows it
+	silent bool                       // in the pass, it had mail
 }
 
 // bug reports whether the pass met a mistake of this program's.

@@ -35,6 +35,7 @@ type pass struct {
 	retries    map[string][]db.Quarantine // due, by folder
 	again      map[string]bool            // keys of lost events that were published again
 	served     map[string]bool            // folders of which messages were handled
+	idle       string                     // the folder to wait in for the next pass
 
 	counts  db.Counts
 	folders int

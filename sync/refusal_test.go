@@ -13,11 +13,11 @@ import (
 func TestFailure35_WhatARefusedLoginMeans(t *testing.T) {
 	const passes = maxAuthFailures + 1
 	for said, code := range map[string]string{
-		"NO LOGIN processing failed.":                                              "serverbug",
-		"NO Internal server error":                                                 "serverbug",
-		"NO LDAP server unreachable":                                               "unavailable",
-		"NO Mailbox is being migrated":                                             "unavailable",
-		"NO":                                                                       "login_unclear",
+		"NO LOGIN processing failed.":  "serverbug",
+		"NO Internal server error":     "serverbug",
+		"NO LDAP server unreachable":   "unavailable",
+		"NO Mailbox is being migrated": "unavailable",
+		"NO":                           "login_unclear",
 		"NO [ALERT] Application-specific password required: https://x.example/185": "login_refused",
 		"NO [WEBALERT https://x.example/busy] Web login required.":                 "login_refused",
 		"NO LOGIN User name or passwd rejected":                                    "login_refused",

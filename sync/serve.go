@@ -28,6 +28,7 @@ func (ps *pass) survey(ctx context.Context) (*survey, error) {
 		return nil, err
 	}
 	ps.folders, ps.left = len(found), 0
+	ps.idle = imapsession.IdleFolder(ps.provider.Folders, found)
 	s := &survey{found: found, failed: len(failed), unread: len(failed), errs: ps.folderErrors(failed)}
 	now := ps.runner.now()
 	for _, status := range found {

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"sync/atomic"
@@ -269,7 +270,7 @@ func (p *watched) rest(ctx context.Context, res Result, raced bool) reason {
 func (p *watched) idle(ctx context.Context, s *imapsession.Session, res Result, raced bool) (why reason, sound bool) {
 	r := p.watcher.runner
 	log := r.Log.With("tenant", p.ref.Tenant, "provider_id", p.ref.ID, "provider", res.Provider.Name)
-	folder := imapsession.IdleFolder(res.Provider.Folders)
+	folder := cmp.Or(res.idle, imapsession.IdleFolder(res.Provider.Folders, nil))
 	var searched uint32
 	if st := res.states[folder]; st != nil && !raced {
 		searched = st.UIDNext // once: a server whose UIDNEXT lies would have us pass without end

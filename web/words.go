@@ -65,6 +65,8 @@ var words = fault.Words{
 
 	// Reading it.
 	{Codes: "folder_missing", When: "test", Say: "choose others under [folder]", Do: "folder"},
+	{Codes: "folder_name", When: "test", Say: "rename it on the server, or choose others under [folder]", Do: "folder"},
+	{Codes: "too_many_folders", When: "test", Say: "name those that are to be read under [folder], without a wildcard", Do: "folder"},
 	{Codes: "paused", Say: "“Resume”"},
 	{Codes: "message_renumbered", Say: "the mail itself can be saved if it was kept"},
 	{Codes: "mailbox_taken", Say: "change it where it is"},

@@ -193,7 +193,9 @@ func newProviderFolders(a *app) *cobra.Command {
 	cmd := a.onProvider(&cobra.Command{
 		Use: "folders PROVIDER", Short: "List the folders of a mailbox, and which are read",
 		Long: "List the folders on the server with their number of messages and special use, and which of\n" +
-			"them are read. A folder that is configured and missing is an error." + exitCodesPointer,
+			"them are read. A folder that is configured and missing is an error.\n\n" +
+			"A wildcard (--folder '*') leaves out folders with a special use, such as sent, trash and junk:\n" +
+			"\"by name only\" stands beside them. To read one, name it." + exitCodesPointer,
 		Example: "  imapsync provider folders support",
 	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
 		check, err := mailboxes.Check(ctx, p, nil)
@@ -205,6 +207,9 @@ func newProviderFolders(a *app) *cobra.Command {
 			}
 		default:
 			printFolders(a.stdout, check.Folders)
+		}
+		if check != nil && check.Cut != nil {
+			a.log.Warn("folders_cut", "error", check.Cut.Error())
 		}
 		return testedError(err, "")
 	})
@@ -220,8 +225,13 @@ func printFolders(to io.Writer, folders []provider.Folder) {
 			messages = "-"
 		}
 		read := "no"
-		if f.Configured {
+		switch {
+		case f.Configured:
 			read = "yes"
+		case f.Problem != "":
+			read = "no: " + f.Problem
+		case f.SpecialUse != "" && f.Selectable:
+			read = "by name only"
 		}
 		t.row(f.Name, messages, cmp.Or(f.SpecialUse, "-"), read)
 	}

@@ -98,6 +98,8 @@ var words = fault.Words{
 
 	// Reading it.
 	{Codes: "folder_missing", When: "test", Say: "choose others with --folder", Do: otherFolders},
+	{Codes: "folder_name", When: "test", Say: "rename it on the server, or choose others with --folder", Do: otherFolders},
+	{Codes: "too_many_folders", When: "test", Say: "name those that are to be read with --folder, without a wildcard", Do: otherFolders},
 	{Codes: "no_permission", When: "test", Do: otherFolders},
 	{Codes: "folder_paused", When: "unknown", Say: "to publish them: `{resync} --accept`", Do: "{resync} --accept"},
 	{Codes: "folder_paused", When: "renumbered", Say: "when it is mended: `{resync}`", Do: "{resync}"},

@@ -139,7 +139,7 @@ var classes = func() map[string]fault.Class {
 	classes := map[string]fault.Class{}
 	for class, codes := range map[fault.Class]string{
 		fault.Auth: "authenticationfailed authorizationfailed expired login_refused token_refused",
-		fault.Config: `host_not_found preauth login_disabled no_oauth privacy_required wrong_protocol folder_missing no_permission
+		fault.Config: `host_not_found preauth login_disabled no_oauth privacy_required wrong_protocol folder_missing folder_name too_many_folders no_permission
 			ca_file tls_host tls_not_yet_valid tls_expired tls_self_signed tls_unknown_ca tls_certificate
 			tls_not_spoken tls_version tls_handshake
 			starttls_tls starttls_missing starttls_refused starttls_injected starttls_preauth`,

@@ -33,7 +33,28 @@ type Examined struct {
 
 // Examine opens a folder read-only: \Seen is not ours to set.
 func (s *Session) Examine(name string) (Examined, error) {
-	return s.startExamine(name)()
+	data, err := s.startExamine(name)()
+	if err != nil {
+		return s.examineAsListed(name, err)
+	}
+	return data, nil
+}
+
+// examineAsListed opens a folder whose name the server did not know as it stands, if it
+// lists one that is meant.
+func (s *Session) examineAsListed(name string, refusal error) (Examined, error) {
+	if s.listed || !s.Alive() || !unknownName(refusal) {
+		return Examined{}, refusal
+	}
+	folders, _, err := s.list()
+	if err != nil {
+		return Examined{}, refusal
+	}
+	f, ok := findFolder(folders, name)
+	if !ok {
+		return Examined{}, refusal
+	}
+	return s.startExamine(f.Name)()
 }
 
 // startExamine sends EXAMINE; what it returns waits for the answer.
@@ -69,8 +90,11 @@ func (s *Session) ExaminePrefetch(name string, first, last uint32) (Examined, er
 	sizes := map[uint32]Listed{} // first: their answers may come before that of the search
 	sizeErr := sized(sizes)
 	found, searchErr := searching.Wait()
-	if err != nil || searchErr != nil || sizeErr != nil {
-		return data, err
+	if err != nil {
+		return s.examineAsListed(name, err)
+	}
+	if searchErr != nil || sizeErr != nil {
+		return data, nil
 	}
 	s.prefetched = &prefetched{first, true, between(found.AllUIDs(), first, MaxUID), sizes}
 	return data, nil

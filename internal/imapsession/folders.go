@@ -19,7 +19,8 @@ type Folder struct {
 	Delimiter  string `json:"delimiter,omitempty"`
 	SpecialUse string `json:"specialUse,omitempty"` // RFC 6154, e.g. "sent"; "" for ordinary folders
 	Selectable bool   `json:"selectable"`
-	Messages   int64  `json:"messages"` // -1 when the server did not say
+	Messages   int64  `json:"messages"`          // -1 when the server did not say
+	Problem    string `json:"problem,omitempty"` // why no command can name it; Name is made readable then
 }
 
 const inbox = "INBOX"
@@ -35,7 +36,8 @@ func canonical(name string) string {
 // FolderStatus is what STATUS says of a folder. A zero means that the server
 // did not say.
 type FolderStatus struct {
-	Name        string
+	Name        string // as it is stored: the same from pass to pass
+	Filter      string // the name or the pattern that means it
 	UIDValidity uint64
 	UIDNext     uint32
 	Messages    int64
@@ -50,9 +52,9 @@ func (st FolderStatus) With(selected Examined) FolderStatus {
 }
 
 // Folders lists every folder of the account with its number of messages, INBOX
-// first, then by name.
+// first, then by name. Of a list that is cut, there is an error beside what there is.
 func (s *Session) Folders() ([]Folder, error) {
-	folders, err := s.list()
+	folders, cut, err := s.list()
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +75,14 @@ func (s *Session) Folders() ([]Folder, error) {
 			}
 		}
 	}
-	return folders, nil
+	if cut {
+		err = errTooManyFolders()
+	}
+	return folders, err
+}
+
+func errTooManyFolders() error {
+	return failf("too_many_folders", "the server lists more than %d folders: those beyond are not known", maxFolders)
 }
 
 // LostFolderError says over which folder the connection was lost.
@@ -92,8 +101,9 @@ func statusOptions() *imap.StatusOptions {
 	return &imap.StatusOptions{UIDNext: true, UIDValidity: true, NumMessages: true}
 }
 
-// statuses asks for the state of folders, all in one flight. Folders that the
-// server refuses are in failed, the error is about the connection.
+// statuses asks for the state of folders by STATUS, all in one flight. Folders that the
+// server refuses are in failed, and with a nil those of which it says nothing; the error
+// is about the connection.
 func (s *Session) statuses(names []string) (found []FolderStatus, failed map[string]error, err error) {
 	failed = map[string]error{}
 	for window := range slices.Chunk(names, statusWindow) {
@@ -117,10 +127,44 @@ func (s *Session) statuses(names []string) (found []FolderStatus, failed map[str
 			if data.NumMessages != nil {
 				st.Messages = int64(*data.NumMessages)
 			}
+			if st.Messages < 0 && st.UIDNext == 0 && st.UIDValidity == 0 {
+				failed[name] = nil
+				continue
+			}
 			found = append(found, st)
 		}
 	}
 	return found, failed, nil
+}
+
+// states is statuses with EXAMINE where that brings nothing: some servers refuse STATUS,
+// or say OK and no more. A folder that is missing is not opened, unless it is known by
+// LIST to be there.
+func (s *Session) states(names []string, listed bool) (found []FolderStatus, failed map[string]error, err error) {
+	found, failed, err = s.statuses(names)
+	for _, name := range slices.Sorted(maps.Keys(failed)) {
+		refusal := failed[name]
+		if refusal != nil && (!listed && isMissing(refusal) || BackoffHint(refusal) > 0) {
+			continue
+		}
+		data, err := s.startExamine(name)()
+		if err != nil {
+			if !s.Alive() {
+				return nil, nil, &LostFolderError{name, err}
+			}
+			failed[name] = cmp.Or(refusal, err)
+			continue
+		}
+		delete(failed, name)
+		found = append(found, FolderStatus{Name: name, UIDValidity: data.UIDValidity, UIDNext: data.UIDNext, Messages: int64(data.Messages)})
+	}
+	return found, failed, err
+}
+
+// isMissing reports whether a refusal says that there is no such folder.
+func isMissing(err error) bool {
+	_, code := Classify(err)
+	return code == "folder_missing"
 }
 
 // Resolve finds out which folders a filter means and what state they are in. A
@@ -132,18 +176,30 @@ func (s *Session) Resolve(filter []string, lost map[string]error) (found []Folde
 		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return lost[name] != nil })
 	}
 	names, patterns := splitFilter(filter)
-	if found, failed, err = s.statuses(without(names)); err != nil {
+	unfit := map[string]error{}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		why := unaskable(name)
+		if why != "" {
+			unfit[readable(name)] = failf("folder_name", "%s", why)
+		}
+		return why != ""
+	})
+	if found, failed, err = s.states(without(names), false); err != nil {
 		return nil, nil, err
+	}
+	for i := range found {
+		found[i].Filter = found[i].Name
 	}
 	defer func() {
 		if failed != nil {
 			maps.Copy(failed, lost)
+			maps.Copy(failed, unfit)
 		}
 	}()
 	if len(patterns)+len(failed) == 0 {
 		return found, failed, nil
 	}
-	folders, err := s.list()
+	folders, cut, err := s.list()
 	if err != nil && len(found) == 0 {
 		return nil, failed, err
 	}
@@ -153,36 +209,64 @@ func (s *Session) Resolve(filter []string, lost map[string]error) (found []Folde
 		}
 		return found, failed, nil
 	}
-	asked := map[string]string{} // server's name → the filter's
-	for name := range failed {
-		f, ok := findFolder(folders, name)
-		if !ok {
-			failed[name] = failf("folder_missing", "the server has no such folder; it has %s", folderNames(folders))
-		} else if f.Name != name {
-			asked[f.Name] = name
+	meant := map[string]string{} // server's name → the filter's
+	for name, refusal := range failed {
+		switch f, ok := findFolder(folders, name); {
+		case ok && (f.Name == name || unknownName(refusal)):
+			meant[f.Name] = name
 			delete(failed, name)
+		case !ok && cut:
+			failed[name] = errTooManyFolders()
+		case !ok:
+			failed[name] = failf("folder_missing", "the server has no such folder; it has %s", folderNames(folders))
 		}
 	}
-	more := slices.Collect(maps.Keys(asked))
-	for _, f := range folders {
-		if f.Selectable && f.SpecialUse == "" && matchAny(patterns, f) && !slices.Contains(names, f.Name) {
-			more = append(more, f.Name)
+	have := map[string]bool{} // by the server's names
+	for _, st := range found {
+		f, _ := findFolder(folders, st.Name)
+		have[st.Name], have[f.Name] = true, true
+	}
+	for _, pattern := range patterns {
+		matched := matching(pattern, folders)
+		for _, f := range matched {
+			switch {
+			case f.Problem != "":
+				failed[f.Name] = failf("folder_name", "%s", f.Problem)
+			case f.Selectable && f.SpecialUse == "" && !have[f.Name] && meant[f.Name] == "" && !slices.Contains(names, f.Name):
+				meant[f.Name] = pattern
+			}
+		}
+		if cut {
+			failed[pattern] = errTooManyFolders()
+		} else if len(matched) == 0 && len(names)+len(patterns) == 1 {
+			failed[pattern] = failf("folder_missing", "no folder of the server matches; it has %s", folderNames(folders))
 		}
 	}
-	slices.Sort(more)
-	again, refused, err := s.statuses(without(slices.Compact(more)))
+	more, refused, err := s.states(without(slices.Sorted(maps.Keys(meant))), true)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, st := range again {
-		if !slices.ContainsFunc(found, func(have FolderStatus) bool { return have.Name == st.Name }) {
-			found = append(found, st)
-		}
+	for _, st := range more {
+		st.Filter = meant[st.Name]
+		found = append(found, st)
 	}
 	for name, refusal := range refused {
-		failed[cmp.Or(asked[name], name)] = refusal
+		if slices.Contains(names, meant[name]) {
+			name = meant[name]
+		}
+		failed[name] = refusal
 	}
 	return found, failed, nil
+}
+
+// unknownName reports whether the refusal of a name may be for its spelling. Of a server
+// that is ill no other spelling is tried: it would be stored as another folder.
+func unknownName(refusal error) bool {
+	if refusal == nil {
+		return false
+	}
+	_, code := Classify(refusal)
+	return code == "folder_missing" || code == "refused"
 }
 
 // CheckFolders finds the folders that a filter means and opens each of them
@@ -214,40 +298,48 @@ func (s *Session) CheckFolders(filter []string) ([]string, error) {
 // maxFolders bounds a LIST answer.
 const maxFolders = 20000
 
+// listing is the answer to a LIST.
+type listing struct {
+	folders []Folder
+	cut     bool // there were more
+	err     error
+}
+
 // startList sends LIST; what it returns waits for the answer. A goroutine takes what
 // comes until the end of the answer or of the connection: go-imap's reader waits for
 // that, whatever else was asked meanwhile.
-func (s *Session) startList() func() ([]Folder, error) {
+func (s *Session) startList() func() listing {
 	cmd := s.client.List("", "*", nil)
-	var folders []Folder
-	var err error
+	var l listing
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		folders, err = readList(cmd)
+		l = readList(cmd)
 	}()
-	return func() ([]Folder, error) {
+	return func() listing {
 		<-done
-		return folders, err
+		return l
 	}
 }
 
-func (s *Session) list() ([]Folder, error) {
+// list lists the folders, and reports whether there are more. From then on names are
+// asked for as the server spells them.
+func (s *Session) list() (folders []Folder, cut bool, err error) {
 	listed := s.askedList
 	if s.askedList = nil; listed == nil {
 		listed = s.startList()
 	}
-	folders, err := listed()
-	if err != nil {
-		return nil, fmt.Errorf("list folders: %w", s.cause(err))
+	l := listed()
+	if l.err != nil {
+		return nil, false, fmt.Errorf("list folders: %w", s.cause(l.err))
 	}
-	return folders, nil
+	s.listed = true
+	return l.folders, l.cut, nil
 }
 
-func readList(cmd *imapclient.ListCommand) ([]Folder, error) {
-	var folders []Folder
+func readList(cmd *imapclient.ListCommand) (l listing) {
 	for data := cmd.Next(); data != nil; data = cmd.Next() {
-		if len(folders) == maxFolders {
+		if l.cut = len(l.folders) == maxFolders; l.cut {
 			continue // read to the end, keep no more
 		}
 		f := Folder{Name: canonical(data.Mailbox), Selectable: true, Messages: -1}
@@ -262,15 +354,19 @@ func readList(cmd *imapclient.ListCommand) ([]Folder, error) {
 				f.SpecialUse = strings.ToLower(string(attr[1:]))
 			}
 		}
-		folders = append(folders, f)
+		if f.Problem = unaskable(f.Name); f.Problem != "" {
+			f.Name, f.Selectable = readable(f.Name), false
+		}
+		l.folders = append(l.folders, f)
 	}
-	if err := cmd.Close(); err != nil {
-		return nil, err
+	if l.err = cmd.Close(); l.err != nil {
+		return l
 	}
-	slices.SortStableFunc(folders, func(a, b Folder) int {
+	slices.SortStableFunc(l.folders, func(a, b Folder) int {
 		return cmp.Or(InboxFirst(a.Name, b.Name), cmp.Compare(a.Name, b.Name))
 	})
-	return slices.CompactFunc(folders, func(a, b Folder) bool { return a.Name == b.Name }), nil
+	l.folders = slices.CompactFunc(l.folders, func(a, b Folder) bool { return a.Name == b.Name })
+	return l
 }
 
 // InboxFirst orders INBOX before every other name, and leaves those as they are.

@@ -79,12 +79,17 @@ func (s *Session) EndIdle() error {
 	return nil
 }
 
-// IdleFolder is the folder of a filter to sit in: INBOX, or the first one named
-// when it has no INBOX.
-func IdleFolder(filter []string) string {
+// IdleFolder is the folder of a filter to sit in: INBOX, or the first one named when it
+// has no INBOX. Found is what the filter was resolved to.
+func IdleFolder(filter []string, found []FolderStatus) string {
 	names, patterns := splitFilter(filter)
 	if len(patterns) > 0 || slices.Contains(names, inbox) {
 		return inbox
+	}
+	for _, st := range found {
+		if st.Filter == names[0] {
+			return st.Name
+		}
 	}
 	return names[0]
 }

@@ -105,7 +105,9 @@ func (s *Session) askAlong(folders []string) {
 	}
 	s.asked = map[string]*imapclient.StatusCommand{}
 	for _, name := range names {
-		s.asked[name] = s.client.Status(name, statusOptions())
+		if unaskable(name) == "" {
+			s.asked[name] = s.client.Status(name, statusOptions())
+		}
 	}
 	if len(patterns) > 0 {
 		s.askedList = s.startList()

@@ -29,7 +29,8 @@ type Session struct {
 
 	pipelined  bool                                 // the server keeps what is sent along with another command
 	asked      map[string]*imapclient.StatusCommand // under way since the login
-	askedList  func() ([]Folder, error)             // under way since the login
+	askedList  func() listing                       // under way since the login
+	listed     bool                                 // the server's spelling of every name is known
 	prefetched *prefetched                          // answers that came with EXAMINE
 
 	answered time.Time // when it was last known to live, between passes

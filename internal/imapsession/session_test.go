@@ -202,7 +202,7 @@ func TestFailure04_ListThatNobodyReads(t *testing.T) {
 		}
 	})
 	s.Close()
-	imapserver.Within(t, 20*time.Second, func() { _, _ = listed() })
+	imapserver.Within(t, 20*time.Second, func() { listed() })
 }
 
 // dovecotCaps are what makes a server one that is asked for several things at once.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -368,6 +369,44 @@ func sentInPieces(t *testing.T, pieces ...string) *Conn {
 		t.Fatalf("%q: outstanding are %+v", pieces, w.pending)
 	}
 	return w
+}
+
+// TestWireMailboxSpelling: a name is asked for as the server spells it, and of two that
+// read alike each is asked for.
+func TestWireMailboxSpelling(t *testing.T) {
+	conn := &scripted{Reader: strings.NewReader("* OK hi\r\n" + strings.Join([]string{
+		`* LIST () "/" "&BBAEMQQyACYEMwQ0BDU-"`, "* LIST () \"/\" \"Абв\"", "* LIST () \"/\" \"Entw\xfcrfe\"", `* LIST () "/" "R&D"`, `* LIST () "/" "R&-D"`,
+		`* LIST () "/" "&AEY-oo"`, `* LIST () "/" "Foo"`, `* LIST () "/" " ends "`, "* LIST () \"/\" \"e\u0301\"", "* LIST () \"/\" \"\u00e9\"",
+	}, "\r\n") + "\r\n")}
+	w := New(conn, Limits{})
+	heard, _ := io.ReadAll(w)
+	var asked []string
+	for line := range strings.Lines(string(heard)) {
+		if _, name, ok := strings.Cut(strings.TrimSpace(line), `"/" `); ok {
+			asked = append(asked, name)
+		}
+	}
+	asked = append(asked, `"Абв"`, `"Абв&-где"`) // as of IMAP4rev2
+	for i, name := range asked {
+		fmt.Fprintf(w, "T%d EXAMINE %s\r\n", i, name)
+	}
+	var sent []string
+	for line := range strings.Lines(conn.sent.String()) {
+		_, name, _ := strings.Cut(strings.TrimSpace(line), "EXAMINE ")
+		sent = append(sent, name)
+	}
+	want := []string{`"&BBAEMQQyACYEMwQ0BDU-"`, `"Абв"`, "\"Entw\xfcrfe\"", `"R&D"`, `"R&-D"`, `"&AEY-oo"`, `"Foo"`, `" ends "`, "\"e\u0301\"", "\"\u00e9\"",
+		`"Абв"`, `"&BBAEMQQyACYEMwQ0BDU-"`}
+	if !slices.Equal(sent, want) {
+		t.Errorf("\n sent %q\n want %q\nasked %q", sent, want, asked)
+	}
+	seen := map[string]bool{}
+	for _, name := range asked[:10] {
+		if seen[name] {
+			t.Errorf("%s is two folders", name)
+		}
+		seen[name] = true
+	}
 }
 
 // TestWireMailboxNames: every name a server may list comes out readable, and

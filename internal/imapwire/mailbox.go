@@ -13,19 +13,28 @@ import (
 )
 
 // Mailbox names travel in modified UTF-7 (RFC 3501 section 5.1.3). Servers also
-// send raw UTF-8, Latin-1 and bare ampersands, on which go-imap ends the
-// connection. The wire gives the client a well-formed spelling of such a name,
-// and puts the server's own back where the client uses it.
+// send raw UTF-8, Latin-1, bare ampersands and encodings of their own kind, on which
+// go-imap ends the connection, or which it spells otherwise when it asks for them. The
+// wire gives the client a well-formed spelling of such a name, and puts the server's
+// own back where the client uses it.
 
 var mutf7 = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").WithPadding(base64.NoPadding)
 
-// maxAliases bounds the names kept per connection.
-const maxAliases = 10_000
+// The names kept per connection, and the longest of them.
+const (
+	maxAliases   = 20_000
+	maxAliasSize = 4 << 10
+)
 
+// emitMailbox writes a name as the client can read it, and remembers how the server
+// spells it. Of two that read alike the later stays encoded, so that each is asked for.
 func (w *Conn) emitMailbox(raw []byte) {
 	name := canonicalMailbox(raw)
-	if name != string(raw) {
+	if strings.Contains(name, "&") && len(raw) <= maxAliasSize { // any other is spelled in one way
 		w.mu.Lock()
+		if known, taken := w.alias[name]; taken && known != string(raw) {
+			name = encodeMailbox(readableMailbox(raw))
+		}
 		if _, taken := w.alias[name]; !taken && len(w.alias) < maxAliases {
 			w.alias[name] = string(raw)
 		}
@@ -52,29 +61,43 @@ func (w *Conn) unalias(p []byte) []byte {
 	}
 	raw, ok := w.alias[string(name)]
 	if !ok {
+		raw, ok = w.alias[canonicalMailbox(name)] // IMAP4rev2 has names in UTF-8
+	}
+	if !ok || raw == string(name) {
 		return p
 	}
 	send := appendQuoted(fmt.Appendf(nil, "%s %s ", tag, cmd), raw)
 	return append(send, args[d.i:]...)
 }
 
-// canonicalMailbox is raw in well-formed modified UTF-7.
+// canonicalMailbox is raw in well-formed modified UTF-7. What encodes nothing but what
+// stands for itself stays as it is: it must not be taken for the folder of that name.
 func canonicalMailbox(raw []byte) string {
 	if !bytes.ContainsFunc(raw, func(r rune) bool { return r < 0x20 || r > 0x7e || r == '&' }) {
 		return string(raw)
 	}
 	name, ok := decodeMailbox(raw)
-	if !ok {
-		if name = string(raw); !utf8.ValidString(name) {
-			runes := make([]rune, len(raw))
-			for i, c := range raw {
-				runes[i] = rune(c) // ISO 8859-1, the likeliest
-			}
-			name = string(runes)
-		}
+	if encoded := encodeMailbox(name); ok && strings.Contains(encoded, "&") {
+		return encoded
 	}
-	return encodeMailbox(name)
+	return encodeMailbox(readableMailbox(raw))
 }
+
+// readableMailbox is a name as it travels, with nothing decoded.
+func readableMailbox(raw []byte) string {
+	if utf8.Valid(raw) {
+		return string(raw)
+	}
+	runes := make([]rune, len(raw))
+	for i, c := range raw {
+		runes[i] = rune(c) // ISO 8859-1, the likeliest
+	}
+	return string(runes)
+}
+
+// DecodeMailbox is a name as people write it, if it is one in modified UTF-7, as other
+// programs show it.
+func DecodeMailbox(name string) (string, bool) { return decodeMailbox([]byte(name)) }
 
 var (
 	shifted   = regexp.MustCompile("&[^-]*-?")

@@ -59,12 +59,17 @@ func statusItem(item, value []byte) (as string, v []byte, ok bool) {
 	return strings.ToUpper(string(item)), value, ok
 }
 
-// askedStatus is the argument of the outstanding STATUS that name answers: the
-// same name if there is one, else one that only differs in spelling.
+// askedStatus is the argument of the outstanding STATUS that name answers: the same
+// name, or the server's own spelling of it, if there is one, else one that only differs
+// in spelling.
 func (w *Conn) askedStatus(name []byte) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, same := range [...]func(a, b []byte) bool{bytes.Equal, sameMailbox} {
+	own := func(arg, name []byte) bool {
+		raw, ok := w.alias[canonicalMailbox(arg)]
+		return raw == string(name) || !ok && bytes.Equal(arg, name)
+	}
+	for _, same := range [...]func(a, b []byte) bool{own, sameMailbox} {
 		for i := range w.pending {
 			d := decoder{b: []byte(w.pending[i].arg)}
 			if arg, ok := d.str(); ok && w.pending[i].name == "STATUS" && same(arg, name) {

@@ -1,0 +1,61 @@
+package sync
+
+import (
+	"testing"
+	"time"
+
+	"imapsync/db"
+	"imapsync/internal/devenv/imapserver"
+)
+
+// A folder that the server spells in a way of its own is read, waited for, compared and
+// published again as any other, and has one name in the database.
+func TestFailure32_FolderSpelling(t *testing.T) {
+	for raw, filter := range map[string]string{
+		"&BBAEMQQyACYEMwQ0BDU-": "Абв&где",
+		"Gel\u00f6scht":         "gelo\u0308scht",
+		"Entw\xfcrfe":           "Entwürfe",
+		" Support ":             "support",
+	} {
+		t.Run(filter, func(t *testing.T) {
+			t.Parallel()
+			env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) {
+				deadlines(p, patient)
+				p.Folders = db.FolderNames{filter}
+			})
+			env.folders = []string{raw}
+			deliver := func(n int) {
+				for range n {
+					env.srv.Mailbox(raw).Append(env.letter("Folder"))
+				}
+			}
+			deliver(3)
+			env.settle()
+			deliver(1)
+			env.settle()
+			states, err := env.store.FolderStates(t.Context(), env.provider.Ref())
+			must(t, err)
+			if len(states) != 1 {
+				t.Errorf("the folder has %d names: %v", len(states), states)
+			}
+			folder := ""
+			for folder = range states {
+			}
+			err = env.runner.Reconcile(t.Context(), env.provider, func(r FolderReport) {
+				if r.Folder != folder || r.OnServer != 4 || len(r.Missing) > 0 || r.Error != "" {
+					t.Errorf("reconcile: %+v", r)
+				}
+			})
+			must(t, err)
+			lost, err := env.store.PublishedSince(t.Context(), env.provider.Ref(), time.Unix(1, 0))
+			must(t, err)
+			if found, res := env.runner.Republish(t.Context(), env.provider, lost); found != 4 || res.Err != nil {
+				t.Errorf("verify --republish finds %d, %v", found, res.Err)
+			}
+			w := env.watch(WatchOptions{Interval: time.Hour})
+			soon(t, "IDLE", w.idling(2)) // the neighbour is watched too
+			deliver(1)
+			soon(t, "the event", func() bool { return len(env.missing(raw)) == 0 })
+		})
+	}
+}
