@@ -47,10 +47,10 @@ func TestFailure32_FolderSpelling(t *testing.T) {
 				}
 			})
 			must(t, err)
-			lost, err := env.store.PublishedSince(t.Context(), env.provider.Ref(), time.Unix(1, 0))
+			lost, err := env.store.PublishedEvents(t.Context(), env.provider.Ref(), time.Unix(1, 0))
 			must(t, err)
-			if found, res := env.runner.Republish(t.Context(), env.provider, lost); found != 4 || res.Err != nil {
-				t.Errorf("verify --republish finds %d, %v", found, res.Err)
+			if rep, res := env.runner.Republish(t.Context(), env.provider, lost); rep.Published != 4 || res.Err != nil {
+				t.Errorf("verify --republish: %+v, %v", rep, res.Err)
 			}
 			w := env.watch(WatchOptions{Interval: time.Hour})
 			soon(t, "IDLE", w.idling(2)) // the neighbour is watched too
