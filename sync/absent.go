@@ -72,13 +72,9 @@ func (f *folderPass) absentAgain(m *message, now time.Time) db.Quarantine {
 	if m.missed != nil {
 		next = now.Add(absentPause)
 	}
-	q := db.Quarantine{
-		UID: m.UID, State: db.QuarantineRetry, Stage: "fetch", ErrorCode: notShown,
-		Error: "the server does not show the message; it is looked for again before it is taken for gone", Attempts: m.attempts, NextAttemptAt: &next,
-	}
-	if m.released {
-		q.State = db.QuarantineReleased
-	}
+	q := *m.entry
+	q.Stage, q.ErrorCode, q.NextAttemptAt = "fetch", notShown, &next
+	q.Error = "the server does not show the message; it is looked for again before it is taken for gone"
 	return q
 }
 

@@ -50,13 +50,17 @@ func stopCause(ctx context.Context) error {
 	return ErrStopped
 }
 
-// StopWith gives the runner its two ends: Stop asks for an orderly one when ctx
-// ends or, unless it is 0, the deadline is over; the context of the work, which
-// is returned, ends a little later. cancel frees both.
+// bodyTime is how long the body of a message may take at most.
+func bodyTime(size int64) time.Duration { return time.Minute + time.Duration(size>>14)*time.Second }
+
+// StopWith gives the runner its ends. When the deadline is over, unless it is 0, the
+// runner begins nothing new and finishes the messages in hand. When ctx ends it does
+// so too, and what takes longer than grace is cut off by the end of the context of the
+// work, which is returned. cancel frees all of it.
 func (r *Runner) StopWith(ctx context.Context, deadline time.Duration) (work context.Context, cancel context.CancelFunc) {
 	orderly, stop := context.WithCancel(ctx)
 	work, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	r.Stop = orderly.Done()
+	r.Stop, r.quit = orderly.Done(), ctx.Done()
 	go func() {
 		var over <-chan time.Time
 		if deadline > 0 {
@@ -64,9 +68,14 @@ func (r *Runner) StopWith(ctx context.Context, deadline time.Duration) (work con
 		}
 		select {
 		case <-over:
+			stop()
 		case <-orderly.Done():
 		}
-		stop()
+		select {
+		case <-ctx.Done():
+		case <-work.Done():
+			return
+		}
 		select {
 		case <-r.clock().After(grace):
 			end(ErrStopped)
@@ -76,6 +85,16 @@ func (r *Runner) StopWith(ctx context.Context, deadline time.Duration) (work con
 	return work, func() {
 		end(nil)
 		stop()
+	}
+}
+
+// told reports whether the runner was told to end, and has little time left.
+func (r *Runner) told() bool {
+	select {
+	case <-r.quit:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -15,33 +15,45 @@ import (
 )
 
 // commit waits until the broker has acknowledged every event of a chunk, and
-// then records what became of its messages together with the cursor.
+// then records what became of its messages together with the cursor. What the server
+// did not give is set aside: nobody knows yet whose fault it is.
 func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 	if len(c.messages) > 0 && c.messages[0].again != "" {
 		return f.commitAgain(ctx, c)
 	}
 	now := f.runner.now()
 	step := db.Commit{Bytes: c.bytes, At: now}
+	var written []*message
 	for _, m := range c.messages {
 		if m.absent && !m.expunged {
-			if m.retry {
+			if m.entry != nil {
 				step.Failures = append(step.Failures, f.absentAgain(m, now))
 			}
 			continue // what is not shown at one look is not final: it is a gap from now on
 		}
 		row, err := f.outcome(ctx, m, now)
-		if err != nil {
-			return err
-		}
-		step.Messages = append(step.Messages, row)
 		switch {
+		case err != nil:
+			return err
+		case m.failure != nil && m.failure.stage == "fetch" && !m.judged && !m.putOff:
+			f.notGiven(m)
+			continue
+		case m.putOff:
+			step.Failures = append(step.Failures, *f.putOff(m, now))
+			continue
 		case row.Outcome == db.Quarantined:
-			step.Failures = append(step.Failures, f.quarantine(ctx, m, now))
-		case m.retry:
+			step.Failures = append(step.Failures, *f.charge(ctx, m, now))
+		case m.degraded():
+			step.Failures = append(step.Failures, degraded(m))
+		case m.entry != nil:
 			step.Retried = append(step.Retried, m.UID)
 		}
+		step.Messages, written = append(step.Messages, row), append(written, m)
 	}
 	toMark := f.toMark[:min(len(f.toMark), len(c.messages))] // they may be fetched now
+	if len(step.Messages)+len(step.Failures)+len(toMark) == 0 {
+		return nil
+	}
 	next := f.cursor.committed(step.Messages, toMark, now)
 	step.State = &next.FolderState
 	counts, err := f.runner.Store.Commit(ctx, f.fence, step)
@@ -50,8 +62,10 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 	}
 	f.cursor, f.toMark = next, f.toMark[len(toMark):]
 	f.taken += len(step.Messages)
-	for _, m := range c.messages {
-		m.done = true
+	for _, m := range written {
+		if m.done = true; m.whole {
+			f.bodyCame()
+		}
 		if !m.absent && m.failure == nil {
 			f.found++
 		}
@@ -70,7 +84,7 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db.Message, error) {
 	row := db.Message{
 		UID: m.UID, EventKey: m.summary.key, MessageID: m.summary.MessageID, Fingerprint: m.summary.HeaderPrint,
-		Size: m.Size, Attempts: m.attempts + 1, ProcessedAt: now, ByHeader: m.byHeader(), BodyOf: m.bodyOf,
+		Size: m.Size, Attempts: m.attempts() + 1, ProcessedAt: now, ByHeader: m.byHeader(), BodyOf: m.bodyOf,
 	}
 	if !m.InternalDate.IsZero() {
 		row.InternalDate = &m.InternalDate
@@ -102,39 +116,6 @@ func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db
 	}
 	f.log.Debug("message", "uid", m.UID, "outcome", row.Outcome, "event_key", row.EventKey, "stream_seq", row.StreamSeq)
 	return row, nil
-}
-
-// maxAttempts is how often a message is tried before it waits for a person.
-const maxAttempts = 5
-
-// quarantine describes a failed message and when it is tried again.
-func (f *folderPass) quarantine(ctx context.Context, m *message, now time.Time) db.Quarantine {
-	q := db.Quarantine{
-		UID: m.UID, State: db.QuarantineRetry, Stage: m.failure.stage, ErrorCode: m.failure.code,
-		Error: m.failure.err.Error(), Attempts: m.attempts + 1, Size: m.Size,
-		MessageID: m.summary.MessageID, Subject: m.summary.subject, Sender: m.summary.sender, EventKey: m.summary.key,
-	}
-	if q.Attempts >= maxAttempts {
-		q.State, q.RawBlobKey = db.QuarantineDead, f.keepRaw(ctx, m)
-	} else {
-		next := now.Add(retryWait(m, q.Attempts))
-		q.NextAttemptAt = &next
-	}
-	f.log.Warn("message_quarantined", "uid", m.UID, "stage", q.Stage, "code", q.ErrorCode, "error", q.Error,
-		"attempts", q.Attempts, "state", q.State)
-	return q
-}
-
-// killedWait is how long mail waits of which a pass was killed. It is the node that
-// was at fault more often than the mail, so it is not made to wait for that.
-const killedWait = 30 * time.Second
-
-// retryWait is how long a message waits that failed so many times.
-func retryWait(m *message, attempts int) time.Duration {
-	if m.failure.stage == "crash" {
-		return killedWait
-	}
-	return time.Minute << (2 * (attempts - 1))
 }
 
 // keepRaw stores the mail of a message that is given up, so that it outlives

@@ -61,6 +61,32 @@ func (c *cursor) markInFlight(uids []int64) *cursor {
 // clearInFlight takes back that messages are being handled.
 func (c *cursor) clearInFlight() { c.InFlight = nil }
 
+// notGiven notes the UIDs whose bodies the server did not give, and keeps those noted
+// before as far as they are still wanted.
+func (c *cursor) notGiven(uids []uint32) {
+	before := make([]uint32, len(c.Unfetched))
+	for i, uid := range c.Unfetched {
+		before[i] = uint32(uid)
+	}
+	list := c.wanted(append(before, uids...))
+	c.Unfetched = toInt64(list[:min(len(list), maxUnfetched)])
+}
+
+// maxUnfetched bounds the list: it decides which come last, and nothing else.
+const maxUnfetched = 1000
+
+// unfetchedLast parts UIDs by whether the server gave no body of them before.
+func (c *cursor) unfetchedLast(uids []uint32) (fresh, unfetched []uint32) {
+	for _, uid := range uids {
+		if slices.Contains(c.Unfetched, int64(uid)) {
+			unfetched = append(unfetched, uid)
+		} else {
+			fresh = append(fresh, uid)
+		}
+	}
+	return fresh, unfetched
+}
+
 // marked are the UIDs that are noted as being handled and not handled yet.
 func (c *cursor) marked() []uint32 {
 	uids := make([]uint32, len(c.InFlight))

@@ -38,14 +38,14 @@ func TestFailure01_PanicInOneMessageHarmsNoOther(t *testing.T) {
 	if res.Counts.Published != 19 || res.Counts.Quarantined != 1 {
 		t.Fatalf("%+v, want 19 published and 1 quarantined", res.Counts)
 	}
-	for attempt := 2; attempt <= maxAttempts; attempt++ {
+	for attempt := 2; attempt <= maxCharges; attempt++ {
 		must(t, env.due())
 		env.ok(p)
 	}
 	list2, err := env.store.ListQuarantine(t.Context(), db.QuarantineFilter{ProviderID: p.ID, Limit: 10})
 	must(t, err)
-	if len(list2) != 1 || list2[0].State != db.QuarantineDead || list2[0].Attempts != maxAttempts || list2[0].RawBlobKey == "" {
-		t.Fatalf("after %d attempts: %+v, want it dead with its raw mail kept", maxAttempts, list2)
+	if len(list2) != 1 || list2[0].State != db.QuarantineDead || list2[0].Attempts != maxCharges || list2[0].RawBlobKey == "" {
+		t.Fatalf("after %d attempts: %+v, want it dead with its raw mail kept", maxCharges, list2)
 	}
 	blobs, err := env.runner.Publisher.Blobs(t.Context())
 	must(t, err)

@@ -44,7 +44,7 @@ func (f *folderPass) askSizes(messages []*message) error {
 			continue
 		}
 		m.Listed = listed
-		m.headerOnly = m.released || m.Size > f.maxMessageBytes()
+		m.headerOnly = m.released || m.degraded() || m.Size > f.maxMessageBytes()
 	}
 	return f.findAbsent(missing)
 }
@@ -66,7 +66,7 @@ func (f *folderPass) withinQuota(messages []*message) []*message {
 // chunk. A chunk whose download breaks off is handed on as far as it came.
 func (p *pipeline) fetchWindows(ctx context.Context, messages []*message) error {
 	for _, window := range windows(p.chunks(messages), p.maxChunkBytes()) {
-		if p.runner.Stopping() {
+		if p.ending() {
 			return nil
 		}
 		var weight, count int64
@@ -78,7 +78,7 @@ func (p *pipeline) fetchWindows(ctx context.Context, messages []*message) error 
 			return context.Cause(ctx)
 		}
 		p.held.Add(weight)
-		if p.runner.Stopping() {
+		if p.ending() {
 			return nil
 		}
 		if err := p.fetchWindow(ctx, window); err != nil {
@@ -99,27 +99,34 @@ type download struct {
 }
 
 // fetchWindow downloads the bodies of chunks by one FETCH and hands on each
-// chunk as soon as it is whole.
+// chunk as soon as it is whole. When the pass is to end meanwhile, the message in hand
+// is the last.
 func (p *pipeline) fetchWindow(ctx context.Context, window []*chunk) error {
 	d := &download{pipeline: p, chunks: window, began: p.runner.now(), missing: map[uint32]*message{}}
 	var asked []*message
+	largest := int64(1)
 	for _, c := range window {
 		for _, m := range c.messages {
 			if !m.absent && m.failure == nil {
-				d.missing[m.UID], asked = m, append(asked, m)
+				d.missing[m.UID], asked, largest = m, append(asked, m), max(largest, m.Size)
 			}
 		}
 	}
-	err := p.fetchBodies(asked, func(uid uint32, raw []byte) bool { d.take(ctx, uid, raw); return true })
-	for err == nil && d.stopped == nil && len(d.chunks) > 0 {
+	p.inHand.Store(largest)
+	defer p.inHand.Store(0)
+	err := p.fetchBodies(asked, func(uid uint32, raw []byte) bool {
+		d.take(ctx, uid, raw)
+		return d.stopped == nil && !p.ending()
+	})
+	for err == nil && d.stopped == nil && len(d.chunks) > 0 && !p.ending() {
 		if err = d.askAgain(d.chunks[0]); err == nil {
 			d.next(ctx)
 		}
 	}
-	if err != nil && d.stopped == nil && len(d.chunks) > 0 {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	for d.stopped == nil && len(d.chunks) > 0 { // broken off: what came is handed on
 		first := d.chunks[0]
 		first.messages = slices.DeleteFunc(first.messages, func(m *message) bool {
 			return m.raw == nil && !m.absent && m.failure == nil
@@ -170,16 +177,22 @@ func (d *download) next(ctx context.Context) {
 }
 
 // askAgain asks, one by one, for the messages of a chunk that the server left out
-// or gave without their bodies.
+// or gave without their bodies. It gives up when that helps none of them.
 func (d *download) askAgain(c *chunk) error {
+	inVain := 0
 	for _, m := range c.messages {
 		if d.missing[m.UID] == nil {
 			continue
 		}
+		if inVain == maxStreak || d.ending() {
+			return transient("no_bodies", errors.New("the server says OK and gives no bodies"))
+		}
 		if err := d.fetchBodies([]*message{m}, func(_ uint32, raw []byte) bool { m.raw = raw; return true }); err != nil {
 			return err
 		}
-		if m.raw == nil {
+		if inVain++; len(m.raw) > 0 {
+			inVain = 0
+		} else if m.raw == nil {
 			m.fail("fetch", "no_body", errors.New("the server says OK and gives no body"))
 		}
 		delete(d.missing, m.UID)
@@ -206,7 +219,7 @@ func (f *folderPass) fetchBodies(messages []*message, use func(uid uint32, raw [
 			return err
 		}
 	}
-	if len(headers) > 0 {
+	if len(headers) > 0 && f.session.Alive() {
 		return f.session.FetchBodies(headers, true, maxHeaderBytes, use)
 	}
 	return nil

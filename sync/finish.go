@@ -95,6 +95,9 @@ func (ps *pass) describeFailure(res *Result, end *db.Pass, now time.Time) {
 // but not to a server that refused or asked for patience.
 func (r *Runner) retryAfter(err error, failures int) time.Duration {
 	class, code := Classify(err)
+	if code == "no_bodies" {
+		return backoff(failures, maxPutOff) // it goes on soon after the server is well
+	}
 	if r.watches && class == fault.Transient && !asksPatience(code) {
 		return fullJitter(reconnectBase, reconnectMax, failures)
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
+	"time"
 
 	"imapsync/db"
 	"imapsync/internal/imapsession"
@@ -26,9 +29,19 @@ type folderPass struct {
 
 	sent []*message // published by the chunk before, and maybe not in the ledger yet
 
-	reopened    int // connections that were lost over the folder
-	foundAtLoss int // found, when one was lost over a single message
-	refusals    int // messages in a row that the server said NO to
+	// What the server does not give, in this pass. Connections are counted by the pass.
+	tried       map[uint32]bool // asked for in vain
+	suspects    []*message      // failed together with others, or only once: tried again, alone, at the end
+	aside       []*message      // failed alone: nobody knows yet whose fault it is
+	exhausted   []*message      // have had their charges: they go out by their headers
+	streak      int             // failures in a row
+	probed      bool            // the newest message is one of them
+	wholeOn     int             // the last connection on which a body came; -1: none
+	reopened    int             // connections that were lost since
+	began       time.Time       // the last attempt
+	lastFailure error
+	noBodies    bool // not even the control's body came
+	ill         bool // so the folder is left alone for now
 }
 
 // folder handles up to budget messages of one folder, lowest UID first: it is
@@ -49,11 +62,10 @@ func (ps *pass) folder(ctx context.Context, status imapsession.FolderStatus, bud
 		}
 	}
 	defer f.keepState()
-	take := uids[:min(len(uids), budget)]
-	if len(take) > 0 {
-		f.log.Info("new_messages", "count", len(uids), "taking", len(take))
+	if len(uids) > 0 {
+		f.log.Info("new_messages", "count", len(uids), "taking", min(len(uids), budget))
 	}
-	err = f.handle(ctx, take)
+	err = f.handle(ctx, uids, budget)
 	if err = errors.Join(err, f.clearInFlight(ctx)); err == nil && f.unseen > 0 {
 		err = Mismatch(f.exists, f.unseen)
 	}
@@ -64,7 +76,7 @@ func (ps *pass) folder(ctx context.Context, status imapsession.FolderStatus, bud
 // are going to be read, and the server takes several commands at once, it is asked for
 // them right away.
 func (ps *pass) open(ctx context.Context, status imapsession.FolderStatus, budget int) (f *folderPass, err error) {
-	f = &folderPass{pass: ps, status: status, log: ps.log.With("folder", status.Name)}
+	f = &folderPass{pass: ps, status: status, log: ps.log.With("folder", status.Name), wholeOn: -1}
 	var selected imapsession.Examined
 	if first, last, ok := ps.predictRange(status, budget); ok {
 		selected, err = ps.session.ExaminePrefetch(status.Name, first, last)
@@ -141,11 +153,13 @@ func (f *folderPass) store(ctx context.Context, c *cursor) error {
 func (f *folderPass) keepState() { f.states[f.status.Name] = &f.cursor.FolderState }
 
 // clearInFlight takes back that messages are being handled: the pass ends before
-// them, and was not killed by one.
+// them, and was not killed by one. Those that the server did not give are noted.
 func (f *folderPass) clearInFlight(ctx context.Context) error {
+	before := f.cursor.Unfetched
+	f.cursor.notGiven(slices.Collect(maps.Keys(f.tried)))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishPatience)
 	defer cancel()
-	if len(f.cursor.InFlight) == 0 {
+	if len(f.cursor.InFlight) == 0 && slices.Equal(before, f.cursor.Unfetched) {
 		return nil
 	}
 	f.cursor.clearInFlight()

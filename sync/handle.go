@@ -6,168 +6,204 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
 	"imapsync/db"
-	"imapsync/internal/fault"
-	"imapsync/internal/imapsession"
 )
 
-// handle takes UIDs through fetch, parse, publish and commit. Messages that
-// something is wrong with go apart, so that they harm nothing but themselves.
-func (f *folderPass) handle(ctx context.Context, uids []uint32) error {
-	if err := f.handleCrashed(ctx, uids); err != nil {
+// handle takes up to budget UIDs through fetch, parse, publish and commit, the lowest
+// first, and then what failed before. What the server does not give is set aside, the
+// rest goes on, and at the end it is found out whose fault it is (judge).
+func (f *folderPass) handle(ctx context.Context, uids []uint32, budget int) error {
+	return errors.Join(f.handleInTurn(ctx, uids, budget), f.withheld())
+}
+
+func (f *folderPass) handleInTurn(ctx context.Context, uids []uint32, budget int) error {
+	crashed, retried, err := f.fromBefore(ctx, uids[:min(len(uids), budget)])
+	if err != nil {
 		return err
 	}
-	for left := f.cursor.wanted(uids); len(left) > 0; {
-		if f.mustEnd() {
-			return nil
+	if err := f.handleCrashed(ctx, crashed); err != nil {
+		return err
+	}
+	fresh, unfetched := f.cursor.unfetchedLast(f.untried(uids))
+	room, err := f.handleNew(ctx, fresh, budget-f.taken)
+	if err != nil {
+		return err
+	}
+	if err := f.handleApart(ctx, retried, 1, 1); err != nil {
+		return err
+	}
+	unfetched = unfetched[:min(len(unfetched), room+budget/10+1)]
+	if err := f.handleApart(ctx, newMessages(unfetched), 1, batchUIDs); err != nil {
+		return err
+	}
+	return f.handleFailed(ctx)
+}
+
+// handleNew handles up to budget UIDs. One that is not given makes room for another.
+// It returns how much of the budget is left.
+func (f *folderPass) handleNew(ctx context.Context, uids []uint32, budget int) (room int, err error) {
+	for room = budget; room > 0 && len(uids) > 0 && !f.mustEnd() && !f.ill; {
+		take := uids[:min(room, len(uids))]
+		uids = uids[len(take):]
+		for left := f.untried(take); len(left) > 0 && !f.mustEnd() && !f.ill; {
+			if err := f.handleAll(ctx, left); err != nil {
+				marked := newMessages(f.untried(f.cursor.marked()))
+				if marked, err = f.sortOut(ctx, marked, false, err); err == nil {
+					err = f.handleApart(ctx, marked, max(1, len(marked)/8), batchUIDs)
+				}
+				if err != nil {
+					return room, err
+				}
+			}
+			before := len(left)
+			if left = f.untried(left); len(left) == before {
+				break
+			}
 		}
-		err := f.handleAll(ctx, left)
-		if err != nil && f.atFault(ctx, err) {
-			err = f.bisect(ctx, newMessages(f.cursor.marked()), err)
+		failed := len(f.cursor.wanted(take))
+		if room -= len(take) - failed; failed == len(take) {
+			break // nothing comes through
 		}
+	}
+	return room, nil
+}
+
+// untried leaves of UIDs those that are not handled and were not asked for in vain.
+func (f *folderPass) untried(uids []uint32) []uint32 {
+	return slices.DeleteFunc(f.cursor.wanted(uids), func(uid uint32) bool { return f.tried[uid] })
+}
+
+// maxStreak failures in a row, one that took long counting for all of them, have the
+// newest message tried; when that fails too, the control decides whether to go on.
+const (
+	maxStreak   = 3
+	longFailure = 10 * time.Second
+)
+
+// handleApart takes messages through in groups of size, which grow up to most while
+// all goes well and shrink when something about one of a group fails them all.
+func (f *folderPass) handleApart(ctx context.Context, queue []*message, size, most int) error {
+	for len(queue) > 0 && !f.mustEnd() && !f.ill {
+		if f.streak >= maxStreak {
+			size = 1
+			if last := len(queue) - 1; last > 0 && !f.probed {
+				f.probed = true // the newest is not to wait for what fails, and tells as much
+				queue = append([]*message{queue[last]}, queue[:last]...)
+			} else if gives, err := f.judge(ctx); err != nil {
+				return err
+			} else if f.ill = !gives; f.ill {
+				return nil
+			}
+		}
+		group := queue[:min(size, len(queue))]
+		queue = queue[len(group):]
+		err := f.handleBatch(ctx, group)
+		if err == nil {
+			if err = f.chargeProven(ctx); err != nil {
+				return err
+			}
+			size = min(2*size, most)
+			continue
+		}
+		left, err := f.sortOut(ctx, group, len(group) == 1, err)
 		if err != nil {
 			return err
 		}
-		before := len(left)
-		if left = f.cursor.wanted(left); len(left) == before {
-			return nil
-		}
+		queue, size = append(left, queue...), max(1, len(group)/8)
 	}
 	return nil
 }
 
-// atFault reports whether err may be the doing of a message: the connection died
-// over it, or the server refuses to give it.
+// sortOut parts messages whose FETCH broke off: what came whole is committed, one that
+// was asked for alone is set aside, and of several the first is the likeliest: it is
+// tried by itself at the end. It returns those that are to go on now, on a connection
+// that lives. An error that is not about messages is returned as it is.
+func (f *folderPass) sortOut(ctx context.Context, group []*message, alone bool, cause error) (left []*message, err error) {
+	for _, m := range group {
+		if !m.done && m.failure == nil {
+			left = append(left, m.anew())
+		}
+	}
+	if !f.atFault(ctx, cause) {
+		if len(left) > 0 && !systemic(cause) && !errors.Is(cause, db.ErrFenced) {
+			f.suspect(left[0])
+		}
+		return nil, cause
+	}
+	f.log.Warn("batch_failed", "messages", len(left), "error", cause.Error())
+	if f.failed(cause); f.runner.since(f.began) >= longFailure {
+		f.streak = max(f.streak, maxStreak)
+	}
+	switch {
+	case len(left) == 0: // it broke off behind the last body
+	case alone:
+		_, code := Classify(cause)
+		left[0].fail("fetch", code, cause)
+		if left[0].again != "" {
+			err = f.commit(ctx, &chunk{messages: left}) // its row stands
+		} else {
+			f.setAside(left[0])
+		}
+		left = nil
+	case !f.session.Alive():
+		f.suspect(left[0])
+		left = left[1:]
+	}
+	if err != nil || f.session.Alive() || f.mustEnd() {
+		return left, err
+	}
+	return left, f.reopen(ctx)
+}
+
+// suspect keeps a message that may be at fault until the others have been tried.
+func (f *folderPass) suspect(m *message) {
+	m.failedOn = f.reconnects
+	f.suspects = append(f.suspects, m)
+	f.note(m)
+}
+
+// handleFailed tries again, each alone, what failed together with others, finds out
+// whose fault it is, and has those go out by their headers that have had their charges.
+func (f *folderPass) handleFailed(ctx context.Context) error {
+	for !f.mustEnd() && !f.ill && len(f.suspects)+len(f.exhausted) > 0 {
+		queue := append(f.suspects, f.exhausted...)
+		if slices.ContainsFunc(queue, func(m *message) bool { return m.failedOn == f.reconnects }) {
+			if err := f.reopen(ctx); err != nil {
+				return err
+			}
+		}
+		f.suspects, f.exhausted = nil, nil
+		if err := f.handleApart(ctx, queue, 1, 1); err != nil {
+			return err
+		}
+		if _, err := f.judge(ctx); err != nil {
+			return err
+		}
+	}
+	_, err := f.judge(ctx)
+	return err
+}
+
+// atFault reports whether err may be the doing of a message: the connection died over
+// it, or the server refuses to give it. Where the server asks for patience, none is.
 func (f *folderPass) atFault(ctx context.Context, err error) bool {
-	return f.connectionDied(ctx, err) || f.refused(ctx, err)
-}
-
-// connectionDied reports whether the session is gone, and neither the pass nor
-// what all providers need has ended.
-func (f *folderPass) connectionDied(ctx context.Context, err error) bool {
-	return !f.session.Alive() && !f.endsPass(ctx, err)
-}
-
-// refused reports whether the server says NO to a message. Where it asks for
-// patience, no message is at fault.
-func (f *folderPass) refused(ctx context.Context, err error) bool {
-	no, ok := errors.AsType[*imap.Error](err)
-	if !ok || ctx.Err() != nil || !f.session.Alive() || backoffHint(err) > 0 {
+	if f.endsPass(ctx, err) {
 		return false
 	}
-	class, code := imapsession.Classify(no)
-	return class == fault.Transient && (code == "refused" || code == "serverbug" || code == "contactadmin")
-}
-
-// bisectWays is into how many groups messages are parted among which one may be
-// at fault.
-const bisectWays = 32
-
-// bisect goes on in smaller groups after a connection died over messages, or the
-// server refused them. The message at fault is the one that does it again alone.
-func (f *folderPass) bisect(ctx context.Context, messages []*message, cause error) error {
-	if len(messages) == 0 {
-		return cause
-	}
-	f.log.Warn("batch_failed", "messages", len(messages), "error", cause.Error())
-	if f.runner.Stopping() {
-		return nil
-	}
 	if !f.session.Alive() {
-		if err := f.reopen(ctx); err != nil {
-			return errors.Join(cause, err)
-		}
-		// What came whole is committed, so it is most likely the first.
-		if err := f.handleAlone(ctx, messages[0]); err != nil {
-			return err
-		}
-		messages = messages[1:]
-	}
-	return f.handleGroups(ctx, groups(messages))
-}
-
-func groups(messages []*message) [][]*message {
-	return slices.Collect(slices.Chunk(messages, max(1, (len(messages)+bisectWays-1)/bisectWays)))
-}
-
-func (f *folderPass) handleGroups(ctx context.Context, list [][]*message) error {
-	for _, group := range list {
-		if f.runner.Stopping() {
-			return nil
-		}
-		if err := f.handleGroup(ctx, group); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// handleGroup handles a few messages together, and by smaller groups when
-// something about one of them fails them all.
-func (f *folderPass) handleGroup(ctx context.Context, messages []*message) error {
-	if len(messages) == 1 {
-		return f.handleAlone(ctx, messages[0])
-	}
-	err := f.handleBatch(ctx, messages)
-	if err == nil {
-		f.refusals = 0
-	}
-	if err == nil || !f.atFault(ctx, err) {
-		return err
-	}
-	return f.bisect(ctx, undone(messages), err)
-}
-
-// undone makes those messages anew of which nothing is committed yet.
-func undone(messages []*message) []*message {
-	var left []*message
-	for _, m := range messages {
-		if !m.done {
-			again := newMessage(m.UID)
-			again.again = m.again
-			left = append(left, again)
-		}
-	}
-	return left
-}
-
-// maxRefused messages in a row that the server says NO to end the work on a
-// folder: by then it is the folder that is out of order.
-const maxRefused = 3
-
-// handleAlone takes one message through. When the connection dies over it and
-// the server is there again for a new one, or the server refuses to give it,
-// the message goes to quarantine.
-func (f *folderPass) handleAlone(ctx context.Context, m *message) error {
-	err := f.handleBatch(ctx, []*message{m})
-	switch {
-	case err == nil:
-		f.refusals = 0
-		return nil
-	case f.refused(ctx, err):
-		if f.refusals++; f.refusals > maxRefused {
-			return err
-		}
-	case f.connectionDied(ctx, err):
-		if reopenErr := f.reopen(ctx); reopenErr != nil {
-			return errors.Join(err, reopenErr)
-		}
-		if f.found > f.foundAtLoss {
-			f.reopened-- // others came through: it is this message, whose group was counted
-		}
-		f.foundAtLoss = f.found
-	default:
-		return err
+		return true
 	}
 	_, code := Classify(err)
-	failed := &message{Listed: m.Listed, attempts: m.attempts, retry: m.retry, again: m.again}
-	failed.fail("fetch", code, err)
-	return f.commit(ctx, &chunk{messages: []*message{failed}})
+	_, refused := errors.AsType[*imap.Error](err)
+	patience := backoffHint(err) > 0 || code == "limit" || code == "throttled" || code == "overquota"
+	return code == "no_bodies" || refused && !patience
 }
 
+// reopen opens the folder on a new connection.
 func (f *folderPass) reopen(ctx context.Context) error {
 	if f.reopened++; f.reopened > maxFolderReconnects {
 		return transient("connection", fmt.Errorf("the connection was lost %d times over this folder", f.reopened))
@@ -175,6 +211,11 @@ func (f *folderPass) reopen(ctx context.Context) error {
 	if err := f.reconnect(ctx); err != nil {
 		return err
 	}
+	return f.examineAgain()
+}
+
+// examineAgain opens the folder once more, as it was.
+func (f *folderPass) examineAgain() error {
 	selected, err := f.session.Examine(f.status.Name)
 	if err != nil {
 		return err
@@ -185,38 +226,58 @@ func (f *folderPass) reopen(ctx context.Context) error {
 	return nil
 }
 
-// handleCrashed handles first, and apart, those from the quarantine whose next
-// attempt is due, and those that were in flight when the last pass was killed. Of
-// many the next pass to be killed leaves few, and those go alone. One that was alone
-// then, twice, has had its attempt.
-func (f *folderPass) handleCrashed(ctx context.Context, uids []uint32) error {
+// fromBefore are the messages that were in flight when the last pass was killed, and
+// those from the quarantine whose next attempt is due. Two kills are evidence by
+// themselves: such a message has had its attempt and is in neither.
+func (f *folderPass) fromBefore(ctx context.Context, uids []uint32) (crashed, retried []*message, err error) {
 	killed := map[uint32]int{}
 	for _, uid := range f.cursor.InFlight {
 		killed[uint32(uid)]++
 	}
-	alone := f.retriedMessages(killed)
-	inFlight := slices.DeleteFunc(slices.Sorted(maps.Keys(killed)), func(uid uint32) bool { return !slices.Contains(uids, uid) })
-	var apart [][]*message
-	if len(inFlight) > bisectWays {
-		apart, inFlight = groups(newMessages(inFlight)), nil
+	retried = f.retriedMessages(killed)
+	crashed = newMessages(slices.DeleteFunc(slices.Sorted(maps.Keys(killed)), func(uid uint32) bool { return !slices.Contains(uids, uid) }))
+	for _, m := range crashed {
+		m.killed = killed[m.UID]
 	}
-	for _, uid := range inFlight {
-		m := newMessage(uid)
-		m.killed = killed[uid]
-		alone = append(alone, m)
+	if retried, err = f.chargeKills(ctx, retried); err == nil {
+		crashed, err = f.chargeKills(ctx, crashed)
 	}
-	for _, m := range alone {
-		if m.killed < 2 && !(m.retry && m.killed > 0) {
-			apart = append(apart, []*message{m})
+	return crashed, retried, err
+}
+
+// crashGroups is into how many groups messages are parted among which one may kill.
+const crashGroups = 32
+
+// handleCrashed handles messages of which one may have killed the last pass: of many
+// the next pass to be killed leaves few, and those go alone.
+func (f *folderPass) handleCrashed(ctx context.Context, crashed []*message) error {
+	size := 1
+	if len(crashed) > crashGroups {
+		size = (len(crashed) + crashGroups - 1) / crashGroups
+	}
+	return f.handleApart(ctx, crashed, size, size)
+}
+
+// chargeKills charges the messages that have killed two passes, and returns the others.
+func (f *folderPass) chargeKills(ctx context.Context, messages []*message) (left []*message, err error) {
+	var chosen []*message
+	for _, m := range messages {
+		kills := m.killed
+		if m.entry != nil && kills > 0 {
+			kills += m.entry.Kills
+		}
+		if kills < 2 {
+			left = append(left, m)
 			continue
 		}
-		m.attempts = max(m.attempts, m.killed-1)
+		m.judged = true
 		m.fail("crash", "killed", errors.New("the pass was killed while it handled this message alone"))
-		if err := f.commit(ctx, &chunk{messages: []*message{m}}); err != nil {
-			return err
-		}
+		chosen = append(chosen, m)
 	}
-	return f.handleGroups(ctx, apart)
+	if len(chosen) == 0 {
+		return left, nil
+	}
+	return left, f.commit(ctx, &chunk{messages: chosen})
 }
 
 // retriedMessages are those from the quarantine whose next attempt is due. They
@@ -227,10 +288,8 @@ func (f *folderPass) retriedMessages(killed map[uint32]int) []*message {
 		if q.UIDValidity != f.cursor.UIDValidity {
 			continue
 		}
-		m := &message{
-			Listed: imapsession.Listed{UID: q.UID, Size: q.Size}, attempts: q.Attempts, retry: true,
-			released: q.State == db.QuarantineReleased, killed: killed[q.UID],
-		}
+		m := newMessage(q.UID)
+		m.Size, m.entry, m.killed, m.released = q.Size, &q, killed[q.UID], q.State == db.QuarantineReleased
 		if q.ErrorCode == notShown {
 			m.missed = &q.UpdatedAt
 		}

@@ -329,8 +329,10 @@ func (ps *pass) republishFolder(ctx context.Context, folder string, places []db.
 			messages = append(messages, m)
 		}
 		if len(messages) > 0 {
-			err = f.handleGroups(ctx, [][]*message{messages})
-			err = errors.Join(err, f.clearInFlight(ctx))
+			if err = f.handleApart(ctx, messages, len(messages), len(messages)); err == nil {
+				err = f.handleFailed(ctx)
+			}
+			err = errors.Join(err, f.withheld(), f.clearInFlight(ctx))
 		}
 		if err != nil || ps.mustEnd() {
 			return err

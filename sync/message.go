@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"imapsync/db"
@@ -16,18 +17,16 @@ import (
 // message is one UID on its way from the search to the ledger.
 type message struct {
 	imapsession.Listed
-	attempts   int        // before this one
-	killed     int        // passes that were killed while handling it
-	retry      bool       // it comes from the quarantine
-	released   bool       // a person let it go out by its headers alone
-	headerOnly bool       // too large to be downloaded
-	missed     *time.Time // when a pass before this one did not find it
-	absent     bool       // the server does not show it
-	expunged   bool       // and there is evidence that it is gone
-	known      bool       // published before, under whatever UID
-	done       bool       // committed
+	past
+	headerOnly bool // its body is not asked for
+	absent     bool // the server does not show it
+	expunged   bool // and there is evidence that it is gone
+	known      bool // published before, under whatever UID
+	whole      bool // its body came, as long as it should be
+	judged     bool // the failure is the message's own
+	putOff     bool // it may be the server's: the message is tried again as if it had not failed
+	done       bool // committed
 
-	again  string    // the stream has lost it: it is published once more, under this key
 	sameAs string    // the id of the event before it that has the same Message-ID
 	twin   *db.Known // known: what it is another copy of
 	leader *message  // twin: it is in this pipeline and not in the ledger yet
@@ -41,7 +40,48 @@ type message struct {
 	failure *failure
 }
 
-func newMessage(uid uint32) *message { return &message{Listed: imapsession.Listed{UID: uid}} }
+// past is what is known of a message from attempts before.
+type past struct {
+	entry    *db.Quarantine // as it stands in the quarantine; nil when it does not
+	killed   int            // passes that were killed while handling it, since the last that was not
+	failedOn int            // the connection of this pass on which it was asked for in vain
+	released bool           // a person let it go out by its headers alone
+	missed   *time.Time     // when a pass before this one did not find it
+	again    string         // the stream has lost it: it is published once more, under this key
+}
+
+// degraded reports whether the message has had its charges and goes out by its headers.
+func (h past) degraded() bool {
+	return h.entry != nil && h.entry.State == db.QuarantineRetry && h.entry.Charges >= maxCharges
+}
+
+// attempts is how often the message failed before.
+func (h past) attempts() int {
+	if h.entry == nil {
+		return 0
+	}
+	return h.entry.Attempts
+}
+
+// charges is how often the fault was its own.
+func (h past) charges() int {
+	if h.entry == nil {
+		return 0
+	}
+	return h.entry.Charges
+}
+
+// neverFailed is the connection of a message that did not fail in this pass.
+const neverFailed = math.MaxInt
+
+func newMessage(uid uint32) *message {
+	return &message{Listed: imapsession.Listed{UID: uid}, past: past{failedOn: neverFailed}}
+}
+
+// anew is the message as it was before this attempt.
+func (m *message) anew() *message {
+	return &message{Listed: imapsession.Listed{UID: m.UID}, past: m.past}
+}
 
 func newMessages(uids []uint32) []*message {
 	messages := make([]*message, len(uids))
@@ -93,17 +133,23 @@ const exchangeStub = "Retrieval using the IMAP4 protocol failed"
 // maxStub is the size from which a body is no such text.
 const maxStub = 8 << 10
 
-// checkBody looks at a body that came. RFC822.SIZE is a hint, so a body that is
-// short is believed when it comes out the same again and again.
+// checkBody looks at what came of a message. RFC822.SIZE is a hint, so a body that
+// is short is believed when it comes out so again and again while others are whole.
 func checkBody(m *message) {
 	switch {
-	case m.failure != nil || m.absent || m.headerOnly:
+	case m.failure != nil || m.absent:
+	case m.headerOnly:
+		if len(bytes.TrimSpace(m.raw)) == 0 {
+			m.fail("fetch", "no_body", errors.New("the server says OK and gives an empty header"))
+		}
 	case len(m.raw) == 0:
 		m.fail("fetch", "no_body", errors.New("the server says OK and gives an empty body"))
 	case len(m.raw) < maxStub && bytes.Contains(m.raw, []byte(exchangeStub)):
 		m.fail("fetch", "server_stub", errors.New("the server put an error text in place of the message"))
-	case short(int64(len(m.raw)), m.Size) && m.attempts < 2:
+	case short(int64(len(m.raw)), m.Size) && m.charges() < 2:
 		m.fail("fetch", "short_body", fmt.Errorf("the body has %d bytes, the server announced %d", len(m.raw), m.Size))
+	default:
+		m.whole = !short(int64(len(m.raw)), m.Size)
 	}
 }
 

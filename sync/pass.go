@@ -45,6 +45,10 @@ type pass struct {
 	bug     atomic.Bool
 
 	republished int // lost events that were published again
+
+	gaveBodies int          // the last connection on which the control's body came; -1: none
+	inHand     atomic.Int64 // size of the message that is being downloaded; 0: none
+	expired    atomic.Bool  // the pass has had its time
 }
 
 // Pass reads what is new in one provider: lock, load, connect, survey, serve,
@@ -59,10 +63,8 @@ func (r *Runner) Pass(ctx context.Context, p *db.Provider) (res Result) {
 		r.Log.Info("provider_deferred", "tenant", p.Tenant, "provider_id", p.ID, "provider", p.Name, "host", p.Host, "reason", reason)
 		return Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p, Deferred: reason}
 	}
-	limit := r.Options.Timeouts.of(p).Pass
-	ctx, cancel := context.WithTimeoutCause(ctx, limit,
-		transient("pass_timeout", fmt.Errorf("the pass took longer than %s", limit)))
-	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 
 	// Lock: one run at a time has a provider, and a run that lost the lock finds
 	// a higher fence before whatever it would write.
@@ -72,6 +74,7 @@ func (r *Runner) Pass(ctx context.Context, p *db.Provider) (res Result) {
 		return res
 	}
 	defer ps.unlock()
+	go ps.watchTime(ctx, end)
 
 	err := recovered(func() error {
 		// Load: what the database knows, before a login is spent on a pass that
@@ -154,9 +157,33 @@ func (ps *pass) drains(ctx context.Context) (bool, error) {
 	return ps.left > 0 || len(ps.retries) > 0, err
 }
 
-// mustEnd reports whether nothing new is begun: the runner was asked to end, or
-// the provider has had its bytes of the day.
-func (ps *pass) mustEnd() bool { return ps.runner.Stopping() || ps.quotaLeft() <= 0 }
+// mustEnd reports whether nothing new is begun: the pass is ending, or the provider has
+// had its bytes of the day.
+func (ps *pass) mustEnd() bool { return ps.ending() || ps.quotaLeft() <= 0 }
+
+// ending reports whether the runner was asked to end, or the pass has had its time.
+func (ps *pass) ending() bool { return ps.runner.Stopping() || ps.expired.Load() }
+
+// watchTime ends the pass when it has had its time: nothing new is begun, the message
+// in hand has as long as any has, and what hangs then is cut off.
+func (ps *pass) watchTime(ctx context.Context, end context.CancelCauseFunc) {
+	limit, clock := ps.runner.Options.Timeouts.of(ps.provider).Pass, ps.runner.clock()
+	select {
+	case <-ctx.Done():
+		return
+	case <-clock.After(limit):
+	}
+	ps.expired.Store(true)
+	patience := grace
+	if size := ps.inHand.Load(); size > 0 {
+		patience += bodyTime(size)
+	}
+	select {
+	case <-ctx.Done():
+	case <-clock.After(patience):
+		end(transient("pass_timeout", fmt.Errorf("the pass took longer than %s", limit)))
+	}
+}
 
 // quotaLeft is what is left of the provider's bytes of the day.
 func (ps *pass) quotaLeft() int64 {
@@ -191,7 +218,7 @@ func (r *Runner) lock(ctx context.Context, p *db.Provider) (*pass, context.Conte
 			unwatch()
 			lock.Unlock()
 		},
-		served: map[string]bool{},
+		served: map[string]bool{}, gaveBodies: -1,
 	}, ctx, Result{}
 }
 

@@ -71,7 +71,7 @@ func (f *folderPass) takeThrough(ctx context.Context, batches iter.Seq[[]*messag
 	if err := f.store(ctx, f.cursor.markInFlight(mark)); err != nil {
 		return err
 	}
-	f.sent = nil
+	f.sent, f.began = nil, f.runner.now()
 	p := &pipeline{folderPass: f, room: semaphore.NewWeighted(markedUIDs), fetched: make(chan *chunk), published: make(chan *chunk)}
 	defer func() { f.runner.inFlight.Release(p.held.Load()) }()
 	g, ctx := errgroup.WithContext(ctx)
@@ -111,22 +111,14 @@ func (p *pipeline) fetchBatches(ctx context.Context, batches iter.Seq[[]*message
 	return nil
 }
 
-// prepareChunks is the second stage: it parses what was fetched and publishes it. Once
-// the runner was asked to end, what is only fetched is left for the next pass.
+// prepareChunks is the second stage: it parses what was fetched and publishes it.
 func (p *pipeline) prepareChunks(ctx context.Context) error {
 	for c := range p.fetched {
-		stopping := p.runner.Stopping()
-		if !stopping {
-			if err := p.prepare(ctx, c); err != nil {
-				return err
-			}
+		if err := p.prepare(ctx, c); err != nil {
+			return err
 		}
 		p.runner.inFlight.Release(c.weight)
 		p.held.Add(-c.weight)
-		if stopping {
-			p.room.Release(int64(len(c.messages)))
-			continue
-		}
 		if err := handOn(ctx, p.published, c); err != nil {
 			return err
 		}

@@ -60,6 +60,9 @@ func (f *folderPass) parseAll(messages []*message) {
 // defectReleased marks an event that a person let out of the quarantine.
 const defectReleased = "released_from_quarantine"
 
+// defectDegraded marks the event of a message that has had its charges.
+const defectDegraded = "body_not_handled"
+
 // jsonSpare is how many bytes longer than its mail the JSON of an event may be
 // while it waits. The budget of bytes in flight counts mail; what JSON escapes may
 // be six times as long, and a reply stands in it twice.
@@ -97,6 +100,10 @@ func (f *folderPass) delivery(m *message) publish.Delivery {
 	}
 	if m.headerOnly {
 		d.Skipped = []event.SkipReason{{Type: "raw_mime", Reason: event.SkipRawMIMEBytes, Size: m.Size, Cap: f.maxMessageBytes()}}
+	}
+	if m.degraded() {
+		d.Skipped = nil
+		d.Defects = []event.Defect{{Code: defectDegraded, Detail: "the body could not be fetched or handled, five times over; the event has the headers alone"}}
 	}
 	if m.released {
 		d.Skipped = nil

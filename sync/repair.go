@@ -114,13 +114,19 @@ func (ps *pass) backfillFolder(ctx context.Context, status imapsession.FolderSta
 		return nil
 	}
 	marked, before, toRead := f.cursor.InFlight, f.taken, len(left)
-	err = f.handleCrashed(ctx, left)
+	crashed, _, err := f.fromBefore(ctx, left)
+	if err == nil {
+		err = f.handleCrashed(ctx, crashed)
+	}
 	if err == nil {
 		left = slices.DeleteFunc(left, func(uid uint32) bool { return slices.Contains(marked, int64(uid)) })
 		err = f.handleSlowly(ctx, left, b.Rate)
 	}
-	done := f.taken - before
 	if err == nil {
+		err = f.handleFailed(ctx)
+	}
+	done := f.taken - before
+	if err = errors.Join(err, f.withheld()); err == nil {
 		err = f.cutShort(done, toRead)
 	}
 	if err == nil && done < toRead {
@@ -149,11 +155,11 @@ func (f *folderPass) handleSlowly(ctx context.Context, uids []uint32, rate int) 
 		size = min(rate, batchUIDs)
 	}
 	for batch := range slices.Chunk(uids, size) {
-		if f.runner.Stopping() {
+		if f.runner.Stopping() || f.ill {
 			break
 		}
 		began := f.runner.now()
-		if err := f.handleGroup(ctx, newMessages(batch)); err != nil {
+		if err := f.handleApart(ctx, newMessages(batch), len(batch), len(batch)); err != nil {
 			return err
 		}
 		if rate > 0 {

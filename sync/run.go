@@ -83,6 +83,7 @@ type Runner struct {
 	// Stop asks for an orderly end: the chunk in hand is finished and
 	// committed, nothing new is begun.
 	Stop <-chan struct{}
+	quit <-chan struct{} // closed when that is to be soon
 	// Clock is nil for that of the machine.
 	Clock Clock
 	// OnProgress and OnResult may be nil. They are called one at a time.

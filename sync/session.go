@@ -107,7 +107,7 @@ func (ps *pass) release() {
 // One folder may cost so many connections, so that it does not starve the
 // others, and one pass so many.
 const (
-	maxFolderReconnects = 5
+	maxFolderReconnects = 8
 	maxReconnects       = 20
 )
 

@@ -1,0 +1,227 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"imapsync/db"
+	"imapsync/internal/imapsession"
+)
+
+// A message is charged for a failure only when the fault is its own: its mail breaks a
+// stage of ours, it killed two passes, or the server gives the bodies of others on a
+// connection made after it failed.
+const (
+	// maxCharges is how many a message has before it goes out by its headers alone.
+	maxCharges = 5
+	// chargeEvery is how often a message is charged while no other can be asked for.
+	chargeEvery = 6 * time.Hour
+	// maxPutOff is the longest wait of a message in quarantine that was not charged.
+	maxPutOff = 5 * time.Minute
+	// killedWait is how long mail waits of which passes were killed. It is the node that
+	// was at fault more often than the mail, so it is not made to wait for that.
+	killedWait = 30 * time.Second
+)
+
+// notGiven keeps a message that the server did not give: the rest goes on. At first it
+// is asked for once more, alone and on a new connection.
+func (f *folderPass) notGiven(m *message) {
+	if m.failedOn == neverFailed && m.entry == nil {
+		f.failed(m.failure.err)
+		f.suspect(m.anew())
+		return
+	}
+	f.setAside(m)
+}
+
+// setAside keeps a message until it is known whose fault it is that it was not given.
+func (f *folderPass) setAside(m *message) {
+	m.judged = m.failedOn < f.wholeOn // it failed before, and others came since then
+	m.failedOn = f.reconnects
+	if m.event, m.parsed = nil, nil; len(m.raw) > maxStub {
+		f.runner.buffers.Put(m.raw)
+		m.raw = nil
+	}
+	f.failed(m.failure.err)
+	f.aside = append(f.aside, m)
+	f.note(m)
+	f.log.Warn("message_not_given", "uid", m.UID, "code", m.failure.code, "error", m.failure.err.Error())
+}
+
+// note remembers that a message was tried in this pass in vain.
+func (f *folderPass) note(m *message) {
+	if f.tried == nil {
+		f.tried = map[uint32]bool{}
+	}
+	f.tried[m.UID] = true
+}
+
+// failed notes that something was not given.
+func (f *folderPass) failed(err error) {
+	f.streak++
+	f.lastFailure = err
+}
+
+// bodyCame notes that the server gives bodies, on this connection.
+func (f *folderPass) bodyCame() {
+	f.wholeOn, f.streak, f.probed, f.reopened = f.reconnects, 0, false, 0
+}
+
+// judge finds out whose fault it is that messages were not given, and charges those
+// whose own it is. It reports whether the server gives bodies.
+func (f *folderPass) judge(ctx context.Context) (gives bool, err error) {
+	if err := f.chargeProven(ctx); err != nil {
+		return false, err
+	}
+	if len(f.aside) == 0 && f.streak < maxStreak || f.runner.told() {
+		return true, nil
+	}
+	gives, found, err := f.control(ctx)
+	switch {
+	case err != nil:
+		return false, err
+	case gives:
+		f.bodyCame()
+		return true, f.chargeProven(ctx)
+	case !found:
+		err = f.chargeAlone(ctx)
+	default:
+		f.noBodies = true
+	}
+	if err != nil {
+		return false, err
+	}
+	// What is in quarantine is tried again soon; the rest is neither there nor final:
+	// the next passes take it after the others.
+	err = f.commitAside(ctx, func(m *message) bool {
+		m.putOff = m.entry != nil
+		return m.putOff
+	})
+	f.noBodies = f.noBodies || len(f.aside) > 0
+	return false, err
+}
+
+// chargeProven charges those that were set aside and failed before another body came.
+func (f *folderPass) chargeProven(ctx context.Context) error {
+	return f.commitAside(ctx, func(m *message) bool {
+		m.judged = m.judged || m.failedOn < f.wholeOn
+		return m.judged
+	})
+}
+
+// chargeAlone charges where no other message of the account can be asked for: seldom,
+// and only what the server says that it has.
+func (f *folderPass) chargeAlone(ctx context.Context) error {
+	now := f.runner.now()
+	return f.commitAside(ctx, func(m *message) bool {
+		last := (*time.Time)(nil)
+		if m.entry != nil {
+			last = m.entry.ChargedAt
+		}
+		m.judged = (last == nil || now.Sub(*last) >= chargeEvery) && (m.headerOnly || f.headerComes(m.UID))
+		return m.judged
+	})
+}
+
+// headerComes reports whether the server gives the header of a message.
+func (f *folderPass) headerComes(uid uint32) bool {
+	if !f.session.Alive() {
+		return false
+	}
+	comes := false
+	err := f.session.FetchBodies([]uint32{uid}, true, maxHeaderBytes, func(_ uint32, raw []byte) bool {
+		comes = len(raw) > 0
+		return true
+	})
+	return err == nil && comes
+}
+
+// commitAside commits those of the messages set aside that which chooses.
+func (f *folderPass) commitAside(ctx context.Context, which func(*message) bool) error {
+	var chosen, left []*message
+	for _, m := range f.aside {
+		if which(m) {
+			chosen = append(chosen, m)
+		} else {
+			left = append(left, m)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil
+	}
+	f.aside = left
+	return f.commit(ctx, &chunk{messages: chosen})
+}
+
+// charge counts a failure against a message. After the last charge it is due at once,
+// to go out by its headers.
+func (f *folderPass) charge(ctx context.Context, m *message, now time.Time) *db.Quarantine {
+	q := f.quarantine(m)
+	q.Charges, q.ChargedAt = q.Charges+1, &now
+	switch {
+	case m.degraded(): // not even its header can be had
+		dead := degraded(m)
+		q = &dead
+	case q.Charges >= maxCharges:
+		q.RawBlobKey, q.NextAttemptAt = f.keepRaw(ctx, m), &now
+		f.exhausted = append(f.exhausted, &message{Listed: imapsession.Listed{UID: m.UID}, past: past{entry: q, failedOn: neverFailed}})
+	default:
+		next := now.Add(retryWait(m, q.Charges))
+		q.NextAttemptAt = &next
+	}
+	f.log.Warn("message_quarantined", "uid", m.UID, "stage", q.Stage, "code", q.ErrorCode, "error", q.Error,
+		"attempts", q.Attempts, "charges", q.Charges, "state", q.State)
+	return q
+}
+
+// retryWait is how long a message waits that was charged so many times.
+func retryWait(m *message, charges int) time.Duration {
+	if m.failure.stage == "crash" {
+		return killedWait
+	}
+	return time.Minute << (2 * (charges - 1))
+}
+
+// putOff has a message in quarantine tried again before long: it was not charged.
+func (f *folderPass) putOff(m *message, now time.Time) *db.Quarantine {
+	q := f.quarantine(m)
+	if m.released {
+		q.State = db.QuarantineReleased
+	}
+	next := now.Add(min(time.Minute<<min(q.Attempts-q.Charges-1, 10), maxPutOff))
+	q.NextAttemptAt = &next
+	f.log.Info("message_put_off", "uid", m.UID, "code", q.ErrorCode, "attempts", q.Attempts, "charges", q.Charges)
+	return q
+}
+
+// quarantine describes a message that failed once more.
+func (f *folderPass) quarantine(m *message) *db.Quarantine {
+	q := &db.Quarantine{}
+	if m.entry != nil {
+		*q = *m.entry
+	}
+	q.UID, q.State, q.Attempts, q.Kills = m.UID, db.QuarantineRetry, q.Attempts+1, q.Kills+m.killed
+	q.Stage, q.ErrorCode, q.Error, q.Size = m.failure.stage, m.failure.code, m.failure.err.Error(), m.Size
+	q.MessageID, q.Subject, q.Sender, q.EventKey = m.summary.MessageID, m.summary.subject, m.summary.sender, m.summary.key
+	if !m.InternalDate.IsZero() {
+		q.InternalDate = &m.InternalDate
+	}
+	return q
+}
+
+// degraded leaves a message that went out by its headers alone to a person.
+func degraded(m *message) db.Quarantine {
+	q := *m.entry
+	q.UID, q.State, q.NextAttemptAt, q.EventKey = m.UID, db.QuarantineDead, nil, m.summary.key
+	return q
+}
+
+// withheld is the error of a folder whose server gives no bodies, nil when all that is
+// wrong is the messages' own.
+func (f *folderPass) withheld() error {
+	if !f.noBodies && !f.ill {
+		return nil
+	}
+	return transient("no_bodies", fmt.Errorf("the server gives no message bodies: %w", f.lastFailure))
+}

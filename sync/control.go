@@ -1,0 +1,159 @@
+package sync
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"imapsync/db"
+	"imapsync/internal/imapsession"
+	"imapsync/publish"
+)
+
+// The control is a message that was handled before. When a body is not given, that of
+// the control tells whether the server gives any.
+const (
+	controlsInFolder = 2  // so many are asked for: one of them may be at fault itself
+	controlFolders   = 3  // of the account, where the folder has none
+	controlChoice    = 50 // handled messages out of which the smallest still there is taken
+)
+
+// control asks for the body of a message that was handled before, on a connection that
+// was made after the last failure: in this folder, else in another one of the account.
+// found is false when there is none.
+func (f *folderPass) control(ctx context.Context) (gives, found bool, err error) {
+	last := -1
+	for _, m := range f.aside {
+		last = max(last, m.failedOn)
+	}
+	if f.reconnects <= last || !f.session.Alive() {
+		if err := f.reopen(ctx); err != nil {
+			return false, false, err
+		}
+	}
+	gives, found, err = f.controlIn(ctx, &f.cursor.FolderState)
+	if found || err != nil {
+		return gives, found, err
+	}
+	if f.gaveBodies > last {
+		return true, true, nil // another folder's, in this pass
+	}
+	return f.controlElsewhere(ctx)
+}
+
+// controlIn takes the control out of one folder, which is open.
+func (f *folderPass) controlIn(ctx context.Context, st *db.FolderState) (gives, found bool, err error) {
+	list, err := f.controls(ctx, st)
+	for _, c := range list {
+		if !f.session.Alive() && st.Folder != f.status.Name {
+			break
+		}
+		if !f.session.Alive() {
+			if err := f.reopen(ctx); err != nil {
+				return false, true, err
+			}
+		}
+		if found = true; f.givesBody(c) {
+			f.gaveBodies = f.reconnects
+			return true, true, nil
+		}
+	}
+	return false, found, err
+}
+
+// controlElsewhere takes the control out of another folder of the account.
+func (f *folderPass) controlElsewhere(ctx context.Context) (gives, found bool, err error) {
+	asked := 0
+	for _, name := range slices.Sorted(maps.Keys(f.states)) {
+		if name == f.status.Name || asked == controlFolders {
+			continue
+		}
+		asked++
+		selected, err := f.session.Examine(name)
+		if err == nil && (selected.UIDValidity == 0 || uint64(selected.UIDValidity) == f.states[name].UIDValidity) {
+			gives, found, err = f.controlIn(ctx, f.states[name])
+		}
+		if gives || found || err != nil && !f.session.Alive() {
+			break
+		}
+	}
+	if f.session.Alive() {
+		return gives, found, f.examineAgain()
+	}
+	return gives, found, f.reopen(ctx)
+}
+
+// control is a handled message that the server still has.
+type control struct {
+	imapsession.Listed
+	key string
+}
+
+// controls lists the smallest messages of a folder that were handled and are still
+// there, or that were there before the first look.
+func (f *folderPass) controls(ctx context.Context, st *db.FolderState) ([]control, error) {
+	handled, err := f.runner.Store.SmallestHandled(ctx, f.ref, st.Folder, st.UIDValidity, controlChoice)
+	if err != nil {
+		return nil, err
+	}
+	byUID := map[uint32]db.Message{}
+	for _, row := range handled {
+		byUID[row.UID] = row
+	}
+	list, err := f.stillThere(slices.Collect(maps.Keys(byUID)))
+	if err == nil && len(list) == 0 && st.StartUID > 0 {
+		var before []uint32
+		if before, err = f.session.Search(1, st.StartUID, nil); err == nil {
+			slices.Sort(before)
+			list, err = f.stillThere(before[max(0, len(before)-controlChoice):])
+		}
+	}
+	if err != nil {
+		f.log.Info("control", "error", err.Error())
+		return nil, nil // a server that does not list messages says nothing about bodies
+	}
+	var controls []control
+	for _, l := range list[:min(len(list), controlsInFolder)] {
+		l.Size = cmp.Or(l.Size, byUID[l.UID].Size)
+		controls = append(controls, control{Listed: l, key: byUID[l.UID].EventKey})
+	}
+	return controls, nil
+}
+
+// stillThere leaves of UIDs those that the server has, the smallest message first.
+func (f *folderPass) stillThere(uids []uint32) ([]imapsession.Listed, error) {
+	if len(uids) == 0 {
+		return nil, nil
+	}
+	found, err := f.session.FetchSizes(uids)
+	list := slices.Collect(maps.Values(found))
+	slices.SortFunc(list, func(a, b imapsession.Listed) int {
+		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(b.UID, a.UID))
+	})
+	return slices.DeleteFunc(list, func(l imapsession.Listed) bool { return l.Size > f.maxMessageBytes() }), err
+}
+
+// givesBody reports whether the server gives a message whole: as long as it says, or
+// with the content that was published.
+func (f *folderPass) givesBody(c control) bool {
+	m := newMessage(c.UID)
+	m.Listed = c.Listed
+	err := f.fetchBodies([]*message{m}, func(_ uint32, raw []byte) bool { m.raw = raw; return true })
+	f.bytes.Add(int64(len(m.raw)))
+	gives := false
+	if err == nil {
+		checkBody(m)
+		gives = m.whole || c.key != "" && len(m.raw) > 0 && publish.Identify(m.raw).Key == c.key
+	} else {
+		m.fail("fetch", "", err)
+	}
+	reason := errors.New("whole")
+	if !gives {
+		reason = m.failure.err
+	}
+	f.log.Info("control", "uid", c.UID, "gives", gives, "error", reason.Error())
+	f.runner.buffers.Put(m.raw)
+	return gives
+}
