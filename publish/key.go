@@ -71,7 +71,7 @@ func (h *header) identity() Identity {
 	if h.nameless() {
 		l := leafSum{sum: sha256.New()}
 		l.text(h.block)
-		whole = hex.EncodeToString(l.sum.Sum(nil))
+		whole = string(l.end(nil))
 	}
 	id.HeaderKey = shortSum("v2h|" + id.MessageID + "|" + whole)
 	return id
@@ -80,9 +80,9 @@ func (h *header) identity() Identity {
 // print is the header print: SHA-256 over each of its fields as its length in
 // decimal, a colon and its values, a line each.
 func (h *header) print(recipients bool) string {
-	var b []byte
+	b, text := make([]byte, 0, 512), make([]byte, 0, 256)
 	add := func(values [][]byte, words bool) {
-		var text []byte
+		text = text[:0]
 		for i, v := range values {
 			if i > 0 {
 				text = append(text, '\n')

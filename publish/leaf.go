@@ -12,7 +12,7 @@ import (
 // leaf counts one leaf: its type, the length of its bytes with the transfer
 // encoding taken off, in decimal, and their SHA-256 in hex, a line each.
 func (s *splitter) leaf(kind string, e encoding, body []byte) {
-	l := leafSum{sum: sha256.New()}
+	l := leafSum{sum: sha256.New(), few: s.few[:0]}
 	s.looked += len(body)
 	switch text := strings.HasPrefix(kind, "text/") || strings.HasPrefix(kind, "message/"); {
 	case text:
@@ -29,16 +29,17 @@ func (s *splitter) leaf(kind string, e encoding, body []byte) {
 	default:
 		decode(e, body, l.write)
 	}
-	line := append([]byte(kind), '\n')
-	line = append(strconv.AppendInt(line, l.size, 10), '\n')
-	line = append(hex.AppendEncode(line, l.sum.Sum(nil)), '\n')
-	s.leaves.Write(line)
+	line := append(make([]byte, 0, 128), kind...)
+	line = append(strconv.AppendInt(append(line, '\n'), l.size, 10), '\n')
+	s.leaves.Write(append(l.end(line), '\n'))
 }
 
-// leafSum takes the bytes of a leaf as they come.
+// leafSum takes the bytes of a leaf as they come. A hash is quick with many bytes
+// at once, and a line has few.
 type leafSum struct {
 	sum  hash.Hash
 	size int64
+	few  []byte // not in sum yet
 
 	// Of text: what comes to count when something follows it.
 	lines int    // line ends
@@ -48,7 +49,22 @@ type leafSum struct {
 
 func (l *leafSum) write(p []byte) {
 	l.size += int64(len(p))
-	l.sum.Write(p)
+	if len(l.few)+len(p) > cap(l.few) {
+		l.sum.Write(l.few)
+		l.few = l.few[:0]
+	}
+	if len(p) < cap(l.few) {
+		l.few = append(l.few, p...)
+	} else {
+		l.sum.Write(p)
+	}
+}
+
+// end returns the hash in hex.
+func (l *leafSum) end(dst []byte) []byte {
+	l.sum.Write(l.few)
+	var sum [sha256.Size]byte
+	return hex.AppendEncode(dst, l.sum.Sum(sum[:0]))
 }
 
 var lineEnd = []byte("\n")

@@ -16,8 +16,9 @@ type splitter struct {
 	open   []multipart    // outermost first
 	byName map[string]int // of each boundary, the innermost in open
 	leaves hash.Hash
-	layers int // how many mails that are encoded as a whole stand around this one
-	looked int // bytes that were looked at, each time counted
+	few    []byte // room for a leafSum
+	layers int    // how many mails that are encoded as a whole stand around this one
+	looked int    // bytes that were looked at, each time counted
 }
 
 // multipart is one whose parts are being read.
@@ -35,7 +36,9 @@ type delimiter struct {
 	after  int // where the next line begins
 }
 
-func newSplitter(raw []byte) *splitter { return &splitter{raw: raw, leaves: sha256.New()} }
+func newSplitter(raw []byte) *splitter {
+	return &splitter{raw: raw, leaves: sha256.New(), few: make([]byte, 0, 2<<10)}
+}
 
 // walk reads the mail and returns its header.
 func (s *splitter) walk() *header {

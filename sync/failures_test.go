@@ -129,6 +129,11 @@ func TestFailure09_MessageIDIsNotIdentity(t *testing.T) {
 	if res := env.ok(p); res.Counts != (db.Counts{Published: 4, Duplicates: 2}) {
 		t.Errorf("%+v, want 4 published and 2 duplicates", res.Counts)
 	}
+	must(t, env.runner.Reconcile(t.Context(), p, func(r FolderReport) {
+		if r.Handled != 4 || r.Duplicates != 2 || r.OnServer != 6 {
+			t.Errorf("reconciled: %+v, want 4 handled and 2 duplicates", r)
+		}
+	}))
 	reused := 0
 	for _, ev := range env.events() {
 		if slices.ContainsFunc(ev.Payload.EmailData.Defects, func(d event.Defect) bool { return d.Code == event.DefectMessageIDReused }) {

@@ -14,14 +14,15 @@ import (
 type FolderReport struct {
 	Folder      string   `json:"folder"`
 	UIDValidity uint64   `json:"uidValidity"`
-	OnServer    int      `json:"onServer"`  // shown by the server
-	Exists      int64    `json:"exists"`    // counted by it
-	Unseen      int64    `json:"unseen"`    // counted and not shown: what became of them nobody can say
-	UnseenOwn   bool     `json:"unseenOwn"` // for so long that the count is taken to be wrong
-	Before      int      `json:"before"`    // there before the provider's start: not ours to publish
-	Handled     int      `json:"handled"`   // on the server and in the ledger
-	Elsewhere   int      `json:"elsewhere"` // published under another UID or folder
-	Waiting     int      `json:"waiting"`   // above the cursor: the next passes take them
+	OnServer    int      `json:"onServer"`   // shown by the server
+	Exists      int64    `json:"exists"`     // counted by it
+	Unseen      int64    `json:"unseen"`     // counted and not shown: what became of them nobody can say
+	UnseenOwn   bool     `json:"unseenOwn"`  // for so long that the count is taken to be wrong
+	Before      int      `json:"before"`     // there before the provider's start: not ours to publish
+	Handled     int      `json:"handled"`    // on the server and in the ledger
+	Duplicates  int      `json:"duplicates"` // copies of mail that was published under another UID
+	Elsewhere   int      `json:"elsewhere"`  // published under another UID or folder
+	Waiting     int      `json:"waiting"`    // above the cursor: the next passes take them
 	Quarantined int      `json:"quarantined"`
 	Missing     []uint32 `json:"missing"` // passed by the cursor and unknown: must be empty
 	Extra       int      `json:"extra"`   // in the ledger and no longer on the server
@@ -104,6 +105,8 @@ func (ps *pass) reconcileFolder(ctx context.Context, status imapsession.FolderSt
 		switch {
 		case known && outcome == db.Quarantined:
 			rep.Quarantined++
+		case known && outcome == db.Duplicate:
+			rep.Duplicates++
 		case known:
 			rep.Handled++
 		case uid <= st.StartUID:
