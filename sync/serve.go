@@ -50,7 +50,7 @@ const maxLostFolders = 3
 func (ps *pass) resolve(ctx context.Context) (found []imapsession.FolderStatus, failed map[string]error, err error) {
 	lost := map[string]error{}
 	for {
-		found, failed, err = ps.session.Resolve(ps.provider.Folders, lost)
+		found, failed, err = ps.session.Resolve(ps.provider.Folders, lost, ps.lately()...)
 		at, ok := errors.AsType[*imapsession.LostFolderError](err)
 		switch {
 		case err == nil && ps.session.Alive():
@@ -69,6 +69,20 @@ func (ps *pass) resolve(ctx context.Context) (found []imapsession.FolderStatus, 
 			return found, failed, nil
 		}
 	}
+}
+
+// listedFor is how long a folder that LIST leaves out is asked for all the same.
+const listedFor = 24 * time.Hour
+
+// lately names the folders that were there lately.
+func (ps *pass) lately() (names []string) {
+	now := ps.runner.now()
+	for name, st := range ps.states {
+		if st.LastSearchAt != nil && now.Sub(*st.LastSearchAt) < listedFor {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (ps *pass) servedBefore(a, b imapsession.FolderStatus) int {

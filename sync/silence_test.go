@@ -257,6 +257,55 @@ func TestFailure02_QuarantinedMessageIsGone(t *testing.T) {
 	}
 }
 
+// A LIST that leaves folders out, or all of them, hides no mail in those that are known,
+// nor in INBOX; one that was deleted is no fault.
+func TestFailure25_ListLeavesOut(t *testing.T) {
+	t.Parallel()
+	l := newSharedServers(t)
+	patterns := func(p *db.Provider) { p.Folders = db.FolderNames{"*"} }
+	empty := imapserver.Quirk{Stage: imapserver.List, Do: func(x *imapserver.Exchange) error { return x.Untagged() }}
+	t.Run("known folders", func(t *testing.T) {
+		env := l.start(t, imapserver.TLS, patterns)
+		env.pass()
+		for _, folder := range env.folders {
+			env.append(folder, 1)
+		}
+		env.srv.Play(empty)
+		if res := env.passes(1, time.Minute); res.Err != nil || res.Counts.Published != 3 {
+			t.Errorf("%+v, want 3 published", res)
+		}
+		env.srv.Behave()
+		env.remember()
+		env.srv.RemoveMailbox("Other")
+		env.folders = []string{"INBOX", "Sub/One"}
+		if res := env.passes(1, time.Minute); res.Err != nil {
+			t.Errorf("a folder was deleted: %v", res.Err)
+		}
+		env.srv.Forget()
+		env.passes(1, 25*time.Hour)
+		if slices.ContainsFunc(env.srv.Commands(), func(c imapserver.Command) bool { return strings.Contains(c.Line, "STATUS Other") }) {
+			t.Error("it is asked for a day later")
+		}
+	})
+	t.Run("never read", func(t *testing.T) {
+		env := l.start(t, imapserver.TLS, patterns)
+		env.srv.Play(empty)
+		if res := env.pass(); res.Err != nil || res.Counts.Published != 4 {
+			t.Errorf("%+v, want the mail of INBOX", res)
+		}
+	})
+	t.Run("none that is meant", func(t *testing.T) {
+		env := l.start(t, imapserver.TLS, func(p *db.Provider) { p.Folders = db.FolderNames{"Sub/*"} })
+		env.srv.Play(empty)
+		if res := env.pass(); code(res) != "folder_missing" {
+			t.Errorf("%+v, want it said that there is none", res)
+		}
+		env.srv.Behave()
+		env.folders = []string{"Sub/One"}
+		env.settle()
+	})
+}
+
 // --start none leaves out what is there, whatever SEARCH shows of it, and nothing else.
 func TestStartNoneIsUIDNEXT(t *testing.T) {
 	t.Parallel()

@@ -115,6 +115,14 @@ func matching(pattern string, folders []Folder) (matched []Folder) {
 	return matched
 }
 
+// mayMean reports whether a pattern means a folder that is not listed, so that nobody
+// knows what parts its levels: % may stop anywhere in it.
+func mayMean(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		return name == inbox && match(p, name, "/") || !strings.Contains(p, "%") && match(p, name, "/")
+	})
+}
+
 func match(pattern, name, delimiter string) bool {
 	reach := []bool{true} // reach[i]: the pattern so far matches name[:i]
 	for range name {

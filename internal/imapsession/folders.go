@@ -170,8 +170,10 @@ func isMissing(err error) bool {
 // Resolve finds out which folders a filter means and what state they are in. A
 // folder that is missing fails alone, and so does one that is in lost, with why;
 // the error is about the connection. Plain names are asked for directly: only a
-// wildcard, or a name that the server does not know as it stands, costs a LIST.
-func (s *Session) Resolve(filter []string, lost map[string]error) (found []FolderStatus, failed map[string]error, err error) {
+// wildcard, or a name that the server does not know as it stands, costs a LIST. A LIST
+// that leaves out INBOX, or folders that are known to have been there lately, is not
+// believed: they are asked for all the same.
+func (s *Session) Resolve(filter []string, lost map[string]error, known ...string) (found []FolderStatus, failed map[string]error, err error) {
 	without := func(names []string) []string {
 		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return lost[name] != nil })
 	}
@@ -221,6 +223,14 @@ func (s *Session) Resolve(filter []string, lost map[string]error) (found []Folde
 			failed[name] = failf("folder_missing", "the server has no such folder; it has %s", folderNames(folders))
 		}
 	}
+	unlisted := map[string]bool{}
+	for _, name := range append(known, inbox) {
+		unlisted[name] = mayMean(patterns, name) && !slices.Contains(names, name) &&
+			!slices.ContainsFunc(folders, func(f Folder) bool { return f.Name == name })
+		if unlisted[name] {
+			meant[name] = name
+		}
+	}
 	have := map[string]bool{} // by the server's names
 	for _, st := range found {
 		f, _ := findFolder(folders, st.Name)
@@ -238,7 +248,7 @@ func (s *Session) Resolve(filter []string, lost map[string]error) (found []Folde
 		}
 		if cut {
 			failed[pattern] = errTooManyFolders()
-		} else if len(matched) == 0 && len(names)+len(patterns) == 1 {
+		} else if len(matched) == 0 && len(names)+len(patterns) == 1 && len(meant) == 0 {
 			failed[pattern] = failf("folder_missing", "no folder of the server matches; it has %s", folderNames(folders))
 		}
 	}
@@ -251,6 +261,9 @@ func (s *Session) Resolve(filter []string, lost map[string]error) (found []Folde
 		found = append(found, st)
 	}
 	for name, refusal := range refused {
+		if unlisted[name] {
+			continue // gone it is, or the next pass asks again
+		}
 		if slices.Contains(names, meant[name]) {
 			name = meant[name]
 		}
