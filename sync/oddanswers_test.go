@@ -28,7 +28,21 @@ func TestFailure28_OddAnswers(t *testing.T) {
 	search := func(format string) imapserver.Quirk {
 		return imapserver.Quirk{Stage: imapserver.Search, Do: func(x *imapserver.Exchange) error { return esearch(x, format) }}
 	}
+	tail := func(tail string) imapserver.Quirk {
+		return imapserver.Quirk{Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error {
+			return x.Each(func(r *imapserver.Response) { r.Tail = strings.ReplaceAll(tail, "{size}", fmt.Sprint(len(r.Body))) })
+		}}
+	}
 	for name, q := range map[string]imapserver.Quirk{
+		"items behind the end":     tail(")\r\n FLAGS (\\Seen) RFC822.SIZE {size})\r\n"),
+		"items on their own line":  tail("\r\n FLAGS (\\Seen) RFC822.SIZE {size})\r\n"),
+		"closed twice":             tail("))\r\n"),
+		"closed on its own line":   tail("\r\n)\r\n"),
+		"never closed":             tail(" FLAGS (\\Seen)\r\n"),
+		"STATUS refused":           {Stage: imapserver.Status, Do: func(x *imapserver.Exchange) error { return x.Tagged("NO STATUS is not for you") }},
+		"STATUS says OK alone":     {Stage: imapserver.Status, Do: func(x *imapserver.Exchange) error { return x.Untagged() }},
+		"sizes unreadable":         {Stage: imapserver.Fetch, Do: func(x *imapserver.Exchange) error { return x.Replace("RFC822.SIZE ", "RFC822.SIZE 1.e+0") }},
+		"sizes absent":             {Stage: imapserver.Fetch, Do: func(x *imapserver.Exchange) error { return x.Replace("RFC822.SIZE", "X-SIZE") }},
 		"ESEARCH alone":            search(`* ESEARCH (TAG "{tag}") UID{all}`),
 		"ESEARCH without a tag":    search(`* ESEARCH UID{all}`),
 		"ESEARCH without the list": search(`* ESEARCH (TAG "{tag}") UID COUNT {count}`),

@@ -300,3 +300,31 @@ func TestSearchWithoutAList(t *testing.T) {
 		t.Errorf("found %v", uids)
 	}
 }
+
+// Each body that came whole is handed on, whatever bytes follow it.
+func TestWholeBodiesComeBeforeTheError(t *testing.T) {
+	for _, after := range []string{"\x00\xff garbage\r\n", "T999 OK what\r\n", "* 9 FETCH (UID 3 BODY[] {99999999999}\r\n", "* BYE [UNAVAILABLE] off\r\n"} {
+		srv := imapserver.Test(t, imapserver.Config{}, 3)
+		srv.Play(imapserver.Quirk{Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error {
+			x.Responses = append(x.Responses[:2], imapserver.Response{Head: after})
+			return nil
+		}})
+		a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username,
+			Timeouts: Timeouts{Command: time.Second}}
+		for range 20 {
+			s, err := open(t, a, srv.Password, nil)
+			must(t, err)
+			_, err = s.Examine("INBOX")
+			must(t, err)
+			var got []uint32
+			err = s.FetchBodies([]uint32{1, 2, 3}, false, 1<<20, func(uid uint32, _ []byte) bool { got = append(got, uid); return true })
+			if diff := cmp.Diff([]uint32{1, 2}, got); diff != "" || err == nil {
+				t.Fatalf("%q: %v\n%s", after, err, diff)
+			}
+			s.Close()
+			if strings.Contains(after, "BYE") {
+				break // that waits for the end of the time-out
+			}
+		}
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -32,6 +34,7 @@ type fetchResponse struct {
 	nilBody bool   // the server says that there is none
 	sent    bool   // the head of the response went to the client, with the body
 	held    byte   // the body's last byte
+	odd     bool   // it has attributes that nobody knows
 }
 
 // maxFetchDepth bounds the nesting of an attribute's value.
@@ -51,6 +54,13 @@ func (w *Conn) beginFetch(seq uint32, line []byte) error {
 	w.mu.Unlock()
 
 	d := &decoder{b: line}
+	if d.peek() == 0 { // its items may stand on the next
+		if next, err := w.peekLine(); err != nil || len(next) == 0 || next[0] == '*' || !isLeftover(bytes.TrimLeft(next, " (")) {
+			return unexpectedEOF(err)
+		} else if err := w.nextLine(d); err != nil {
+			return err
+		}
+	}
 	if !d.take('(') {
 		return w.drop(line)
 	}
@@ -78,25 +88,37 @@ func (w *Conn) fetchItems(d *decoder) error {
 	f := &w.fetch
 	for {
 		switch c := d.peek(); {
-		case c == 0:
-			f.open = false
-			return w.fetchError("FETCH response without an end", nil)
+		case c == 0 && d.i == len(d.b):
+			if goesOn, err := w.goesOn(); err != nil || !goesOn {
+				return err
+			}
+			if err := w.nextLine(d); err != nil {
+				return err
+			}
+			continue
 		case c == ')':
-			if d.i++; d.peek() != 0 {
+			for d.take(')') { // some servers close twice
+			}
+			if d.peek() == 0 {
+				return w.endFetch()
+			}
+			if !isLeftover(d.b[d.i:]) {
 				return w.fetchError("text after the end of a FETCH response", d.b)
 			}
-			return w.endFetch()
+			continue
 		case !isLetter(c):
 			return w.fetchError("no attribute name in a FETCH response", d.b)
 		}
 		name := d.attribute()
 		f.change = f.change || fold(name, "FLAGS")
+		f.odd = f.odd || !fetchAttribute.Match(name)
 		isBody := f.cmd.wantBody && f.cmd.asksFor(name) && !f.hasBody && !f.sent
 		var err error
 		switch n, literal := d.literal(); {
-		case d.peek() == 0: // the response has no end
-		case d.peek() == ')':
-			return w.fetchError("attribute without a value in a FETCH response", d.b)
+		case d.peek() == 0, d.peek() == ')': // no value
+			if f.odd && (f.sent || f.hasBody) {
+				return w.fetchError("attribute without a value in a FETCH response", nil)
+			}
 		case d.peek() == '(':
 			err = w.skipList(d)
 		case literal && isBody:
@@ -116,6 +138,68 @@ func (w *Conn) fetchItems(d *decoder) error {
 			return err
 		}
 	}
+}
+
+// goesOn reports whether a response whose line is over, and not closed, goes on in the
+// next: Xeams and others put items on lines of their own, or forget the parenthesis.
+// Where it does not, the response is over. One that had a body is then whole only if
+// nothing stood behind the body that may be mail, and another response follows.
+func (w *Conn) goesOn() (bool, error) {
+	f := &w.fetch
+	body := f.sent || f.hasBody
+	if f.odd && body {
+		return false, w.fetchError("FETCH response without an end", nil)
+	}
+	line, err := w.peekLine()
+	switch {
+	case err != nil:
+		return false, unexpectedEOF(err)
+	case isLeftover(line):
+		return true, nil
+	case body && !w.isResponse(line):
+		return false, w.fetchError("FETCH response without an end", nil)
+	}
+	return false, w.endFetch()
+}
+
+// fetchAttribute is the name of an attribute of a FETCH response that servers are known
+// to send (RFC 3501 section 7.4.2 and its extensions).
+var fetchAttribute = regexp.MustCompile(`(?i)^(FLAGS|UID|RFC822(\.SIZE|\.HEADER|\.TEXT)?|INTERNALDATE|ENVELOPE|BODY(STRUCTURE)?|(BODY|BINARY)(\.PEEK|\.SIZE)?\[.*|MODSEQ|EMAILID|THREADID|SAVEDATE|PREVIEW|ANNOTATION|X-.+)$`)
+
+// isLeftover reports whether a line is nothing but known items of a FETCH response and
+// parentheses.
+func isLeftover(line []byte) bool {
+	d := &decoder{b: line}
+	for {
+		for d.take(')') {
+		}
+		if c := d.peek(); c == 0 {
+			return d.i == len(line) && len(bytes.TrimSpace(line)) > 0
+		} else if !isLetter(c) || !fetchAttribute.Match(d.attribute()) {
+			return false
+		}
+		if _, literal := d.literal(); literal {
+			return true
+		}
+		if c := d.peek(); c == '(' {
+			if !d.skip() {
+				return false
+			}
+		} else if c != 0 && c != ')' {
+			d.value()
+		}
+	}
+}
+
+var otherResponse = regexp.MustCompile(`(?i)^\* +([0-9]+ +(FETCH|EXISTS|EXPUNGE|RECENT)|OK|NO|BAD|BYE|FLAGS|VANISHED|CAPABILITY|SEARCH|STATUS|LIST)\b`)
+
+// isResponse reports whether a line begins a response for certain: a line of mail may
+// have an asterisk, too.
+func (w *Conn) isResponse(line []byte) bool {
+	tag, _, _ := bytes.Cut(line, []byte(" "))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return otherResponse.Match(line) || slices.ContainsFunc(w.pending, func(c command) bool { return fold(tag, c.tag) })
 }
 
 // skipList passes over a list and the literals in it.

@@ -49,13 +49,21 @@ func (w *Conn) step() error {
 
 // line is the next line without its ending. It is valid until more is read.
 func (w *Conn) line() ([]byte, error) {
+	line, err := w.peekLine()
+	if err != nil {
+		return nil, err
+	}
+	w.r += bytes.IndexByte(w.in[w.r:w.e], '\n') + 1
+	w.literal(false)
+	return line, nil
+}
+
+// peekLine is the line that line will return.
+func (w *Conn) peekLine() ([]byte, error) {
 	seen := 0
 	for {
 		if i := bytes.IndexByte(w.in[w.r+seen:w.e], '\n'); i >= 0 {
-			line := w.in[w.r : w.r+seen+i]
-			w.r += seen + i + 1
-			w.literal(false)
-			return bytes.TrimRight(line, "\r\n"), nil
+			return bytes.TrimRight(w.in[w.r:w.r+seen+i], "\r\n"), nil
 		}
 		seen = w.e - w.r
 		if seen > w.lim.Line {
@@ -248,6 +256,9 @@ func (w *Conn) tagged(line []byte) error {
 		w.mu.Unlock()
 		if stale {
 			return nil
+		}
+		if fetching && isLeftover(line) {
+			return w.drop(line)
 		}
 		if fetching { // behind a body longer than announced, this would be mail
 			return w.protocolError(fmt.Sprintf("unexpected line of %d bytes", len(line)), nil)
