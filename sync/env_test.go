@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -229,4 +230,15 @@ func (env *testEnv) due() error {
 	defer pool.Close()
 	_, err = pool.ExecContext(env.t.Context(), `UPDATE imap_quarantine SET next_attempt_at = NULL WHERE state = 'retry'`)
 	return err
+}
+
+// inFlight leaves messages of INBOX as a pass does that was killed while it handled them.
+func (env *testEnv) inFlight(p *db.Provider, uids ...int) {
+	env.t.Helper()
+	pool, err := sql.Open("postgres", env.dbURL)
+	must(env.t, err)
+	defer pool.Close()
+	list := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(uids)), ","), "[]")
+	_, err = pool.ExecContext(env.t.Context(), `UPDATE imap_folder_state SET in_flight = $2 WHERE provider_id = $1 AND folder = 'INBOX'`, p.ID, "{"+list+"}")
+	must(env.t, err)
 }
