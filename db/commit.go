@@ -14,6 +14,7 @@ import (
 type Commit struct {
 	State    *FolderState
 	Messages []Message    // each of another UID
+	Moved    []Move       // messages known from another numbering, of UIDs not among them
 	Failures []Quarantine // messages among them that go there
 	Retried  []uint32     // UIDs that came out of the quarantine by this step
 	Bytes    int64        // downloaded
@@ -27,6 +28,7 @@ type Commit struct {
 func (s *Store) Commit(ctx context.Context, fence Fence, c Commit) (Counts, error) {
 	var counts Counts
 	err := s.behind(ctx, fence, func(tx *txn) error {
+		moveRows(ctx, tx, fence, c)
 		counts = writeMessages(ctx, tx, fence, c)
 		writeBodies(ctx, tx, fence, c)
 		writeQuarantine(ctx, tx, fence, c)

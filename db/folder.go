@@ -21,7 +21,6 @@ type FolderState struct {
 	ResyncSince  *time.Time    `db:"resync_since"`
 	ResyncReason string        `db:"resync_reason"`
 	ResyncCount  int           `db:"resync_count"`
-	PausedReason string        `db:"paused_reason"`
 	LastSearchAt *time.Time    `db:"last_search_at"`
 	LastServedAt *time.Time    `db:"last_served_at"`
 	LastError    string        `db:"last_error"`
@@ -67,7 +66,7 @@ func (s *Store) FolderStates(ctx context.Context, ref Ref) (map[string]*FolderSt
 	list, err := selectAll[*FolderState](ctx, s, "folder states", `
 		SELECT folder, uid_validity, greatest(start_uid, pruned_uid) AS start_uid, settled_uid, last_uid, uid_next,
 			backlog, ARRAY(SELECT uid & 4294967295 FROM unnest(in_flight) uid) AS in_flight, resync_since,
-			coalesce(resync_reason, '') AS resync_reason, resync_count, coalesce(paused_reason, '') AS paused_reason,
+			coalesce(resync_reason, '') AS resync_reason, resync_count,
 			last_search_at, last_served_at, coalesce(last_error, '') AS last_error,
 			account, first_look_at, horizon_at, held, old_left, renumbered_at, unstable, sweep_left, lowest_uid,
 			messages, shrunk_at, counted_at, gap_since, gap_looks, gap_sessions, surplus, surplus_since, surplus_looks,
@@ -92,12 +91,12 @@ func writeFolder(ctx context.Context, tx *txn, fence Fence, f *FolderState) {
 	row.LastError = Clean(f.LastError)
 	tx.named(ctx, "write folder state", `
 		INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, start_uid, settled_uid, last_uid,
-			uid_next, backlog, in_flight, resync_since, resync_reason, resync_count, paused_reason,
+			uid_next, backlog, in_flight, resync_since, resync_reason, resync_count,
 			last_search_at, last_served_at, last_error, account, first_look_at, horizon_at, held, old_left, renumbered_at, unstable, sweep_left, lowest_uid,
 			messages, shrunk_at, counted_at, gap_since, gap_looks, gap_sessions, surplus, surplus_since, surplus_looks, unfetched, backlog_since)
 		VALUES (:tenant, :provider_id, :folder, :uid_validity, :start_uid, :settled_uid, :last_uid,
 			:uid_next, :backlog, coalesce(CAST(:in_flight AS bigint[]), '{}'), :resync_since, nullif(:resync_reason, ''),
-			:resync_count, nullif(:paused_reason, ''), :last_search_at, :last_served_at, nullif(:last_error, ''),
+			:resync_count, :last_search_at, :last_served_at, nullif(:last_error, ''),
 			:account, :first_look_at, :horizon_at, :held, :old_left, :renumbered_at, :unstable, :sweep_left, :lowest_uid,
 			:messages, :shrunk_at, :counted_at, :gap_since, :gap_looks, :gap_sessions, :surplus, :surplus_since, :surplus_looks,
 			coalesce(CAST(:unfetched AS bigint[]), '{}'),
@@ -107,7 +106,7 @@ func writeFolder(ctx context.Context, tx *txn, fence Fence, f *FolderState) {
 			last_uid = EXCLUDED.last_uid, uid_next = EXCLUDED.uid_next, backlog = EXCLUDED.backlog,
 			in_flight = EXCLUDED.in_flight, resync_since = EXCLUDED.resync_since,
 			resync_reason = EXCLUDED.resync_reason, resync_count = EXCLUDED.resync_count,
-			paused_reason = EXCLUDED.paused_reason, last_search_at = EXCLUDED.last_search_at,
+			last_search_at = EXCLUDED.last_search_at,
 			last_served_at = EXCLUDED.last_served_at, last_error = EXCLUDED.last_error,
 			account = EXCLUDED.account, first_look_at = EXCLUDED.first_look_at, held = EXCLUDED.held,
 			horizon_at = CASE WHEN imap_folder_state.account IN ('', EXCLUDED.account)
@@ -147,32 +146,6 @@ func (s *Store) ClearInFlight(ctx context.Context, fence Fence, folder string, u
 	})
 }
 
-// RenumberFolder stores the new cursor of a folder whose messages got new UIDs,
-// with an audit entry. Quarantined messages are dead under their old UIDs: they
-// are found again under the new ones. sameValidity says that the UIDs changed
-// under the UIDVALIDITY they had, so that the ledger's rows must step aside.
-func (s *Store) RenumberFolder(ctx context.Context, fence Fence, f *FolderState, sameValidity bool, audit Audit) error {
-	return s.behind(ctx, fence, func(tx *txn) error {
-		if sameValidity {
-			// The rows keep what was published; no UID of the new numbering meets them:
-			// no server has a UIDVALIDITY below zero.
-			tx.exec(ctx, "put the old numbering aside", `
-				UPDATE imap_messages SET uid_validity = $4
-				WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $5`,
-				fence.Tenant, fence.ProviderID, f.Folder, -fence.Epoch, f.UIDValidity)
-		}
-		tx.exec(ctx, "give up old uids", `
-			UPDATE imap_quarantine SET state = 'dead', error_code = 'renumbered', next_attempt_at = NULL, updated_at = $4,
-				error = 'the server has numbered the folder anew; found again, the message goes out by its new UID. Before: ' || left(error, 1000)
-			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND state IN ('retry', 'released')
-				AND (uid_validity <> $5 OR $6)`,
-			fence.Tenant, fence.ProviderID, f.Folder, audit.At, f.UIDValidity, sameValidity)
-		writeFolder(ctx, tx, fence, f)
-		tx.audit(ctx, audit)
-		return tx.err
-	})
-}
-
 // FolderStatus is where one folder stands, for people and metrics.
 type FolderStatus struct {
 	Tenant       string     `db:"tenant"`
@@ -185,7 +158,8 @@ type FolderStatus struct {
 	BacklogSince *time.Time `db:"backlog_since"` // since when there are any
 	LastSearchAt *time.Time `db:"last_search_at"`
 	ResyncCount  int        `db:"resync_count"` // changes of UIDVALIDITY in a row
-	PausedReason string     `db:"paused_reason"`
+	Held         int64      `db:"held"`         // unknown old messages that wait for a person
+	Unstable     bool       `db:"unstable"`     // UIDVALIDITY never holds
 	LastError    string     `db:"last_error"`
 	Retrying     int64      `db:"retrying"` // in quarantine, to be tried again
 	RetryingFrom *time.Time `db:"retrying_from"`
@@ -205,7 +179,7 @@ func (f *FolderStatus) Oldest() *time.Time {
 // Searched counts a pass that went well as a search: where the server reported
 // nothing new, the folder was not opened and its row not written.
 func (f *FolderStatus) Searched(p *Provider) {
-	if f.LastSearchAt != nil && p.LastSuccessAt != nil && f.PausedReason == "" && f.LastError == "" && p.LastSuccessAt.After(*f.LastSearchAt) {
+	if f.LastSearchAt != nil && p.LastSuccessAt != nil && f.LastError == "" && p.LastSuccessAt.After(*f.LastSearchAt) {
 		f.LastSearchAt = p.LastSuccessAt
 	}
 }
@@ -215,7 +189,7 @@ func (f *FolderStatus) Searched(p *Provider) {
 func (s *Store) FolderStatuses(ctx context.Context, tenant, providerID string) ([]FolderStatus, error) {
 	return selectAll[FolderStatus](ctx, s, "folder statuses", `
 		SELECT f.tenant, f.provider_id, f.folder, f.uid_validity, f.settled_uid, f.last_uid, f.backlog, f.backlog_since,
-			f.last_search_at, f.resync_count, f.surplus, coalesce(f.paused_reason, '') AS paused_reason, coalesce(f.last_error, '') AS last_error,
+			f.last_search_at, f.resync_count, f.surplus, f.held, f.unstable, coalesce(f.last_error, '') AS last_error,
 			coalesce(q.retrying, 0) AS retrying, q.retrying_from, coalesce(q.dead, 0) AS dead
 		FROM imap_folder_state f
 		LEFT JOIN (

@@ -20,6 +20,7 @@ const (
 	Skipped     Outcome = "skipped"
 	Expunged    Outcome = "expunged"
 	Quarantined Outcome = "quarantined"
+	Held        Outcome = "held" // unknown and old, in a folder that was numbered anew: a person decides
 )
 
 // Message is one row of the ledger.

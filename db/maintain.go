@@ -149,18 +149,21 @@ func partitions(ctx context.Context, tx *txn, now time.Time, keep time.Duration,
 	return tx.err
 }
 
-// pruneLedger gives up old rows, lowest UID first. It keeps what the cursor has
-// not settled and what is, or was, in quarantine; and it notes how far it came,
-// so that the mail is not taken for missing.
+// pruneLedger gives up old rows, lowest UID first. It keeps what the cursor has not
+// settled, what is held or in quarantine, and what the server may still show: all from
+// the lowest UID on that it showed when the folder was last listed, for mail that is
+// numbered anew is known by its row alone. What was numbered otherwise goes with its
+// age: what the server still had has moved to the new numbering. It notes how far it
+// came, so that mail that shows up again is neither missing nor new.
 func pruneLedger(ctx context.Context, tx *txn, cutoff time.Time) (int64, error) {
 	var n int64
 	err := tx.GetContext(ctx, &n, `
 		WITH old AS (
-			SELECT m.tenant, m.provider_id, m.folder, m.uid_validity, m.uid
+			SELECT m.tenant, m.provider_id, m.folder, m.uid_validity, m.uid, m.uid_validity = f.uid_validity AS present
 			FROM imap_messages m
 			JOIN imap_folder_state f ON f.tenant = m.tenant AND f.provider_id = m.provider_id AND f.folder = m.folder
-			WHERE m.processed_at < $1 AND m.outcome <> 'quarantined' AND f.resync_since IS NULL
-				AND (m.uid_validity <> f.uid_validity OR m.uid <= f.settled_uid)
+			WHERE m.processed_at < $1 AND m.outcome NOT IN ('quarantined', 'held') AND f.resync_since IS NULL
+				AND (m.uid_validity <> f.uid_validity OR m.uid <= f.settled_uid AND m.uid < f.lowest_uid)
 				AND NOT EXISTS (SELECT FROM imap_quarantine q WHERE q.tenant = m.tenant AND q.provider_id = m.provider_id
 					AND q.folder = m.folder AND q.uid_validity = m.uid_validity AND q.uid = m.uid)
 			ORDER BY m.tenant, m.provider_id, m.folder, m.uid_validity, m.uid
@@ -169,11 +172,11 @@ func pruneLedger(ctx context.Context, tx *txn, cutoff time.Time) (int64, error) 
 			DELETE FROM imap_messages m USING old
 			WHERE m.tenant = old.tenant AND m.provider_id = old.provider_id AND m.folder = old.folder
 				AND m.uid_validity = old.uid_validity AND m.uid = old.uid
-			RETURNING m.tenant, m.provider_id, m.folder, m.uid_validity, m.uid
+			RETURNING m.tenant, m.provider_id, m.folder, m.processed_at, CASE WHEN old.present THEN m.uid ELSE 0 END AS uid
 		), far AS (
-			UPDATE imap_folder_state f SET pruned_uid = greatest(f.pruned_uid, g.uid)
-			FROM (SELECT tenant, provider_id, folder, uid_validity, max(uid) AS uid FROM gone GROUP BY 1, 2, 3, 4) g
-			WHERE f.tenant = g.tenant AND f.provider_id = g.provider_id AND f.folder = g.folder AND f.uid_validity = g.uid_validity
+			UPDATE imap_folder_state f SET pruned_uid = greatest(f.pruned_uid, g.uid), horizon_at = greatest(f.horizon_at, g.processed_at)
+			FROM (SELECT tenant, provider_id, folder, max(uid) AS uid, max(processed_at) AS processed_at FROM gone GROUP BY 1, 2, 3) g
+			WHERE f.tenant = g.tenant AND f.provider_id = g.provider_id AND f.folder = g.folder
 		)
 		SELECT count(*) FROM gone`, cutoff, pruneBatch)
 	if err != nil {

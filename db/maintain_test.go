@@ -37,8 +37,9 @@ func TestMaintain(t *testing.T) {
 		t.Errorf("due again at once: %t, %v", due, err)
 	}
 
-	// A year and more: the cursor stands at 50; 10 and 11 are in quarantine.
-	exec(`INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, settled_uid, last_uid) VALUES ($1, $2, 'INBOX', 7, 50, 60)`, p.Tenant, p.ID)
+	// A year and more: the cursor stands at 50; 10 and 11 are in quarantine; the server
+	// still shows those from 48 on.
+	exec(`INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, settled_uid, last_uid, lowest_uid) VALUES ($1, $2, 'INBOX', 7, 50, 60, 48)`, p.Tenant, p.ID)
 	exec(`INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, uid, outcome, processed_at)
 		SELECT $1, $2, 'INBOX', 7, uid, CASE WHEN uid = 10 THEN 'quarantined' ELSE 'published' END,
 			CASE WHEN uid > 40 AND uid <= 45 THEN $4::timestamptz ELSE $3::timestamptz END FROM generate_series(1, 60) AS uid`,
@@ -53,17 +54,17 @@ func TestMaintain(t *testing.T) {
 	later := at.AddDate(0, 0, 1)
 	m, err = store.Maintain(t.Context(), later, Retention{Runs: 90 * 24 * time.Hour, Ledger: 365 * 24 * time.Hour})
 	must(err)
-	// 1–50 without 10, 11 and the young 41–45, and the one under old numbering.
-	if m.LedgerRows != 50-2-5+1 || m.RunRows != 1 || len(m.Created) != 0 {
-		t.Errorf("%+v, want 44 rows of the ledger and one run given up", m)
+	// 1–47 without 10, 11 and the young 41–45, and the one under old numbering.
+	if m.LedgerRows != 47-2-5+1 || m.RunRows != 1 || len(m.Created) != 0 {
+		t.Errorf("%+v, want 41 rows of the ledger and one run given up", m)
 	}
 	if left := number(`SELECT count(*) FROM imap_messages WHERE uid > 50 OR uid IN (10, 11)`); left != 12 {
 		t.Errorf("%d rows left of those that must stay, want 12", left)
 	}
 	states, err := store.FolderStates(t.Context(), Ref{p.Tenant, p.ID})
 	must(err)
-	if got := states["INBOX"]; got.StartUID != 50 || got.SettledUID != 50 {
-		t.Errorf("%+v, want what is given up to be counted as not ours", got)
+	if got := states["INBOX"]; got.StartUID != 47 || got.SettledUID != 50 || got.HorizonAt == nil || !got.HorizonAt.Equal(at.AddDate(-2, 0, 0)) {
+		t.Errorf("%+v, want what is given up to be counted as not ours, and the horizon behind it", got)
 	}
 	runs, err := store.ListRuns(t.Context(), RunFilter{Tenant: p.Tenant, ProviderID: p.ID, Limit: 10})
 	must(err)

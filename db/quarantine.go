@@ -52,7 +52,7 @@ type Quarantine struct {
 // in a folder, so that one that is gone starves no other.
 func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit int) ([]Quarantine, error) {
 	return selectAll[Quarantine](ctx, s, "read quarantine", `
-		SELECT tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts, size,
+		SELECT tenant, id, provider_id, folder, greatest(uid_validity, 0) AS uid_validity, uid, state, stage, error_code, error, attempts, size,
 			coalesce(message_id, '') AS message_id, coalesce(subject, '') AS subject, coalesce(sender, '') AS sender,
 			coalesce(event_key, '') AS event_key, coalesce(raw_blob_key, '') AS raw_blob_key, next_attempt_at,
 			charges, kills, charged_at, internal_date, created_at, updated_at
@@ -62,7 +62,7 @@ func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit
 				SELECT q.id, row_number() OVER (PARTITION BY q.folder ORDER BY q.next_attempt_at NULLS FIRST, q.uid) AS nth
 				FROM imap_quarantine q
 				JOIN imap_folder_state f ON f.tenant = q.tenant AND f.provider_id = q.provider_id AND f.folder = q.folder
-					AND f.uid_validity = q.uid_validity AND f.paused_reason IS NULL
+					AND f.uid_validity = q.uid_validity
 				WHERE q.tenant = $1 AND q.provider_id = $2
 					AND (q.state = 'released' OR q.state = 'retry' AND (q.next_attempt_at IS NULL OR q.next_attempt_at <= $3))
 			) due WHERE nth <= $4)
@@ -130,7 +130,7 @@ type QuarantineFilter struct {
 // ListQuarantine lists quarantined messages, the newest first.
 func (s *Store) ListQuarantine(ctx context.Context, f QuarantineFilter) ([]Quarantine, error) {
 	return selectAll[Quarantine](ctx, s, "list quarantine", `
-		SELECT tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts, size,
+		SELECT tenant, id, provider_id, folder, greatest(uid_validity, 0) AS uid_validity, uid, state, stage, error_code, error, attempts, size,
 			coalesce(message_id, '') AS message_id, coalesce(subject, '') AS subject, coalesce(sender, '') AS sender,
 			coalesce(event_key, '') AS event_key, coalesce(raw_blob_key, '') AS raw_blob_key, next_attempt_at,
 			charges, kills, charged_at, internal_date, created_at, updated_at
@@ -161,10 +161,11 @@ func (s *Store) SetQuarantineState(ctx context.Context, q *Quarantine, state str
 	}
 	return s.inTx(ctx, func(tx *txn) error {
 		tx.exec(ctx, "set outcome", `
-			UPDATE imap_messages SET outcome = $6, reason = $7
-			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = $5
-				AND outcome IN ('quarantined', 'skipped')`,
-			q.Tenant, q.ProviderID, q.Folder, q.UIDValidity, q.UID, string(outcome), state)
+			UPDATE imap_messages m SET outcome = $3, reason = $4
+			FROM imap_quarantine q
+			WHERE m.tenant = $1 AND q.tenant = $1 AND q.id = $2 AND m.provider_id = q.provider_id AND m.folder = q.folder
+				AND m.uid_validity = q.uid_validity AND m.uid = q.uid AND m.outcome IN ('quarantined', 'skipped')`,
+			q.Tenant, q.ID, string(outcome), state)
 		tx.exec(ctx, "set quarantine state", `
 			UPDATE imap_quarantine SET state = $3, updated_at = $4, next_attempt_at = NULL,
 				attempts = CASE WHEN $3 = 'retry' THEN 0 ELSE attempts END,
@@ -177,11 +178,11 @@ func (s *Store) SetQuarantineState(ctx context.Context, q *Quarantine, state str
 	})
 }
 
-// OldestQuarantine is when the oldest message of a folder that is still to be
-// tried came into quarantine; nil when there is none.
+// OldestQuarantine is when the oldest message of a folder that is still to be tried
+// was received, or came into quarantine; nil when there is none.
 func (s *Store) OldestQuarantine(ctx context.Context, ref Ref, folder string) (*time.Time, error) {
 	return selectOne[*time.Time](ctx, s, "oldest in quarantine", `
-		SELECT min(created_at) FROM imap_quarantine
+		SELECT min(least(created_at, internal_date)) FROM imap_quarantine
 		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND state IN ('retry', 'released')`,
 		ref.Tenant, ref.ID, folder)
 }

@@ -26,6 +26,9 @@ ALTER TABLE imap_folder_state
     ADD COLUMN surplus_looks integer NOT NULL DEFAULT 0,
     ADD COLUMN unfetched     bigint[] NOT NULL DEFAULT '{}';
 
+-- No folder waits for a person any more: what does is held, message by message.
+ALTER TABLE imap_folder_state DROP COLUMN paused_reason;
+
 ALTER TABLE imap_messages
     ADD COLUMN internal_date timestamptz,
     ADD COLUMN by_header     boolean NOT NULL DEFAULT false,

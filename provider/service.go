@@ -225,7 +225,7 @@ func lock(ctx context.Context, store *db.Store, p *db.Provider, patience time.Du
 
 // Resync has the next pass go through folders again, from a day on; without
 // folders, through all that were read before. Accept lets it publish unknown
-// messages however many they are. It returns the number of folders.
+// messages however old and however many they are. It returns the number of folders.
 func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, since time.Time, accept bool, by string) (int, error) {
 	fence, unlock, err := lock(ctx, s.Store, p, 0)
 	if err != nil {
@@ -239,18 +239,14 @@ func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, 
 	if len(folders) == 0 {
 		folders = slices.Collect(maps.Keys(states))
 	}
-	reason := "asked for by a person"
-	if accept {
-		reason = db.ResyncAccepted
-	}
 	for _, name := range folders {
 		st := states[name]
 		if st == nil {
 			return 0, fault.Newf(fault.Config, "never_read", "folder %q was never read", name)
 		}
-		mailsync.SearchAgain(st, since, reason)
-		entry := audit(p, by, "folder_resynced", db.Detail{"folder": name, "since": since.Format(time.DateOnly), "reason": reason})
-		if err := s.Store.RenumberFolder(ctx, fence, st, false, entry); err != nil {
+		mailsync.SearchAgain(st, since, accept)
+		entry := audit(p, by, "folder_resynced", db.Detail{"folder": name, "since": since.Format(time.DateOnly), "reason": st.ResyncReason})
+		if err := s.Store.ResyncFolder(ctx, fence, st, entry); err != nil {
 			return 0, err
 		}
 	}

@@ -137,9 +137,12 @@ func (s *Service) Standing(ctx context.Context, p *db.Provider, now time.Time) (
 	var backlog int64
 	for _, st := range states {
 		backlog += st.Backlog
-		if st.PausedReason != "" {
-			steps = append(steps, Step{Name: "folder", State: StepWrong, Text: fmt.Sprintf("%q is paused: %s", st.Folder, st.PausedReason),
-				Err: mailsync.PausedFolder(st.Folder, st.PausedReason, st.ResyncCount)})
+		if st.Held > 0 {
+			held := mailsync.HeldMail(st.Folder, st.Held)
+			steps = append(steps, Step{Name: "folder", State: StepWarn, Text: fmt.Sprintf("%q: %s", st.Folder, held), Err: held})
+		}
+		if st.Unstable {
+			steps = append(steps, Step{Name: "folder", State: StepWarn, Text: fmt.Sprintf("%q: %s", st.Folder, mailsync.ErrUnstable), Err: mailsync.ErrUnstable})
 		}
 		if st.Surplus > 0 {
 			text := fmt.Sprintf("%q: EXISTS counts %d messages that the server does not show, since %s", st.Folder, st.Surplus, st.SurplusSince.UTC().Format(time.RFC3339))

@@ -26,6 +26,11 @@ func halfHash(s string) string {
 	return hex.EncodeToString(sum[:])[:halfKey]
 }
 
+// ofAccount reports whether a cursor is of the provider's present account.
+func (ps *pass) ofAccount(st *db.FolderState) bool {
+	return st == nil || st.Account == "" || st.Account == AccountKey(ps.provider)
+}
+
 // sameUser reports whether two accounts have the same user name: then it is a server
 // that moved, and its mail is what was read before.
 func sameUser(a, b string) bool { return a[min(halfKey, len(a)):] == b[min(halfKey, len(b)):] }

@@ -16,38 +16,18 @@ import (
 type cursor struct {
 	db.FolderState
 	handled []db.Handled
-	late    []uint32 // UIDs up to SettledUID that the server shows and the ledger does not know, ascending
+	late    []uint32        // UIDs up to SettledUID that the server shows and the ledger does not know, ascending
+	anew    bool            // the folder was numbered anew in this pass
+	old     map[uint32]bool // messages that are let in though they are old, and are not handled yet
 }
 
 // firstCursor begins a folder that was never read behind the UID up to which
 // nothing is to be published, and that has so many messages up to there.
-func firstCursor(status imapsession.FolderStatus, start uint32, messages int64) *cursor {
+func firstCursor(status imapsession.FolderStatus, start uint32, messages int64, account string, now time.Time) *cursor {
 	return &cursor{FolderState: db.FolderState{
-		Folder: status.Name, UIDValidity: status.UIDValidity, StartUID: start, SettledUID: start, LastUID: start, Exists: messages,
+		Folder: status.Name, UIDValidity: status.UIDValidity, StartUID: start, SettledUID: start, LastUID: start,
+		Account: account, FirstLookAt: &now, Exists: messages,
 	}}
-}
-
-// renumbered begins anew after the server has given the messages new UIDs, the
-// highest of them last. What came before since is known by now.
-func (c *cursor) renumbered(uidValidity uint64, last uint32, since time.Time, reason string) *cursor {
-	return &cursor{FolderState: db.FolderState{
-		Folder: c.Folder, UIDValidity: uidValidity, LastUID: last, ResyncSince: &since, ResyncReason: reason,
-		ResyncCount: c.ResyncCount + 1, LastServedAt: c.LastServedAt, LastSearchAt: c.LastSearchAt, Exists: -1,
-	}}
-}
-
-// SearchAgain has the next pass go through a folder once more, from a day on.
-func SearchAgain(st *db.FolderState, since time.Time, reason string) {
-	st.ResyncSince, st.ResyncReason, st.ResyncCount, st.PausedReason = &since, reason, 0, ""
-	st.LastUID, st.SettledUID, st.StartUID, st.Exists = max(st.LastUID, st.SettledUID), 0, 0, -1
-	st.GapSince, st.GapLooks, st.GapSessions = nil, 0, 0
-}
-
-// paused leaves the folder to a person.
-func (c *cursor) paused(reason string) *cursor {
-	next := *c
-	next.PausedReason = reason
-	return &next
 }
 
 // markInFlight notes which UIDs are about to be handled: being killed by one of
@@ -96,21 +76,10 @@ func (c *cursor) marked() []uint32 {
 	return c.wanted(uids)
 }
 
-// finishResync ends the search under a new numbering when none of the UIDs that
-// are still wanted is one that it was made for.
-func (c *cursor) finishResync(wanted []uint32) {
-	if c.ResyncSince == nil || slices.ContainsFunc(wanted, func(uid uint32) bool { return uid <= c.LastUID }) {
-		return
-	}
-	c.SettledUID, c.StartUID = c.LastUID, c.LastUID
-	c.ResyncSince, c.ResyncReason = nil, ""
-	c.forgetSettled()
-}
-
 // searched notes that a search which found the cursor as it was before has left
 // so many messages to handle. It reports whether that is worth a write by itself.
 func (c *cursor) searched(before cursor, uidNext uint32, backlog int, first bool, now time.Time) bool {
-	if c.ResyncSince == nil && !first {
+	if !c.anew {
 		c.ResyncCount = 0 // a pass under the same numbering
 	}
 	c.LastSearchAt, c.UIDNext, c.Backlog = &now, uidNext, int64(backlog)
@@ -143,6 +112,7 @@ func (c *cursor) committed(rows []db.Message, toMark []uint32, now time.Time) *c
 	slices.SortFunc(next.handled, func(a, b db.Handled) int { return cmp.Compare(a.UID, b.UID) })
 	next.Backlog = max(0, c.Backlog-int64(len(next.handled)-len(c.handled)))
 	next.late = slices.DeleteFunc(slices.Clone(c.late), func(uid uint32) bool { return done[int64(uid)] })
+	next.countOld(rows)
 	next.settle()
 	next.forgetSettled()
 	if open := next.gaps(); open && !c.gaps() {
@@ -196,7 +166,7 @@ const searchAnyway = time.Hour
 // sign, and what it says is not believed for ever.
 func nothingNew(st *db.FolderState, status imapsession.FolderStatus, now time.Time) bool {
 	switch {
-	case st == nil, status.UIDValidity == 0, status.UIDNext == 0, status.Messages < 0:
+	case st == nil, st.Unstable, status.UIDValidity == 0, status.UIDNext == 0, status.Messages < 0:
 		return false
 	case st.UIDValidity != status.UIDValidity, st.UIDNext != status.UIDNext, st.Exists != status.Messages:
 		return false

@@ -134,12 +134,13 @@ func About(err error) fault.About {
 	return about
 }
 
-// PausedFolder is the error of a folder that waits for a person: its reason is
-// "unknown" when there are too many messages that nobody knows, else "renumbered".
-func PausedFolder(folder, why string, renumbered int) error {
-	reason := "unknown"
-	if renumbered >= maxRenumbered {
-		reason = "renumbered"
-	}
-	return fault.Newf(fault.Config, "folder_paused", "paused: %s", why).With("folder", folder).With("reason", reason)
+// ErrUnstable is what there is to say of a folder whose numbering never holds.
+var ErrUnstable = fault.Newf(fault.Config, "folder_unstable",
+	"the server numbers the folder anew at each visit, so it is read slowly, by headers")
+
+// HeldMail is what there is to say of a folder that holds old messages which nobody
+// knows, for a person to decide about.
+func HeldMail(folder string, messages int64) error {
+	return fault.Newf(fault.Config, "mail_held",
+		"%d unknown messages are older than the first look at the folder and are held", messages).With("folder", folder)
 }

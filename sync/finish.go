@@ -51,6 +51,9 @@ func (ps *pass) result(ctx context.Context, err error) Result {
 		Bug:    ps.bug.Load(),
 		states: ps.states, logins: ps.logins, silent: ps.served[ps.idle], idle: ps.idle,
 	}
+	for _, st := range ps.states {
+		res.HeldBack += int(st.Held)
+	}
 	if err != nil {
 		res.Err, res.Partial = fmt.Errorf("provider %s: %w", ps.provider, ps.reason(ctx, err)), ps.partial
 	}
@@ -133,6 +136,7 @@ type Result struct {
 	Counts   db.Counts
 	Folders  int // looked at
 	Left     int // messages known to wait for the next pass
+	HeldBack int // old messages of folders that were numbered anew, for a person to decide about
 	Bytes    int64
 	Duration time.Duration
 
@@ -185,6 +189,7 @@ type Summary struct {
 	Bugs       int       `json:"bugs"`     // of those passed over, how many met a mistake of this program's
 	Counts     db.Counts `json:"counts"`
 	Left       int       `json:"left"`
+	HeldBack   int       `json:"held"` // old mail, for a person to decide about
 	Bytes      int64     `json:"bytes"`
 
 	Republished int   `json:"republished"` // lost events that were published again
@@ -194,6 +199,7 @@ type Summary struct {
 func (s *Summary) add(res Result) {
 	s.Counts.Plus(res.Counts)
 	s.Left += res.Left
+	s.HeldBack += res.HeldBack
 	s.Bytes += res.Bytes
 	s.Republished += res.Republished
 	s.Missing += res.Missing

@@ -21,9 +21,12 @@ type folderPass struct {
 	cursor *cursor  // as it was stored last, or is about to be
 	toMark []uint32 // what the next commits mark as being handled
 	first  bool     // there was no cursor before this pass
+	empty  bool     // numbered anew, with no message to see yet
 	taken  int      // messages handled
 	found  int      // of them, those that the server gave and that went out
 	unseen int64    // messages that EXISTS counts and that were not found
+
+	unlisted int64 // those of a folder that was numbered anew
 
 	examined int64 // EXISTS when it was opened
 
@@ -52,24 +55,37 @@ func (ps *pass) folder(ctx context.Context, status imapsession.FolderStatus, bud
 	if err != nil {
 		return 0, 0, err
 	}
-	uids, err := f.search(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	if f.cursor.ResyncSince != nil {
-		if uids, err = f.leaveOutKnown(ctx, uids); err != nil {
-			return f.taken, int(f.cursor.Backlog), err
-		}
+	if f.empty {
+		return 0, 0, nil
 	}
 	defer f.keepState()
-	if len(uids) > 0 {
-		f.log.Info("new_messages", "count", len(uids), "taking", min(len(uids), budget))
-	}
-	err = f.handle(ctx, uids, budget)
+	err = f.read(ctx, budget)
 	if err = errors.Join(err, f.clearInFlight(ctx)); err == nil && f.unseen > 0 {
 		err = Mismatch(f.exists, f.unseen)
 	}
 	return f.taken, int(f.cursor.Backlog), err
+}
+
+// read handles what is new in the folder. One that was numbered anew is gone through by
+// headers first.
+func (f *folderPass) read(ctx context.Context, budget int) error {
+	if f.cursor.Unstable {
+		return f.readByPlace(ctx, budget)
+	}
+	uids, err := f.search(ctx)
+	if err != nil {
+		return err
+	}
+	if len(uids) > 0 {
+		f.log.Info("new_messages", "count", len(uids), "taking", min(len(uids), budget))
+	}
+	switch {
+	case f.cursor.ResyncSince != nil:
+		return f.sweep(ctx, uids, budget)
+	case f.cursor.guarded(f.runner.now()):
+		return f.handleUnknown(ctx, uids, budget)
+	}
+	return f.handle(ctx, uids, budget)
 }
 
 // open selects a folder read-only and loads its cursor. When up to budget new messages
@@ -105,7 +121,7 @@ func (f *folderPass) opened(selected imapsession.Examined, status imapsession.Fo
 // and state say so.
 func (ps *pass) predictRange(status imapsession.FolderStatus, budget int) (first, last uint32, ok bool) {
 	st := ps.states[status.Name]
-	if !ps.session.Pipelined() || budget == 0 || st == nil || st.UIDValidity != status.UIDValidity || st.ResyncSince != nil || st.PausedReason != "" ||
+	if !ps.session.Pipelined() || budget == 0 || st == nil || st.UIDValidity != status.UIDValidity || st.ResyncSince != nil || st.Unstable || !ps.ofAccount(st) ||
 		status.UIDNext <= st.SettledUID+1 {
 		return 0, 0, false
 	}
@@ -116,25 +132,26 @@ func (ps *pass) predictRange(status imapsession.FolderStatus, budget int) (first
 // load reads the cursor, or makes one for a folder seen for the first time or
 // numbered anew.
 func (f *folderPass) load(ctx context.Context) error {
-	st := f.states[f.status.Name]
+	st, account := f.states[f.status.Name], AccountKey(f.provider)
 	if st == nil {
 		f.first = true
 		start, messages, err := f.start()
 		if err != nil {
 			return err
 		}
-		return f.store(ctx, firstCursor(f.status, start, messages))
+		return f.store(ctx, firstCursor(f.status, start, messages, account, f.runner.now()))
 	}
 	f.cursor = &cursor{FolderState: *st}
-	if f.cursor.PausedReason != "" {
-		return PausedFolder(f.cursor.Folder, f.cursor.PausedReason, f.cursor.ResyncCount)
+	f.cursor.adopt(account)
+	reason, err := f.numberedAnew(account)
+	if err == nil && reason == "" && f.cursor.Unstable && f.cursor.trusts() {
+		f.cursor, reason = f.cursor.trusted(), "UIDVALIDITY holds again"
 	}
-	reason, err := f.numberedAnew()
+	if err == nil && reason != "" {
+		err = f.begin(ctx, account, reason)
+	}
 	if err != nil {
 		return err
-	}
-	if reason != "" {
-		return f.renumber(ctx, reason)
 	}
 	f.cursor.handled, err = f.runner.Store.HandledAbove(ctx, f.ref, f.status.Name, f.cursor.UIDValidity, f.cursor.SettledUID)
 	return err

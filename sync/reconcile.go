@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"imapsync/db"
 	"imapsync/internal/imapsession"
@@ -24,6 +25,7 @@ type FolderReport struct {
 	Elsewhere   int      `json:"elsewhere"`  // published under another UID or folder
 	Waiting     int      `json:"waiting"`    // above the cursor: the next passes take them
 	Quarantined int      `json:"quarantined"`
+	HeldBack    int      `json:"held"`    // old and unknown, since the folder was numbered anew: a person decides
 	Missing     []uint32 `json:"missing"` // passed by the cursor and unknown: must be empty
 	Extra       int      `json:"extra"`   // in the ledger and no longer on the server
 	Error       string   `json:"error,omitempty"`
@@ -81,20 +83,26 @@ func (ps *pass) reconcileFolder(ctx context.Context, status imapsession.FolderSt
 	if err != nil {
 		return FolderReport{Folder: status.Name, Missing: []uint32{}}, err
 	}
-	rep := FolderReport{Folder: status.Name, UIDValidity: max(selected.UIDValidity, status.UIDValidity), Missing: []uint32{}}
 	f := &folderPass{pass: ps, log: ps.log}
 	f.opened(selected, status)
 	exists, uids, err := f.shown()
+	rep := FolderReport{
+		Folder: status.Name, UIDValidity: max(selected.UIDValidity, status.UIDValidity), Missing: []uint32{},
+		OnServer: len(uids), Exists: exists, Unseen: max(0, exists-int64(len(uids))),
+	}
 	if err != nil {
 		return rep, err
 	}
-	rep.OnServer, rep.Exists, rep.Unseen = len(uids), exists, max(0, exists-int64(len(uids)))
 	st := ps.states[status.Name]
-	if st == nil || st.UIDValidity != rep.UIDValidity {
+	if st == nil || !ps.ofAccount(st) || st.UIDValidity != rep.UIDValidity && !st.Unstable {
 		rep.Waiting = len(uids) // the next pass looks at this folder for the first time
 		return rep, nil
 	}
 	rep.UnseenOwn = rep.Unseen > 0 && rep.Unseen == st.Surplus && !Doubtful(st, ps.runner.now())
+	f.cursor = &cursor{FolderState: *st}
+	if st.Unstable {
+		return rep, f.reconcileByPlace(ctx, uids, &rep)
+	}
 	ledger, err := ps.runner.Store.LedgerUIDs(ctx, ps.ref, status.Name, st.UIDValidity)
 	if err != nil {
 		return rep, err
@@ -107,9 +115,11 @@ func (ps *pass) reconcileFolder(ctx context.Context, status imapsession.FolderSt
 			rep.Quarantined++
 		case known && outcome == db.Duplicate:
 			rep.Duplicates++
+		case known && outcome == db.Held:
+			rep.HeldBack++
 		case known:
 			rep.Handled++
-		case uid <= st.StartUID:
+		case uid <= st.StartUID && st.RenumberedAt == nil:
 			rep.Before++
 		case uid > st.SettledUID || st.ResyncSince != nil:
 			rep.Waiting++
@@ -119,20 +129,100 @@ func (ps *pass) reconcileFolder(ctx context.Context, status imapsession.FolderSt
 		delete(ledger, uid)
 	}
 	rep.Extra = len(ledger)
-	f.cursor = &cursor{FolderState: *st}
+	return rep, f.reconcileUnknown(ctx, unknown, uids, &rep)
+}
+
+// reconcileUnknown looks at messages that have no row: they may be from before what is
+// ours, or published under another UID or folder, whose message is another than those
+// that the server still has.
+func (f *folderPass) reconcileUnknown(ctx context.Context, unknown, onServer []uint32, rep *FolderReport) error {
 	for window := range slices.Chunk(unknown, headerWindow) {
-		elsewhere, err := f.knownByHeader(ctx, window)
+		window, err := f.sinceStart(window, rep)
 		if err != nil {
-			return rep, err
+			return err
 		}
-		rep.Elsewhere += len(elsewhere)
-		for _, uid := range window {
-			if _, ok := elsewhere[uid]; !ok {
-				rep.Missing = append(rep.Missing, uid)
+		s := &sieve{folderPass: f, since: f.reach(), groups: map[print]*group{}}
+		list, err := s.headers(ctx, window)
+		if err != nil {
+			return err
+		}
+		if err := s.trace(ctx, list, ""); err != nil {
+			return err
+		}
+		for _, m := range list {
+			_, stands := slices.BinarySearch(onServer, m.uidOfRow(f))
+			switch {
+			case m.verdict == known && !stands:
+				rep.Elsewhere++
+			case m.UID <= f.cursor.StartUID && s.age(m) == notOurs:
+				rep.Before++
+			default:
+				rep.Missing = append(rep.Missing, m.UID)
 			}
 		}
 	}
-	return rep, nil
+	return nil
+}
+
+// sinceStart leaves of messages those that the server did not receive before what is
+// ours. In a folder that was numbered anew a UID alone does not say that.
+func (f *folderPass) sinceStart(uids []uint32, rep *FolderReport) ([]uint32, error) {
+	if uids[0] > f.cursor.StartUID {
+		return uids, nil
+	}
+	listed, err := f.session.FetchSizes(uids)
+	return slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool {
+		received := listed[uid].InternalDate
+		before := uid <= f.cursor.StartUID && !received.IsZero() && received.Before(f.reach().Truncate(time.Second))
+		if before {
+			rep.Before++
+		}
+		return before
+	}), err
+}
+
+// uidOfRow is the UID of a message's row in the present numbering of the folder; 0 when
+// it is of another.
+func (m *sifted) uidOfRow(f *folderPass) uint32 {
+	if m.row == nil || m.row.Folder != f.status.Name || uint64(m.row.UIDValidity) != f.cursor.UIDValidity {
+		return 0
+	}
+	return m.row.UID
+}
+
+// reconcileByPlace compares a folder whose numbering never holds, by headers.
+func (f *folderPass) reconcileByPlace(ctx context.Context, uids []uint32, rep *FolderReport) error {
+	for part := range slices.Chunk(uids, maxSifted) {
+		s, err := f.newSieveBeside(ctx, f.reach(), 0) // rows under any numbering
+		if err != nil {
+			return err
+		}
+		s.exact = true
+		if s.unnamed, err = f.runner.Store.UnnamedTraces(ctx, f.ref, f.status.Name, 0); err != nil {
+			return err
+		}
+		for window := range slices.Chunk(part, headerWindow) {
+			list, err := s.add(ctx, window)
+			if err != nil {
+				return err
+			}
+			for _, m := range list {
+				switch m.verdict {
+				case known:
+					rep.Handled++
+				case aside:
+					rep.Quarantined++
+				case held:
+					rep.HeldBack++
+				case notOurs:
+					rep.Before++
+				case unknown:
+					rep.Waiting++ // found when the sweep comes by
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // unlocked is a pass that only reads, and takes no lock.

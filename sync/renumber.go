@@ -2,33 +2,32 @@ package sync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/internal/imapsession"
-	"imapsync/publish"
 )
 
-const (
-	// maxRenumbered changes of the numbering in a row pause a folder: its
-	// server does not keep its promise, and each change costs a search.
-	maxRenumbered = 5
-	// maxUnknown is how many messages may turn up unknown after a change
-	// before a person is asked: a restored backup must not become tickets.
-	maxUnknown = 1000
-)
-
-// numberedAnew tells, if so, how the server has given the messages of the folder new
-// UIDs: by another UIDVALIDITY, or by a UIDNEXT below what was settled. UIDNEXT is a
-// hint, so it is believed only when the server has nothing from there on.
-func (f *folderPass) numberedAnew() (reason string, err error) {
-	if f.cursor.UIDValidity != f.status.UIDValidity {
-		return fmt.Sprintf("UIDVALIDITY changed from %d to %d", f.cursor.UIDValidity, f.status.UIDValidity), nil
+// numberedAnew tells, if so, how the messages of the folder have other UIDs than those
+// the cursor speaks of: another account, another UIDVALIDITY, or a UIDNEXT below what
+// was settled. UIDNEXT is a hint, so it is believed only when the server has nothing
+// from there on.
+func (f *folderPass) numberedAnew(account string) (reason string, err error) {
+	switch c := f.cursor; {
+	case c.Account != account && !sameUser(c.Account, account):
+		return "another user name: another account", nil
+	case c.Account != account:
+		return "another host or port: the server moved", nil
+	case c.UIDValidity != f.status.UIDValidity:
+		return fmt.Sprintf("UIDVALIDITY changed from %d to %d", c.UIDValidity, f.status.UIDValidity), nil
 	}
 	next := f.status.UIDNext
-	if next == 0 || next > f.cursor.SettledUID || f.cursor.ResyncSince != nil {
+	if next == 0 || next > f.cursor.SettledUID || f.cursor.ResyncSince != nil || f.exists == 0 {
 		return "", nil
 	}
 	above, err := f.session.Search(next, imapsession.MaxUID, nil)
@@ -38,137 +37,205 @@ func (f *folderPass) numberedAnew() (reason string, err error) {
 	return fmt.Sprintf("UIDNEXT went back to %d, below %d", next, f.cursor.SettledUID), nil
 }
 
-// renumber begins a new cursor after the server has given the messages new
-// UIDs. What was published before is known by its event key, so the search
-// takes in more than what is surely new: all unread mail, and all that came
-// since two days before the last pass, whoever has read it meanwhile.
-func (f *folderPass) renumber(ctx context.Context, reason string) error {
-	since := f.started
-	if f.cursor.LastSearchAt != nil {
-		since = *f.cursor.LastSearchAt
+// begin begins a folder anew that was numbered anew. A server that shows nothing of it
+// shows nothing to begin with: the cursor stays until it does. Another user's folder
+// begins at once, for what comes next is new.
+func (f *folderPass) begin(ctx context.Context, account, reason string) error {
+	if !sameUser(f.cursor.Account, account) {
+		return f.beginAccount(ctx, account, reason)
 	}
-	since = since.AddDate(0, 0, -2).Truncate(24 * time.Hour)
-	if f.cursor.Backlog > 0 && f.startDay().Before(since) {
-		since = f.startDay() // not all of what was wanted has been read
+	if f.empty = f.exists == 0; f.empty {
+		return nil
 	}
-	if oldest, err := f.runner.Store.OldestQuarantine(ctx, f.ref, f.status.Name); err != nil {
-		return err
-	} else if oldest != nil && oldest.AddDate(0, 0, -2).Before(since) {
-		since = oldest.AddDate(0, 0, -2).Truncate(24 * time.Hour)
+	n := numbering{
+		account: account, uidValidity: f.status.UIDValidity, since: f.reach(),
+		old: int64(f.runner.Options.MaxOldUnknown) + f.cursor.Backlog, reason: reason,
 	}
-	if old := f.cursor.ResyncSince; old != nil && old.Before(since) {
-		since = *old // the last one was not finished
+	if !f.cursor.Unstable {
+		_, uids, err := f.shown()
+		if err != nil {
+			return err
+		}
+		n.last = slices.Max(append(uids, 0))
+		if n.since, err = f.since(ctx); err != nil {
+			return err
+		}
 	}
-	uids, err := f.session.Search(1, imapsession.MaxUID, nil)
+	if f.cursor.ResyncSince != nil || f.cursor.Held > 0 || f.cursor.Unstable {
+		n.old = max(0, f.cursor.OldLeft) // the last change has let some in
+	}
+	return f.renumber(ctx, f.cursor.renumbered(n, f.runner.now()))
+}
+
+// beginAccount begins a folder of another user, as the provider's start says.
+func (f *folderPass) beginAccount(ctx context.Context, account, reason string) error {
+	start, _, err := f.start()
 	if err != nil {
 		return err
 	}
-	last := slices.Max(append(uids, 0))
-	next := f.cursor.renumbered(f.status.UIDValidity, last, since, reason)
-	if next.ResyncCount >= maxRenumbered {
-		next = next.paused(fmt.Sprintf("the server numbered the folder anew %d times in a row (%s)", next.ResyncCount, reason))
-	}
-	audit := db.Audit{
-		Tenant: f.provider.Tenant, At: f.runner.now(), Actor: "imapsync", Action: "folder_renumbered", ProviderID: f.provider.ID,
-		Detail: db.Detail{"folder": f.status.Name, "reason": reason, "since": since.Format(time.DateOnly)},
-	}
-	sameValidity := f.cursor.UIDValidity == next.UIDValidity
-	if err := f.runner.Store.RenumberFolder(ctx, f.fence, &next.FolderState, sameValidity, audit); err != nil {
+	_, uids, err := f.shown()
+	if err != nil {
 		return err
 	}
-	f.log.Warn("folder_renumbered", "reason", reason, "since", since, "times", next.ResyncCount)
-	f.cursor = next
-	if next.PausedReason != "" {
-		return PausedFolder(next.Folder, next.PausedReason, next.ResyncCount)
+	now := f.runner.now()
+	return f.renumber(ctx, f.cursor.ofAccount(numbering{
+		account: account, uidValidity: f.status.UIDValidity, start: start, last: slices.Max(append(uids, 0)), since: now,
+		old: everything, reason: reason,
+	}, now))
+}
+
+// renumber stores the cursor of a folder that was numbered anew.
+func (f *folderPass) renumber(ctx context.Context, next *cursor) error {
+	var audit db.Audit // none where it happens at each visit
+	if !f.cursor.Unstable {
+		audit = db.Audit{
+			Tenant: f.provider.Tenant, At: f.runner.now(), Actor: "imapsync", Action: "folder_renumbered", ProviderID: f.provider.ID,
+			Detail: db.Detail{"folder": f.status.Name, "reason": next.ResyncReason, "since": next.ResyncSince.Format(time.DateOnly)},
+		}
+		f.log.Warn("folder_renumbered", "reason", next.ResyncReason, "since", next.ResyncSince, "times", next.ResyncCount, "unstable", next.Unstable)
 	}
+	if err := f.runner.Store.RenumberFolder(ctx, f.fence, &next.FolderState, audit); err != nil {
+		return err
+	}
+	f.cursor = next
 	return nil
 }
 
-// leaveOutKnown leaves of the UIDs of a renumbered folder those that are
-// new. When there are too many, a person is asked first.
-func (f *folderPass) leaveOutKnown(ctx context.Context, uids []uint32) ([]uint32, error) {
-	unknown, err := f.settleKnown(ctx, uids)
-	if err != nil || len(unknown) <= maxUnknown || f.cursor.ResyncReason == db.ResyncAccepted {
-		return unknown, err
+// since is when mail was received that a folder numbered anew is searched for: what is
+// ours to publish, and besides what an unfinished search, a backlog or the quarantine
+// reaches back to.
+func (f *folderPass) since(ctx context.Context) (time.Time, error) {
+	since := f.reach()
+	earlier := func(t time.Time) {
+		if t.Before(since) {
+			since = t
+		}
 	}
-	reason := fmt.Sprintf("%s, and %d messages are unknown, more than %d", f.cursor.ResyncReason, len(unknown), maxUnknown)
-	if err := f.store(ctx, f.cursor.paused(reason)); err != nil {
-		return nil, err
+	if f.cursor.ResyncSince != nil {
+		earlier(*f.cursor.ResyncSince)
 	}
-	return nil, PausedFolder(f.cursor.Folder, f.cursor.PausedReason, f.cursor.ResyncCount)
+	if f.cursor.Backlog > 0 {
+		earlier(f.startDay())
+	}
+	// A message that failed may be older than what is ours by the server's date alone.
+	oldest, err := f.runner.Store.OldestQuarantine(ctx, f.ref, f.status.Name)
+	if err == nil && oldest != nil {
+		earlier(oldest.AddDate(0, 0, -2))
+	}
+	return since, err
 }
 
-// headerWindow is how many headers one FETCH asks for.
-const headerWindow = 100
+// startsInThePast reports whether the provider's start says of old mail that it is ours.
+func (f *folderPass) startsInThePast() bool {
+	return f.provider.Start == "all" || strings.HasPrefix(f.provider.Start, "since:")
+}
 
-// settleKnown goes through messages by their headers alone and commits those
-// that the ledger knows by their event key, so that only what is unknown is
-// downloaded. It returns the rest.
-func (f *folderPass) settleKnown(ctx context.Context, uids []uint32) ([]uint32, error) {
-	var unknown []uint32
-	for window := range slices.Chunk(uids, headerWindow) {
-		if f.runner.Stopping() {
-			return nil, ErrStopped
+// sweep goes through a folder that was numbered anew, lowest UID first. What has come
+// since is not kept waiting: half of the budget is for it.
+func (f *folderPass) sweep(ctx context.Context, uids []uint32, budget int) error {
+	split, _ := slices.BinarySearch(uids, f.cursor.LastUID+1)
+	old, fresh := uids[:split], uids[split:]
+	share := budget
+	if len(old) > 0 {
+		share -= budget / 2
+	}
+	left, _, _, err := f.sift(ctx, fresh, f.reach(), share, true)
+	if err != nil {
+		return err
+	}
+	left = left[:min(len(left), share)]
+	var through int
+	var passed uint32
+	var below []uint32 // to be downloaded, of what was there at the change
+	for through < len(old) && len(left)+len(below) < budget && !f.sweptEnough() {
+		more, n, highest, err := f.sift(ctx, old[through:], f.sweptSince(), budget-len(left)-len(below), false)
+		if err != nil {
+			return err
 		}
-		known, err := f.knownByHeader(ctx, window)
-		if err != nil && f.atFault(ctx, err) {
-			// One header among them is at fault: the whole messages are asked
-			// for, and that one is found out.
-			f.log.Warn("batch_failed", "messages", len(window), "error", err.Error())
-			if err = nil; !f.session.Alive() {
-				err = f.reopen(ctx)
-			}
+		below, through, passed = append(below, more...), through+n, max(passed, highest)
+	}
+	handleErr := f.handle(ctx, append(left, below[:min(len(below), budget-len(left))]...), budget)
+	if err := f.endSweep(ctx, uids, old[through:], f.cursor.wanted(below), passed); err != nil {
+		return errors.Join(handleErr, err)
+	}
+	return handleErr
+}
+
+// endSweep stores how far a sweep came: up to the first message that it did not look at,
+// or found and did not handle. What EXISTS counts and no listing shows may yet turn up
+// below, and keeps the cursor where it is for a while.
+func (f *folderPass) endSweep(ctx context.Context, uids, unlooked, unhandled []uint32, passed uint32) error {
+	if f.unlisted > 0 && f.cursor.guarded(f.runner.now()) {
+		return nil
+	}
+	to := f.cursor.LastUID
+	for _, rest := range [][]uint32{unlooked, unhandled} {
+		if len(rest) > 0 {
+			to = min(to, rest[0]-1)
 		}
+	}
+	next := f.cursor.swept(to, passed, uids)
+	if len(unlooked)+len(unhandled) > 0 {
+		return f.store(ctx, next)
+	}
+	sameAccount := next.OldLeft != everything
+	next = next.finishResync()
+	if err := f.runner.Store.EndResync(ctx, f.fence, &next.FolderState, sameAccount); err != nil {
+		return err
+	}
+	f.cursor = next
+	return nil
+}
+
+// sweptSince is when mail was received that a sweep is for. What a person accepts is
+// what was held, and that is no older than what is ours.
+func (f *folderPass) sweptSince() time.Time {
+	since := *f.cursor.ResyncSince
+	if reach := f.reach(); f.cursor.ResyncReason == db.ResyncAccepted && reach.After(since) {
+		return reach
+	}
+	return since
+}
+
+// handleUnknown handles messages, up to a budget, of which the ledger does not know
+// that they are published, in a folder that was numbered anew not long ago.
+func (f *folderPass) handleUnknown(ctx context.Context, uids []uint32, budget int) error {
+	left, _, _, err := f.sift(ctx, uids, f.reach(), budget, true)
+	if err != nil {
+		return err
+	}
+	return f.handle(ctx, left, budget)
+}
+
+// sweptEnough reports whether the rest of a sweep is left to the next pass: the
+// runner was asked to end, or half of the pass's time is over.
+func (f *folderPass) sweptEnough() bool {
+	return f.mustEnd() || f.runner.since(f.started) > f.runner.Options.Timeouts.of(f.provider).Pass/2
+}
+
+// leaveOutKnown leaves of messages that a person wants those that must be downloaded.
+func (f *folderPass) leaveOutKnown(ctx context.Context, uids []uint32) (left []uint32, err error) {
+	for part := range slices.Chunk(uids, maxSifted) {
+		s, err := f.newSieve(ctx, beginning)
 		if err != nil {
 			return nil, err
 		}
-		c := &chunk{}
-		for _, uid := range window {
-			if key, ok := known[uid]; ok {
-				m := newMessage(uid)
-				m.known, m.summary.key = true, key
-				c.messages = append(c.messages, m)
-			} else {
-				unknown = append(unknown, uid)
+		s.exact, s.ageless = f.cursor.Unstable, true
+		for window := range slices.Chunk(part, headerWindow) {
+			if f.runner.Stopping() {
+				return nil, ErrStopped
 			}
-		}
-		if len(c.messages) > 0 {
-			if err := f.commit(ctx, c); err != nil {
+			if _, err := s.add(ctx, window); err != nil {
 				return nil, err
 			}
 		}
+		if _, err := s.settle(ctx, false); err != nil {
+			return nil, err
+		}
+		left = append(left, s.unknown()...)
 	}
-	return unknown, nil
+	return left, nil
 }
 
-// knownByHeader fetches headers and returns the event keys of those messages that have
-// been published. One without Message-ID or Date cannot be told by its header.
-func (f *folderPass) knownByHeader(ctx context.Context, uids []uint32) (map[uint32]string, error) {
-	headers := map[uint32]publish.Identity{}
-	err := f.session.FetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) bool {
-		if id := publish.IdentifyHeader(raw); id.MessageID != "" && id.Dated {
-			headers[uid] = id
-		}
-		return true
-	})
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, id := range headers {
-		ids = append(ids, db.Clean(id.MessageID))
-	}
-	found, err := f.runner.Store.KnownMessages(ctx, f.ref, nil, ids)
-	if err != nil {
-		return nil, err
-	}
-	keys := map[uint32]string{}
-	for uid, id := range headers {
-		for _, k := range found {
-			if k.MessageID == db.Clean(id.MessageID) && k.Fingerprint == id.HeaderPrint {
-				keys[uid] = k.EventKey
-			}
-		}
-	}
-	return keys, nil
-}
+// errEmpty says of a folder that was numbered anew that there is nothing to see yet.
+var errEmpty = fault.Newf(fault.Transient, "folder_empty", "the server has numbered the folder anew and shows no message of it yet")

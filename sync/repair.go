@@ -103,7 +103,7 @@ func (ps *pass) backfillFolder(ctx context.Context, status imapsession.FolderSta
 		return handled
 	})
 	if !b.DryRun {
-		if left, err = f.settleKnown(ctx, left); err != nil {
+		if left, err = f.leaveOutKnown(ctx, left); err != nil {
 			return err
 		}
 	}

@@ -42,6 +42,8 @@ type Options struct {
 	MaxInFlightBytes int64 // raw mail in memory, all providers together; 64 MiB
 	MaxMessageBytes  int64 // larger messages go out as headers only; 50 MB
 	Timeouts         Timeouts
+	MaxOldUnknown    int           // old messages that a renumbered folder publishes though nobody knows them, before it holds the others; 50. -1: none
+	MaxHeaders       int           // headers that a pass reads in a folder whose numbering never holds; 2,000
 	HealSpan         time.Duration // what the stream lost within so long is published again unasked; an hour, below 0 nothing
 	HealEvents       int           // if it is no more than that; 1000, below 0 nothing
 	Drain            bool          // repeat passes until nothing is left
@@ -57,6 +59,8 @@ const (
 	DefaultMaxMessageBytes  = 50_000_000
 	DefaultHealSpan         = time.Hour
 	DefaultHealEvents       = 1000
+	DefaultMaxOldUnknown    = 50
+	DefaultMaxHeaders       = 2000
 )
 
 func (o Options) withDefaults() Options {
@@ -65,6 +69,8 @@ func (o Options) withDefaults() Options {
 	o.MaxMessageBytes = cmp.Or(max(0, o.MaxMessageBytes), DefaultMaxMessageBytes)
 	o.HealSpan = cmp.Or(o.HealSpan, DefaultHealSpan)
 	o.HealEvents = cmp.Or(o.HealEvents, DefaultHealEvents)
+	o.MaxOldUnknown = max(0, cmp.Or(o.MaxOldUnknown, DefaultMaxOldUnknown))
+	o.MaxHeaders = cmp.Or(max(0, o.MaxHeaders), DefaultMaxHeaders)
 	return o
 }
 
@@ -119,7 +125,7 @@ func (r *Runner) Run(ctx context.Context, refs []db.Ref) (summary Summary, err e
 func (r *Runner) round(ctx context.Context, refs []db.Ref, summary *Summary) error {
 	r.init()
 	summary.Providers += len(refs)
-	summary.Left, summary.Missing = 0, 0
+	summary.Left, summary.HeldBack, summary.Missing = 0, 0, 0
 	if err := r.hosts.load(ctx, r.Store, r.now()); err != nil {
 		summary.Skipped += len(refs)
 		return err

@@ -2,12 +2,9 @@ package sync
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/emersion/go-imap/v2"
 
 	"imapsync/internal/imapsession"
 )
@@ -32,9 +29,8 @@ func (f *folderPass) search(ctx context.Context) ([]uint32, error) {
 		found = append(found, listed...)
 		uids = c.wanted(found)
 	}
-	c.finishResync(uids)
 	c.settle()
-	f.unseen = c.unseen(f.exists, len(uids))
+	f.unseen = max(f.unlisted, c.unseen(f.exists, len(uids)))
 	if f.unseen == 0 {
 		c.looked(f.status.UIDNext, f.session.Opened(), now) // else the look is no evidence
 	}
@@ -64,36 +60,25 @@ func (f *folderPass) search(ctx context.Context) ([]uint32, error) {
 	return uids, nil
 }
 
-// searchNew asks for the UIDs above the cursor. While a renumbered folder is
-// being gone through, those up to LastUID are narrowed to what may be new.
+// searchNew asks for the UIDs above the cursor. One that was numbered anew is listed by
+// FETCH: a search that leaves some out would end with them left out for good.
 func (f *folderPass) searchNew() ([]uint32, error) {
-	st := f.cursor
 	if f.exists == 0 {
 		return nil, nil
 	}
-	if st.ResyncSince == nil {
-		return f.session.Search(st.SettledUID+1, imapsession.MaxUID, nil)
+	if f.cursor.ResyncSince != nil {
+		exists, uids, err := f.shown()
+		f.unlisted = max(0, exists-int64(len(uids)))
+		return uids, err
 	}
-	maybe := &imap.SearchCriteria{Or: [][2]imap.SearchCriteria{{
-		{NotFlag: []imap.Flag{imap.FlagSeen}, Since: f.startDay()}, {Since: *st.ResyncSince},
-	}}}
-	old, err := f.session.Search(st.SettledUID+1, st.LastUID, maybe)
-	if _, refused := errors.AsType[*imap.Error](err); refused && f.session.Alive() {
-		// Then all of it, by headers; too many unknown ones ask a person.
-		old, err = f.session.Search(st.SettledUID+1, st.LastUID, nil)
-	}
-	if err != nil {
-		return nil, err
-	}
-	fresh, err := f.session.Search(st.LastUID+1, imapsession.MaxUID, nil)
-	return append(old, fresh...), err
+	return f.session.Search(f.cursor.SettledUID+1, imapsession.MaxUID, nil)
 }
 
 // startDay is the day from which the provider's mail is ours to publish.
 func (f *folderPass) startDay() time.Time {
 	switch since, ok := strings.CutPrefix(f.provider.Start, "since:"); {
 	case f.provider.Start == "all":
-		return time.Date(1970, 1, 2, 0, 0, 0, 0, time.UTC)
+		return beginning
 	case ok:
 		if day, err := ParseSince(since, f.provider.CreatedAt); err == nil {
 			return day

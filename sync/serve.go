@@ -33,7 +33,7 @@ func (ps *pass) survey(ctx context.Context) (*survey, error) {
 	now := ps.runner.now()
 	for _, status := range found {
 		st := ps.states[status.Name]
-		if !nothingNew(st, status, now) || ps.countDue(st, now) || len(ps.retries[status.Name]) > 0 {
+		if !nothingNew(st, status, now) || !ps.ofAccount(st) || ps.countDue(st, now) || len(ps.retries[status.Name]) > 0 {
 			s.work = append(s.work, status)
 		}
 	}

@@ -71,7 +71,8 @@ var words = fault.Words{
 	{Codes: "message_renumbered", Say: "the mail itself can be saved if it was kept"},
 	{Codes: "mailbox_taken", Say: "change it where it is"},
 	{Codes: "busy", Say: "try again when it has ended"},
-	{Codes: "folder_paused", Say: "go through its folders again, from a day on"},
+	{Codes: "mail_held", Say: "“Publish what is held”"},
+	{Codes: "folder_unstable folder_empty"},
 	{Codes: "no_permission start never_read"},
 
 	// All others.

@@ -53,6 +53,7 @@ type runResult struct {
 	Counts     db.Counts `json:"counts"`
 	Folders    int       `json:"folders"`
 	Left       int       `json:"left"`
+	Held       int       `json:"held"`
 	Bytes      int64     `json:"bytes"`
 	DurationMS int64     `json:"durationMs"`
 
@@ -63,7 +64,7 @@ type runResult struct {
 func resultOf(res mailsync.Result) runResult {
 	r := runResult{
 		Tenant: res.Ref.Tenant, ProviderID: res.Ref.ID, Provider: res.Provider.Name, Outcome: res.Outcome(), Counts: res.Counts,
-		Folders: res.Folders, Left: res.Left, Bytes: res.Bytes, DurationMS: res.Duration.Milliseconds(),
+		Folders: res.Folders, Left: res.Left, Held: res.HeldBack, Bytes: res.Bytes, DurationMS: res.Duration.Milliseconds(),
 		Republished: res.Republished, Missing: res.Missing,
 	}
 	switch {
@@ -116,7 +117,7 @@ func (d *runDisplay) logResult(r runResult) {
 	}
 	attrs := []any{"tenant", r.Tenant, "provider_id", r.ProviderID, "provider", r.Provider, "outcome", r.Outcome,
 		"published", r.Counts.Published, "duplicates", r.Counts.Duplicates, "skipped", r.Counts.Skipped,
-		"expunged", r.Counts.Expunged, "quarantined", r.Counts.Quarantined, "folders", r.Folders, "left", r.Left,
+		"expunged", r.Counts.Expunged, "quarantined", r.Counts.Quarantined, "folders", r.Folders, "left", r.Left, "held", r.Held,
 		"bytes", r.Bytes, "duration_ms", r.DurationMS}
 	if r.Republished > 0 {
 		attrs = append(attrs, "republished", r.Republished)
@@ -137,7 +138,7 @@ func (d *runDisplay) logResult(r runResult) {
 func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
 	d.log.Info("run_done", "providers", s.Providers, "ok", s.OK, "partial", s.Partial, "failed", s.Failed, "unfinished", s.Unfinished, "busy", s.Busy, "deferred", s.Deferred,
 		"skipped", s.Skipped, "bugs", s.Bugs, "published", s.Counts.Published, "duplicates", s.Counts.Duplicates,
-		"quarantined", s.Counts.Quarantined, "left", s.Left, "republished", s.Republished, "missing", s.Missing, "bytes", s.Bytes, "duration_ms", took.Milliseconds())
+		"quarantined", s.Counts.Quarantined, "left", s.Left, "held", s.HeldBack, "republished", s.Republished, "missing", s.Missing, "bytes", s.Bytes, "duration_ms", took.Milliseconds())
 	fix := "imapsync verify --since " + d.lostSince.UTC().Format(time.DateOnly) + " --republish"
 	if s.Missing > 0 {
 		d.log.Error("events_missing", "events", s.Missing, "since", d.lostSince, "fix", fix)
@@ -149,7 +150,7 @@ func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
 	if s.Missing > 0 {
 		fmt.Fprintf(d.app.stderr, "the stream has lost %d events: `%s` publishes them again\n", s.Missing, fix)
 	}
-	others := provider.Counted(provider.Count{N: s.Partial, Word: "partly failed"}, provider.Count{N: s.Failed, Word: "failed"}, provider.Count{N: s.Unfinished, Word: "not finished"}, provider.Count{N: s.Busy, Word: "busy"}, provider.Count{N: s.Deferred, Word: "deferred"}, provider.Count{N: s.Skipped, Word: "not begun"})
+	others := provider.Counted(provider.Count{N: s.HeldBack, Word: "held"}, provider.Count{N: s.Partial, Word: "partly failed"}, provider.Count{N: s.Failed, Word: "failed"}, provider.Count{N: s.Unfinished, Word: "not finished"}, provider.Count{N: s.Busy, Word: "busy"}, provider.Count{N: s.Deferred, Word: "deferred"}, provider.Count{N: s.Skipped, Word: "not begun"})
 	fmt.Fprintf(d.app.stderr, "%d of %d providers ok: %s%s, %s\n", s.OK, s.Providers, provider.CountsText(s.Counts), others, took.Round(time.Millisecond))
 }
 

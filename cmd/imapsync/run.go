@@ -31,6 +31,7 @@ type runFlags struct {
 	repeat    time.Duration
 	span      time.Duration // --for
 	job       mailsync.Options
+	maxOld    int
 	typed     map[string]bool // on the command line, not from the environment
 
 	watch                       bool
@@ -93,12 +94,18 @@ func (f *runFlags) add(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.job.HealSpan, "heal-span", mailsync.DefaultHealSpan, "publish again what the stream lost, if all of it came within this time (0: nothing)")
 	fs.IntVar(&f.job.HealEvents, "heal-events", mailsync.DefaultHealEvents, "and if it is no more than this; else the run says what is missing (0: nothing)")
 	f.publishFlags.add(fs)
+	fs.IntVar(&f.maxOld, "max-old-mail", mailsync.DefaultMaxOldUnknown,
+		"in a folder that was numbered anew: publish this much old mail that nobody knows, hold the rest")
+	fs.IntVar(&f.job.MaxHeaders, "max-headers", mailsync.DefaultMaxHeaders, "headers read in a pass over a folder that is numbered anew at each visit")
 	fs.Int64Var(&f.job.MaxInFlightBytes, "max-in-flight-bytes", mailsync.DefaultMaxInFlightBytes, "raw mail held in memory, all providers together")
 	fs.DurationVar(&f.timeouts.Pass, "pass-timeout", 0, "one pass over a provider (0: the provider's, else 15m)")
 }
 
 func (f *runFlags) options() mailsync.Options {
 	o := f.job
+	if o.MaxOldUnknown = f.maxOld; f.maxOld == 0 {
+		o.MaxOldUnknown = -1
+	}
 	o.MaxMessageBytes, o.Timeouts, o.Named = f.message, f.timeouts, len(f.providers) > 0
 	if o.HealSpan == 0 || o.HealEvents == 0 {
 		o.HealSpan, o.HealEvents = -1, -1
@@ -126,6 +133,7 @@ func (f *runFlags) check() error {
 		wrong("--fail-on %q: use all or any", f.failOn)
 	}
 	repeat, span := f.orLeftOut("repeat", f.repeat, time.Second), f.orLeftOut("for", f.span, tick)
+	problems = append(problems, atLeast("max-old-mail", f.maxOld, 0), atLeast("max-headers", f.job.MaxHeaders, 2*mailsync.LeastHeaders))
 	problems = append(problems, atLeast("workers", f.job.Workers, 1), atLeast("heal-span", f.job.HealSpan, 0), atLeast("heal-events", f.job.HealEvents, 0), zeroOr("deadline", f.deadline, tick), repeat, span)
 	if repeat == nil && span == nil && (f.span > 0) != (f.repeat > 0) {
 		wrong("--repeat and --for go together, e.g. --repeat 15s --for 55s; to stay up use --watch")

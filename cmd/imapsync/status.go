@@ -81,10 +81,10 @@ func (a *app) printStatus(list []providerStatus, now time.Time) error {
 		}
 		for _, f := range s.Folders {
 			state, colour := fmt.Sprintf("uid %d", f.LastUID), plain
-			if f.Paused {
-				state, colour = "paused", yellow
-			} else if f.Error != "" {
+			if f.Error != "" {
 				colour = red
+			} else if f.Held > 0 {
+				state, colour = fmt.Sprintf("%d held", f.Held), yellow
 			}
 			t.row(paint(plain, "  "+f.Name), paint(colour, state), ago(f.LastSearchAt, now), age(f.OldestAt, now), "", "",
 				f.Retrying+f.Dead, f.Backlog, provider.OneLine(folderError(s.Source, f)))
@@ -96,12 +96,18 @@ func (a *app) printStatus(list []providerStatus, now time.Time) error {
 	return t.Flush()
 }
 
+// folderError is what is wrong with a folder, or waits for a person in it.
 func folderError(p *db.Provider, f observe.Folder) string {
-	if !f.Paused {
+	switch {
+	case f.Error != "":
 		return f.Error
+	case f.Held > 0:
+		held := mailsync.HeldMail(f.Name, f.Held)
+		return fault.Ended(held.Error(), find(p, held).Say)
+	case f.Unstable:
+		return mailsync.ErrUnstable.Error()
 	}
-	paused := mailsync.PausedFolder(f.Name, f.Error, f.Source.ResyncCount)
-	return fault.Ended(f.Error, find(p, paused).Say)
+	return ""
 }
 
 // The colours of a terminal, each as long as the others.

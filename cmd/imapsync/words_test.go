@@ -141,7 +141,6 @@ func TestStoredErrorsGetTheirWords(t *testing.T) {
 		{db.Settings{ID: "7"}, "connect", "refused", "refused"},
 		{db.Settings{ID: "7"}, "login_refused", "no", "no"},
 		{person, "invalid_grant", "gone", "gone: sign in: imapsync provider auth 7"},
-		{db.Settings{ID: "7"}, "folder_paused", "paused", "paused"},
 	} {
 		p := &db.Provider{Settings: tt.settings, State: db.State{LastErrorCode: tt.code, LastError: tt.text}}
 		if got := storedError(p); got != tt.want {
@@ -149,14 +148,10 @@ func TestStoredErrorsGetTheirWords(t *testing.T) {
 		}
 	}
 	p := &db.Provider{Settings: db.Settings{ID: "7"}}
-	for count, want := range map[int]string{
-		0: "paused: x: to publish them: `imapsync provider resync 7 --folder 'My mail' --accept`",
-		5: "paused: x: when it is mended: `imapsync provider resync 7 --folder 'My mail'`",
-	} {
-		err := fmt.Errorf("folder: %w", mailsync.PausedFolder("My mail", "x", count))
-		if got := inWords(p, err).Error(); got != "folder: "+want {
-			t.Errorf("%d times: %q, want %q", count, got, want)
-		}
+	want := "folder: 3 unknown messages are older than the first look at the folder and are held: " +
+		"to publish them: `imapsync provider resync 7 --folder 'My mail' --accept`"
+	if got := inWords(p, fmt.Errorf("folder: %w", mailsync.HeldMail("My mail", 3))).Error(); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 	both := fmt.Errorf("provider: %w", errors.Join(fault.New(fault.Config, "host_not_found", errors.New("a")), errors.New("b")))
 	if got := inWords(p, both).Error(); got != "provider: a: check --host\nb" {

@@ -152,7 +152,7 @@ func (s *siege) count(ctx context.Context) error {
 func (s *siege) stuck(ctx context.Context) error {
 	rows, err := s.pool.QueryContext(ctx, `
 		SELECT 'message ' || folder || ' ' || uid || ': ' || state || ' ' || error_code FROM imap_quarantine
-		UNION ALL SELECT 'folder ' || folder || ': ' || paused_reason FROM imap_folder_state WHERE paused_reason IS NOT NULL
+		UNION ALL SELECT 'folder ' || folder || ': ' || held || ' held' FROM imap_folder_state WHERE held > 0
 		UNION ALL SELECT 'mailbox ' || mailbox || ': ' || status || ', paused ' || coalesce(inbound_pause_reason, 'no') FROM email_providers
 			WHERE status <> 'connected' OR inbound_paused_at IS NOT NULL`)
 	if err != nil {

@@ -105,7 +105,8 @@ func Metrics(list []Provider, version string, now time.Time) *Families {
 				oldest = max(0, now.Sub(*f.OldestAt).Seconds())
 			}
 			m.add("imapsync_folder_oldest_undelivered_seconds", "gauge", "Age of the oldest message seen and not delivered; 0 when there is none.", oldest, labels...)
-			m.add("imapsync_folder_paused", "gauge", "1 when a person must decide about the folder.", truth(f.Paused), labels...)
+			m.add("imapsync_folder_held_messages", "gauge", "Old messages that nobody knows, held for a person to decide about.", float64(f.Held), labels...)
+			m.add("imapsync_folder_unstable", "gauge", "1 when the server numbers the folder anew at each visit.", truth(f.Unstable), labels...)
 			m.add("imapsync_quarantine_messages", "gauge", "Messages in quarantine: retry is tried again, dead waits for a person.", float64(f.Retrying), append(slices.Clone(labels), label{"state", "retry"})...)
 			m.add("imapsync_quarantine_messages", "gauge", "", float64(f.Dead), append(slices.Clone(labels), label{"state", "dead"})...)
 			m.add("imapsync_folder_unseen_messages", "gauge", "Messages that the server counts in a folder and does not show.", float64(f.Unseen), labels...)

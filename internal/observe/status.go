@@ -47,7 +47,8 @@ type Folder struct {
 	Unseen       int64      `json:"unseen"`   // counted by EXISTS, and not shown by the server
 	LastSearchAt *time.Time `json:"lastSearchAt,omitempty"`
 	OldestAt     *time.Time `json:"oldestUndeliveredAt,omitempty"` // when it was first seen, or earlier
-	Paused       bool       `json:"paused"`
+	Held         int64      `json:"held"`                          // old and unknown, waiting for a person
+	Unstable     bool       `json:"unstable"`                      // UIDVALIDITY never holds: read slowly, by headers
 	Error        string     `json:"error,omitempty"`
 
 	Source db.FolderStatus `json:"-"`
@@ -82,7 +83,7 @@ func Status(ctx context.Context, store *db.Store, providers []*db.Provider, tena
 			s.Folders = append(s.Folders, Folder{
 				Name: f.Folder, UIDValidity: f.UIDValidity, SettledUID: f.SettledUID, LastUID: f.LastUID, Backlog: f.Backlog,
 				Retrying: f.Retrying, Dead: f.Dead, LastSearchAt: f.LastSearchAt, OldestAt: f.Oldest(),
-				Unseen: f.Surplus, Paused: f.PausedReason != "", Error: cmp.Or(f.PausedReason, f.LastError, unseen(f.Surplus)), Source: f,
+				Unseen: f.Surplus, Held: f.Held, Unstable: f.Unstable, Error: cmp.Or(f.LastError, unseen(f.Surplus)), Source: f,
 			})
 		}
 		list = append(list, s)

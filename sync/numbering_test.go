@@ -1,0 +1,472 @@
+package sync
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"imapsync/db"
+	"imapsync/internal/devenv/imapserver"
+)
+
+// newMail is a mail of a date.
+func newMail(n int, date time.Time) []byte {
+	return fmt.Appendf(nil, "From: Ann <ann@example.org>\r\nTo: support@example.com\r\nSubject: dated %05d\r\n"+
+		"Message-ID: <%d.%s@example.org>\r\nDate: %s\r\n\r\nBody %d.\r\n", n, n, uuid.NewString(), date.Format(time.RFC1123Z), n)
+}
+
+// received adds mail of a date that the server received then.
+func (env *scriptedEnv) received(folder string, date time.Time) uint32 {
+	env.n++
+	return env.srv.Mailbox(folder).AppendAt(string(newMail(env.n, date)), date)
+}
+
+// replaceBox puts other mail in the place of a folder, under the UIDVALIDITY that every
+// folder of a scripted server begins with.
+func (env *scriptedEnv) replaceBox(folder string, mail ...imapserver.Message) *imapserver.Mailbox {
+	env.srv.RemoveMailbox(folder)
+	box := env.srv.Mailbox(folder)
+	for _, m := range mail {
+		box.AppendAt(string(m.Raw), m.Date)
+	}
+	return box
+}
+
+func (env *scriptedEnv) passed() Result {
+	env.t.Helper()
+	res := env.pass()
+	if res.Err != nil {
+		env.t.Fatal(res.Err)
+	}
+	return res
+}
+
+// set changes settings, as a person does between two passes.
+func (env *scriptedEnv) set(change func(p *db.Provider)) {
+	env.t.Helper()
+	change(env.provider)
+	must(env.t, env.store.UpdateProvider(env.t.Context(), env.provider, nil, db.Audit{Tenant: testTenant, At: time.Now()}))
+}
+
+// ledger counts the rows of the provider.
+func (env *scriptedEnv) ledger() (rows int) {
+	env.t.Helper()
+	env.exec(`SELECT $1::uuid`) // opens the pool
+	must(env.t, env.pool.QueryRow(`SELECT count(*) FROM imap_messages WHERE provider_id = $1`, env.provider.ID).Scan(&rows))
+	return rows
+}
+
+// once fails the test unless all mail of a folder is on the stream, each once.
+func (env *scriptedEnv) once(folders ...string) {
+	env.t.Helper()
+	if missing := env.missing(folders...); len(missing) > 0 {
+		env.t.Errorf("not on the stream: %q", missing)
+	}
+}
+
+func inbox(p *db.Provider) { p.Folders, p.MaxEmailsPerSync = db.FolderNames{"INBOX"}, 500 }
+
+// TestFailure27_AnotherUserName: UIDVALIDITY is the second of creation with many
+// servers, so that two accounts have the same.
+func TestFailure27_AnotherUserName(t *testing.T) {
+	t.Parallel()
+	lately := time.Now().Add(-time.Hour)
+	for _, tt := range []struct {
+		start string
+		other bool // UIDVALIDITY
+		want  int  // of 3 old and read mails of the other account
+	}{
+		{"all", false, 3}, {"all", true, 3}, {"none", false, 0}, {"recent", true, 2},
+	} {
+		t.Run(fmt.Sprintf("%s, other UIDVALIDITY %t", tt.start, tt.other), func(t *testing.T) {
+			t.Parallel()
+			env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+			if res := env.passed(); res.Counts.Published != 4 {
+				t.Fatalf("before: %+v", res.Counts)
+			}
+			env.srv.Username = "other"
+			box := env.replaceBox("INBOX")
+			if tt.other {
+				box.SetUIDValidity(7)
+			}
+			for day := range 3 {
+				box.MarkSeen(env.received("INBOX", lately.AddDate(-1, 0, day)))
+			}
+			env.set(func(p *db.Provider) { p.Username, p.Start, p.MaxEmailsPerSync = "other", tt.start, 2 })
+			rep := env.report()
+			if rep.Waiting != 3 || rep.Handled+rep.Before != 0 {
+				t.Errorf("reconcile before the pass: %+v, want 3 that wait", rep)
+			}
+			got := 0
+			for range 3 {
+				got += env.passed().Counts.Published
+			}
+			if got != tt.want {
+				t.Errorf("%d published, want %d", got, tt.want)
+			}
+			env.received("INBOX", time.Now())
+			if res := env.passed(); res.Counts.Published != 1 {
+				t.Errorf("new mail: %+v, want it published", res.Counts)
+			}
+			if rep := env.report(); rep.Handled != tt.want+1 || rep.Before != 3-tt.want || len(rep.Missing) != 0 {
+				t.Errorf("reconcile: %+v", rep)
+			}
+		})
+	}
+}
+
+// report compares INBOX with the ledger.
+func (env *scriptedEnv) report() (rep FolderReport) {
+	env.t.Helper()
+	must(env.t, env.runner.Reconcile(env.t.Context(), env.provider, func(r FolderReport) { rep = r }))
+	return rep
+}
+
+func TestFailure27_AnAccountAndBack(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+	env.passed()
+	first := env.srv.Mailbox("INBOX").Messages()
+	for i, user := range []string{"other", "user", "other", "user"} {
+		env.srv.Username = user
+		env.replaceBox("INBOX")
+		env.set(func(p *db.Provider) { p.Username = user })
+		if user == "user" {
+			env.replaceBox("INBOX", first...)
+			env.received("INBOX", time.Now())
+			first = env.srv.Mailbox("INBOX").Messages()
+		} else if i == 0 {
+			env.received("INBOX", time.Now().AddDate(0, -1, 0))
+		}
+		env.passed()
+		env.once("INBOX")
+	}
+	if rep := env.report(); rep.Handled != 6 || len(rep.Missing) != 0 {
+		t.Errorf("reconcile: %+v, want 6 handled", rep)
+	}
+}
+
+// TestFailure27_AServerThatMoved: all mail is there again, in another order, some of it
+// lost, some new, with the time of the copying as INTERNALDATE.
+func TestFailure27_AServerThatMoved(t *testing.T) {
+	t.Parallel()
+	shared := newSharedServers(t)
+	for _, start := range []string{"all", "recent"} {
+		t.Run(start, func(t *testing.T) {
+			t.Parallel()
+			env := shared.start(t, imapserver.TLS, func(p *db.Provider) { inbox(p); p.Start, p.MaxEmailsPerSync = start, 100 })
+			box := env.srv.Mailbox("INBOX")
+			ancient := 0
+			if start == "recent" { // more than are taken at first
+				box.Expunge()
+				for n := range 130 {
+					env.received("INBOX", time.Now().AddDate(-1, 0, 0).Add(time.Duration(n)*time.Minute))
+				}
+				ancient = 30
+			}
+			env.passed()
+			for range 20 {
+				env.append("INBOX", 1)
+			}
+			env.passed()
+			mail := box.Messages()
+			slices.Reverse(mail)
+			rows := env.ledger()
+			// What is not the account changes nothing.
+			env.set(func(p *db.Provider) { p.TLSServerName = "LOCALHOST" })
+			if res := env.passed(); res.Counts.Total() != 0 {
+				t.Fatalf("another name in the certificate: %+v, want nothing", res.Counts)
+			}
+			moved := imapserver.Test(t, imapserver.Config{}, 0)
+			env.srv = moved
+			for i, m := range mail {
+				if i%10 != 3 { // some were lost
+					moved.Mailbox("INBOX").AppendAt(string(m.Raw), time.Now())
+				}
+			}
+			for range 2 {
+				env.received("INBOX", time.Now())
+			}
+			env.set(func(p *db.Provider) {
+				p.Host, p.Port, p.CAPEM = moved.Host(), moved.Port(), string(moved.CertPEM())
+			})
+			res := env.passed()
+			old := min(ancient-ancient/10, DefaultMaxOldUnknown)
+			if want := 2 + old; res.Counts.Published != want || res.Counts.Duplicates != 0 {
+				t.Errorf("after the move: %+v, want %d published", res.Counts, want)
+			}
+			if got := env.ledger(); got != rows+2+old {
+				t.Errorf("%d rows in the ledger, want %d", got, rows+2+old)
+			}
+			if res := env.passed(); res.Counts.Total() != 0 {
+				t.Errorf("once more: %+v, want nothing", res.Counts)
+			}
+			for subject, n := range env.onStream(env.provider) {
+				if n != 1 {
+					t.Errorf("%q is on the stream %d times", subject, n)
+				}
+			}
+		})
+	}
+}
+
+// TestFailure27_SettingsThatAreNotTheAccount change nothing.
+func TestFailure27_SettingsThatAreNotTheAccount(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+	env.passed()
+	before := env.state("INBOX")
+	env.set(func(p *db.Provider) { p.CAPEM += "\n"; p.CommandTimeoutMS += 10; p.Name += "x" })
+	env.append("INBOX", 1)
+	if res := env.passed(); res.Counts.Published != 1 {
+		t.Errorf("%+v, want 1 published", res.Counts)
+	}
+	if after := env.state("INBOX"); after.RenumberedAt != nil || after.Account != before.Account {
+		t.Errorf("%+v, want the same account", after)
+	}
+}
+
+// TestFailure07_ReadMailOfTheGap: a mail that was moved in while nobody looked, read
+// and ten days old, is as new as any.
+func TestFailure07_ReadMailOfTheGap(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+	env.exec(`UPDATE email_providers SET created_at = now() - interval '1 year' WHERE id = $1`)
+	env.passed()
+	env.exec(`UPDATE imap_folder_state SET first_look_at = now() - interval '30 days' WHERE provider_id = $1`)
+	box := env.srv.Mailbox("INBOX")
+	box.MarkSeen(env.received("INBOX", time.Now().AddDate(0, 0, -10)))
+	box.Renumber()
+	if res := env.passed(); res.Counts.Published != 1 {
+		t.Errorf("%+v, want it published", res.Counts)
+	}
+	env.once("INBOX")
+	if rep := env.report(); rep.Handled != 5 || rep.Before != 0 {
+		t.Errorf("reconcile: %+v, want 5 handled", rep)
+	}
+}
+
+// TestFailure07_AlikeByTheirHeaders: what headers do not tell apart is told by content.
+func TestFailure07_AlikeByTheirHeaders(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+	genuine := newMail(1, time.Now())
+	forged := []byte(strings.Replace(string(genuine), "Body 1.", "Fake 1.", 1))
+	box := env.srv.Mailbox("INBOX")
+	box.Expunge()
+	box.Append(string(genuine))
+	env.passed()
+	// The forged one came in the gap, and stands first.
+	box = env.replaceBox("INBOX", imapserver.Message{Raw: forged, Date: time.Now()}, imapserver.Message{Raw: genuine, Date: time.Now()})
+	box.SetUIDValidity(9)
+	if res := env.passed(); res.Counts.Published != 1 {
+		t.Errorf("%+v, want the other mail published", res.Counts)
+	}
+	if rep := env.report(); rep.Handled+rep.Duplicates != 2 || len(rep.Missing) != 0 {
+		t.Errorf("reconcile: %+v, want both handled", rep)
+	}
+}
+
+// TestFailure07_QuarantineMovesAlong: no entry dies of a renumbering, and the attempts
+// it had count.
+func TestFailure07_QuarantineMovesAlong(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+	env.passed()
+	uid := env.received("INBOX", time.Now())
+	env.exec(`INSERT INTO imap_quarantine (tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts,
+			charges, size, internal_date, next_attempt_at, created_at, updated_at)
+		SELECT tenant, gen_random_uuid(), provider_id, folder, uid_validity, ` + fmt.Sprint(uid) + `, 'retry', 'fetch', 'no_body', 'x', 3,
+			2, ` + fmt.Sprint(len(env.srv.Mailbox("INBOX").Messages()[4].Raw)) + `, '` + env.srv.Mailbox("INBOX").Messages()[4].Date.Format(time.RFC3339) + `',
+			now() + interval '1 day', now(), now() FROM imap_folder_state WHERE provider_id = $1`)
+	env.exec(`INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, uid, outcome, processed_at)
+		SELECT tenant, provider_id, folder, uid_validity, uid, 'quarantined', now() FROM imap_quarantine WHERE provider_id = $1`)
+	box := env.srv.Mailbox("INBOX")
+	box.Expunge(1)
+	box.Renumber()
+	env.passed()
+	list := env.quarantine()
+	if len(list) != 1 || list[0].UID != uid-1 || list[0].UIDValidity != box.UIDValidity() || list[0].State != db.QuarantineRetry || list[0].Attempts != 3 || list[0].Charges != 2 {
+		t.Fatalf("quarantine: %+v, want it under its new uid %d, as it was", list, uid-1)
+	}
+	if rep := env.report(); rep.Quarantined != 1 || rep.Handled != 3 {
+		t.Errorf("reconcile: %+v", rep)
+	}
+	env.due()
+	env.passed()
+	env.once("INBOX")
+	if list := env.quarantine(); len(list) != 0 {
+		t.Errorf("quarantine: %+v, want it empty", list)
+	}
+}
+
+// TestFailure07_AnEmptyStore: a store that is not mounted shows no message under
+// whatever number, and all of them an hour later.
+func TestFailure07_AnEmptyStore(t *testing.T) {
+	t.Parallel()
+	for _, forgets := range []bool{false, true} {
+		t.Run(fmt.Sprintf("UIDNEXT 1: %t", forgets), func(t *testing.T) {
+			t.Parallel()
+			env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) { inbox(p); p.Start, p.MaxEmailsPerSync = "recent", 2 })
+			env.passed()
+			box := env.srv.Mailbox("INBOX")
+			box.SetEmpty(true, forgets)
+			for range 3 {
+				env.passed()
+			}
+			box.SetEmpty(false, false)
+			env.append("INBOX", 1)
+			published := 0
+			for range 3 {
+				published += env.passed().Counts.Published
+			}
+			if published != 1 {
+				t.Errorf("%d published once it is back, want the new one", published)
+			}
+		})
+	}
+}
+
+// TestFailure31_UIDVALIDITYThatNeverHolds: the folder is read by place, slowly, and
+// never paused.
+func TestFailure31_UIDVALIDITYThatNeverHolds(t *testing.T) {
+	t.Parallel()
+	neverHolds(t, 1500, 200, 20)
+}
+
+func neverHolds(t *testing.T, size, headers, passes int) {
+	env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) {
+		inbox(p)
+		p.Start, p.MaxEmailsPerSync, p.CommandTimeoutMS, p.LiteralTimeoutMS = "all", size, 60_000, 60_000
+	})
+	env.runner.Options.MaxHeaders = headers
+	box := env.srv.Mailbox("INBOX")
+	began := time.Now().AddDate(0, -1, 0)
+	for n := range size - 4 {
+		env.received("INBOX", began.Add(time.Duration(n)*time.Minute/2))
+	}
+	if res := env.passed(); res.Counts.Published != size {
+		t.Fatalf("before: %+v, want %d published", res.Counts, size)
+	}
+	box.SetRestless(true)
+	env.set(func(p *db.Provider) { p.MaxEmailsPerSync = 50 })
+	rows := env.ledger()
+	for pass := range passes {
+		if pass%5 == 0 {
+			env.received("INBOX", time.Now())
+			rows++
+		}
+		if pass == 7 { // read, old, and in the middle
+			all := box.Messages()
+			raw := string(newMail(90_000, began.Add(time.Hour)))
+			at := size / 3
+			all = slices.Insert(all, at, imapserver.Message{Raw: []byte(raw), Date: began.Add(time.Hour), Seen: true})
+			box = env.replaceBox("INBOX", all...)
+			box.SetUIDValidity(4_000_000_000)
+			box.SetRestless(true)
+			rows++
+		}
+		env.passed()
+		if pass%5 == 1 {
+			newest := box.Messages()[len(box.Messages())-1]
+			subject, _ := letterParts(t, newest.Raw)
+			if env.onStream(env.provider)[subject] != 1 {
+				t.Fatalf("pass %d: %q is not on the stream after two passes", pass, subject)
+			}
+		}
+	}
+	env.once("INBOX")
+	if got := env.ledger(); got != rows {
+		t.Errorf("%d rows in the ledger, want %d", got, rows)
+	}
+	st := env.state("INBOX")
+	if !st.Unstable {
+		t.Errorf("%+v, want it to be unstable", st)
+	}
+	if rep := env.report(); rep.Handled != rep.OnServer || len(rep.Missing) != 0 {
+		t.Errorf("reconcile: %+v, want all handled", rep)
+	}
+	// It comes to its senses.
+	box.SetRestless(false)
+	for range unstableAfter + 2 {
+		env.received("INBOX", time.Now())
+		env.passed()
+	}
+	env.once("INBOX")
+	if st := env.state("INBOX"); st.Unstable || st.ResyncSince != nil {
+		t.Errorf("%+v, want it to be read like any other", st)
+	}
+}
+
+// TestFailure07_PrunedThenRenumbered: what has left the ledger is not published again,
+// and what the server still shows does not leave it.
+func TestFailure07_PrunedThenRenumbered(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+	box := env.srv.Mailbox("INBOX")
+	box.Expunge()
+	for range 6 {
+		env.received("INBOX", time.Now().AddDate(-3, 0, 0))
+	}
+	env.passed()
+	gone := box.Messages()[:5]
+	box.Expunge(5, 6, 7, 8, 9)
+	env.passed()
+	env.exec(`UPDATE imap_messages SET processed_at = processed_at - interval '2 years' WHERE provider_id = $1`)
+	env.exec(`UPDATE imap_folder_state SET lowest_uid = 10, settled_uid = 10, first_look_at = now() - interval '4 years' WHERE provider_id = $1`)
+	m, err := env.store.Maintain(t.Context(), time.Now(), db.Retention{Ledger: db.KeepLedger})
+	must(t, err)
+	if m.LedgerRows != 5 {
+		t.Fatalf("%d rows pruned, want those of the mail that is gone", m.LedgerRows)
+	}
+	// A backup brings all of it back, in another order.
+	all := slices.Concat(box.Messages(), gone)
+	for i := range all {
+		all[i].Date = time.Now().AddDate(-3, 0, 0)
+	}
+	env.replaceBox("INBOX", all...).SetUIDValidity(11)
+	env.received("INBOX", time.Now())
+	if res := env.passed(); res.Counts.Published != 1 {
+		t.Errorf("%+v, want the new mail alone published", res.Counts)
+	}
+	for subject, n := range env.onStream(env.provider) {
+		if n != 1 {
+			t.Errorf("%q is on the stream %d times", subject, n)
+		}
+	}
+}
+
+// TestFailure07_SweepGoesOn: a renumbering that is cut short, by a budget or by a
+// second one, goes on where it was.
+func TestFailure07_SweepGoesOn(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) { inbox(p); p.MaxEmailsPerSync = 10 })
+	for range 30 {
+		env.received("INBOX", time.Now().AddDate(-1, 0, 0))
+	}
+	box := env.srv.Mailbox("INBOX")
+	env.passed() // 10 of 34
+	box.Renumber()
+	env.passed()
+	box.Renumber()
+	env.received("INBOX", time.Now())
+	env.passed()
+	for range 3 {
+		env.passed()
+	}
+	env.once("INBOX")
+	if got := env.ledger(); got != 35 {
+		t.Errorf("%d rows in the ledger, want 35", got)
+	}
+	if st := env.state("INBOX"); st.ResyncSince != nil || st.Held != 0 || st.Backlog != 0 {
+		t.Errorf("%+v, want the search to have ended", st)
+	}
+	if diff := cmp.Diff(db.Counts{}, env.passed().Counts); diff != "" {
+		t.Errorf("one more pass (-want +got):\n%s", diff)
+	}
+}

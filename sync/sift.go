@@ -1,0 +1,367 @@
+package sync
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"imapsync/db"
+	"imapsync/internal/imapsession"
+	"imapsync/parse"
+	"imapsync/publish"
+)
+
+// standing is what a message is by its header.
+type standing int
+
+const (
+	unknown standing = iota // to be downloaded, and decided by its event key
+	known                   // published, or a duplicate, under another numbering
+	aside                   // in quarantine under another numbering
+	notOurs                 // received before what is ours to publish
+	held                    // unknown, and older than the folder's first look
+)
+
+// sifted is a message of which the header alone was read.
+type sifted struct {
+	imapsession.Listed
+	publish.Identity
+
+	parsedID string    // the Message-ID as a row has it
+	date     time.Time // by its header; zero when that says nothing, or lies in the future
+	read     bool
+	verdict  standing
+	row      *db.Trace // that it has in the ledger, or stands for in the quarantine
+	due      *db.AsideQuarantine
+}
+
+// sieve tells messages by their headers against what the ledger has of the folder
+// under other numberings, one to one: a row stands for one message.
+type sieve struct {
+	*folderPass
+
+	besides  uint64    // the numbering whose rows stand for messages of their own
+	since    time.Time // what was received before, and is unknown, is not ours
+	ageless  bool      // of whatever age
+	exact    bool      // rows must be of the second, too, in which the server received the message
+	messages []*sifted
+	groups   map[print]*group
+	waiting  []db.AsideQuarantine
+	unnamed  []db.Trace // where exact: rows of mail without Message-ID
+}
+
+// print is what two messages have in common that their headers do not tell apart.
+type print struct {
+	id, header string
+	size       int64
+	received   int64
+}
+
+// group is such messages, with the rows that fit them.
+type group struct {
+	messages []*sifted
+	rows     []*db.Trace
+}
+
+func (f *folderPass) newSieve(ctx context.Context, since time.Time) (*sieve, error) {
+	return f.newSieveBeside(ctx, since, f.cursor.UIDValidity)
+}
+
+func (f *folderPass) newSieveBeside(ctx context.Context, since time.Time, uidValidity uint64) (*sieve, error) {
+	s := &sieve{folderPass: f, besides: uidValidity, since: since, groups: map[print]*group{}}
+	var err error
+	s.waiting, err = f.runner.Store.AsideQuarantine(ctx, f.ref, f.status.Name, uidValidity)
+	return s, err
+}
+
+// headerWindow is how many headers one FETCH asks for.
+const headerWindow = 100
+
+// add looks at messages, and returns them in their order.
+func (s *sieve) add(ctx context.Context, uids []uint32) ([]*sifted, error) {
+	list, err := s.headers(ctx, uids)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.trace(ctx, list, s.status.Name); err != nil {
+		return nil, err
+	}
+	for _, m := range list {
+		if m.verdict == unknown && !(m.read && s.inQuarantine(m)) {
+			m.verdict = s.age(m)
+		}
+	}
+	s.messages = append(s.messages, list...)
+	return list, nil
+}
+
+// trace finds the rows of messages in the ledger: those of a folder under other
+// numberings, or all when it is empty.
+func (s *sieve) trace(ctx context.Context, messages []*sifted, folder string) error {
+	var ids []string
+	for _, m := range messages {
+		if m.telling(s.exact) {
+			ids = append(ids, db.Clean(m.MessageID), db.Clean(m.parsedID))
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	ids = slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == "" })
+	rows, err := s.runner.Store.Traces(ctx, s.ref, folder, s.besides, ids)
+	if err != nil {
+		return err
+	}
+	byID := map[string][]*db.Trace{}
+	rows = append(rows, s.unnamed...)
+	for i := range rows {
+		byID[rows[i].MessageID] = append(byID[rows[i].MessageID], &rows[i])
+	}
+	for _, m := range messages {
+		if !m.telling(s.exact) {
+			continue
+		}
+		p := print{id: m.MessageID, header: m.HeaderPrint, size: m.Size}
+		if s.exact {
+			p.received = m.InternalDate.Unix()
+		}
+		g := s.groups[p]
+		if g == nil {
+			g = &group{}
+			s.groups[p] = g
+			for id := range map[string]bool{db.Clean(m.MessageID): true, db.Clean(m.parsedID): true} {
+				g.rows = append(g.rows, slices.DeleteFunc(slices.Clone(byID[id]), func(row *db.Trace) bool { return !s.fits(m, row) })...)
+			}
+		}
+		g.messages = append(g.messages, m)
+		s.match(g)
+	}
+	return nil
+}
+
+// telling reports whether a header says enough to know a message without its body.
+func (m *sifted) telling(exact bool) bool {
+	return m.read && (exact || m.MessageID != "" && m.Dated && m.Size > 0)
+}
+
+func (s *sieve) fits(m *sifted, row *db.Trace) bool {
+	return (row.Fingerprint == m.HeaderPrint || row.Fingerprint == "" && m.V1Key != "" && row.EventKey == m.V1Key) &&
+		(row.Size == m.Size || s.exact && row.Size*m.Size == 0) &&
+		(!s.exact || row.InternalDate == nil || row.InternalDate.Unix() == m.InternalDate.Unix())
+}
+
+// match gives each message of a group a row, if there are enough of them and they are
+// all of one event: else only their bodies tell.
+func (s *sieve) match(g *group) {
+	enough := len(g.rows) >= len(g.messages)
+	for _, row := range g.rows {
+		enough = enough && (s.exact || row.EventKey == g.rows[0].EventKey)
+	}
+	for i, m := range g.messages {
+		switch {
+		case enough:
+			m.verdict, m.row = known, g.rows[i]
+		case m.verdict == known:
+			m.verdict, m.row = unknown, nil
+		}
+	}
+}
+
+// inQuarantine finds the entry of a message in the quarantine. What failed before
+// anything was read of it is told by its size and the second in which the server
+// received it; that is not enough to leave a message to a person.
+func (s *sieve) inQuarantine(m *sifted) bool {
+	at := slices.IndexFunc(s.waiting, func(q db.AsideQuarantine) bool {
+		sameID := q.MessageID != "" && (q.MessageID == db.Clean(m.MessageID) || q.MessageID == db.Clean(m.parsedID)) &&
+			(q.Fingerprint == "" || q.Fingerprint == m.HeaderPrint)
+		sameTime := q.InternalDate != nil && q.InternalDate.Unix() == m.InternalDate.Unix()
+		tried := q.State == db.QuarantineRetry || q.State == db.QuarantineReleased
+		return q.Size == m.Size && m.Size > 0 && (sameID || q.MessageID == "" && sameTime && tried)
+	})
+	if at < 0 {
+		return false
+	}
+	q := s.waiting[at]
+	s.waiting = slices.Delete(slices.Clone(s.waiting), at, at+1)
+	m.verdict, m.due = aside, &q
+	m.row = &db.Trace{UIDValidity: q.Numbering, UID: q.UID}
+	return true
+}
+
+// underWay is how long a mail may take from its sender: one that was written so long
+// before the first look is not old.
+const underWay = time.Hour
+
+// age tells of an unknown message whether it is ours to publish. Received is the later
+// of what the server says and what the mail says: one of them may be made up.
+func (s *sieve) age(m *sifted) standing {
+	received := m.InternalDate
+	if m.date.After(received) {
+		received = m.date
+	}
+	written := m.date
+	if written.IsZero() {
+		written = m.InternalDate
+	}
+	switch {
+	case !m.read, s.ageless, received.IsZero(), s.cursor.OldLeft == everything:
+		return unknown
+	case received.Before(s.since.Truncate(time.Second)):
+		return notOurs
+	case !written.Before(s.firstLook().Add(-underWay)):
+		return unknown
+	case s.cursor.oldLeft() <= 0:
+		return held
+	}
+	s.cursor.letOldIn(m.UID)
+	return unknown
+}
+
+// headers reads the sizes, dates and headers of messages. Where one of them costs the
+// connection, or is refused, all are read as a whole, and that one is found out.
+func (s *sieve) headers(ctx context.Context, uids []uint32) ([]*sifted, error) {
+	list := make([]*sifted, len(uids))
+	byUID := make(map[uint32]*sifted, len(uids))
+	for i, uid := range uids {
+		list[i] = &sifted{Listed: imapsession.Listed{UID: uid}}
+		byUID[uid] = list[i]
+	}
+	sizes, err := s.session.FetchSizes(uids)
+	if err == nil {
+		for uid, l := range sizes {
+			byUID[uid].Listed = l
+		}
+		err = s.session.FetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) bool {
+			if m := byUID[uid]; len(raw) > 0 && !m.read {
+				m.read = s.glance(m, raw)
+			}
+			return true
+		})
+	}
+	if err != nil && s.atFault(ctx, err) {
+		s.log.Warn("batch_failed", "messages", len(uids), "error", err.Error())
+		if err = nil; !s.session.Alive() {
+			err = s.reopen(ctx)
+		}
+	}
+	return list, err
+}
+
+// glance reads a header. One that the parser panics on is not read: handled as a
+// whole, it is that message's failure.
+func (s *sieve) glance(m *sifted, raw []byte) (ok bool) {
+	defer func() { ok = recover() == nil }()
+	m.Identity = publish.IdentifyHeader(raw)
+	header := s.runner.parse(raw, parse.Limits{})
+	if m.parsedID = header.MessageID; header.Date.Before(s.runner.now()) {
+		m.date = header.Date
+	}
+	return true
+}
+
+// settle commits what needs no download: rows go along to the new UIDs, and what is
+// held, or not ours where rows says that this too has a row, is noted.
+func (s *sieve) settle(ctx context.Context, rows bool) (passed uint32, err error) {
+	now := s.runner.now()
+	step := db.Commit{At: now}
+	var done []db.Message // what the cursor is told
+	for _, m := range s.messages {
+		row := db.Message{
+			UID: m.UID, EventKey: m.HeaderKey, MessageID: db.Clean(m.MessageID), Fingerprint: m.HeaderPrint, Size: m.Size, ProcessedAt: now,
+		}
+		if !m.InternalDate.IsZero() {
+			row.InternalDate = &m.InternalDate
+		}
+		switch {
+		case m.verdict == known && s.exact: // its row would have to move at each pass
+			continue
+		case m.verdict == known, m.verdict == aside:
+			step.Moved = append(step.Moved, db.Move{UIDValidity: m.row.UIDValidity, UID: m.row.UID, To: m.UID})
+			done = append(done, db.Message{UID: m.UID})
+			continue
+		case m.verdict == held:
+			row.Outcome = db.Held
+		case m.verdict == notOurs && rows:
+			row.Outcome, row.Reason = db.Skipped, "before_first_look"
+		case m.verdict == notOurs:
+			passed = max(passed, m.UID)
+			continue
+		default:
+			continue
+		}
+		step.Messages, done = append(step.Messages, row), append(done, row)
+	}
+	if len(done) == 0 {
+		return passed, nil
+	}
+	next := s.cursor.committed(done, nil, now)
+	step.State = &next.FolderState
+	counts, err := s.runner.Store.Commit(ctx, s.fence, step)
+	if err != nil {
+		return passed, err
+	}
+	s.cursor = next
+	s.counts.Plus(counts)
+	s.log.Info("renumbered", "known", len(step.Moved), "held_or_skipped", len(step.Messages), "unknown", len(s.unknown()))
+	return passed, nil
+}
+
+// unknown are the UIDs to download.
+func (s *sieve) unknown() (uids []uint32) {
+	for _, m := range s.messages {
+		if m.verdict == unknown {
+			uids = append(uids, m.UID)
+		}
+	}
+	return uids
+}
+
+// A sieve takes so many messages, for so long, before what it has found is committed.
+const (
+	maxSifted    = 10_000
+	siftPatience = time.Minute
+)
+
+// sift goes through messages by their headers, in their order, until so many are to be
+// downloaded. It commits what need not be, and returns the UIDs of the others, how many
+// messages it got through, and the highest UID that is left alone without a row.
+func (f *folderPass) sift(ctx context.Context, uids []uint32, since time.Time, most int, rows bool) (left []uint32, through int, passed uint32, err error) {
+	s, err := f.newSieve(ctx, since)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	began := f.runner.now()
+	for through < len(uids) && len(s.unknown()) < most && through < maxSifted && f.runner.since(began) < siftPatience && !f.mustEnd() {
+		window := uids[through:min(len(uids), through+headerWindow)]
+		if _, err := s.add(ctx, window); err != nil {
+			return nil, 0, 0, err
+		}
+		through += len(window)
+	}
+	passed, err = s.settle(ctx, rows)
+	return s.unknown(), through, passed, err
+}
+
+// firstLook is when the folder was first read: since then its mail is ours, whatever
+// was there before.
+func (f *folderPass) firstLook() time.Time {
+	if f.cursor.FirstLookAt != nil {
+		return *f.cursor.FirstLookAt
+	}
+	return f.provider.CreatedAt
+}
+
+// reach is when mail was received that is ours to publish: since the folder's first
+// look, or from where the provider's start reaches back to. What was received before
+// the ledger's horizon and has no row was handled, and has left the ledger.
+func (f *folderPass) reach() time.Time {
+	since := f.firstLook()
+	if day := f.startDay(); f.startsInThePast() && day.Before(since) {
+		since = day
+	}
+	if horizon := f.cursor.HorizonAt; horizon != nil && horizon.After(since) {
+		since = *horizon
+	}
+	return since
+}
