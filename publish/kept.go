@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -62,6 +63,9 @@ func (p *Publisher) LookAgain(ctx context.Context) (StreamState, error) {
 	reconnects := p.nc.Stats().Reconnects
 	stream, err := openStream(ctx, p.js, event.StreamName)
 	if err != nil {
+		p.seen.Lock()
+		p.lookedAt = math.MaxUint64 // it may come back as another one
+		p.seen.Unlock()
 		return StreamState{}, fmt.Errorf("stream %s: %w", event.StreamName, goneError(err))
 	}
 	state := p.remember(stream.CachedInfo())

@@ -78,20 +78,34 @@ func (ps *pass) findLoss(ctx context.Context) error {
 		return err
 	}
 	if lost {
-		spans, err := r.Store.PublishedSpans(ctx, since, now.Add(time.Minute), above)
-		if err != nil {
-			return err
-		}
-		decided := db.LostMissing
-		if !state.Taken && r.Options.healsAlone(spans) {
-			decided = db.LostHeal
-		}
-		if err := r.markLost(ctx, spans, decided, "stream_lost_end", state, now); err != nil {
+		if err := ps.markEnd(ctx, state, since, above); err != nil {
 			return err
 		}
 	}
 	r.broker.done(ps.ref, now)
 	return nil
+}
+
+// markEnd marks all providers that had events where the stream has lost its end, and
+// decides whether they are published again unasked. One pass does that for all.
+func (ps *pass) markEnd(ctx context.Context, state publish.StreamState, since time.Time, above uint64) error {
+	r := ps.runner
+	r.broker.marking.Lock()
+	defer r.broker.marking.Unlock()
+	r.broker.marked.Store(ps.ref, true) // it is loaded again in any case
+	now, err := r.Store.Provider(ctx, ps.ref)
+	if before := ps.provider.LostUntil; err != nil || now.LostUntil != nil && (before == nil || now.LostUntil.After(*before)) {
+		return err // another pass was first
+	}
+	spans, err := r.Store.PublishedSpans(ctx, since, r.now().Add(time.Minute), above)
+	if err != nil {
+		return err
+	}
+	decided := db.LostMissing
+	if !state.Taken && r.Options.healsAlone(spans) {
+		decided = db.LostHeal
+	}
+	return r.markLost(ctx, spans, decided, "stream_lost_end", state, r.now())
 }
 
 // lastHeld looks for evidence that the stream has lost its end: it ends before where
@@ -259,20 +273,8 @@ func (ps *pass) republish(ctx context.Context, lost []db.PublishedEvent) (rep Re
 	slices.SortFunc(folders, func(a, b string) int { return cmp.Or(imapsession.InboxFirst(a, b), cmp.Compare(a, b)) })
 	ps.again = map[string]bool{}
 	seen := map[string]bool{}
-	for _, folder := range folders {
-		if err = ps.republishFolder(ctx, folder, byFolder[folder], seen); err == nil {
-			continue
-		}
-		err = ps.folderFailed(folder, err)
-		if ps.endsPass(ctx, err) || !ps.session.Alive() {
-			break
-		}
-		if _, code := Classify(err); code != "folder_missing" {
-			for _, place := range byFolder[folder] {
-				seen[place.EventKey] = true
-			}
-		}
-		err = nil
+	if len(folders) > 0 {
+		err = ps.republishFolders(ctx, folders, byFolder, seen)
 	}
 	for _, key := range keys {
 		switch {
@@ -292,10 +294,37 @@ func (ps *pass) republish(ctx context.Context, lost []db.PublishedEvent) (rep Re
 	return rep, err
 }
 
+// republishFolders goes through folders, and notes which events have a mail there. The
+// error ends the work; a folder that fails alone has its mails, for all that is known.
+func (ps *pass) republishFolders(ctx context.Context, folders []string, places map[string][]db.EventPlace, seen map[string]bool) error {
+	found, failed, err := ps.session.Resolve(folders, nil)
+	if err != nil {
+		return err
+	}
+	for _, status := range found {
+		if err := ps.republishFolder(ctx, status, places[status.Name], seen); err != nil {
+			if ps.endsPass(ctx, err) || !ps.session.Alive() {
+				return fmt.Errorf("folder %q: %w", status.Name, err)
+			}
+			failed[status.Name] = err
+		}
+	}
+	for folder, err := range failed {
+		if _, code := Classify(err); code == "folder_missing" {
+			continue // its mail is gone with it
+		}
+		_ = ps.folderFailed(folder, err)
+		for _, place := range places[folder] {
+			seen[place.EventKey] = true
+		}
+	}
+	return nil
+}
+
 // republishFolder publishes those again of a folder that no other folder gave, and
 // notes which the server has.
-func (ps *pass) republishFolder(ctx context.Context, folder string, places []db.EventPlace, seen map[string]bool) error {
-	f, err := ps.open(ctx, imapsession.FolderStatus{Name: folder}, 0)
+func (ps *pass) republishFolder(ctx context.Context, status imapsession.FolderStatus, places []db.EventPlace, seen map[string]bool) error {
+	f, err := ps.open(ctx, status, 0)
 	if err != nil {
 		return err
 	}

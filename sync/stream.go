@@ -20,7 +20,8 @@ const lookInterval = 10 * time.Minute
 
 // broker is what a process knows of the stream that it publishes to.
 type broker struct {
-	marked sync.Map // by provider: its events were marked as lost
+	marked  sync.Map   // by provider: its events were marked as lost
+	marking sync.Mutex // held while they are
 
 	mu       sync.Mutex // held while the broker and the database are asked: all passes wait for the same answer
 	created  time.Time  // of the stream that since is about
