@@ -96,10 +96,11 @@ type Known struct {
 	BodyKey     string `db:"body_key"` // of one by_header: the key of the mail that it is the header of, if that was seen
 }
 
-// KnownMessages lists the published messages that have one of the event keys, and
-// the last one of each of the Message-IDs.
-func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, messageIDs []string) ([]Known, error) {
-	return selectAll[Known](ctx, s, "read ledger", knownMessages, ref.Tenant, ref.ID, pq.StringArray(keys), pq.StringArray(messageIDs))
+// KnownMessages lists the published messages that have one of the event keys or of
+// the header keys, and the last one of each of the Message-IDs.
+func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, headerKeys, messageIDs []string) ([]Known, error) {
+	return selectAll[Known](ctx, s, "read ledger", knownMessages,
+		ref.Tenant, ref.ID, pq.StringArray(keys), pq.StringArray(messageIDs), pq.StringArray(headerKeys))
 }
 
 // knownMessages looks up each text in the index that is sorted by it. While the
@@ -109,11 +110,14 @@ func (s *Store) KnownMessages(ctx context.Context, ref Ref, keys, messageIDs []s
 // order of the right index: any other would have to read and sort them all. Two
 // details carry this. BETWEEN leaves an order to ask for, an equality would not.
 // And generate_series makes a thousand rows of each in the planner's estimate,
-// but in fact only the one that LIMIT takes.
+// but in fact only the one that LIMIT takes. Hardly a provider has mail that went out
+// by its header: where there is none, no header key is looked up.
 const knownMessages = `
 	SELECT found.folder, found.uid, found.event_key, coalesce(found.message_id, '') AS message_id, found.size, false AS latest,
 		coalesce(found.fingerprint, '') AS fingerprint, found.by_header, coalesce(found.body_key, '') AS body_key
-	FROM unnest($3::text[]) AS asked(event_key) CROSS JOIN LATERAL (
+	FROM unnest($3::text[] || CASE WHEN EXISTS (
+		SELECT FROM imap_messages WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND by_header
+	) THEN $5::text[] END) AS asked(event_key) CROSS JOIN LATERAL (
 		SELECT folder, uid, event_key, message_id, size, fingerprint, by_header, body_key, generate_series(1, 1000)
 		FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published'

@@ -54,7 +54,7 @@ func BenchmarkPass(b *testing.B) {
 			for i, m := range chunk {
 				keys[i], ids[i] = m.EventKey, m.MessageID
 			}
-			if known, err := store.KnownMessages(b.Context(), ref, keys, ids); err != nil || len(known) > 0 {
+			if known, err := store.KnownMessages(b.Context(), ref, keys, keys, ids); err != nil || len(known) > 0 {
 				b.Fatal(known, err)
 			}
 			state.InFlight = state.InFlight[step:]

@@ -44,7 +44,7 @@ func TestNothingIsPrepared(t *testing.T) {
 				t.Fatal(err)
 			}
 			key := string(rune('a' + uid))
-			if known, err := store.KnownMessages(t.Context(), Ref{p.Tenant, p.ID}, []string{key}, nil); err != nil || len(known) > 0 {
+			if known, err := store.KnownMessages(t.Context(), Ref{p.Tenant, p.ID}, []string{key}, nil, nil); err != nil || len(known) > 0 {
 				t.Fatal(known, err)
 			}
 			state := &FolderState{Folder: "INBOX", UIDValidity: 1, LastUID: uid + 1, SettledUID: uid + 1, InFlight: []int64{int64(uid) + 2}}

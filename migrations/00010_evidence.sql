@@ -39,6 +39,8 @@ ALTER TABLE imap_messages
 DROP INDEX imap_messages_message_id;
 CREATE INDEX imap_messages_message_id
     ON imap_messages (tenant, provider_id, message_id, outcome, processed_at) WHERE message_id IS NOT NULL;
+CREATE INDEX imap_messages_by_header
+    ON imap_messages (tenant, provider_id) WHERE by_header AND outcome = 'published';
 CREATE INDEX imap_messages_nameless
     ON imap_messages (tenant, provider_id, fingerprint) WHERE message_id IS NULL AND outcome = 'published';
 

@@ -3,6 +3,7 @@ package publish
 import (
 	"bytes"
 	"encoding/base64"
+	"io"
 )
 
 // encoding is a Content-Transfer-Encoding that can be taken off.
@@ -15,10 +16,11 @@ const (
 )
 
 func transferEncoding(v []byte) encoding {
-	switch t, _ := token(v); t {
-	case "base64":
+	t, _ := token(v)
+	switch {
+	case foldedEqual(t, "base64"):
 		return inBase64
-	case "quoted-printable":
+	case foldedEqual(t, "quoted-printable"):
 		return inQuotedPrintable
 	}
 	return asItStands
@@ -27,8 +29,8 @@ func transferEncoding(v []byte) encoding {
 // decoded is how many bytes are decoded at a time.
 const decoded = 16 << 10
 
-// decode gives the decoded bytes of body to write, a few at a time.
-func decode(e encoding, body []byte, write func([]byte)) {
+// decode writes the decoded bytes of body, a few at a time.
+func decode(e encoding, body []byte, to io.Writer) {
 	switch e {
 	case inBase64:
 		var d base64Decoder
@@ -41,14 +43,14 @@ func decode(e encoding, body []byte, write func([]byte)) {
 					n = i + 1 // as a rule of whole groups
 				}
 			}
-			write(d.append(buf[:0], body[:n]))
+			to.Write(d.append(buf[:0], body[:n]))
 			body = body[n:]
 		}
-		write(d.end(buf[:0]))
+		to.Write(d.end(buf[:0]))
 	case inQuotedPrintable:
-		decodeQuotedPrintable(body, write)
+		decodeQuotedPrintable(body, to)
 	default:
-		write(body)
+		to.Write(body)
 	}
 }
 
@@ -113,7 +115,7 @@ func sixBits(c byte) byte {
 
 // decodeQuotedPrintable decodes RFC 2045 section 6.7: blanks at the end of a line
 // are transport's, its line end is LF, and what is no escape stands for itself.
-func decodeQuotedPrintable(body []byte, write func([]byte)) {
+func decodeQuotedPrintable(body []byte, to io.Writer) {
 	buf := make([]byte, 0, min(len(body), decoded))
 	for len(body) > 0 {
 		line, rest, ended := bytes.Cut(body, []byte("\n"))
@@ -135,7 +137,7 @@ func decodeQuotedPrintable(body []byte, write func([]byte)) {
 				buf = append(buf, c)
 			}
 			if len(buf) >= decoded {
-				write(buf)
+				to.Write(buf)
 				buf = buf[:0]
 			}
 		}
@@ -143,7 +145,7 @@ func decodeQuotedPrintable(body []byte, write func([]byte)) {
 			buf = append(buf, '\n')
 		}
 	}
-	write(buf)
+	to.Write(buf)
 }
 
 // unescape splits the byte that text begins with off it: an escape, if it is one.

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
@@ -48,7 +49,8 @@ func Identify(raw []byte) Identity {
 	s := newSplitter(raw)
 	top := s.walk()
 	id := top.identity()
-	id.Key = shortSum("v2|" + id.MessageID + "|" + id.HeaderPrint + "|" + s.print())
+	print := s.print()
+	id.Key = shortSum("v2|", id.MessageID, id.HeaderPrint, print[:])
 	return id
 }
 
@@ -62,69 +64,65 @@ func IdentifyHeader(header []byte) Identity {
 }
 
 func (h *header) identity() Identity {
-	id := Identity{MessageID: normalID(first(h.messageID)), Dated: first(h.date) != nil}
-	whole := h.print(true)
-	id.HeaderPrint = whole
+	id := Identity{MessageID: normalID(h.messageID.first()), Dated: h.date.first() != nil}
+	b := make([]byte, 0, 512)
+	b = appendField(b, h.date.list, false)
+	b = appendField(b, h.from.list, false)
+	b = appendField(b, h.subject.list, true)
 	if id.MessageID != "" {
-		id.HeaderPrint = h.print(false)
+		id.HeaderPrint = hexSum(b)
 	}
+	b = appendField(b, h.to.list, false)
+	b = appendField(b, h.cc.list, false)
+	whole := hexSum(b)
+	id.HeaderPrint = cmp.Or(id.HeaderPrint, whole)
 	if h.nameless() {
-		l := leafSum{sum: sha256.New()}
+		var l leafSum
+		l.begin(true)
 		l.text(h.block)
 		whole = string(l.end(nil))
 	}
-	id.HeaderKey = shortSum("v2h|" + id.MessageID + "|" + whole)
+	id.HeaderKey = shortSum("v2h|", id.MessageID, whole, nil)
 	return id
 }
 
-// print is the header print: SHA-256 over each of its fields as its length in
-// decimal, a colon and its values, a line each.
-func (h *header) print(recipients bool) string {
-	b, text := make([]byte, 0, 512), make([]byte, 0, 256)
-	add := func(values [][]byte, words bool) {
-		text = text[:0]
-		for i, v := range values {
-			if i > 0 {
-				text = append(text, '\n')
-			}
-			if words {
-				v = undoWords(v)
-			}
-			text = appendOneSpace(text, v)
+// appendField appends what of a header is hashed: a field's length in decimal, a
+// colon and its values, a line each; with their encoded words undone if words is set.
+func appendField(b []byte, values [][]byte, words bool) []byte {
+	text := make([]byte, 0, 256)
+	for i, v := range values {
+		if i > 0 {
+			text = append(text, '\n')
 		}
-		b = strconv.AppendInt(b, int64(len(text)), 10)
-		b = append(append(b, ':'), text...)
+		if words {
+			v = undoWords(v)
+		}
+		text = appendOneSpace(text, v)
 	}
-	add(h.date, false)
-	add(h.from, false)
-	add(h.subject, true)
-	if recipients {
-		add(h.to, false)
-		add(h.cc, false)
-	}
+	b = strconv.AppendInt(b, int64(len(text)), 10)
+	return append(append(b, ':'), text...)
+}
+
+func hexSum(b []byte) string {
 	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
-func shortSum(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:16])
-}
-
-// first is the first value that is not blank.
-func first(values [][]byte) []byte {
-	for _, v := range values {
-		if v = bytes.Trim(v, blanks); len(v) > 0 {
-			return v
-		}
+// shortSum is the key of a version, an id and prints.
+func shortSum(version, id, print string, content []byte) string {
+	b := append(append(append(append(make([]byte, 0, 512), version...), id...), '|'), print...)
+	if content != nil {
+		b = append(append(b, '|'), content...)
 	}
-	return nil
+	return hexSum(b)[:32]
 }
 
 // normalID lowers the domain: hosts fold case (RFC 5321 section 2.4), local
 // parts do not.
 func normalID(v []byte) string {
-	id := bytes.Trim(appendOneSpace(nil, v), " ")
+	id := appendOneSpace(make([]byte, 0, 256), v)
 	if len(id) > 1 && id[0] == '<' && id[len(id)-1] == '>' {
 		id = bytes.Trim(id[1:len(id)-1], " ")
 	}

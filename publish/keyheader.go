@@ -5,20 +5,48 @@ import "bytes"
 // header holds the values of the fields that the key looks at, folded and
 // encoded as they stand.
 type header struct {
-	messageID, date, from, subject, to, cc [][]byte
-	contentType, transferEncoding          [][]byte
+	messageID, date, from, subject, to, cc values
+	contentType, transferEncoding          values
 
 	block []byte // all of it
 }
 
+// values are those of all fields of one name, which most often is one.
+type values struct {
+	list [][]byte
+	one  [1][]byte
+}
+
+func (v *values) add(value []byte) {
+	if v.list == nil {
+		v.list = v.one[:0]
+	}
+	v.list = append(v.list, value)
+}
+
+// first is the first value that is not blank.
+func (v *values) first() []byte {
+	for _, value := range v.list {
+		if value = bytes.Trim(value, blanks); len(value) > 0 {
+			return value
+		}
+	}
+	return nil
+}
+
 // nameless reports whether the header says nothing of the mail.
 func (h *header) nameless() bool {
-	return len(h.messageID)+len(h.date)+len(h.from)+len(h.subject)+len(h.to)+len(h.cc) == 0
+	for _, v := range []*values{&h.messageID, &h.date, &h.from, &h.subject, &h.to, &h.cc} {
+		if v.list != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // keep notes the value of a field that the key looks at.
-func (h *header) keep(name, value []byte) *[][]byte {
-	var list *[][]byte
+func (h *header) keep(name, value []byte) *values {
+	var list *values
 	switch {
 	case foldedEqual(name, "message-id"):
 		list = &h.messageID
@@ -39,7 +67,7 @@ func (h *header) keep(name, value []byte) *[][]byte {
 	default:
 		return nil
 	}
-	*list = append(*list, value)
+	list.add(value)
 	return list
 }
 
@@ -63,8 +91,8 @@ func foldedEqual(b []byte, name string) bool {
 func (s *splitter) header(start int, mail bool) (h *header, body, stray int) {
 	h, stray = &header{}, -1
 	defer func() { h.block = s.raw[start:body] }()
-	var list *[][]byte // where the field stands that may go on
-	value := 0         // where its value begins
+	var list *values // where the field stands that may go on
+	value := 0       // where its value begins
 	note := func(at int) {
 		if list = nil; stray < 0 {
 			stray = at
@@ -72,7 +100,10 @@ func (s *splitter) header(start int, mail bool) (h *header, body, stray int) {
 	}
 	for pos := start; pos < len(s.raw); {
 		next := s.lineEnd(pos)
-		line := bytes.TrimRight(s.raw[pos:next], "\r\n")
+		line := s.raw[pos:next]
+		for len(line) > 0 && (line[len(line)-1] == '\n' || line[len(line)-1] == '\r') {
+			line = line[:len(line)-1]
+		}
 		colon := fieldName(line)
 		switch {
 		case len(line) == 0:
@@ -86,7 +117,7 @@ func (s *splitter) header(start int, mail bool) (h *header, body, stray int) {
 			if len(bytes.TrimLeft(line, blanks)) == 0 || pos == start {
 				note(pos) // some take it for the blank line
 			} else if list != nil {
-				(*list)[len(*list)-1] = s.raw[value : pos+len(line)]
+				list.list[len(list.list)-1] = s.raw[value : pos+len(line)]
 			}
 		case colon > 0:
 			value = pos + colon + 1

@@ -21,7 +21,7 @@ func v1Key(raw []byte) string {
 		return ""
 	}
 	sum := sha256.Sum256([]byte(strings.Join(strings.Fields(m.DateHeader), " ") + "|" + lowerDomain(m.From.Email)))
-	return shortSum("v1|" + id + "|" + hex.EncodeToString(sum[:]))
+	return shortSum("v1|", id, hex.EncodeToString(sum[:]), nil)
 }
 
 func lowerDomain(s string) string {

@@ -12,34 +12,34 @@ import (
 // leaf counts one leaf: its type, the length of its bytes with the transfer
 // encoding taken off, in decimal, and their SHA-256 in hex, a line each.
 func (s *splitter) leaf(kind string, e encoding, body []byte) {
-	l := leafSum{sum: sha256.New(), few: s.few[:0]}
 	s.looked += len(body)
-	switch text := strings.HasPrefix(kind, "text/") || strings.HasPrefix(kind, "message/"); {
-	case text:
-		decode(e, body, l.text)
-	case e == asItStands:
+	l := &s.sum
+	l.begin(strings.HasPrefix(kind, "text/") || strings.HasPrefix(kind, "message/"))
+	if e == asItStands && !l.isText {
 		for line := range bytes.Lines(body) { // a line end of transport is LF in text and here
 			if line, crlf := bytes.CutSuffix(line, []byte("\r\n")); crlf {
-				l.write(line)
-				l.write(lineEnd)
+				l.count(line)
+				l.count(lineEnd)
 			} else {
-				l.write(line)
+				l.count(line)
 			}
 		}
-	default:
-		decode(e, body, l.write)
+	} else {
+		decode(e, body, l)
 	}
-	line := append(make([]byte, 0, 128), kind...)
-	line = append(strconv.AppendInt(append(line, '\n'), l.size, 10), '\n')
-	s.leaves.Write(append(l.end(line), '\n'))
+	s.line = append(append(s.line[:0], kind...), '\n')
+	s.line = append(strconv.AppendInt(s.line, l.size, 10), '\n')
+	s.line = append(l.end(s.line), '\n')
+	s.leaves.Write(s.line)
 }
 
 // leafSum takes the bytes of a leaf as they come. A hash is quick with many bytes
 // at once, and a line has few.
 type leafSum struct {
-	sum  hash.Hash
-	size int64
-	few  []byte // not in sum yet
+	sum    hash.Hash
+	size   int64
+	few    []byte // not in sum yet
+	isText bool
 
 	// Of text: what comes to count when something follows it.
 	lines int    // line ends
@@ -47,7 +47,25 @@ type leafSum struct {
 	more  int    // blanks that are too many to be kept
 }
 
-func (l *leafSum) write(p []byte) {
+func (l *leafSum) begin(text bool) {
+	if l.sum == nil {
+		l.sum, l.few = sha256.New(), make([]byte, 0, 512)
+	}
+	l.sum.Reset()
+	l.size, l.few, l.isText, l.lines, l.blank, l.more = 0, l.few[:0], text, 0, l.blank[:0], 0
+}
+
+// Write takes the next bytes of a leaf.
+func (l *leafSum) Write(p []byte) (int, error) {
+	if l.isText {
+		l.text(p)
+	} else {
+		l.count(p)
+	}
+	return len(p), nil
+}
+
+func (l *leafSum) count(p []byte) {
 	l.size += int64(len(p))
 	if len(l.few)+len(p) > cap(l.few) {
 		l.sum.Write(l.few)
@@ -63,8 +81,8 @@ func (l *leafSum) write(p []byte) {
 // end returns the hash in hex.
 func (l *leafSum) end(dst []byte) []byte {
 	l.sum.Write(l.few)
-	var sum [sha256.Size]byte
-	return hex.AppendEncode(dst, l.sum.Sum(sum[:0]))
+	l.few = l.sum.Sum(l.few[:0])
+	return hex.AppendEncode(dst, l.few)
 }
 
 var lineEnd = []byte("\n")
@@ -81,7 +99,7 @@ func (l *leafSum) text(p []byte) {
 		said := trimBlanks(line)
 		if len(said) > 0 {
 			l.release()
-			l.write(said)
+			l.count(said)
 		}
 		if ended {
 			l.lines++
@@ -98,13 +116,13 @@ func (l *leafSum) text(p []byte) {
 
 func (l *leafSum) release() {
 	for ; l.lines > 0; l.lines-- {
-		l.write(lineEnd)
+		l.count(lineEnd)
 	}
 	if len(l.blank) > 0 {
-		l.write(l.blank)
+		l.count(l.blank)
 	}
 	if l.more > 0 {
-		l.write(strconv.AppendInt(nil, int64(l.more), 10))
+		l.count(strconv.AppendInt(nil, int64(l.more), 10))
 	}
 	l.blank, l.more = l.blank[:0], 0
 }
@@ -121,34 +139,34 @@ func trimBlanks(b []byte) []byte {
 // has no type is text (RFC 2045 section 5.2).
 func mediaType(v []byte) (kind string, params []byte) {
 	major, params := token(v)
-	minor := ""
+	var minor []byte
 	if rest, ok := bytes.CutPrefix(params, []byte("/")); ok {
 		minor, params = token(rest)
 	}
 	switch {
-	case major == "" || bytes.HasPrefix(params, []byte("=")): // a parameter at once
+	case len(major) == 0 || bytes.HasPrefix(params, []byte("=")): // a parameter at once
 		return "text/plain", nil
-	case minor != "":
-	case major == "multipart":
-		minor = "mixed"
-	case major == "text":
-		minor = "plain"
+	case len(minor) > 0:
+	case foldedEqual(major, "multipart"):
+		minor = []byte("mixed")
+	case foldedEqual(major, "text"):
+		minor = []byte("plain")
 	}
-	return major + "/" + minor, params
+	name := append(append(append(make([]byte, 0, 64), major...), '/'), minor...)
+	for i, c := range name {
+		name[i] = lower(c)
+	}
+	return string(name), params
 }
 
-// token splits an RFC 2045 token off v, in lower case, with blanks around it.
-func token(v []byte) (t string, rest []byte) {
+// token splits an RFC 2045 token off v, with blanks around it.
+func token(v []byte) (t, rest []byte) {
 	v = bytes.TrimLeft(v, blanks+"\"'")
 	n := 0
-	for n < len(v) && v[n] > ' ' && v[n] < 0x7f && bytes.IndexByte([]byte(`()<>@,;:\"/[]?=`), v[n]) < 0 {
+	for n < len(v) && v[n] > ' ' && v[n] < 0x7f && strings.IndexByte(`()<>@,;:\"/[]?=`, v[n]) < 0 {
 		n++
 	}
-	low := make([]byte, n)
-	for i := range low {
-		low[i] = lower(v[i])
-	}
-	return string(low), bytes.TrimLeft(v[n:], blanks)
+	return v[:n], bytes.TrimLeft(v[n:], blanks)
 }
 
 // boundary is the first parameter of that name, empty when there is none.
@@ -162,7 +180,7 @@ func boundary(v []byte) string {
 		}
 		var text []byte
 		text, v = parameter(bytes.TrimLeft(value, blanks))
-		if name == "boundary" {
+		if foldedEqual(name, "boundary") {
 			return string(trimBlanks(text))
 		}
 	}
@@ -172,6 +190,7 @@ func boundary(v []byte) string {
 // parameter splits the value of a parameter off v.
 func parameter(v []byte) (text, rest []byte) {
 	if quoted, ok := bytes.CutPrefix(v, []byte(`"`)); ok {
+		text = make([]byte, 0, 80)
 		for i := 0; i < len(quoted); i++ {
 			switch c := quoted[i]; {
 			case c == '"':
@@ -184,7 +203,7 @@ func parameter(v []byte) (text, rest []byte) {
 				text = append(text, c)
 			}
 		}
-		v, text = quoted, nil // never closed
+		v = quoted // never closed
 	}
 	text, rest, _ = bytes.Cut(v, []byte(";"))
 	if i := bytes.IndexAny(text, blanks); i >= 0 {

@@ -16,9 +16,10 @@ type splitter struct {
 	open   []multipart    // outermost first
 	byName map[string]int // of each boundary, the innermost in open
 	leaves hash.Hash
-	few    []byte // room for a leafSum
-	layers int    // how many mails that are encoded as a whole stand around this one
-	looked int    // bytes that were looked at, each time counted
+	sum    leafSum // of the leaf at hand
+	line   []byte  // room
+	layers int     // how many mails that are encoded as a whole stand around this one
+	looked int     // bytes that were looked at, each time counted
 }
 
 // multipart is one whose parts are being read.
@@ -37,7 +38,7 @@ type delimiter struct {
 }
 
 func newSplitter(raw []byte) *splitter {
-	return &splitter{raw: raw, leaves: sha256.New(), few: make([]byte, 0, 2<<10)}
+	return &splitter{raw: raw, leaves: sha256.New()}
 }
 
 // walk reads the mail and returns its header.
@@ -71,11 +72,11 @@ func (s *splitter) content(h *header, body, stray int, digest bool) delimiter {
 		if stray >= 0 {
 			return s.rawLeaf(stray)
 		}
-		kind, params := mediaType(first(h.contentType))
-		if len(h.contentType) == 0 && digest {
+		kind, params := mediaType(h.contentType.first())
+		if h.contentType.list == nil && digest {
 			kind = "message/rfc822"
 		}
-		encoding := transferEncoding(first(h.transferEncoding))
+		encoding := transferEncoding(h.transferEncoding.first())
 		switch {
 		case strings.HasPrefix(kind, "multipart/"):
 			return s.multipart(body, boundary(params), kind == "multipart/digest")
@@ -116,7 +117,7 @@ func (s *splitter) encodedMail(kind string, e encoding, body []byte) {
 		return
 	}
 	var raw bytes.Buffer
-	decode(e, body, func(p []byte) { raw.Write(p) })
+	decode(e, body, &raw)
 	inner := newSplitter(raw.Bytes())
 	inner.leaves, inner.layers = s.leaves, s.layers+1
 	h, at, stray := inner.header(0, true)
@@ -225,4 +226,7 @@ func (s *splitter) lineEnd(pos int) int {
 }
 
 // print is the content print.
-func (s *splitter) print() string { return hex.EncodeToString(s.leaves.Sum(nil)) }
+func (s *splitter) print() (print [2 * sha256.Size]byte) {
+	hex.Encode(print[:], s.leaves.Sum(s.line[:0]))
+	return print
+}

@@ -60,13 +60,13 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 // chunk before it, which may not be there yet.
 func (f *folderPass) published(ctx context.Context, c *chunk) (*published, error) {
 	known := &published{byKey: map[string]*copyOf{}, byID: map[string]*copyOf{}}
-	var keys, ids []string
+	var keys, headerKeys, ids []string
 	for _, m := range c.messages {
 		if !m.toPublish() {
 			continue
 		}
 		if keys = append(keys, m.summary.key); !m.headerOnly {
-			keys = append(keys, m.summary.HeaderKey)
+			headerKeys = append(headerKeys, m.summary.HeaderKey)
 		}
 		if m.summary.MessageID != "" {
 			ids = append(ids, db.Clean(m.summary.MessageID))
@@ -75,7 +75,7 @@ func (f *folderPass) published(ctx context.Context, c *chunk) (*published, error
 	if len(keys) == 0 {
 		return known, nil
 	}
-	rows, err := f.runner.Store.KnownMessages(ctx, f.ref, keys, ids)
+	rows, err := f.runner.Store.KnownMessages(ctx, f.ref, keys, headerKeys, ids)
 	if err != nil {
 		return nil, err
 	}
