@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"imapsync/db"
 	"imapsync/internal/devenv/imapserver"
 )
@@ -432,4 +434,61 @@ func TestFailure29_SizesAreHints(t *testing.T) {
 			env.all()
 		})
 	}
+}
+
+// A pass without news asks for STATUS and writes no folder's row. Once an hour it
+// searches, once a day it counts: each of that is noted, so that the next pass does not.
+func TestNoNewsCostsAStatus(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, nil)
+	env.passes(5, 10*time.Minute)
+	commands := func(passes int) map[string]int {
+		env.srv.Forget()
+		if res := env.passes(passes, time.Minute); res.Err != nil {
+			t.Error(res.Err)
+		}
+		n := map[string]int{}
+		for _, c := range env.srv.Commands() {
+			name := strings.Fields(c.Line)[1]
+			if name == "UID" {
+				name += " " + strings.Fields(c.Line)[2]
+			}
+			n[name]++
+		}
+		return n
+	}
+	env.passes(2, 61*time.Minute) // the hour begins
+	env.exec(`UPDATE imap_folder_state SET counted_at = now() + interval '2 days' WHERE provider_id = $1`)
+	before := env.folderRows()
+	n := commands(20)
+	want := map[string]int{"LOGIN": 20, "ID": 20, "STATUS": 60, "LIST": 20, "LOGOUT": 20}
+	delete(n, "LOGOUT") // may come late
+	delete(want, "LOGOUT")
+	if diff := cmp.Diff(want, n); diff != "" {
+		t.Errorf("20 passes without news (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(before, env.folderRows()); diff != "" {
+		t.Errorf("rows of folders were written (-before +after):\n%s", diff)
+	}
+	env.exec(`UPDATE imap_folder_state SET counted_at = NULL WHERE provider_id = $1`)
+	if n = commands(6 * 60); n["EXAMINE"] > 3*8 || n["UID SEARCH"] > 3*8 || n["UID FETCH"] > 3 {
+		t.Errorf("six hours of passes: %v; want a search an hour and a count a folder at most", n)
+	}
+}
+
+// folderRows tells which version of each folder's row is stored.
+func (env *scriptedEnv) folderRows() map[string]string {
+	env.t.Helper()
+	env.exec(`SELECT 1 WHERE $1::uuid IS NOT NULL`) // opens the pool
+	rows, err := env.pool.QueryContext(env.t.Context(), `SELECT folder, xmin::text FROM imap_folder_state WHERE provider_id = $1`, env.provider.ID)
+	must(env.t, err)
+	defer rows.Close()
+	versions := map[string]string{}
+	for rows.Next() {
+		var folder, version string
+		must(env.t, rows.Scan(&folder, &version))
+		versions[folder] = version
+	}
+	must(env.t, rows.Err())
+	return versions
 }
