@@ -179,6 +179,9 @@ func (s *siege) readBlobs(ctx context.Context, nc link, events []published) erro
 	if err != nil {
 		return err
 	}
+	if stream, err := nc.stream(ctx); err != nil || stream.CachedInfo().Config.Replicas != len(s.brokers.list) {
+		return fmt.Errorf("the stream is not on all brokers (%w)", err)
+	}
 	var wrong []string
 	for _, ev := range events {
 		for _, a := range ev.attachments {

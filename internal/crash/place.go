@@ -17,11 +17,9 @@ import (
 	"time"
 
 	_ "github.com/lib/pq"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"golang.org/x/sync/errgroup"
 
-	"imapsync/event"
 	"imapsync/internal/devenv"
 )
 
@@ -105,9 +103,6 @@ func (p *place) setUp(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := p.makeStream(ctx); err != nil {
-		return err
-	}
 	for user, folders := range mailboxes {
 		password := rand.Text()
 		file := filepath.Join(p.dir, user+".password")
@@ -124,32 +119,8 @@ func (p *place) setUp(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
-}
-
-// makeStream makes the stream and the bucket with a replica on each broker, as their
-// operator does.
-func (p *place) makeStream(ctx context.Context) error {
-	nc, err := connect(ctx, p.brokers.url())
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc.Conn)
-	if err != nil {
-		return err
-	}
-	_, err = js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: event.StreamName, Subjects: []string{"mail.inbound.v1.>"}, MaxAge: 14 * 24 * time.Hour, Replicas: 3,
-	})
-	if err != nil {
-		return fmt.Errorf("make the stream: %w", err)
-	}
-	_, err = js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "imap-mail", TTL: 21 * 24 * time.Hour, Replicas: 3})
-	if err != nil {
-		return fmt.Errorf("make the bucket: %w", err)
-	}
-	return nil
+	_, err := p.imapsync(ctx, "run") // it makes the stream, on all three brokers
+	return err
 }
 
 func (p *place) keyFile() string { return filepath.Join(p.dir, "imapsync.key") }
