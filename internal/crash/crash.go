@@ -86,9 +86,6 @@ func (s *siege) underFire(ctx context.Context) (err error) {
 		if err = s.round(ctx, round); err == nil {
 			s.report.Rounds = round
 		}
-		if round%10 == 0 {
-			fmt.Fprintf(s.out, "crash: round %d of %d\n", round, s.rounds)
-		}
 	}
 	close(stop)
 	delivering.Wait()

@@ -3,31 +3,40 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"syscall"
 )
 
 // strike does one thing to the runs or the servers.
 func (s *siege) strike(ctx context.Context, round int) error {
-	switch n := s.random.IntN(24); {
-	case n < 2:
-		return s.killDatabase(ctx)
-	case n < 4:
-		return s.failOver(ctx)
-	case n < 9:
-		return s.strikeBroker(ctx, round)
-	case n < 12:
-		return s.freeze(ctx, round)
-	case n < 13:
-		return s.expunge(ctx)
-	case n < 15:
-		return s.strikeIMAP(ctx)
-	case n < 17:
-		s.drop()
-		return nil
-	case n < 19:
-		return s.change(ctx, round)
+	faults := []struct {
+		weight int
+		name   string
+		do     func(ctx context.Context, round int) error
+	}{
+		{5, "runs are killed", s.killRuns},
+		{3, "a run is frozen", s.freeze},
+		{1, "mail is expunged", s.expunge},
+		{2, "the database is killed", s.killDatabase},
+		{2, "the standby is promoted", s.failOver},
+		{5, "a broker is struck", s.strikeBroker},
+		{2, "the IMAP server ends", s.strikeIMAP},
+		{2, "connections are dropped", s.drop},
+		{2, "a setting is changed", s.change},
 	}
+	n := s.random.IntN(24)
+	for _, f := range faults {
+		if n -= f.weight; n < 0 {
+			fmt.Fprintf(s.out, "crash: round %d of %d: %s\n", round, s.rounds, f.name)
+			return f.do(ctx, round)
+		}
+	}
+	return nil
+}
+
+// killRuns kills some of the runs by kill -9.
+func (s *siege) killRuns(_ context.Context, round int) error {
 	for i := range 1 + s.random.IntN(len(s.workers)) {
 		if s.workers[(round+i)%len(s.workers)].signal(syscall.SIGKILL) {
 			s.report.Kills.Workers++
@@ -63,7 +72,7 @@ func (s *siege) heal(ctx context.Context, round int) error {
 	return nil
 }
 
-func (s *siege) killDatabase(ctx context.Context) error {
+func (s *siege) killDatabase(ctx context.Context, _ int) error {
 	if err := s.postgres.Kill(); err != nil {
 		return err
 	}
@@ -76,7 +85,7 @@ func (s *siege) killDatabase(ctx context.Context) error {
 
 // failOver ends the primary for good, promotes its standby, and has another one
 // follow that.
-func (s *siege) failOver(ctx context.Context) error {
+func (s *siege) failOver(ctx context.Context, _ int) error {
 	old := s.postgres
 	if err := old.Kill(); err != nil {
 		return err
@@ -156,7 +165,7 @@ func (s *siege) freeze(ctx context.Context, round int) error {
 }
 
 // expunge removes mails that are on the stream from their folders.
-func (s *siege) expunge(ctx context.Context) error {
+func (s *siege) expunge(ctx context.Context, _ int) error {
 	nc, err := connect(ctx, s.brokers.url())
 	if err != nil {
 		return ctx.Err() // one of them is ill just now
@@ -172,7 +181,7 @@ func (s *siege) expunge(ctx context.Context) error {
 
 // strikeIMAP stops or kills the IMAP server, and starts it again; now and then a
 // folder has another UIDVALIDITY then.
-func (s *siege) strikeIMAP(ctx context.Context) error {
+func (s *siege) strikeIMAP(ctx context.Context, _ int) error {
 	s.imapUp.Lock()
 	defer s.imapUp.Unlock()
 	end := s.dovecot.Stop
@@ -195,13 +204,14 @@ func (s *siege) strikeIMAP(ctx context.Context) error {
 }
 
 // drop cuts the connections to the IMAP server or to the database.
-func (s *siege) drop() {
+func (s *siege) drop(context.Context, int) error {
 	if s.random.IntN(2) == 0 {
 		s.imapProxy.Cut()
 	} else {
 		s.postgresProxy.Cut()
 	}
 	s.report.Dropped++
+	return nil
 }
 
 // change has a person change a setting, or pause a mailbox for some rounds.
