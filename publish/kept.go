@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,13 +84,45 @@ func goneError(err error) error {
 	return streamError(err)
 }
 
-// goneOr tells that nothing listens on the subjects since the stream is gone; of
-// another cause, named is the error.
+// goneOr tells why nothing listens on the subjects: the stream is gone, or has no
+// leader just now. Where it is there and has other subjects, named is the error.
 func (p *Publisher) goneOr(ctx context.Context, named error) error {
-	if _, err := p.LookAgain(ctx); errors.Is(err, ErrGone) {
-		return err
+	stream, err := openStream(ctx, p.js, event.StreamName)
+	switch {
+	case err != nil:
+		return fmt.Errorf("stream %s: %w", event.StreamName, goneError(err))
+	case slices.Contains(stream.CachedInfo().Config.Subjects, event.Subjects):
+		return fmt.Errorf("stream %s has no leader: %w", event.StreamName, event.ErrTimeout)
 	}
 	return named
+}
+
+// heardWithin is how lately a leader has heard of those that follow it. They elect
+// another after four seconds at the least.
+const heardWithin = 3 * time.Second
+
+// Agreed asks what the stream looks like, and reports whether most of the servers that
+// have it agree. One of several that was frozen, or is cut off from the others, goes on
+// to answer for a while from what it had before.
+func (p *Publisher) Agreed(ctx context.Context) (state StreamState, agreed bool, err error) {
+	stream, err := openStream(ctx, p.js, event.StreamName)
+	if err != nil {
+		return state, false, fmt.Errorf("stream %s: %w", event.StreamName, goneError(err))
+	}
+	info := stream.CachedInfo()
+	if info.Cluster == nil || len(info.Cluster.Replicas) == 0 {
+		return p.remember(info), true, nil
+	}
+	current := 1 // the leader
+	for _, follower := range info.Cluster.Replicas {
+		if follower.Current && !follower.Offline && follower.Active < heardWithin {
+			current++
+		}
+	}
+	if current <= (len(info.Cluster.Replicas)+1)/2 {
+		return state, false, nil
+	}
+	return p.remember(info), true, nil
 }
 
 // Place is what the stream has at a sequence at which it acknowledged an event.

@@ -116,6 +116,14 @@ func (ps *pass) lastHeld(ctx context.Context, state publish.StreamState, last []
 	if err != nil || first == 0 {
 		return 0, false, err
 	}
+	// Not every server that answers has what the others have.
+	state, agreed, err := ps.runner.Publisher.Agreed(ctx)
+	if err != nil || !agreed {
+		return 0, false, err
+	}
+	if first, err = ps.firstLost(ctx, state, last); err != nil || first == 0 {
+		return 0, false, err
+	}
 	if first > state.Last {
 		return state.Last, true, nil
 	}
