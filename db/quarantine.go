@@ -120,6 +120,17 @@ func (s *Store) SmallestHandled(ctx context.Context, ref Ref, folder string, uid
 		ORDER BY size = 0, size, uid DESC LIMIT $5`, ref.Tenant, ref.ID, folder, uidValidity, limit)
 }
 
+// CountDead counts the messages of providers that wait for a person.
+func (s *Store) CountDead(ctx context.Context, refs []Ref) (int, error) {
+	tenants, ids := make(pq.StringArray, len(refs)), make(pq.StringArray, len(refs))
+	for i, ref := range refs {
+		tenants[i], ids[i] = ref.Tenant, ref.ID
+	}
+	return selectOne[int](ctx, s, "count quarantine", `
+		SELECT count(*) FROM imap_quarantine
+		WHERE state = 'dead' AND tenant = ANY($1::uuid[]) AND provider_id = ANY($2::uuid[])`, tenants, ids)
+}
+
 // QuarantineFilter says which quarantined messages to list. Empty fields match all.
 type QuarantineFilter struct {
 	Tenant, ProviderID string

@@ -192,7 +192,7 @@ func ReportText(r mailsync.FolderReport) string {
 		return r.Folder + ": " + OneLine(r.Error)
 	}
 	line := fmt.Sprintf("%s: %d on the server, %d handled, %d missing", r.Folder, r.OnServer, r.Handled+r.Elsewhere, len(r.Missing))
-	line += Counted(Count{r.Duplicates, "duplicates"}, Count{r.Waiting, "waiting"}, Count{r.Quarantined, "quarantined"}, Count{r.HeldBack, "held"}, Count{r.Before, "older than the start"},
+	line += Counted(Count{r.Duplicates, "duplicates"}, Count{r.Waiting, "waiting"}, Count{r.Quarantined, "quarantined"}, Count{int(r.Dead), "dead"}, Count{r.HeldBack, "held"}, Count{r.Before, "older than the start"},
 		Count{r.Extra, "no longer there"})
 	if r.Unseen > 0 {
 		line += fmt.Sprintf("; EXISTS counts %d messages, of which the server does not show %d", r.Exists, r.Unseen)

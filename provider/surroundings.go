@@ -151,6 +151,13 @@ func (s *Service) Standing(ctx context.Context, p *db.Provider, now time.Time) (
 				finding{true, StepWarn, "exists_surplus", text + ": the folder's own count is off"}))
 		}
 	}
+	dead, err := s.Store.CountDead(ctx, []db.Ref{p.Ref()})
+	if err != nil {
+		return steps, err
+	}
+	if dead > 0 {
+		steps = append(steps, first("quarantine", finding{true, StepWarn, "dead", fmt.Sprintf("%d messages could not be handled, or went out by their headers alone; they wait for a person", dead)}))
+	}
 	text, today := fmt.Sprintf("%d mails wait, %d a pass", backlog, p.MaxEmailsPerSync), p.BytesToday(now)
 	if p.MaxBytesPerDay > 0 {
 		text += fmt.Sprintf("; %s of %s today", ByteSize(today), ByteSize(p.MaxBytesPerDay))

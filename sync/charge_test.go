@@ -117,6 +117,14 @@ func TestFailure30_NotEvenAHeader(t *testing.T) {
 	if len(list) != 1 || list[0].State != db.QuarantineDead || list[0].Attempts != maxCharges || len(env.events()) != 2 {
 		t.Errorf("%d events, in quarantine %+v; want the others published and this one dead", len(env.events()), list)
 	}
+	if summary, _ := env.run(p); summary.Dead != 1 {
+		t.Errorf("%+v, want the run to count it", summary)
+	}
+	must(t, env.runner.Reconcile(t.Context(), p, func(rep FolderReport) {
+		if rep.Dead != 1 {
+			t.Errorf("%+v, want reconcile to count it", rep)
+		}
+	}))
 }
 
 // TestFailure01_OwnStageNeedsNoControl: mail that our own side cannot handle is charged

@@ -190,6 +190,7 @@ type Summary struct {
 	Counts     db.Counts `json:"counts"`
 	Left       int       `json:"left"`
 	HeldBack   int       `json:"held"` // old mail, for a person to decide about
+	Dead       int       `json:"dead"` // messages in quarantine that wait for a person, of all these providers
 	Bytes      int64     `json:"bytes"`
 
 	Republished int   `json:"republished"` // lost events that were published again

@@ -26,6 +26,7 @@ type FolderReport struct {
 	Waiting     int      `json:"waiting"`    // above the cursor: the next passes take them
 	Quarantined int      `json:"quarantined"`
 	HeldBack    int      `json:"held"`    // old and unknown, since the folder was numbered anew: a person decides
+	Dead        int64    `json:"dead"`    // in quarantine, waiting for a person; those that went out by their headers are handled too
 	Missing     []uint32 `json:"missing"` // passed by the cursor and unknown: must be empty
 	Extra       int      `json:"extra"`   // in the ledger and no longer on the server
 	Error       string   `json:"error,omitempty"`
@@ -45,6 +46,14 @@ func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(Fold
 	if err := ps.loadStates(ctx); err != nil {
 		return err
 	}
+	statuses, err := r.Store.FolderStatuses(ctx, p.Tenant, p.ID)
+	if err != nil {
+		return err
+	}
+	dead := map[string]int64{}
+	for _, st := range statuses {
+		dead[st.Folder] = st.Dead
+	}
 	if err := ps.connect(ctx, false); err != nil {
 		return fmt.Errorf("provider %s: %w", p, err)
 	}
@@ -60,6 +69,7 @@ func (r *Runner) Reconcile(ctx context.Context, p *db.Provider, report func(Fold
 	}
 	for _, status := range found {
 		rep, err := ps.reconcileFolder(ctx, status)
+		rep.Dead = dead[status.Name]
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

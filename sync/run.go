@@ -160,10 +160,22 @@ pages:
 	}
 	wg.Wait()
 	summary.Skipped += len(refs) - begun
+	summary.Dead = r.countDead(ctx, refs)
 	if cause := context.Cause(ctx); cause != nil && systemic(cause) {
 		return r.lossOf(ctx, cause)
 	}
 	return nil
+}
+
+// countDead counts the messages that wait for a person: no pass brings them up again.
+func (r *Runner) countDead(ctx context.Context, refs []db.Ref) int {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishPatience)
+	defer cancel()
+	n, err := r.Store.CountDead(ctx, refs)
+	if err != nil {
+		r.Log.Warn("dead_not_counted", "error", err.Error())
+	}
+	return n
 }
 
 // Repeat runs over the providers of refs, and then, each interval after the run

@@ -78,7 +78,7 @@ var words = fault.Words{
 	// All others.
 	{Codes: "stopped", Say: "begin it again to go on"},
 	{Codes: "unread", Say: "begin it again later to go on"},
-	{Codes: "postgres_old postgres_read_only locks_pooled clock key_unknown key_old paused_auth inactive failing failing_waits day_full backlog exists_surplus"},
+	{Codes: "postgres_old postgres_read_only locks_pooled clock key_unknown key_old paused_auth inactive failing failing_waits day_full dead backlog exists_surplus"},
 	{Codes: "unclassified"}, // input that is wrong is so as well
 	{Codes: "panic sql", Say: isBug},
 	{Class: fault.Bug, Say: isBug},

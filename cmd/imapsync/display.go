@@ -138,7 +138,7 @@ func (d *runDisplay) logResult(r runResult) {
 func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
 	d.log.Info("run_done", "providers", s.Providers, "ok", s.OK, "partial", s.Partial, "failed", s.Failed, "unfinished", s.Unfinished, "busy", s.Busy, "deferred", s.Deferred,
 		"skipped", s.Skipped, "bugs", s.Bugs, "published", s.Counts.Published, "duplicates", s.Counts.Duplicates,
-		"quarantined", s.Counts.Quarantined, "left", s.Left, "held", s.HeldBack, "republished", s.Republished, "missing", s.Missing, "bytes", s.Bytes, "duration_ms", took.Milliseconds())
+		"quarantined", s.Counts.Quarantined, "left", s.Left, "dead", s.Dead, "held", s.HeldBack, "republished", s.Republished, "missing", s.Missing, "bytes", s.Bytes, "duration_ms", took.Milliseconds())
 	fix := "imapsync verify --since " + d.lostSince.UTC().Format(time.DateOnly) + " --republish"
 	if s.Missing > 0 {
 		d.log.Error("events_missing", "events", s.Missing, "since", d.lostSince, "fix", fix)
@@ -149,6 +149,9 @@ func (d *runDisplay) summary(s mailsync.Summary, took time.Duration) {
 	d.clear()
 	if s.Missing > 0 {
 		fmt.Fprintf(d.app.stderr, "the stream has lost %d events: `%s` publishes them again\n", s.Missing, fix)
+	}
+	if s.Dead > 0 {
+		fmt.Fprintf(d.app.stderr, "%s: `imapsync quarantine list --state dead` lists them\n", deadText(int64(s.Dead)))
 	}
 	others := provider.Counted(provider.Count{N: s.HeldBack, Word: "held"}, provider.Count{N: s.Partial, Word: "partly failed"}, provider.Count{N: s.Failed, Word: "failed"}, provider.Count{N: s.Unfinished, Word: "not finished"}, provider.Count{N: s.Busy, Word: "busy"}, provider.Count{N: s.Deferred, Word: "deferred"}, provider.Count{N: s.Skipped, Word: "not begun"})
 	fmt.Fprintf(d.app.stderr, "%d of %d providers ok: %s%s, %s\n", s.OK, s.Providers, provider.CountsText(s.Counts), others, took.Round(time.Millisecond))

@@ -59,11 +59,11 @@ func (a *app) printStatus(list []providerStatus, now time.Time) error {
 	t := newTable(a.stdout, paint(plain, "PROVIDER"), paint(plain, "STATE"), "LAST SEARCH", "OLDEST UNDELIVERED", "NEXT ATTEMPT",
 		"PUBLISHED", "QUARANTINED", "BACKLOG", "ERROR")
 	for _, s := range list {
-		var backlog, quarantined int64
+		var backlog, quarantined, dead int64
 		var oldest *time.Time
 		for _, f := range s.Folders {
 			backlog += f.Backlog
-			quarantined += f.Retrying + f.Dead
+			quarantined, dead = quarantined+f.Retrying+f.Dead, dead+f.Dead
 			if f.OldestAt != nil && (oldest == nil || f.OldestAt.Before(*oldest)) {
 				oldest = f.OldestAt
 			}
@@ -73,6 +73,9 @@ func (a *app) printStatus(list []providerStatus, now time.Time) error {
 			s.Published, quarantined, backlog, provider.OneLine(storedError(s.Source)))
 		for _, step := range provider.LostSteps(s.Source) {
 			t.row(paint(red, "  "+step.Text+": "+remedy(s.Source, step)))
+		}
+		if dead > 0 {
+			t.row(paint(red, "  "+deadText(dead)+": imapsync quarantine list --provider "+s.ID+" --state dead"))
 		}
 		for _, c := range s.Credentials {
 			if c.Warn {
@@ -94,6 +97,14 @@ func (a *app) printStatus(list []providerStatus, now time.Time) error {
 		t.row(noProvider)
 	}
 	return t.Flush()
+}
+
+// deadText says of mail in quarantine that it waits for a person.
+func deadText(n int64) string {
+	if n == 1 {
+		return "1 mail could not be handled and waits for a person"
+	}
+	return fmt.Sprintf("%d mails could not be handled and wait for a person", n)
 }
 
 // folderError is what is wrong with a folder, or waits for a person in it.

@@ -113,6 +113,7 @@ var words = fault.Words{
 	{Codes: "inactive", Do: "switch it on where it was switched off (is_active, auto_process_emails)"},
 	{Codes: "failing", Do: "imapsync run --provider {id}"},
 	{Codes: "failing_waits", Do: "imapsync run --provider {id} # does not wait"},
+	{Codes: "dead", Do: "imapsync quarantine list --provider {id} --state dead"},
 	{Codes: "day_full", Say: "it goes on at midnight UTC: run it again then, or raise --max-bytes-per-day", Do: "{set} --max-bytes-per-day BYTES # or wait: it goes on at midnight UTC"},
 	{Codes: "backlog", Do: "imapsync run --provider {id} --drain # or more a pass: {set} --max-emails-per-sync N"},
 	{Codes: "paused", Say: "`imapsync provider resume {id}`", Do: "imapsync provider resume {id}"},
