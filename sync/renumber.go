@@ -31,6 +31,9 @@ func (f *folderPass) numberedAnew(account string) (reason string, err error) {
 		return "", nil
 	}
 	above, err := f.session.Search(next, imapsession.MaxUID, nil)
+	if err == nil && len(above) == 0 {
+		above, err = f.list(next, imapsession.MaxUID) // SEARCH may be silent
+	}
 	if err != nil || len(above) > 0 {
 		return "", err
 	}

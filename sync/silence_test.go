@@ -259,6 +259,23 @@ func TestFailure02_QuarantinedMessageIsGone(t *testing.T) {
 	}
 }
 
+// UIDNEXT that goes back, with a SEARCH that finds nothing, is no new numbering.
+func TestFailure28_UIDNextGoesBackWhereSearchIsSilent(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, nil)
+	env.pass()
+	env.srv.Play(silent(imapserver.Search))
+	back := func(x *imapserver.Exchange) error { return x.Replace("UIDNEXT 5", "UIDNEXT 2") }
+	env.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Status, Do: back}))
+	env.srv.Play(inInbox(imapserver.Quirk{Stage: imapserver.Select, Do: back}))
+	if res := env.passes(1, time.Minute); res.Err != nil || res.Counts.Total() != 0 {
+		t.Errorf("%+v, want nothing to do", res)
+	}
+	if st := env.state("INBOX"); st.ResyncSince != nil || st.SettledUID != 4 || strings.Contains(env.log.String(), "folder_renumbered") {
+		t.Errorf("%+v, want the cursor as it was", st)
+	}
+}
+
 // A LIST that leaves folders out, or all of them, hides no mail in those that are known,
 // nor in INBOX; one that was deleted is no fault.
 func TestFailure25_ListLeavesOut(t *testing.T) {
