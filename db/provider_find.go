@@ -228,3 +228,17 @@ func (s *Store) ProvidersWatchable(ctx context.Context, f DueFilter) ([]Watchabl
 			AND ($3 <= 1 OR ('x' || substr(md5(p.id::text), 1, 8))::bit(32)::bigint % $3 = $2)
 		ORDER BY p.tenant, p.id`, f.Tenant, f.ShardIndex, max(f.ShardCount, 1))
 }
+
+// OnAccount lists the providers, of all tenants, that log in at a host and port under a
+// name, or have the mailbox of that name: those that may read the same account.
+func (s *Store) OnAccount(ctx context.Context, host string, port int, username string) ([]Ref, error) {
+	found, err := selectAll[Ref](ctx, s, "look for the account", `
+		SELECT tenant, email_provider_id AS id FROM imap_email_provider_config
+		WHERE port = $2 AND lower(rtrim(host, '.')) = lower(rtrim($1, '.')) AND lower(username) = lower($3)`, host, port, username)
+	if err != nil {
+		return nil, err
+	}
+	named, err := selectAll[Ref](ctx, s, "look for the account", `
+		SELECT tenant, id FROM email_providers WHERE provider_type = 'imap' AND lower(mailbox) = lower($1)`, username)
+	return append(found, named...), err
+}

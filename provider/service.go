@@ -88,7 +88,7 @@ func (s *Service) MayStore(ctx context.Context, p *db.Provider) error {
 
 // prepare makes p ready to be stored: its credentials can be kept and are sealed,
 // nothing is there in its place, and, if wanted, its connection passed a test.
-func (s *Service) prepare(ctx context.Context, p *db.Provider, in CredentialInput, adding, test bool) (check *Check, sealed []db.Secret, words []string, err error) {
+func (s *Service) prepare(ctx context.Context, was, p *db.Provider, in CredentialInput, how Storing) (check *Check, sealed []db.Secret, words []string, err error) {
 	c, err := s.credentials(in)
 	if err == nil && len(in) > 0 {
 		err = c.canKeep()
@@ -96,8 +96,11 @@ func (s *Service) prepare(ctx context.Context, p *db.Provider, in CredentialInpu
 	if err == nil {
 		err = s.MayStore(ctx, p)
 	}
-	if err == nil && test {
-		c.unkept = adding
+	if err == nil && !how.SameAccount && (was == nil || mailsync.AccountKey(was) != mailsync.AccountKey(p)) {
+		err = s.accountTaken(ctx, p)
+	}
+	if err == nil && how.Test {
+		c.unkept = was == nil
 		check, err = s.check(ctx, c, p)
 	}
 	if err == nil {
@@ -106,10 +109,42 @@ func (s *Service) prepare(ctx context.Context, p *db.Provider, in CredentialInpu
 	return check, sealed, words, err
 }
 
+// Storing is how a provider is to be stored.
+type Storing struct {
+	Test        bool // its connection, first
+	SameAccount bool // though another provider reads that account
+}
+
+// accountTaken says which provider reads the account of p already: two would each
+// publish its mail, or leave it to the other.
+func (s *Service) accountTaken(ctx context.Context, p *db.Provider) error {
+	account := mailsync.AccountOf(p)
+	refs, err := s.Store.OnAccount(ctx, account.Host, account.Port, account.Username)
+	if err != nil {
+		return err
+	}
+	refs = slices.DeleteFunc(refs, func(ref db.Ref) bool { return ref == p.Ref() })
+	if len(refs) == 0 {
+		return nil
+	}
+	others, err := s.Store.Providers(ctx, refs)
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		if mailsync.SameAccount(p, other) {
+			return fault.Newf(fault.Config, "account_taken", "provider %s in tenant %s reads the account %s on %s:%d already",
+				other, other.Tenant, account.Username, account.Host, account.Port).With("tenant", other.Tenant)
+		}
+	}
+	return nil
+}
+
 // Add tests a new provider, unless a person has to sign in first, and stores it. Not
 // tested, its status stays configuring until the first pass, and the check is nil.
-func (s *Service) Add(ctx context.Context, p *db.Provider, in CredentialInput, test bool, by string) (*Check, error) {
-	check, sealed, _, err := s.prepare(ctx, p, in, true, test && !NeedsPerson(p))
+func (s *Service) Add(ctx context.Context, p *db.Provider, in CredentialInput, how Storing, by string) (*Check, error) {
+	how.Test = how.Test && !NeedsPerson(p)
+	check, sealed, _, err := s.prepare(ctx, nil, p, in, how)
 	if err != nil {
 		return nil, err
 	}
@@ -121,12 +156,13 @@ func (s *Service) Add(ctx context.Context, p *db.Provider, in CredentialInput, t
 
 // Change tests a provider whose settings were changed, where the change concerns
 // the connection, and stores it. It returns the names of all that changed.
-func (s *Service) Change(ctx context.Context, was, is *db.Provider, in CredentialInput, test bool, by string) (changed []string, err error) {
+func (s *Service) Change(ctx context.Context, was, is *db.Provider, in CredentialInput, how Storing, by string) (changed []string, err error) {
 	if changed = Changed(was, is); len(changed) == 0 && len(in) == 0 {
 		return nil, ErrUnchanged
 	}
 	concerned := len(in) > 0 || anyOf(changed, func(t *Setting) bool { return t.Tested })
-	_, sealed, words, err := s.prepare(ctx, is, in, false, test && concerned && !SignInAgain(is, changed))
+	how.Test = how.Test && concerned && !SignInAgain(is, changed)
+	_, sealed, words, err := s.prepare(ctx, was, is, in, how)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +259,7 @@ func lock(ctx context.Context, store *db.Store, p *db.Provider, patience time.Du
 	}
 }
 
-// Resync has the next pass go through folders again, from a day on; without
+// Resync has the next pass go through folders again, from a day on unless it is zero; without
 // folders, through all that were read before. Accept lets it publish unknown
 // messages however old and however many they are. It returns the number of folders.
 func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, since time.Time, accept bool, by string) (int, error) {
@@ -245,7 +281,7 @@ func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, 
 			return 0, fault.Newf(fault.Config, "never_read", "folder %q was never read", name)
 		}
 		mailsync.SearchAgain(st, since, accept)
-		entry := audit(p, by, "folder_resynced", db.Detail{"folder": name, "since": since.Format(time.DateOnly), "reason": st.ResyncReason})
+		entry := audit(p, by, "folder_resynced", db.Detail{"folder": name, "since": st.ResyncSince.Format(time.DateOnly), "reason": st.ResyncReason})
 		if err := s.Store.ResyncFolder(ctx, fence, st, entry); err != nil {
 			return 0, err
 		}

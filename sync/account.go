@@ -26,6 +26,12 @@ func halfHash(s string) string {
 	return hex.EncodeToString(sum[:])[:halfKey]
 }
 
+// SameAccount reports whether two providers read one account, the case of the user name
+// aside.
+func SameAccount(a, b *db.Provider) bool {
+	return AccountKey(a)[:halfKey] == AccountKey(b)[:halfKey] && strings.EqualFold(username(a), username(b))
+}
+
 // ofAccount reports whether a cursor is of the provider's present account.
 func (ps *pass) ofAccount(st *db.FolderState) bool {
 	return st == nil || st.Account == "" || st.Account == AccountKey(ps.provider)

@@ -62,6 +62,9 @@ func (c *cursor) adopt(account string) {
 // a time. Accepted, it publishes what it does not know, however old, and from where
 // the folder's own mail begins.
 func SearchAgain(st *db.FolderState, since time.Time, accepted bool) {
+	if since.IsZero() {
+		since = beginning
+	}
 	st.ResyncSince, st.ResyncReason, st.ResyncCount, st.Held, st.OldLeft = &since, "asked for by a person", 0, 0, DefaultMaxOldUnknown
 	if accepted {
 		st.ResyncReason, st.OldLeft = db.ResyncAccepted, allOld

@@ -27,6 +27,8 @@ type formPage struct {
 	Values   map[string]string
 	Active   bool
 	Test     bool                // before it is saved
+	Same     bool                // it is meant to read an account that another provider reads
+	Taken    bool                // another provider does
 	Problems map[string][]string // by field
 	Draft    string
 	Kept     map[string]bool // credentials typed before, by field
@@ -163,7 +165,7 @@ func (s *server) fill(r *http.Request, base *db.Provider) filled {
 		}
 		page.Values["tenant"], page.Tenant = is.Tenant, is.Tenant
 	}
-	page.Test = text("test") != ""
+	page.Test, page.Same = text("test") != "", text("same-account") != ""
 	before, _ := s.drafts.find(r.PostForm.Get("draft"))
 	maps.Copy(f.given, before.of(me)) // what is typed now goes before
 	f.given.Give(provider.Password, secret.New(r.PostForm.Get("password")))

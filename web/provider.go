@@ -32,7 +32,8 @@ type providerPage struct {
 	Quarantine []db.Quarantine
 	Audit      []db.Audit
 	Tasks      []taskView
-	Person     bool // somebody has to sign in
+	Person     bool  // somebody has to sign in
+	Held       int64 // old messages that wait for a person
 	Since      string
 }
 
@@ -72,6 +73,7 @@ func (s *server) fillProvider(ctx context.Context, page *providerPage, p *db.Pro
 	}
 	for i := range page.Folders {
 		page.Folders[i].Searched(p)
+		page.Held += page.Folders[i].Held
 	}
 	if page.Runs, err = s.store.ListRuns(ctx, db.RunFilter{Tenant: p.Tenant, ProviderID: p.ID, Limit: maxRuns}); err != nil {
 		return err
@@ -108,6 +110,10 @@ func (s *server) resume(r *http.Request, p *db.Provider, by string) error {
 }
 
 func (s *server) resync(r *http.Request, p *db.Provider, by string) error {
+	if r.PostForm.Get("accept") != "" {
+		_, err := s.mailboxes.Resync(r.Context(), p, nil, time.Time{}, true, by)
+		return err
+	}
 	since, err := provider.ParseSince(strings.TrimSpace(r.PostForm.Get("since")), time.Now())
 	if err != nil {
 		return fmt.Errorf("%s: %w", called("since"), err)

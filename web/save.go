@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"imapsync/db"
+	"imapsync/internal/fault"
 	"imapsync/provider"
 )
 
@@ -44,13 +45,14 @@ func (s *server) form(right bool, handle func(w http.ResponseWriter, r *http.Req
 func (s *server) save(w http.ResponseWriter, r *http.Request, f filled) {
 	var err error
 	what, undone := "changed", "changed"
+	how := provider.Storing{Test: f.page.Test, SameAccount: f.page.Same}
 	if f.page.Adding {
 		what, undone = "added", "stored"
-		_, err = s.mailboxes.Add(r.Context(), f.p, f.given, f.page.Test, who(r).Name)
-	} else if _, err = s.mailboxes.Change(r.Context(), f.was, f.p, f.given, f.page.Test, who(r).Name); errors.Is(err, provider.ErrUnchanged) {
+		_, err = s.mailboxes.Add(r.Context(), f.p, f.given, how, who(r).Name)
+	} else if _, err = s.mailboxes.Change(r.Context(), f.was, f.p, f.given, how, who(r).Name); errors.Is(err, provider.ErrUnchanged) {
 		what, err = "unchanged", nil
 	}
-	taken, nameTaken := errors.AsType[*db.NameTakenError](err)
+	name, nameTaken := errors.AsType[*db.NameTakenError](err)
 	switch {
 	case err == nil:
 		s.drafts.take(r.PostForm.Get("draft"))
@@ -60,13 +62,25 @@ func (s *server) save(w http.ResponseWriter, r *http.Request, f filled) {
 		s.fail(w, r, err)
 		return
 	case nameTaken:
-		f.page.problem(provider.Wrong("name", "%s: choose another", taken))
+		f.page.problem(provider.Wrong("name", "%s: choose another", name))
 	case errors.Is(err, db.ErrExists):
 		f.page.problem(provider.Wrong("mailbox", "this tenant has that mailbox already: change it where it is"))
+	case taken(err):
+		f.page.Taken = true
+		f.page.Alert = say(f.p, err, "")
+		if e, _ := fault.Of(err); who(r).Tenant != "" && e.Params["tenant"] != who(r).Tenant {
+			f.page.Alert = "Another tenant reads this account already: tick “Read this account twice” if that is meant."
+		}
 	default:
 		f.page.Alert = say(f.p, err, "nothing was "+undone+": “Test the connection first” switched off stores it anyway")
 	}
 	s.again(w, r, http.StatusUnprocessableEntity, f)
+}
+
+// taken reports whether another provider reads the account.
+func taken(err error) bool {
+	e, ok := fault.Of(err)
+	return ok && e.Code == "account_taken"
 }
 
 // testForm tests what a form says and stores nothing.

@@ -73,6 +73,7 @@ var words = fault.Words{
 	{Codes: "busy", Say: "try again when it has ended"},
 	{Codes: "mail_held", Say: "“Publish what is held”"},
 	{Codes: "folder_unstable folder_empty"},
+	{Codes: "account_taken", Say: "tick “Read this account twice” if that is meant"},
 	{Codes: "no_permission start never_read"},
 
 	// All others.

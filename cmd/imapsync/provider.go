@@ -128,12 +128,16 @@ func newProviderResync(a *app) *cobra.Command {
 	var accept bool
 	cmd := a.onProvider(&cobra.Command{
 		Use: "resync PROVIDER", Short: "Go through folders again for mail that was missed",
-		Long: "Begin a new cursor in the provider's folders: the next run goes through all unread mail and\n" +
-			"all mail since a day, by headers first. What was published before is known and left out, so\n" +
-			"nothing is doubled. It also lets folders go on that were paused because the server had\n" +
-			"numbered them anew." + exitCodesPointer,
-		Example: "  imapsync provider resync support\n  imapsync provider resync support --folder INBOX --since 7d",
-		PreRunE: func(*cobra.Command, []string) (err error) {
+		Long: "Begin a new cursor in the provider's folders: the next run goes through all mail received\n" +
+			"since a day, read or not, by headers first. What was published before is known and left out,\n" +
+			"so nothing is doubled. With --accept it publishes the old mail that is held since the server\n" +
+			"numbered a folder anew." + exitCodesPointer,
+		Example: "  imapsync provider resync support\n  imapsync provider resync support --folder INBOX --since 7d\n" +
+			"  imapsync provider resync support --accept",
+		PreRunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if accept && !cmd.Flags().Changed("since") {
+				return nil // all that is held
+			}
 			from, _, err = dateRange(since, "", time.Now())
 			return err
 		},
@@ -148,13 +152,17 @@ func newProviderResync(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		a.notef("%s: the next run goes through %d folders again, from %s on", p.Name, n, from.Format(time.DateOnly))
+		span := ""
+		if !from.IsZero() {
+			span = ", from " + from.Format(time.DateOnly) + " on"
+		}
+		a.notef("%s: the next run goes through %d folders again%s", p.Name, n, span)
 		return nil
 	})
 	fs := cmd.Flags()
 	fs.StringSliceVar(&folders, "folder", nil, "only this folder (repeatable; default: all that were read before)")
 	fs.StringVar(&since, "since", "7d", "from this day on: "+sinceForms)
-	fs.BoolVar(&accept, "accept", false, "publish unknown messages however many they are")
+	fs.BoolVar(&accept, "accept", false, "publish what is held: unknown messages however old and many they are")
 	return cmd
 }
 
@@ -205,7 +213,7 @@ func newProviderAdd(a *app) *cobra.Command {
 						return err
 					}
 				}
-				return a.addProvider(ctx, mailboxes, p, in, !f.noTest)
+				return a.addProvider(ctx, mailboxes, p, in, f.storing())
 			})
 		},
 	}
@@ -237,11 +245,11 @@ func (f *providerFlags) newProvider(tenant, id string) *db.Provider {
 
 const plaintextWarning = "warning: --tls none sends the password and all mail unencrypted"
 
-func (a *app) addProvider(ctx context.Context, mailboxes *provider.Service, p *db.Provider, in provider.CredentialInput, test bool) error {
+func (a *app) addProvider(ctx context.Context, mailboxes *provider.Service, p *db.Provider, in provider.CredentialInput, how provider.Storing) error {
 	if p.TLS == db.TLSNone {
 		a.notef(plaintextWarning)
 	}
-	check, err := mailboxes.Add(ctx, p, in, test, actor())
+	check, err := mailboxes.Add(ctx, p, in, how, actor())
 	if err != nil {
 		return storeError(err, "nothing was stored: --no-test stores it anyway")
 	}
@@ -268,8 +276,11 @@ func storeError(err error, undone string) error {
 	if taken, ok := errors.AsType[*db.NameTakenError](err); ok {
 		return usageError("--name: %w in this tenant: choose another name, or rename that mailbox: `imapsync provider set %s --name NAME`", taken, taken.ID)
 	}
-	if e, ok := fault.Of(err); ok && e.Code == "mailbox_taken" {
+	switch e, _ := fault.Of(err); {
+	case e != nil && e.Code == "mailbox_taken":
 		return usageError("--mailbox: %w", e)
+	case e != nil && e.Code == "account_taken":
+		return usageError("--username: %w: --same-account stores it all the same, and its mail is published twice", e)
 	}
 	return testedError(err, undone)
 }
@@ -307,7 +318,7 @@ func newProviderSet(a *app) *cobra.Command {
 				return err
 			}
 		}
-		changed, err := mailboxes.Change(ctx, was, &is, in, !f.noTest, actor())
+		changed, err := mailboxes.Change(ctx, was, &is, in, f.storing(), actor())
 		if err != nil {
 			return storeError(err, "nothing was changed: --no-test stores it anyway")
 		}

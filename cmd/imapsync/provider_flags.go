@@ -26,6 +26,7 @@ type providerFlags struct {
 	typed    map[string]bool // on the command line, not from the environment
 	password []string        // the flags that say where it comes from
 	noTest   bool
+	same     bool // --same-account
 	problems []provider.Problem
 	files    []error // files that cannot be used
 }
@@ -83,6 +84,12 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 
 func (f *providerFlags) addTest(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.noTest, "no-test", false, "store it without testing the connection")
+	cmd.Flags().BoolVar(&f.same, "same-account", false, "store it though another provider reads the same account: its mail is published twice")
+}
+
+// storing is how the provider is stored.
+func (f *providerFlags) storing() provider.Storing {
+	return provider.Storing{Test: !f.noTest, SameAccount: f.same}
 }
 
 // typedFlags are, once cmd runs, those of its flags that stand on the command

@@ -104,6 +104,7 @@ var words = fault.Words{
 	{Codes: "mail_held", Say: "to publish them: `{resync} --accept`", Do: "{resync} --accept"},
 	{Codes: "folder_unstable", Do: "ask the administrator of {host} for a UIDVALIDITY that stays (RFC 3501 section 2.3.1.1)"},
 	{Codes: "folder_empty", Say: later},
+	{Codes: "account_taken"},
 	{Codes: "uidvalidity_unknown", When: "test", Say: later, Do: "{set} --folder FOLDER # others, or ask the administrator of {host}"},
 	{Codes: "exists_mismatch", When: "test", Say: later, Do: "imapsync reconcile {id} # again, later; if it goes on, ask the administrator of {host}"},
 	{Codes: "exists_mismatch", Do: "imapsync reconcile {id} # again, later; if it goes on, ask the administrator of {host}"},
