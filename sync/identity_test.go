@@ -256,6 +256,29 @@ func TestV1RowsCountForTheirUIDsAlone(t *testing.T) {
 	}
 }
 
+// TestSizesOfOneMail: two servers count one mail differently; where the header does
+// not say which mail it is, that is no reason to take two for one.
+func TestSizesOfOneMail(t *testing.T) {
+	sure := publish.Identity{MessageID: "1@example.org", Dated: true}
+	for _, tt := range []struct {
+		id         publish.Identity
+		size, than int64
+		want       bool
+	}{
+		{sure, 1000, 1000, true}, {sure, 1000, 60_000, true}, {sure, 1000, 70_000, false},
+		{sure, 10_000_000, 9_000_000, true}, {sure, 9_000_000, 10_000_000, true}, {sure, 10_000_000, 8_900_000, false},
+		{sure, 10_000_000, 0, true}, {sure, 0, 10_000_000, true}, {sure, 0, 0, true},
+		{publish.Identity{Dated: true}, 1000, 1001, false}, {publish.Identity{MessageID: "1@example.org"}, 1000, 1001, false},
+		{publish.Identity{}, 1000, 1000, true}, {publish.Identity{}, 0, 1000, false}, {publish.Identity{}, 0, 0, true},
+	} {
+		m := newMessage(1)
+		m.Size, m.summary.Identity = tt.size, tt.id
+		if got := m.mayBe(tt.than); got != tt.want {
+			t.Errorf("%+v of %d bytes may be one of %d: %t, want %t", tt.id, tt.size, tt.than, got, tt.want)
+		}
+	}
+}
+
 // TestCopyOfWhatFailedIsNoDuplicate: what did not go out is no evidence that a copy
 // of it did.
 func TestCopyOfWhatFailedIsNoDuplicate(t *testing.T) {

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"math"
 
 	"imapsync/db"
 	"imapsync/event"
@@ -143,6 +144,9 @@ func (f *folderPass) twinByHeader(ctx context.Context, known *published, m *mess
 		}
 	}
 	most := m.spare(m.Size)
+	if m.Size == 0 && m.sureHeader() {
+		most = math.MaxInt64
+	}
 	found, err := f.runner.Store.KnownBody(ctx, f.ref, db.Body{
 		MessageID: db.Clean(m.summary.MessageID), Fingerprint: m.summary.HeaderPrint,
 		Least: m.Size - most, Most: m.Size + most,
@@ -154,18 +158,23 @@ func (f *folderPass) twinByHeader(ctx context.Context, known *published, m *mess
 }
 
 // mayBe reports whether a message may be one of that size, the headers being the
-// same.
+// same. 0 is a size that the server did not say.
 func (m *message) mayBe(size int64) bool {
+	if (size == 0 || m.Size == 0) && m.sureHeader() {
+		return true
+	}
 	return max(m.Size-size, size-m.Size) <= m.spare(max(m.Size, size))
 }
 
 // spare is by how much two servers may differ in what they call a mail's size: a
-// tenth, or 64 KiB. Where the header does not say which mail it is, they must agree:
-// a scanner that gives all of its mail one Message-ID and no Date makes many of one
-// header.
+// tenth, or 64 KiB. Where the header does not say which mail it is, they must agree.
 func (m *message) spare(size int64) int64 {
-	if m.summary.MessageID == "" || !m.summary.Dated {
+	if !m.sureHeader() {
 		return 0
 	}
 	return max(size/10, 64<<10)
 }
+
+// sureHeader reports whether a header says which mail it is: a scanner that gives all
+// of its mail one Message-ID and no Date makes many of one header.
+func (m *message) sureHeader() bool { return m.summary.MessageID != "" && m.summary.Dated }
