@@ -41,14 +41,14 @@ func (s *Store) PublishedEvents(ctx context.Context, ref Ref, since time.Time) (
 		ORDER BY processed_at, stream_seq`, ref.Tenant, ref.ID, since)
 }
 
-// LastEvents lists the events of a provider that were published last, the newest
-// first, unless they are older than since or were looked at until a time.
-func (s *Store) LastEvents(ctx context.Context, ref Ref, since, until time.Time, limit int) ([]PublishedEvent, error) {
+// LastEvents lists the events of a provider that were published last before a time, the
+// newest first, unless they are older than since or were looked at until a time.
+func (s *Store) LastEvents(ctx context.Context, ref Ref, since, until, before time.Time, limit int) ([]PublishedEvent, error) {
 	return selectAll[PublishedEvent](ctx, s, "last events", `
 		SELECT event_key, stream_seq, processed_at FROM imap_messages
 		WHERE tenant = $1 AND provider_id = $2 AND outcome = 'published' AND stream_seq > 0
-			AND processed_at >= $3 AND processed_at > $4
-		ORDER BY processed_at DESC, stream_seq DESC LIMIT $5`, ref.Tenant, ref.ID, since, until, limit)
+			AND processed_at >= $3 AND processed_at > $4 AND processed_at < $5
+		ORDER BY processed_at DESC, stream_seq DESC LIMIT $6`, ref.Tenant, ref.ID, since, until, before, limit)
 }
 
 // EventPlace is where the mail of an event may be read again.
@@ -151,7 +151,7 @@ func (s *Store) SetLost(ctx context.Context, fence Fence, lost Lost, a Audit) er
 func (s *Store) SettleLost(ctx context.Context, ref Ref, left int64, a Audit) error {
 	return s.inTx(ctx, func(tx *txn) error {
 		tx.exec(ctx, "settle lost", `
-			UPDATE imap_sync_state SET lost_events = $3::bigint, lost_state = CASE WHEN $3::bigint = 0 THEN '' ELSE 'missing' END,
+			UPDATE imap_sync_state SET lost_events = $3::bigint, lost_state = CASE WHEN $3::bigint = 0 THEN '' ELSE lost_state END,
 				lost_since = CASE WHEN $3::bigint = 0 THEN NULL ELSE lost_since END
 			WHERE tenant = $1 AND provider_id = $2 AND lost_state <> ''`, ref.Tenant, ref.ID, left)
 		tx.audit(ctx, a)

@@ -69,7 +69,7 @@ func (ps *pass) findLoss(ctx context.Context) error {
 	if ps.provider.LostUntil != nil {
 		until = *ps.provider.LostUntil
 	}
-	last, err := r.Store.LastEvents(ctx, ps.ref, since, until, comparedEvents)
+	last, err := r.Store.LastEvents(ctx, ps.ref, since, until, now.Add(time.Minute), comparedEvents)
 	if err != nil {
 		return err
 	}

@@ -134,7 +134,7 @@ func (r *Runner) see(ctx context.Context, state publish.StreamState) (since time
 	}
 	var missing []db.PublishedSpan
 	for _, span := range spans {
-		held, err := r.holdsLast(ctx, span, from)
+		held, err := r.holdsLast(ctx, span, from, state.Created)
 		if err != nil {
 			return since, err
 		}
@@ -152,10 +152,13 @@ func seenStream(state publish.StreamState, since time.Time) db.SeenStream {
 	return db.SeenStream{Name: state.Name, CreatedAt: state.Created, Since: since, MaxAgeMS: state.MaxAge.Milliseconds(), Replicas: state.Replicas}
 }
 
-// holdsLast reports whether the stream has the last events of a span, wherever they
-// stand: it is a copy of the one before.
-func (r *Runner) holdsLast(ctx context.Context, span db.PublishedSpan, from time.Time) (bool, error) {
-	last, err := r.Store.LastEvents(ctx, span.Ref, from, time.Time{}, comparedEvents)
+// holdsLast reports whether the stream has the last events from before it was created,
+// wherever they stand: it is a copy of the one before.
+func (r *Runner) holdsLast(ctx context.Context, span db.PublishedSpan, from, created time.Time) (bool, error) {
+	last, err := r.Store.LastEvents(ctx, span.Ref, from, time.Time{}, created, comparedEvents)
+	if err == nil && len(last) == 0 { // by our clock there are none
+		last, err = r.Store.LastEvents(ctx, span.Ref, from, time.Time{}, span.Last.Add(time.Second), comparedEvents)
+	}
 	if err != nil {
 		return false, err
 	}
