@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"imapsync/db"
+	"imapsync/event"
 	"imapsync/internal/imapsession"
 	"imapsync/publish"
 )
@@ -37,7 +38,15 @@ func (ps *pass) compare(ctx context.Context, news bool) error {
 	r, p := ps.runner, ps.provider
 	state, fresh := r.Publisher.State()
 	if !fresh || p.StreamSeq > state.Last || news && !r.broker.recently(ps.ref, r.now()) {
-		if err := ps.findLoss(ctx); err != nil {
+		err := ps.findLoss(ctx)
+		if errors.Is(err, event.ErrUnreachable) && ctx.Err() == nil {
+			// It does not answer such questions, or lets nobody ask them. Whether it
+			// takes new mail, publishing it will show.
+			ps.log.Warn("stream_not_compared", "error", err.Error())
+			r.broker.done(ps.ref, r.now())
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"imapsync/db"
@@ -496,4 +497,25 @@ func BenchmarkCompare(b *testing.B) {
 		env.runner.broker.compared = nil
 		must(b, ps.compare(ctx, true))
 	}
+}
+
+// A broker that takes mail and answers no questions about what it has is published to.
+func TestFailure39_UnansweredQuestionsHoldUpNoMail(t *testing.T) {
+	t.Parallel()
+	deny := func(o *server.Options) {
+		o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{
+			Deny: []string{"$JS.API.DIRECT.GET.>", "$JS.API.STREAM.MSG.GET.>"}}}}, {Username: "all", Password: "p"}}
+		o.NoAuthUser = "all"
+	}
+	ns := devenv.TestNATSServer(t, deny)
+	env := newEnvOn(t, devenv.TestPostgres(t, migrate), ns.URL())
+	d, p := env.mailbox(2)
+	env.ok(p)
+	must(t, d.Deliver("u", "INBOX", mails(3, 3)...))
+	env.natsURL = strings.Replace(ns.URL(), "//", "//u:p@", 1)
+	denied := env.rival()
+	if res := denied.ok(p); res.Counts.Published != 1 {
+		t.Errorf("%+v, want 1 published", res.Counts)
+	}
+	env.each(p, 3)
 }
