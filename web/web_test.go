@@ -359,6 +359,34 @@ func TestDraftOfAForm(t *testing.T) {
 	}
 }
 
+// A second mailbox on one account is refused until that is asked for; who may see one
+// tenant alone is not told the name of another's.
+func TestAccountThatAnotherReads(t *testing.T) {
+	for _, tt := range []struct {
+		me   Principal
+		want string
+	}{
+		{Principal{Name: "ann"}, "provider first ("}, {Principal{Name: "ann", Tenant: ours}, "Another tenant reads this account already"},
+	} {
+		s := openSite(t, tt.me)
+		first := provider.Fresh(theirs, uuid.New())
+		first.Name, first.Mailbox, first.Host, first.Username = "first", "a@example.com", "imap.example.com", "Ann"
+		if err := s.store.AddProvider(t.Context(), first, nil, db.Audit{Tenant: theirs, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		second := url.Values{"tenant": {ours}, "mailbox": {"b@example.com"}, "host": {"IMAP.example.com"}, "port": {"993"}, "tls": {"implicit"},
+			"auth": {"oauth2"}, "oauth-preset": {"google"}, "oauth-flow": {"code"}, "oauth-client-id": {"c"}, "username": {"ann"}, "max-emails-per-sync": {"7"}, "start": {"recent"}}
+		status, body := s.ask("POST", "/providers/new", second)
+		if status != http.StatusUnprocessableEntity || !strings.Contains(body, tt.want) || !strings.Contains(body, `name="same-account"`) {
+			t.Fatalf("%+v: %d, want %q and a box to tick:\n%s", tt.me, status, tt.want, body)
+		}
+		second.Set("same-account", "1")
+		if status, body = s.ask("POST", "/providers/new", second); status >= http.StatusBadRequest {
+			t.Errorf("%+v: ticked: %d\n%s", tt.me, status, body)
+		}
+	}
+}
+
 // A comparison that failed says why, and not that nothing is missing.
 func TestReconcileFails(t *testing.T) {
 	t.Setenv("IMAPSYNC_SECRET_CHAIN", "env")
