@@ -43,14 +43,14 @@ func decode(e encoding, body []byte, to io.Writer) {
 					n = i + 1 // as a rule of whole groups
 				}
 			}
-			to.Write(d.append(buf[:0], body[:n]))
+			_, _ = to.Write(d.append(buf[:0], body[:n]))
 			body = body[n:]
 		}
-		to.Write(d.end(buf[:0]))
+		_, _ = to.Write(d.end(buf[:0]))
 	case inQuotedPrintable:
 		decodeQuotedPrintable(body, to)
 	default:
-		to.Write(body)
+		_, _ = to.Write(body)
 	}
 }
 
@@ -137,7 +137,7 @@ func decodeQuotedPrintable(body []byte, to io.Writer) {
 				buf = append(buf, c)
 			}
 			if len(buf) >= decoded {
-				to.Write(buf)
+				_, _ = to.Write(buf)
 				buf = buf[:0]
 			}
 		}
@@ -145,7 +145,7 @@ func decodeQuotedPrintable(body []byte, to io.Writer) {
 			buf = append(buf, '\n')
 		}
 	}
-	to.Write(buf)
+	_, _ = to.Write(buf)
 }
 
 // unescape splits the byte that text begins with off it: an escape, if it is one.

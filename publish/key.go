@@ -49,8 +49,8 @@ func Identify(raw []byte) Identity {
 	s := newSplitter(raw)
 	top := s.walk()
 	id := top.identity()
-	print := s.print()
-	id.Key = shortSum("v2|", id.MessageID, id.HeaderPrint, print[:])
+	content := s.print()
+	id.Key = shortSum("v2|", id.MessageID, id.HeaderPrint, content[:])
 	return id
 }
 
@@ -111,8 +111,8 @@ func hexSum(b []byte) string {
 }
 
 // shortSum is the key of a version, an id and prints.
-func shortSum(version, id, print string, content []byte) string {
-	b := append(append(append(append(make([]byte, 0, 512), version...), id...), '|'), print...)
+func shortSum(version, id, header string, content []byte) string {
+	b := append(append(append(append(make([]byte, 0, 512), version...), id...), '|'), header...)
 	if content != nil {
 		b = append(append(b, '|'), content...)
 	}

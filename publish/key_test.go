@@ -133,12 +133,11 @@ func TestKeyLayout(t *testing.T) {
 	content := sum("text/plain\n1\n" + sum("x") + "\n" + "image/png\n3\n" + sum("\x00\x01\x02") + "\n")
 	said := field("Wed, 04 Mar 2026 06:06:00 +0100") + field("Ada <ada@Example.org>") + field("Größe")
 	all := sum(said + field("a@b, c@d") + field("e@f\ng@h"))
-	for _, tt := range []struct{ header, id, print string }{{"", "", all}, {"Message-ID: <A|b@Example.ORG>\n", "A|b@example.org", sum(said)}} {
-		id, print := tt.id, tt.print
+	for _, tt := range []struct{ header, id, said string }{{"", "", all}, {"Message-ID: <A|b@Example.ORG>\n", "A|b@example.org", sum(said)}} {
 		got := Identify([]byte(tt.header + rest))
 		want := Identity{
-			MessageID: id, Dated: true, HeaderPrint: print,
-			Key: sum("v2|" + id + "|" + print + "|" + content)[:32], HeaderKey: sum("v2h|" + id + "|" + all)[:32],
+			MessageID: tt.id, Dated: true, HeaderPrint: tt.said,
+			Key: sum("v2|" + tt.id + "|" + tt.said + "|" + content)[:32], HeaderKey: sum("v2h|" + tt.id + "|" + all)[:32],
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

@@ -47,7 +47,7 @@ func TestKeysStay(t *testing.T) {
 		}
 	}
 	if *addKeys {
-		if err := os.WriteFile(file, data, 0o644); err != nil { //nolint:gosec // it is a file of the repository
+		if err := os.WriteFile(file, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,7 +3,9 @@ package publish
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -125,5 +127,28 @@ func BenchmarkIdentify(b *testing.B) {
 				Identify(raw)
 			}
 		})
+	}
+}
+
+// TestDecodingInPieces: where a piece of base64 ends makes no other bytes, whatever
+// stands in between.
+func TestDecodingInPieces(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // to be the same each time
+	for range 50 {
+		src := bytes.Repeat([]byte("QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5\n"), 2*decoded/72)
+		for range rnd.IntN(20) {
+			at := decoded - 200 + rnd.IntN(400)
+			src = slices.Insert(src, at, []byte("=!\n \x00A")[rnd.IntN(6)])
+		}
+		var whole bytes.Buffer
+		decode(inBase64, src, &whole)
+		var one base64Decoder
+		var single []byte
+		for i := range src {
+			single = one.append(single, src[i:i+1])
+		}
+		if single = one.end(single); !bytes.Equal(whole.Bytes(), single) {
+			t.Fatalf("%d bytes, and %d one by one", whole.Len(), len(single))
+		}
 	}
 }

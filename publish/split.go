@@ -226,7 +226,7 @@ func (s *splitter) lineEnd(pos int) int {
 }
 
 // print is the content print.
-func (s *splitter) print() (print [2 * sha256.Size]byte) {
-	hex.Encode(print[:], s.leaves.Sum(s.line[:0]))
-	return print
+func (s *splitter) print() (text [2 * sha256.Size]byte) {
+	hex.Encode(text[:], s.leaves.Sum(s.line[:0]))
+	return text
 }
