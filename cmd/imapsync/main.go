@@ -100,6 +100,7 @@ func newRoot(a *app) *cobra.Command {
 	add("look", newStatus(a), newAudit(a), newRuns(a), newExporter(a), newParse(a), newEvents(a), newBlob(a))
 	add("repair", newQuarantine(a), newReconcile(a), newDoctor(a), newBackfill(a), newVerify(a))
 	root.AddCommand(newVersion(a), newMan(a))
+	a.bound(root)
 	a.addCompletion(root)
 	return root
 }
