@@ -114,6 +114,7 @@ func (ps *pass) markEnd(ctx context.Context, state publish.StreamState, since ti
 	if !state.Taken && r.Options.healsAlone(spans) {
 		decided = db.LostHeal
 	}
+	r.Log.Error("stream_lost_end", append(extentAttrs(state, spans), "republished", decided == db.LostHeal)...)
 	return r.markLost(ctx, spans, decided, "stream_lost_end", state, r.now())
 }
 
@@ -175,7 +176,7 @@ func (ps *pass) firstLost(ctx context.Context, state publish.StreamState, events
 			doubtful = append(doubtful, events[i])
 		}
 	}
-	_, absent, err := ps.runner.parted(ctx, ps.ref, doubtful) // it may have been copied, and numbered anew
+	absent, err := ps.runner.absent(ctx, ps.ref, doubtful) // it may have been copied, and numbered anew
 	for _, e := range absent {
 		if first == 0 || e.StreamSeq < first {
 			first = e.StreamSeq
@@ -192,7 +193,7 @@ func (ps *pass) heal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, lost, err := r.parted(ctx, ps.ref, events)
+	lost, err := r.absent(ctx, ps.ref, events)
 	if err != nil {
 		return err
 	}

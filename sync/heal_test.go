@@ -457,7 +457,7 @@ func TestFailure39_GoneStreamIsNotMade(t *testing.T) {
 	if err := MayMake(t.Context(), env.store, event.StreamName, time.Now().Add(15*24*time.Hour)); err != nil {
 		t.Errorf("it held nothing any more: %v", err)
 	}
-	_, err = publish.NewPublisher(t.Context(), env.nc, publish.PublisherOptions{Make: publish.MakeOptions{May: func(ctx context.Context, stream string) error { return may(stream) }}})
+	_, err = publish.NewPublisher(t.Context(), env.nc, publish.PublisherOptions{Make: publish.MakeOptions{May: func(_ context.Context, stream string) error { return may(stream) }}})
 	if !errors.Is(err, publish.ErrGone) {
 		t.Errorf("a publisher: %v, want ErrGone", err)
 	}

@@ -142,6 +142,9 @@ func (r *Runner) see(ctx context.Context, state publish.StreamState) (since time
 			missing = append(missing, span)
 		}
 	}
+	if len(missing) > 0 {
+		r.Log.Error("stream_made_anew", extentAttrs(state, missing)...)
+	}
 	if err := r.markLost(ctx, missing, db.LostMissing, "stream_made_anew", state, now); err != nil {
 		return since, err
 	}
@@ -162,37 +165,36 @@ func (r *Runner) holdsLast(ctx context.Context, span db.PublishedSpan, from, cre
 	if err != nil {
 		return false, err
 	}
-	_, absent, err := r.parted(ctx, span.Ref, last)
+	absent, err := r.absent(ctx, span.Ref, last)
 	return len(absent) == 0, err
 }
 
-// parted parts events by whether the stream has them.
-func (r *Runner) parted(ctx context.Context, ref db.Ref, events []db.PublishedEvent) (held, absent []db.PublishedEvent, err error) {
+// absent are those of a provider's events that the stream does not have.
+func (r *Runner) absent(ctx context.Context, ref db.Ref, events []db.PublishedEvent) (absent []db.PublishedEvent, err error) {
 	keys := make([]string, len(events))
 	for i, e := range events {
 		keys[i] = e.EventKey
 	}
 	found, err := r.Publisher.Held(ctx, ref.Tenant, ref.ID, keys)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for i, e := range events {
-		if found[i] {
-			held = append(held, e)
-		} else {
+		if !found[i] {
 			absent = append(absent, e)
 		}
 	}
-	return held, absent, nil
+	return absent, nil
 }
 
-// markLost writes down which providers events are lost of, and sounds the alarm.
-func (r *Runner) markLost(ctx context.Context, spans []db.PublishedSpan, state db.LostState, what string, stream publish.StreamState, now time.Time) error {
-	if len(spans) == 0 {
-		return nil
-	}
+// extentAttrs say in the log how much is lost.
+func extentAttrs(stream publish.StreamState, spans []db.PublishedSpan) []any {
 	total, first, last := extent(spans)
-	r.Log.Error(what, "stream", stream.Name, "events", total, "providers", len(spans), "since", first, "until", last, "republished", state == db.LostHeal)
+	return []any{"stream", stream.Name, "events", total, "providers", len(spans), "since", first, "until", last}
+}
+
+// markLost writes down which providers events are lost of; what is the alarm's name.
+func (r *Runner) markLost(ctx context.Context, spans []db.PublishedSpan, state db.LostState, what string, stream publish.StreamState, now time.Time) error {
 	for _, span := range spans {
 		err := r.Store.MarkLost(ctx, span, state, now, db.Audit{
 			Tenant: span.Tenant, ProviderID: span.ID, At: now, Actor: auditJob, Action: "events_lost",
