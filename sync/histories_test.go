@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	histories   = flag.Int("histories", 0, "how many histories TestHistories plays")
+	histories   = flag.Int("histories", 200, "how many histories TestHistories plays")
 	oneHistory  = flag.Uint64("history", 0, "play the history of this seed alone, and tell its story")
 	firstSeed   = flag.Uint64("first-history", 1, "the seed of the first history")
 	historyLong = flag.Bool("history-stories", false, "tell the story of every history")

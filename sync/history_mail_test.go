@@ -18,7 +18,7 @@ type letter struct {
 	header string // all but the token and Received
 	date   time.Time
 	blamed bool // a fault is of this message alone: it may go out by its headers
-	early  bool // it was there before the first pass ended well
+	early  bool // it was there before the first look ended well, or says so: --start may leave it out
 }
 
 // folders are those that the mailbox reads.
@@ -62,6 +62,7 @@ func (h *history) deliver(n int) {
 		case p < 0.42:
 			kind, seen, at = "an old mail, read before", true, at.AddDate(0, 0, -10)
 			l = h.write(h.header(fmt.Sprintf("<%d.%d@example.org>", h.seed, h.n), at), at)
+			l.early = true
 		default:
 			l = h.write(h.header(fmt.Sprintf("<%d.%d@example.org>", h.seed, h.n), at), at)
 		}

@@ -301,7 +301,7 @@ func (h *history) step(lying bool) {
 	case h.chance(0.1):
 		h.provider.MaxEmailsPerSync = oneOf(h.rand, 2, 5, 50)
 		h.change("at most %d a pass", h.provider.MaxEmailsPerSync)
-	case h.chance(0.05):
+	case h.chance(0.05) && h.provider.Start == "all": // else what is there already is left alone
 		h.provider.Folders = db.FolderNames{"INBOX", "Other", "Sub/*"}
 		h.change("the folders are %q", h.provider.Folders)
 	}
@@ -377,6 +377,12 @@ func (h *history) moveServer() {
 			box.SetUIDValidity(old.UIDValidity() + 77)
 		} else {
 			box.SetUIDValidity(old.UIDValidity())
+		}
+	}
+	if user != h.provider.Username { // another account: it is looked at for the first time
+		h.begun = false
+		for _, l := range h.letters {
+			l.early = true
 		}
 	}
 	h.provider.Host, h.provider.Port, h.provider.Username = h.srv.Host(), h.srv.Port(), user

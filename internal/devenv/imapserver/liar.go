@@ -124,7 +124,7 @@ func liesAboutTheServer() []Lie {
 		}},
 		{Name: "login-fault", Describe: "a login is refused by a fault of the server", Stages: []Stage{Login}, Tell: func(x *Exchange, r *rand.Rand) error {
 			return x.Tagged("NO " + oneOf(r, "Internal server error", "LOGIN processing failed.", "LDAP server unreachable", "LOGIN backend error",
-				"Mailbox is being migrated", "[UNAVAILABLE] try later", "[SERVERBUG] oops", "[INUSE] in use", "LOGIN failed"))
+				"Mailbox is being migrated", "[UNAVAILABLE] try later", "[SERVERBUG] oops", "[INUSE] in use", "Sorry"))
 		}},
 		{Name: "refuses", Describe: "NO [SERVERBUG] to any command on folders", Stages: []Stage{List, Status, Select, Search, Fetch, Body}, Tell: func(x *Exchange, _ *rand.Rand) error {
 			return x.refuse("NO [SERVERBUG] internal error")
