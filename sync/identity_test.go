@@ -193,6 +193,31 @@ func TestHeaderAndWholeAreOneMail(t *testing.T) {
 	}
 }
 
+// TestHeaderAndWholeAcrossNumberings: nor is there a second event when, between the
+// two, the server has numbered the folder anew.
+func TestHeaderAndWholeAcrossNumberings(t *testing.T) {
+	t.Parallel()
+	env, d := newEnv(t), devenv.TestDovecot(t)
+	large := "\n" + strings.Repeat("0123456789abcdef0123456789abcdef\n", 20_000)
+	for user, caps := range map[string][2]int64{"raised": {100_000, 1 << 20}, "lowered": {1 << 20, 100_000}} {
+		must(t, d.AddUser(user, "p"))
+		must(t, d.Deliver(user, "INBOX", report("a@b.c", oneSecond, large), report("", oneSecond, large), report("a@b.c", "", large+"other\n")))
+		p := env.provider(d, user, "p", func(p *db.Provider) { p.MaxMessageBytes = caps[0] })
+		if res := env.ok(p); res.Counts.Published != 3 {
+			t.Fatalf("%s: %+v, want 3 published", user, res.Counts)
+		}
+		env.setCap(p, caps[1])
+		must(t, d.Stop())
+		must(t, d.Renumber(user, "INBOX"))
+		must(t, d.Start(t.Context()))
+		for range 3 {
+			if res := env.ok(p); res.Counts.Published != 0 {
+				t.Errorf("%s, and numbered anew: %+v, want nothing published", user, res.Counts)
+			}
+		}
+	}
+}
+
 // setCap changes how large a mail may be that is downloaded.
 func (env *testEnv) setCap(p *db.Provider, most int64) {
 	env.t.Helper()
