@@ -18,6 +18,7 @@ var words = fault.Words{
 	// Finding the server.
 	{Codes: "host_not_found", Say: "check [host]", Do: "host"},
 	{Codes: "dns connect", When: "test", Say: "check [host], [port] and the network in between", Do: "host"},
+	{Codes: "slow_body", Say: "it is tried again; to wait longer raise [literal-timeout]"},
 	{Codes: "timeout", When: "test", Say: "try again, or give it more time with [connect-timeout] and [command-timeout]"},
 
 	// Securing the connection.

@@ -25,6 +25,7 @@ var words = fault.Words{
 	{Codes: "dns", When: "test", Say: checkNetwork, Do: "{doctor} # once this machine can look up {host}: see /etc/resolv.conf"},
 	{Codes: "connect", When: "test", Say: checkNetwork, Do: "{set} --host HOST --port PORT # or open the way from this machine to {address}"},
 	{Codes: "timeout", When: "test", Say: "try again, or give it more time with --connect-timeout and --command-timeout", Do: moreTime},
+	{Codes: "slow_body", Say: "it is tried again; to wait longer use --literal-timeout and --min-body-rate", Do: "imapsync run --provider {id} --min-body-rate 4096 # or: {set} --literal-timeout 5m"},
 	{Codes: "pass_timeout", When: "test", Say: later, Do: moreTime},
 
 	// Securing the connection.

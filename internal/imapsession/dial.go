@@ -63,8 +63,9 @@ type Account struct {
 // Timeouts bound what a server may cost in time. Zero takes the default.
 type Timeouts struct {
 	Connect time.Duration // TCP, and the TLS handshake; 10 s
-	Command time.Duration // silence while a command is outstanding; 30 s
+	Command time.Duration // silence while a command is outstanding, in all three times that; 30 s
 	Literal time.Duration // silence in a message body; 60 s
+	Rate    int64         // bytes a second: in all a body may take its size by that beside Literal; 16 KiB
 }
 
 func (t Timeouts) connect() time.Duration { return cmp.Or(t.Connect, 10*time.Second) }
@@ -126,7 +127,7 @@ func (d *Dialer) open(ctx context.Context, a Account, credential string) (s *Ses
 		return nil, false, d.wrongPort(ctx, a, orEnd(ctx, err))
 	}
 	w := imapwire.New(secured, imapwire.Limits{
-		Command: a.Timeouts.Command, Literal: a.Timeouts.Literal, LiteralSize: a.MaxMessageBytes + a.MaxMessageBytes/2,
+		Command: a.Timeouts.Command, Literal: a.Timeouts.Literal, Rate: a.Timeouts.Rate, LiteralSize: a.MaxMessageBytes + a.MaxMessageBytes/2,
 	})
 	if a.TLS == TLSStartTLS {
 		w.Greet() // the greeting came in the clear; its capabilities are forgotten

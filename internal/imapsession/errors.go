@@ -118,8 +118,11 @@ func saidError(step string, last imapwire.Status) error {
 // wireCause says what ended a connection. The step is left to the caller, who names it.
 func wireCause(err error) error {
 	if e, ok := errors.AsType[*imapwire.Error](err); ok {
-		if e.Limit {
+		switch {
+		case e.Limit:
 			return failf("over_limit", "%w", err)
+		case e.Slow:
+			return failf("slow_body", "%w", err)
 		}
 		return failf("protocol", "%w", err)
 	}
@@ -145,7 +148,7 @@ var classes = func() map[string]fault.Class {
 			starttls_tls starttls_missing starttls_refused starttls_injected starttls_preauth`,
 		fault.Transient: `dns connect tls tls_timeout starttls starttls_timeout greeting turned_away bye capability
 			unavailable limit inuse throttled overquota serverbug contactadmin
-			refused login_unclear connection over_limit protocol timeout`,
+			refused login_unclear connection over_limit slow_body protocol timeout`,
 		fault.Ours: "cancelled",
 		fault.Bug:  "unclassified",
 	} {

@@ -328,3 +328,28 @@ func TestWholeBodiesComeBeforeTheError(t *testing.T) {
 		}
 	}
 }
+
+// A body that drips is that message's failure, and the connection is given up; an answer
+// that drips is the server's.
+func TestDrips(t *testing.T) {
+	for stage, want := range map[imapserver.Stage]string{imapserver.Body: "slow_body", imapserver.Search: "timeout"} {
+		srv := imapserver.Test(t, imapserver.Config{}, 50)
+		srv.Play(imapserver.Quirk{Stage: stage, Do: func(x *imapserver.Exchange) error { return x.Drip(imapserver.Pause) }})
+		a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username,
+			Timeouts: Timeouts{Command: 500 * time.Millisecond, Literal: 500 * time.Millisecond, Rate: 1 << 20}}
+		s, err := open(t, a, srv.Password, nil)
+		must(t, err)
+		_, err = s.Examine("INBOX")
+		must(t, err)
+		began := time.Now()
+		if stage == imapserver.Body {
+			err = s.FetchBodies([]uint32{1}, false, 1<<20, func(uint32, []byte) bool { return true })
+		} else {
+			_, err = s.Search(1, MaxUID, nil)
+		}
+		if _, code := Classify(err); code != want || s.Alive() || time.Since(began) > 10*time.Second {
+			t.Errorf("%s: %s after %s, alive %v: %v", stage, code, time.Since(began), s.Alive(), err)
+		}
+		s.Close()
+	}
+}

@@ -106,6 +106,12 @@ func (w *Conn) awaited(name string) *command {
 	return nil
 }
 
+func (w *Conn) awaits(name string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.awaited(name) != nil
+}
+
 // endCommandLine takes in a finished outgoing line.
 func (w *Conn) endCommandLine() {
 	c := w.cmd
@@ -124,6 +130,7 @@ func (w *Conn) endCommandLine() {
 	line := bytes.TrimSpace(c.line)
 	if fold(line, "DONE") {
 		w.idling = false
+		w.answered()
 		return
 	}
 	tag, rest, _ := bytes.Cut(line, []byte(" "))
@@ -147,6 +154,9 @@ func (w *Conn) endCommandLine() {
 		w.contWanted++
 	case "LOGOUT":
 		w.leaving = true
+	}
+	if len(w.pending) == 0 {
+		w.answered()
 	}
 	w.maxTag = max(w.maxTag, tagNumber(tag))
 	w.pending = append(w.pending, cmd)

@@ -27,7 +27,8 @@ import (
 //   - the last byte of a body is held back until the FETCH response that carries
 //     it has been read to its end and its UID is certain, so a body that reaches
 //     its announced length is whole and belongs to that UID;
-//   - no read waits longer than Limits says while a command is outstanding;
+//   - no read waits longer than Limits says while a command is outstanding, and neither
+//     a drip nor noise without end keeps an answer from its end;
 //   - memory is bounded by Limits, whatever the server announces;
 //   - nothing of a LOGIN or AUTHENTICATE command is kept, and registered secrets
 //     never appear in a status text or an error.
@@ -52,6 +53,7 @@ type Conn struct {
 	nums    []uint32 // one SEARCH response; nums[numsAt:] is still to be emitted
 	numsAt  int
 	fetch   fetchResponse
+	weight  weight
 	uidOf   map[uint32]uint32 // sequence number → UID in the selected mailbox
 	end     error             // what Read returns from now on
 
@@ -64,10 +66,12 @@ type Conn struct {
 	idling     bool              // IDLE acknowledged, DONE not sent
 	leaving    bool              // LOGOUT was sent
 	inLiteral  bool
+	inSearch   bool // in the numbers of a search
 	waiting    bool // a socket read is under way since waitFrom
 	waitFrom   time.Time
-	spent      time.Duration // waited without progress before this read
-	got        int           // bytes since the last progress
+	waited     time.Duration // in all, for the body under way or the answer before it
+	useful     int64         // bytes of that answer that were worth waiting for
+	body       int64         // size of the body under way, 0 for none
 	closed     bool
 	preauth    bool
 	keepUIDs   bool
@@ -79,13 +83,16 @@ type Conn struct {
 
 // Limits bounds what a server may cost. A zero field takes its default.
 type Limits struct {
-	Command     time.Duration // silence, or an unfinished line, while a command is outstanding; 30 s
-	Literal     time.Duration // time in which a literal must advance by 16 KiB (or end); 60 s
+	Command     time.Duration // silence while a command is outstanding, and a third of what an answer may take; 30 s
+	Literal     time.Duration // silence in a literal, and what a body may take beside its size by Rate; 60 s
+	Rate        int64         // bytes a second of a body, or of an answer that is of use; 16 KiB
 	Idle        time.Duration // silence in IDLE; 10 min. At rest there is no limit
 	Line        int           // bytes of one line without its literals; 1 MiB
 	SearchNums  int           // numbers in one SEARCH response, or UIDs that are listed; 2,000,000
 	LiteralSize int64         // bytes announced for one literal; 64 MiB
 	Buffer      int           // bytes of a literal kept in memory while its UID is unknown; 256 KiB
+	Responses   int           // responses between two that end a command, those of use and others apart; 500,000
+	Noise       int64         // bytes of those that are of no use; 128 MiB
 }
 
 func (lim Limits) withDefaults() Limits {
@@ -97,13 +104,15 @@ func (lim Limits) withDefaults() Limits {
 		SearchNums:  cmp.Or(lim.SearchNums, 2_000_000),
 		LiteralSize: cmp.Or(lim.LiteralSize, 64<<20),
 		Buffer:      cmp.Or(lim.Buffer, 256<<10),
+		Rate:        cmp.Or(lim.Rate, 16<<10),
+		Responses:   cmp.Or(lim.Responses, 500_000),
+		Noise:       cmp.Or(lim.Noise, 128<<20),
 	}
 }
 
-const (
-	bufferSize    = 32 << 10 // socket buffer; a literal read into less than half of it goes through it
-	progressBytes = 16 << 10 // bytes that count as progress inside a line or a literal
-)
+// bufferSize is that of the socket buffer; a literal read into less than half of it goes
+// through it.
+const bufferSize = 32 << 10
 
 // New is the filter over conn, whose server has yet to greet. It takes over
 // conn's read deadline.
@@ -288,23 +297,31 @@ func (w *Conn) readSocket(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = false
-	w.spent += time.Since(w.waitFrom)
-	if w.got += n; w.got >= progressBytes {
-		w.spent, w.got = 0, 0
+	if !w.idling && (w.owed() || w.body > 0) {
+		w.waited += time.Since(w.waitFrom)
+	}
+	if w.inSearch {
+		w.useful += int64(n)
 	}
 	if n > 0 {
 		return n, nil // an error beside data comes again with the next read
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	most, bounded := w.most()
+	silent := time.Since(w.waitFrom) >= w.patience()
+	switch late := errors.Is(err, os.ErrDeadlineExceeded); {
+	case late && (silent || !bounded):
 		err = fmt.Errorf("server too slow: no progress for %v: %w", w.patience(), err)
-	} else if err == nil {
+	case late && w.body > 0:
+		err = &Error{Slow: true, Text: fmt.Sprintf("server too slow: a body of %d bytes did not come within %v", w.body, most.Round(time.Millisecond))}
+	case late:
+		err = fmt.Errorf("server too slow: no end of the answer within %v: %w", most.Round(time.Millisecond), err)
+	case err == nil:
 		err = io.ErrNoProgress
 	}
 	return 0, err
 }
 
-// patience is how long the server may keep us waiting now; 0 is for ever.
-// Callers hold mu.
+// patience is how long the server may be silent now; 0 is for ever. Callers hold mu.
 func (w *Conn) patience() time.Duration {
 	switch {
 	case w.inLiteral:
@@ -317,6 +334,23 @@ func (w *Conn) patience() time.Duration {
 	return 0
 }
 
+// most is how long the body under way, or else the answer that is owed, may take in all.
+// Callers hold mu.
+func (w *Conn) most() (d time.Duration, bounded bool) {
+	atRate := func(n int64) time.Duration {
+		return time.Duration(float64(n) / float64(w.lim.Rate) * float64(time.Second))
+	}
+	switch {
+	case w.body > 0:
+		return w.lim.Literal + atRate(w.body), true
+	case w.idling || !w.owed():
+		return 0, false
+	case !w.greeted:
+		return w.lim.Command, true
+	}
+	return 3*w.lim.Command + atRate(w.useful), true
+}
+
 // rearm sets the deadline of the read under way. Callers hold mu.
 func (w *Conn) rearm() {
 	if !w.waiting {
@@ -324,19 +358,30 @@ func (w *Conn) rearm() {
 	}
 	var deadline time.Time
 	if d := w.patience(); d > 0 {
-		deadline = w.waitFrom.Add(d - w.spent)
+		deadline = w.waitFrom.Add(d)
+	}
+	if most, bounded := w.most(); bounded {
+		if end := w.waitFrom.Add(most - w.waited); deadline.IsZero() || end.Before(deadline) {
+			deadline = end
+		}
 	}
 	_ = w.Conn.SetReadDeadline(deadline) // fails on a closed socket only, as will the read
 }
 
-// progress starts the server's time afresh: a line ended or a command began.
+// progress starts the server's silence afresh: a line ended or a command began.
 // Callers hold mu.
 func (w *Conn) progress() {
-	w.spent, w.got = 0, 0
 	if w.waiting {
 		w.waitFrom = time.Now()
 	}
 	w.rearm()
+}
+
+// answered starts the time of an answer afresh: the one before has ended, or a command
+// began that waits behind none. Callers hold mu.
+func (w *Conn) answered() {
+	w.waited, w.useful, w.body = 0, 0, 0
+	w.progress()
 }
 
 // literal switches between the deadlines of a literal and of a line, and starts
@@ -346,6 +391,24 @@ func (w *Conn) literal(in bool) {
 	defer w.mu.Unlock()
 	w.inLiteral = in
 	w.progress()
+}
+
+// beginLiteral begins a body of n bytes, which has a time of its own.
+func (w *Conn) beginLiteral(n int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.inLiteral = true
+	w.answered()
+	w.body = n
+	w.rearm()
+}
+
+// endLiteral ends a body.
+func (w *Conn) endLiteral() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.inLiteral = false
+	w.answered()
 }
 
 // Write sends what the client says, taking note of the command.

@@ -472,6 +472,52 @@ func TestWireMailboxNames(t *testing.T) {
 	}
 }
 
+// Noise without end is cut, by count and by bytes, long before it costs seconds, and so
+// are answers without end.
+func TestFailure08_WireNoise(t *testing.T) {
+	for name, tc := range map[string]struct{ command, line string }{
+		"unknown":    {"T1 NOOP\r\n", "* X\r\n"},
+		"untagged":   {"T1 NOOP\r\n", "* OK x\r\n"},
+		"exists":     {"T1 NOOP\r\n", "* 5 EXISTS\r\n"},
+		"flags":      {askOne, "* 1 FETCH (UID 7 FLAGS ())\r\n"},
+		"sizes":      {askSizes, "* 1 FETCH (UID 7 RFC822.SIZE 5)\r\n"},
+		"list":       {"T1 LIST \"\" *\r\n", "* LIST () NIL a\r\n"},
+		"search":     {askFind, "* SEARCH 5\r\n"},
+		"esearch":    {askFind, "* ESEARCH (TAG \"T1\") UID ALL 1:9\r\n"},
+		"other sets": {askFind, "* ESEARCH (TAG \"x\") UID ALL 1:1000000\r\n"},
+		"empty":      {"T1 NOOP\r\n", "\r\n"},
+		"plus":       {"T1 NOOP\r\n", "+ \r\n"},
+		"literals":   {"T1 NOOP\r\n", "* X {1000000}\r\n" + strings.Repeat("x", 1_000_000) + "\r\n"},
+		"idle":       {"T1 IDLE\r\n", "* OK still here\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			endless := io.MultiReader(strings.NewReader("* OK hi\r\n"), &repeated{text: []byte(strings.Repeat(tc.line, 1+4000/len(tc.line)))})
+			w := New(&scripted{Reader: endless}, Limits{})
+			w.Write([]byte(tc.command))
+			began := time.Now()
+			_, err := io.Copy(io.Discard, struct{ io.Reader }{w})
+			if e, ok := errors.AsType[*Error](err); !ok || !e.Limit {
+				t.Errorf("%v", err)
+			}
+			t.Logf("cut after %v: %v", time.Since(began), err)
+		})
+	}
+}
+
+// repeated is a text without end.
+type repeated struct {
+	text []byte
+	at   int
+}
+
+func (r *repeated) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		c := copy(p[n:], r.text[r.at:])
+		n, r.at = n+c, (r.at+c)%len(r.text)
+	}
+	return n, nil
+}
+
 // TestWireDeadlines counts in false time: only waiting for the server counts.
 func TestWireDeadlines(t *testing.T) {
 	pipe := func(t *testing.T) (*Conn, net.Conn) {
@@ -518,7 +564,7 @@ func TestWireDeadlines(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 			}()
-			timesOut(t, w, 30*time.Second)
+			timesOut(t, w, 30*time.Second) // there is no silence, and a greeting has no more
 			there.Close()
 		},
 		"rest, then a command": func(t *testing.T) {
@@ -535,7 +581,7 @@ func TestWireDeadlines(t *testing.T) {
 			w, there := pipe(t)
 			go func() {
 				there.Write([]byte("* OK hi\r\n"))
-				for range 10 {
+				for range 4 {
 					time.Sleep(20 * time.Second)
 					there.Write([]byte("* OK still here\r\n"))
 				}
@@ -544,6 +590,42 @@ func TestWireDeadlines(t *testing.T) {
 			read(t, w, "* OK done\r\n")
 			w.Write([]byte("T1 NOOP\r\n"))
 			read(t, w, "T1 OK done\r\n")
+		},
+		"keep-alives without end": func(t *testing.T) {
+			w, there := pipe(t)
+			go func() {
+				there.Write([]byte("* OK hi\r\n"))
+				for {
+					time.Sleep(20 * time.Second)
+					if _, err := there.Write([]byte("* OK still here\r\n")); err != nil {
+						return
+					}
+				}
+			}()
+			read(t, w, "* OK done\r\n")
+			w.Write([]byte("T1 NOOP\r\n"))
+			timesOut(t, w, 90*time.Second)
+			there.Close()
+		},
+		"slow and of use": func(t *testing.T) { // 100 bytes a second are waited for no longer
+			w, there := pipe(t)
+			line := "* 1 FETCH (UID 7 RFC822.SIZE " + strings.Repeat("0", 17) + "5)"
+			line += strings.Repeat(" ", 98-len(line)) + "\r\n"
+			go func() {
+				there.Write([]byte("* OK hi\r\n"))
+				for {
+					time.Sleep(time.Second)
+					if _, err := there.Write([]byte(line)); err != nil {
+						return
+					}
+				}
+			}()
+			w.Write([]byte(askSizes))
+			start := time.Now()
+			if _, err := io.ReadAll(w); err == nil || time.Since(start) > 91*time.Second {
+				t.Errorf("ends after %v: %v", time.Since(start), err)
+			}
+			there.Close()
 		},
 		"literal": func(t *testing.T) {
 			w, there := pipe(t)
@@ -563,7 +645,14 @@ func TestWireDeadlines(t *testing.T) {
 				}
 			}()
 			w.Write([]byte(askOne))
-			timesOut(t, w, 60*time.Second)
+			start := time.Now()
+			_, err := io.ReadAll(w)
+			if took := time.Since(start).Round(time.Second); took != 63*time.Second {
+				t.Errorf("took %v, want 60 s and 50,000 bytes at 16 KiB/s", took)
+			}
+			if e, ok := errors.AsType[*Error](err); !ok || !e.Slow {
+				t.Errorf("%v", err)
+			}
 			there.Close()
 		},
 		"slow consumer": func(t *testing.T) {
@@ -606,7 +695,7 @@ func TestFailure08_WireMemory(t *testing.T) {
 		"value": "* 1 FETCH (UID 7 X-JUNK {2147483648}\r\n",
 	} {
 		conn := &scripted{Reader: io.MultiReader(strings.NewReader("* OK hi\r\n"+head), io.LimitReader(zeros{}, size), strings.NewReader(")\r\nT1 OK\r\n"))}
-		w := New(conn, Limits{LiteralSize: 3 << 30})
+		w := New(conn, Limits{LiteralSize: 3 << 30, Noise: 3 << 30})
 		w.Write([]byte(askOne))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

@@ -11,6 +11,7 @@ import (
 // makes sense of.
 type Error struct {
 	Limit  bool
+	Slow   bool   // a body took too long in all
 	Text   string // secrets redacted
 	Speaks string // of a greeting that is not IMAP: see Speaks
 }

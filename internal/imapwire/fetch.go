@@ -75,7 +75,7 @@ func (w *Conn) afterBody() error {
 	}
 	w.fetch.held = b[0]
 	w.r++
-	w.literal(false)
+	w.endLiteral()
 	d := &decoder{}
 	if err := w.nextLine(d); err != nil {
 		return err
@@ -255,8 +255,8 @@ func (w *Conn) beginBody(n int64) (stream bool, err error) {
 		if n > int64(w.lim.Buffer) {
 			return false, w.protocolError(fmt.Sprintf("body of %d bytes came before its UID", n), nil)
 		}
-		w.literal(true)
-		defer w.literal(false)
+		w.beginLiteral(n)
+		defer w.endLiteral()
 		err = w.read(n, func(b []byte) { f.body = append(f.body, b...) })
 		f.hasBody = err == nil
 		return false, err
@@ -265,7 +265,8 @@ func (w *Conn) beginBody(n int64) (stream bool, err error) {
 	w.emitBodyHead(n)
 	f.sent, f.open = true, true
 	w.pass = n - 1
-	w.literal(true)
+	w.beginLiteral(n)
+	w.weight.answer = true
 	return true, nil
 }
 
@@ -305,8 +306,10 @@ func (w *Conn) endFetch() error {
 		}
 		w.out = append(append(w.out, f.held), ")\r\n"...) // size and date are not asked for with a body
 	} else if kept, err := w.keepUID(); kept || err != nil {
+		w.weight.kept = kept
 		return err
 	} else if f.answers() {
+		w.weight.answer = true
 		w.emitFetchHead(cmp.Or(f.uid, w.uidOf[f.seq]))
 		if f.nilBody {
 			w.out = append(append(w.out, "BODY["...), f.cmd.section...)

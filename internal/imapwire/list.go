@@ -47,6 +47,7 @@ func (w *Conn) list(d *decoder) {
 	}
 	w.emitMailbox(name)
 	w.out = append(w.out, "\r\n"...)
+	w.weight.answer = w.awaits("LIST")
 }
 
 // id passes on what names the server's software (RFC 2971 section 3.2); go-imap

@@ -17,6 +17,13 @@ func (w *Conn) step() error {
 		w.emitNums()
 		return nil
 	}
+	if err := w.response(); err != nil {
+		return err
+	}
+	return w.weigh()
+}
+
+func (w *Conn) response() error {
 	if !w.greeted {
 		return w.greeting()
 	}
@@ -53,7 +60,9 @@ func (w *Conn) line() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.r += bytes.IndexByte(w.in[w.r:w.e], '\n') + 1
+	n := bytes.IndexByte(w.in[w.r:w.e], '\n') + 1
+	w.r += n
+	w.weight.size += int64(n)
 	w.literal(false)
 	return line, nil
 }
@@ -79,6 +88,7 @@ func (w *Conn) discard(n int64) error {
 	if n > w.lim.LiteralSize {
 		return overLimit("literal", n, w.lim.LiteralSize)
 	}
+	w.weight.size += n
 	w.literal(true)
 	defer w.literal(false)
 	return w.read(n, func([]byte) {})
@@ -275,7 +285,8 @@ func (w *Conn) tagged(line []byte) error {
 	case "SELECT", "EXAMINE", "UNSELECT", "CLOSE":
 		clear(w.uidOf)
 	}
-	w.progress()
+	w.answered()
+	w.weight = weight{}
 	st, ok := parseStatus(bytes.TrimLeft(rest, " "))
 	if !ok || st.typ == "BYE" || st.typ == "PREAUTH" {
 		st = statusLine{typ: "BAD", text: rest} // the command failed in words of the server's own

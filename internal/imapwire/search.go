@@ -46,6 +46,8 @@ func (w *Conn) startsSearch() (word string, err error) {
 func (w *Conn) search() error {
 	w.nums, w.numsAt = w.nums[:0], 0
 	size, most := 0, 24*w.lim.SearchNums
+	w.searching(w.awaits("UID SEARCH"))
+	defer w.searching(false)
 	for {
 		n, c, err := w.searchNumber()
 		if err != nil {
@@ -70,9 +72,11 @@ func (w *Conn) search() error {
 		break
 	}
 	w.literal(false)
+	w.weight.size += int64(size)
 	w.mu.Lock()
 	if c := w.awaited("UID SEARCH"); c != nil {
 		c.listed, c.unlisted = true, false
+		w.weight.answer = true
 	}
 	w.mu.Unlock()
 	w.emitSearch()
@@ -138,6 +142,8 @@ func (w *Conn) esearch() error {
 	w.mu.Unlock()
 	w.r += d.i
 	if list && wanted {
+		w.searching(true)
+		defer w.searching(false)
 		var err error
 		if known, err = w.searchSet(); err != nil {
 			return err
@@ -153,6 +159,7 @@ func (w *Conn) esearch() error {
 	w.mu.Lock()
 	if c := w.searchOf(tag); c != nil { // the commands may have moved meanwhile
 		c.listed, c.unlisted = known, !known
+		w.weight.answer = known
 	}
 	if w.mu.Unlock(); known {
 		w.emitSearch()

@@ -22,6 +22,7 @@ func (w *Conn) mailboxStatus(d *decoder) {
 	}
 	w.out = append(w.out, "* STATUS "...)
 	if asked := w.askedStatus(name); asked != "" {
+		w.weight.answer = true
 		w.out = append(w.out, asked...)
 	} else {
 		w.emitMailbox(name)
