@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -107,11 +106,7 @@ func (ps *pass) folderErrors(failed map[string]error) []error {
 
 func (ps *pass) folderFailed(name string, err error) error {
 	class, code := Classify(err)
-	level := slog.LevelWarn
-	if IsBug(err) {
-		level = slog.LevelError
-	}
-	ps.log.Log(context.Background(), level, "folder_failed", "folder", name, "class", class, "code", code, "error", err.Error())
+	ps.log.Warn("folder_failed", "folder", name, "class", class, "code", code, "error", err.Error())
 	return fmt.Errorf("folder %q: %w", name, err)
 }
 

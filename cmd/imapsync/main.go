@@ -140,10 +140,11 @@ const exitCodesHelp = `Exit codes:
   1   a provider failed and --fail-on any asked for it; an input could not be read;
       reconcile, verify or doctor found something wrong
   64  usage: a flag or an argument is wrong
-  69  Postgres or NATS is unreachable, or the stream that was there is gone
-  70  a bug
+  69  Postgres or NATS is unreachable, takes no writes or is full, or the stream that was there is gone
+  70  a bug: the log says what to report
   75  nothing could be done now: the provider is busy or paused, the deadline came
-      first, or every provider failed
+      first, or every provider failed; or a command was told to stop before it was
+      done, and says where: a run that is told to stop ends with 0
   76  the schema is older or newer than this binary
   78  configuration: a setting, a file or a key is missing or wrong
 `
