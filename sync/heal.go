@@ -343,6 +343,9 @@ func (ps *pass) republishFolders(ctx context.Context, folders []string, places m
 // notes which the server has.
 func (ps *pass) republishFolder(ctx context.Context, status imapsession.FolderStatus, places []db.EventPlace, seen map[string]bool) error {
 	f, err := ps.open(ctx, status, 0)
+	if err == nil && f.empty {
+		err = errEmpty
+	}
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/devenv/imapserver"
+	"imapsync/publish"
 )
 
 // newMail is a mail of a date.
@@ -339,6 +340,22 @@ func TestFailure31_UIDVALIDITYThatNeverHolds(t *testing.T) {
 	neverHolds(t, 1500, 200, 20)
 }
 
+// handled has the ledger know all mail of INBOX, as if it had been published.
+func (env *scriptedEnv) handled(box *imapserver.Mailbox) {
+	env.t.Helper()
+	env.exec(`INSERT INTO imap_folder_state (tenant, provider_id, folder, uid_validity, settled_uid, last_uid, first_look_at)
+		SELECT tenant, id, 'INBOX', ` + fmt.Sprint(box.UIDValidity()) + `, ` + fmt.Sprint(len(box.Messages())) + `, ` + fmt.Sprint(len(box.Messages())) + `, now()
+		FROM email_providers WHERE id = $1`)
+	for _, m := range box.Messages() {
+		id := publish.Identify(m.Raw)
+		_, err := env.pool.Exec(`INSERT INTO imap_messages (tenant, provider_id, folder, uid_validity, uid, event_key, message_id,
+				fingerprint, outcome, size, processed_at, internal_date)
+			VALUES ($1, $2, 'INBOX', $3, $4, $5, $6, $7, 'published', $8, now(), $9)`, testTenant, env.provider.ID,
+			int64(box.UIDValidity()), m.UID, id.Key, id.MessageID, id.HeaderPrint, len(m.Raw), m.Date)
+		must(env.t, err)
+	}
+}
+
 func neverHolds(t *testing.T, size, headers, passes int) {
 	env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) {
 		inbox(p)
@@ -350,7 +367,9 @@ func neverHolds(t *testing.T, size, headers, passes int) {
 	for n := range size - 4 {
 		env.received("INBOX", began.Add(time.Duration(n)*time.Minute/2))
 	}
-	if res := env.passed(); res.Counts.Published != size {
+	if size > 5000 {
+		env.handled(box)
+	} else if res := env.passed(); res.Counts.Published != size {
 		t.Fatalf("before: %+v, want %d published", res.Counts, size)
 	}
 	box.SetRestless(true)
@@ -380,7 +399,9 @@ func neverHolds(t *testing.T, size, headers, passes int) {
 			}
 		}
 	}
-	env.once("INBOX")
+	if size <= 5000 {
+		env.once("INBOX")
+	}
 	if got := env.ledger(); got != rows {
 		t.Errorf("%d rows in the ledger, want %d", got, rows)
 	}
@@ -397,7 +418,9 @@ func neverHolds(t *testing.T, size, headers, passes int) {
 		env.received("INBOX", time.Now())
 		env.passed()
 	}
-	env.once("INBOX")
+	if size <= 5000 {
+		env.once("INBOX")
+	}
 	if st := env.state("INBOX"); st.Unstable || st.ResyncSince != nil {
 		t.Errorf("%+v, want it to be read like any other", st)
 	}

@@ -151,7 +151,7 @@ func (f *folderPass) reconcileUnknown(ctx context.Context, unknown, onServer []u
 		if err != nil {
 			return err
 		}
-		s := &sieve{folderPass: f, since: f.reach(), groups: map[print]*group{}}
+		s := &sieve{folderPass: f, since: f.reach(), groups: map[likeness]*group{}}
 		list, err := s.headers(ctx, window)
 		if err != nil {
 			return err

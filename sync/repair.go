@@ -86,6 +86,9 @@ func (ps *pass) backfill(ctx context.Context, b Backfill) error {
 
 func (ps *pass) backfillFolder(ctx context.Context, status imapsession.FolderStatus, b Backfill) error {
 	f, err := ps.open(ctx, status, 0)
+	if err == nil && f.empty {
+		err = errEmpty
+	}
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type providerPage struct {
 	Audit      []db.Audit
 	Tasks      []taskView
 	Person     bool  // somebody has to sign in
-	Held       int64 // old messages that wait for a person
+	HeldBack   int64 // old messages that wait for a person
 	Since      string
 }
 
@@ -73,7 +73,7 @@ func (s *server) fillProvider(ctx context.Context, page *providerPage, p *db.Pro
 	}
 	for i := range page.Folders {
 		page.Folders[i].Searched(p)
-		page.Held += page.Folders[i].Held
+		page.HeldBack += page.Folders[i].Held
 	}
 	if page.Runs, err = s.store.ListRuns(ctx, db.RunFilter{Tenant: p.Tenant, ProviderID: p.ID, Limit: maxRuns}); err != nil {
 		return err
