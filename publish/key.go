@@ -86,6 +86,20 @@ func (h *header) identity() Identity {
 	return id
 }
 
+// Telling reports whether the header says which mail it is: it has both a Message-ID
+// and a Date. A scanner that gives all of its mail one Message-ID and no Date makes
+// many of one header.
+func (id *Identity) Telling() bool { return id.MessageID != "" && id.Dated }
+
+// KeyByHeader is the event key of a mail that goes out by its header, of so many bytes
+// on the server: where the header does not tell which mail it is, they count too.
+func (id *Identity) KeyByHeader(size int64) string {
+	if id.Telling() {
+		return id.HeaderKey
+	}
+	return shortSum("v2h|", id.HeaderKey, strconv.FormatInt(size, 10), nil)
+}
+
 // appendField appends what of a header is hashed: a field's length in decimal, a
 // colon and its values, a line each; with their encoded words undone if words is set.
 func appendField(b []byte, values [][]byte, words bool) []byte {

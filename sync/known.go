@@ -67,7 +67,7 @@ func (f *folderPass) published(ctx context.Context, c *chunk) (*published, error
 			continue
 		}
 		if keys = append(keys, m.summary.key); !m.headerOnly {
-			headerKeys = append(headerKeys, m.summary.HeaderKey)
+			headerKeys = append(headerKeys, m.summary.headerKey)
 		}
 		if m.summary.MessageID != "" {
 			ids = append(ids, db.Clean(m.summary.MessageID))
@@ -122,7 +122,7 @@ func (f *folderPass) twin(ctx context.Context, known *published, m *message) (*c
 	if m.headerOnly {
 		return f.twinByHeader(ctx, known, m)
 	}
-	header := known.byKey[m.summary.HeaderKey]
+	header := known.byKey[m.summary.headerKey]
 	switch {
 	case header == nil || !header.ByHeader:
 	case header.BodyKey == m.summary.key:
@@ -144,7 +144,7 @@ func (f *folderPass) twinByHeader(ctx context.Context, known *published, m *mess
 		}
 	}
 	most := m.spare(m.Size)
-	if m.Size == 0 && m.sureHeader() {
+	if m.Size == 0 && m.summary.Telling() {
 		most = math.MaxInt64
 	}
 	found, err := f.runner.Store.KnownBody(ctx, f.ref, db.Body{
@@ -160,7 +160,7 @@ func (f *folderPass) twinByHeader(ctx context.Context, known *published, m *mess
 // mayBe reports whether a message may be one of that size, the headers being the
 // same. 0 is a size that the server did not say.
 func (m *message) mayBe(size int64) bool {
-	if (size == 0 || m.Size == 0) && m.sureHeader() {
+	if (size == 0 || m.Size == 0) && m.summary.Telling() {
 		return true
 	}
 	return max(m.Size-size, size-m.Size) <= m.spare(max(m.Size, size))
@@ -169,12 +169,8 @@ func (m *message) mayBe(size int64) bool {
 // spare is by how much two servers may differ in what they call a mail's size: a
 // tenth, or 64 KiB. Where the header does not say which mail it is, they must agree.
 func (m *message) spare(size int64) int64 {
-	if !m.sureHeader() {
+	if !m.summary.Telling() {
 		return 0
 	}
 	return max(size/10, 64<<10)
 }
-
-// sureHeader reports whether a header says which mail it is: a scanner that gives all
-// of its mail one Message-ID and no Date makes many of one header.
-func (m *message) sureHeader() bool { return m.summary.MessageID != "" && m.summary.Dated }

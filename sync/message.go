@@ -95,12 +95,13 @@ func newMessages(uids []uint32) []*message {
 func (m *message) toPublish() bool { return m.event != nil && !m.known && m.failure == nil }
 
 // byHeader reports whether its event has the key of its header alone.
-func (m *message) byHeader() bool { return m.summary.key != "" && m.summary.key == m.summary.HeaderKey }
+func (m *message) byHeader() bool { return m.summary.key != "" && m.summary.key == m.summary.headerKey }
 
 // summary is what is remembered of a message once its memory is given back.
 type summary struct {
 	publish.Identity
 	key             string // its event key
+	headerKey       string // that of its header alone
 	subject, sender string
 }
 
@@ -111,7 +112,8 @@ func (s *summary) identify(m *message) {
 	} else {
 		s.Identity = publish.Identify(m.raw)
 	}
-	s.key = cmp.Or(m.again, s.Key, s.HeaderKey)
+	s.headerKey = s.KeyByHeader(m.Size)
+	s.key = cmp.Or(m.again, s.Key, s.headerKey)
 }
 
 // failure is why a message could not be handled.
