@@ -163,6 +163,7 @@ func TestHeaderAndWholeAreOneMail(t *testing.T) {
 		"one is that mail, the other is another": {[][]byte{scan("a@b.c", oneSecond, "x", large)}, [][]byte{scan("a@b.c", oneSecond, "x", large), scan("a@b.c", oneSecond, "y", large)}, 100_000, 1 << 20, 2},
 		"without Date, by its size":              {[][]byte{scan("a@b.c", "", "x", large)}, [][]byte{scan("a@b.c", "", "y", large-10), scan("a@b.c", "", "x", large)}, 100_000, 1 << 20, 2},
 		"without Message-ID":                     {[][]byte{scan("", oneSecond, "x", large)}, [][]byte{scan("", oneSecond, "x", large)}, 100_000, 1 << 20, 1},
+		"two headers without Date":               {[][]byte{scan("a@b.c", "", "x", large)}, [][]byte{scan("a@b.c", "", "y", large+1), scan("a@b.c", "", "x", large)}, 100_000, 100_000, 2},
 		"by its header later":                    {[][]byte{scan("a@b.c", oneSecond, "x", large)}, [][]byte{scan("a@b.c", oneSecond, "x", large), scan("a@b.c", oneSecond, "x", large)}, 1 << 20, 100_000, 1},
 		"by its header, no id":                   {[][]byte{scan("", oneSecond, "x", large)}, [][]byte{scan("", oneSecond, "x", large)}, 1 << 20, 100_000, 1},
 		"by its header, another":                 {[][]byte{scan("a@b.c", oneSecond, "x", large)}, [][]byte{scan("a@b.c", oneSecond, "x", large/2)}, 1 << 20, 100_000, 2},
