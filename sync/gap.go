@@ -158,10 +158,10 @@ const (
 // which those that were listed are shown. late are those at or below SettledUID that the ledger does
 // not know: whatever was believed of them, they are to be read.
 func (c *cursor) counted(exists int64, shown, late []uint32, now time.Time) {
-	switch surplus := max(0, exists-int64(len(shown))); {
-	case surplus == 0:
+	switch surplus := max(0, exists-int64(len(shown))); surplus {
+	case 0:
 		c.Surplus, c.SurplusSince, c.SurplusLooks = 0, nil, 0
-	case surplus == c.Surplus:
+	case c.Surplus:
 		c.SurplusLooks++
 	default:
 		c.Surplus, c.SurplusSince, c.SurplusLooks = surplus, &now, 1
@@ -223,6 +223,7 @@ const (
 	countedDaily   = 100_000
 	countedAMinute = 5_000
 	maxCounted     = 1_000_000
+	surplusPause   = 2 * time.Hour
 )
 
 // mayCount reports whether the folder was not counted lately. Where EXISTS counts
@@ -233,7 +234,7 @@ func (c *cursor) mayCount(exists int64, now time.Time) bool {
 	}
 	pause := time.Minute * time.Duration(1+exists/countedAMinute)
 	if c.Surplus > 0 {
-		pause = max(pause, min(now.Sub(*c.SurplusSince)/4, 2*time.Hour))
+		pause = max(pause, min(now.Sub(*c.SurplusSince)/4, surplusPause))
 	}
 	return c.CountedAt == nil || now.Sub(*c.CountedAt) >= pause
 }
@@ -247,5 +248,5 @@ func countDue(st *db.FolderState, hash uint64, now time.Time) bool {
 	}
 	period := 24 * 60 * 60 * (1 + (st.Exists-1)/countedDaily)
 	slot := func(t time.Time) int64 { return (t.Unix() + int64(hash%uint64(period))) / period }
-	return slot(now) > slot(*last)
+	return slot(now) > slot(*last) && now.Sub(*last) >= surplusPause // not where it may not be counted yet
 }

@@ -13,9 +13,15 @@ import (
 	"imapsync/internal/devenv/imapserver"
 )
 
-// silent has a stage of the conversation about INBOX say OK, and nothing else.
+// silent has a stage of the conversation about INBOX find nothing: SEARCH says so, and
+// the others say OK alone.
 func silent(stage imapserver.Stage) imapserver.Quirk {
-	return inInbox(imapserver.Quirk{Stage: stage, Do: func(x *imapserver.Exchange) error { return x.Untagged() }})
+	return inInbox(imapserver.Quirk{Stage: stage, Do: func(x *imapserver.Exchange) error {
+		if stage == imapserver.Search {
+			return x.Untagged("* SEARCH")
+		}
+		return x.Untagged()
+	}})
 }
 
 // hide has the server count messages of INBOX by EXISTS and show them nowhere.
