@@ -170,7 +170,7 @@ func (f *folderPass) suspect(m *message) {
 // whose fault it is, and has those go out by their headers that have had their charges.
 func (f *folderPass) handleFailed(ctx context.Context) error {
 	for !f.mustEnd() && !f.ill && len(f.suspects)+len(f.exhausted) > 0 {
-		queue := append(f.suspects, f.exhausted...)
+		queue := slices.Concat(f.suspects, f.exhausted)
 		if slices.ContainsFunc(queue, func(m *message) bool { return m.failedOn == f.reconnects }) {
 			if err := f.reopen(ctx); err != nil {
 				return err
