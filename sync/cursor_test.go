@@ -196,6 +196,10 @@ func TestFoldersAreCountedOnceADayEachAtItsTime(t *testing.T) {
 	if len(counts) != 24 {
 		t.Errorf("24 folders are counted at %d hours of the day: %v", len(counts), counts)
 	}
+	late := start.Add(24 * time.Hour)
+	if lately := late.Add(-50 * time.Minute); !countDue(&db.FolderState{Exists: 5, LastSearchAt: &lately}, 14*3600, late.Add(-10*time.Minute)) {
+		t.Error("a folder that was never counted, and is searched all the time, is not due")
+	}
 	for name, st := range map[string]db.FolderState{
 		"empty": {LastSearchAt: &start}, "never searched": {Exists: 5}, "too many": {Exists: maxCounted + 1, LastSearchAt: &start},
 		"every third day": {Exists: 2*countedDaily + 1, LastSearchAt: &start},

@@ -248,5 +248,6 @@ func countDue(st *db.FolderState, hash uint64, now time.Time) bool {
 	}
 	period := 24 * 60 * 60 * (1 + (st.Exists-1)/countedDaily)
 	slot := func(t time.Time) int64 { return (t.Unix() + int64(hash%uint64(period))) / period }
-	return slot(now) > slot(*last) && now.Sub(*last) >= surplusPause // not where it may not be counted yet
+	lately := st.CountedAt != nil && now.Sub(*st.CountedAt) < surplusPause // it may not be counted yet
+	return slot(now) > slot(*last) && !lately
 }
