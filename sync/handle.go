@@ -220,7 +220,8 @@ func (f *folderPass) examineAgain() error {
 	if err != nil {
 		return err
 	}
-	if selected.UIDValidity != 0 && selected.UIDValidity != f.cursor.UIDValidity {
+	// Where that never holds, what a message is is told by its content.
+	if selected.UIDValidity != 0 && selected.UIDValidity != f.cursor.UIDValidity && !f.cursor.Unstable {
 		return transient("uidvalidity_changed", errors.New("UIDVALIDITY changed during the pass"))
 	}
 	return nil
