@@ -43,21 +43,45 @@ func newWording(code string, phrases ...string) wording {
 
 // ownFault is how servers say that they are at fault or ask for patience: no refusal in
 // such words is about a mailbox, whatever command it answers.
-var ownFault = []wording{
-	newWording("throttled",
+var ownFault = []wording{patience, outOfReach, broken, machinery}
+
+var (
+	patience = newWording("throttled",
 		"throttl(?:ed|ing)", "too (?:many|much|often|fast)", "later", "temporar(?:y|ily)", "rate (?:limit(?:s|ed|ing)?|exceeded)",
 		"limit (?:exceeded|reached|hit)", "(?:frequency|connection) limit(?:ed)?", "exceeded", "over ?quota", "bandwidth", "back ?off", "slow down",
-		"busy", "in use", "max(?:imum)? (?:number of )?connections", "simultaneous", "concurrent", "already logged in", "authenticated but not connected"),
-	newWording("unavailable",
-		"(?:un|not )available", "(?:un|not )reachable", "maintenance", "migrat(?:ed|ing|ion)", "being moved", "overload(?:ed)?",
-		"(?:is|going|shutting|shut) down", "starting up", "not ready", "offline", "out of service"),
-	newWording("serverbug",
-		"internal", "back ?ends?", "database", "ldap", "sql", "mysql", "processing (?:failed|failure|error)",
-		"(?:server|system|service|generic|technical|fatal|unexpected|i o|io|disk) (?:error|failure|fault|problem)s?", "exception", "out of memory", "no space",
-		"(?:cannot|can t|could not|couldn t|unable to|failed to) (?:connect|contact|reach|open|load|lock|read|process|look ?up)",
-		"connect(?:ion)? (?:refused|failed|error|lost|reset)", "time ?out", "timed out", "lookup failed",
-		"auth(?:entication)? (?:server|service|daemon|process|system|backend)", "authdaemon", "saslauthd", "proxy", "upstream"),
-}
+		"busy", "in use", "max(?:imum)? (?:number of )?connections", "simultaneous", "concurrent", "already logged in", "authenticated but not connected",
+		"locked by (?:(?:an?|another|other|the) )?(?:pop3?|imap4?|server|session|process|client|connection)",
+		"vorübergehend", "später", "temporairement", "plus tard", "temporalmente", "más tarde", "temporaneamente", "più tardi")
+	outOfReach = newWording("unavailable",
+		"(?:un|not )available", "(?:un|not )reachable", "maintenance", "migrating", "migration", "being (?:migrated|moved|upgraded|updated|restored)",
+		"overload(?:ed)?", "(?:heavy|high) load", "load (?:is )?too high", "capacity",
+		"(?:is|going|shutting|shut|server|service|system) down", "starting up", "not ready", "offline", "out of service")
+	broken = newWording("serverbug",
+		"processing (?:failed|failure|error)",
+		"(?:server|system|service|internal|database|back ?end|generic|technical|fatal|unexpected|i o|io|disk) (?:error|failure|fault|problem)s?",
+		"exception", "out of memory", "no space", "disk (?:is )?full", "no such file", "read only file ?system", "corrupt(?:ed|ion)?", "clock skew",
+		"(?:cannot|can t|could not|couldn t|unable to|failed to) (?:connect|contact|reach|open|load|lock|read|write|create|stat|verify|check|process|look ?up)",
+		"connect(?:ion)?(?: [^ ]+){0,6} (?:refused|failed|error|lost|reset|closed|broken)", "time ?out", "timed out", "lookup failed",
+		"not respond(?:ing)?", "no response")
+	// machinery is what a server is made of. Where it is named, it broke down.
+	machinery = newWording("serverbug", "internal", "intern(?:e[rs]?|[oa])", "back ?ends?", "database", "ldap", "sql", "mysql",
+		"auth(?:entication)? (?:server|service|daemon|process|system|backend)", "authdaemon", "saslauthd", "proxy", "upstream")
+)
+
+// eitherWay may be for a person to mend, or for time: an account locked for a while, or
+// for trying a password that is wrong, and one that went to another server.
+var eitherWay = newWording("login_unclear",
+	"temporar(?:y|ily) (?:locked|suspended|disabled|blocked|deactivated)",
+	"(?:user|account|mailbox)(?: (?:has|have|is|was|been))* (?:migrated|moved)",
+)
+
+// wantsTLS asks for a connection that is encrypted.
+var wantsTLS = newWording("privacy_required",
+	"(?:plain|clear) ?text(?: [^ ]+){0,3} (?:disallowed|disabled|refused|not (?:allowed|permitted|supported|accepted))",
+	"(?:issue|use|do|need|needs|require|requires)(?: [^ ]+){0,2} starttls", "starttls (?:is )?required",
+	"encrypt(?:ion|ed)(?: [^ ]+){0,2} required", "only (?:available|allowed|permitted)(?: [^ ]+){0,3} (?:ssl|tls|encrypted|layer)",
+	"(?:ssl|tls)(?: [^ ]+){0,2} required",
+)
 
 const (
 	whoSigns    = "(?:(?:user|login|account|mailbox) ?(?:name|id)|e ?mail(?: address)?|user|pass ?word|passwd|passphrase|credentials?|token)"
@@ -71,7 +95,7 @@ const (
 var wrongCredentials = newWording("login_refused",
 	wrongBefore+" (?:log ?[io]n|"+whoSigns+")",
 	whoSigns+"(?: (?:or|and|and or) "+whoSigns+")?(?: (?:is|are|was|were|has|have|been))* "+wrongBehind,
-	"pass ?word error", "not available (?:for|to|in|on|with) (?:your|this) (?:account|user|plan|subscription|domain)",
+	"pass ?word error", "web log ?in required", "web browser", "not available (?:for|to|in|on|with) (?:your|this) (?:account|user|plan|subscription|domain)",
 )
 
 // aboutLogin speaks of who logs in and how: what no waiting mends. It counts behind
@@ -80,10 +104,10 @@ var aboutLogin = newWording("login_refused",
 	"pass ?words?", "passwd", "passphrase", "credentials?", "user ?names?", "auth(?:ori[sz]ation)? code",
 	"(?:log ?[io]n|sign ?in|auth(?:enticate|entication|ori[sz]ation)?)(?: (?:is|was|has|been|attempt))* "+
 		"(?:fail|failed|failure|incorrect|invalid|denied|rejected|refused|error|unsuccessful|required|disabled|blocked|not (?:permitted|allowed))",
-	"(?:un|not )authori[sz]ed", "unsafe log ?in", "web log ?in", "web browser",
+	"(?:un|not )authori[sz]ed", "unsafe log ?in", "web log ?in",
 	"(?:user|account|mailbox|imap|imap4|pop3|access|service|protocol|client|application)(?: [^ ]+){0,3} "+
-		"(?:disabled|locked|suspended|blocked|deactivated|inactive|terminated|closed|abnormal|expired|frozen|(?:not|un) ?(?:enabled|active|activated|allowed|permitted|open|licensed))",
-	"not enabled", "enable imap", "(?:2|two) (?:factor|step)", "multi ?factor", "2fa", "mfa",
+		"(?:disabled|suspended|blocked|deactivated|inactive|terminated|closed|abnormal|expired|frozen|(?:not|un) ?(?:enabled|active|activated|allowed|permitted|open|licensed))",
+	"(?:user|account|access)(?: [^ ]+){0,3} locked", "not enabled", "enable imap", "(?:2|two) (?:factor|step)", "multi ?factor", "2fa", "mfa",
 )
 
 // forPerson are the words that make an ALERT, which says nothing by itself, one about
@@ -145,17 +169,21 @@ func aboutRefusal(typ, response, text, username string) string {
 	outright := no && wrongCredentials.text.MatchString(words)
 	speaks := outright || no && aboutLogin.text.MatchString(words)
 	switch code := responses[response]; {
-	case response == "PRIVACYREQUIRED":
+	case response == "PRIVACYREQUIRED", code == "" && typ != "BYE" && wantsTLS.text.MatchString(words):
 		return "privacy_required"
 	case code == "no_permission":
 		return "authorizationfailed"
-	case code == "contactadmin" && speaks, code == "" && outright:
+	case code == "contactadmin" && speaks:
 		return "login_refused"
+	case code == "" && outright:
+		return unlessBroken(words)
 	case code != "" && code != "folder_missing":
 		return code
 	}
 	alert := no && (response == "ALERT" || response == "WEBALERT") && forPerson.text.MatchString(words)
 	switch code := saysOwnFault(words); {
+	case no && eitherWay.text.MatchString(words):
+		return "login_unclear"
 	case code != "":
 		return code
 	case speaks || alert:
@@ -164,6 +192,16 @@ func aboutRefusal(typ, response, text, username string) string {
 		return "bye"
 	}
 	return "login_unclear"
+}
+
+// unlessBroken is the code of words that call the credentials wrong. What else they say
+// of a server that broke down makes that doubtful: "unknown user: LDAP timeout".
+func unlessBroken(words string) string {
+	words = wrongCredentials.text.ReplaceAllString(words, "  ")
+	if outOfReach.text.MatchString(words) || broken.text.MatchString(words) {
+		return "login_unclear"
+	}
+	return "login_refused"
 }
 
 // loginError classes the refusal of a login.
