@@ -160,7 +160,10 @@ func (f *folderPass) charge(ctx context.Context, m *message, now time.Time) *db.
 	q := f.quarantine(m)
 	q.Charges, q.ChargedAt = q.Charges+1, &now
 	switch {
-	case m.degraded(): // not even its header can be had
+	case m.degraded() && m.failure.stage == "fetch": // not even its header is given: nothing went out, so that is not final
+		next := now.Add(chargeEvery)
+		q.NextAttemptAt = &next
+	case m.degraded(): // not even its header can be handled
 		dead := degraded(m)
 		q = &dead
 	case q.Charges >= maxCharges:

@@ -37,6 +37,9 @@ func (f *folderPass) control(ctx context.Context) (gives, found bool, err error)
 	if found || err != nil {
 		return gives, found, err
 	}
+	if f.exists > 1 {
+		return false, false, nil // those that wait are each other's control: what another folder gives proves nothing about this one
+	}
 	if f.gaveBodies > last {
 		return true, true, nil // another folder's, in this pass
 	}
