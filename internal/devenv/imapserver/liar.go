@@ -188,12 +188,7 @@ func liesAboutNumbers() []Lie {
 		{Name: "uidnext-back", Describe: "UIDNEXT goes back", Stages: where, Tell: func(x *Exchange, r *rand.Rand) error { return number(x, "UIDNEXT", 1+r.Uint32N(3)) }},
 		{Name: "messages-wrong", Describe: "STATUS says another number of messages than EXAMINE", Stages: []Stage{Status}, Tell: func(x *Exchange, r *rand.Rand) error { return number(x, "MESSAGES", r.Uint32N(30)) }},
 		{Name: "exists-wrong", Describe: "EXAMINE says another number of messages than there are", Stages: []Stage{Select}, Tell: func(x *Exchange, r *rand.Rand) error {
-			for i := range x.Responses {
-				if strings.HasSuffix(x.Responses[i].Head, " EXISTS\r\n") {
-					x.Responses[i].Head = fmt.Sprintf("* %d EXISTS\r\n", r.IntN(30))
-				}
-			}
-			return nil
+			return selectExists(r.IntN(30))(x)
 		}},
 		{Name: "esearch", Describe: "SEARCH is answered by ESEARCH alone", Stages: []Stage{Search}, Tell: func(x *Exchange, _ *rand.Rand) error {
 			return x.Untagged(`* ESEARCH (TAG "` + x.Tag + `") UID` + ranges(x.Numbers))
@@ -217,9 +212,8 @@ func liesAboutMessages() []Lie {
 		return func(x *Exchange, _ *rand.Rand) error { return x.Replace("RFC822.SIZE ", by) }
 	}
 	fetches := []Stage{Fetch, Body}
-	body := func(value string) func(x *Exchange, r *rand.Rand) error {
-		as := bodyAs(value)
-		return func(x *Exchange, _ *rand.Rand) error { return x.wholeBodies(as) }
+	always := func(do func(x *Exchange) error) func(x *Exchange, r *rand.Rand) error {
+		return func(x *Exchange, _ *rand.Rand) error { return do(x) }
 	}
 	return []Lie{
 		{Name: "fetch-leaves-out", Describe: "FETCH says OK and leaves messages out", Stages: fetches, Tell: func(x *Exchange, r *rand.Rand) error {
@@ -229,22 +223,14 @@ func liesAboutMessages() []Lie {
 		{Name: "size-zero", Describe: "RFC822.SIZE 0", Forges: "size", Stages: []Stage{Fetch}, Tell: size("RFC822.SIZE 0 X-SIZE ")},
 		{Name: "size-absent", Describe: "no RFC822.SIZE", Forges: "size", Stages: []Stage{Fetch}, Tell: size("X-SIZE ")},
 		{Name: "size-unreadable", Describe: "RFC822.SIZE 1.38e+02", Forges: "size", Stages: []Stage{Fetch}, Tell: size("RFC822.SIZE 1.38e+02 X-SIZE ")},
-		{Name: "body-empty", Describe: "BODY[] is empty", Stages: []Stage{Body}, Tell: body("{0}\r\n")},
-		{Name: "body-nil", Describe: "BODY[] NIL", Stages: []Stage{Body}, Tell: body("NIL")},
-		{Name: "body-short", Describe: "BODY[] is a third of the message", Forges: "size", Stages: []Stage{Body}, Tell: func(x *Exchange, _ *rand.Rand) error {
-			return x.wholeBodies(func(x *Exchange) error { return x.putBodies(func(b []byte) []byte { return b[:len(b)/3] }) })
-		}},
-		{Name: "body-stub", Describe: "an error text in place of a message (Exchange)", Stages: []Stage{Body}, Tell: func(x *Exchange, _ *rand.Rand) error {
-			return x.wholeBodies(Named("body-stub").Do)
-		}},
-		{Name: "body-refused", Describe: "NO [SERVERBUG] to bodies, headers come", Stages: []Stage{Body}, Tell: func(x *Exchange, _ *rand.Rand) error {
-			return x.wholeBodies(func(x *Exchange) error { return x.Tagged("NO [SERVERBUG] message store unavailable") })
-		}},
-		{Name: "body-silent", Describe: "OK without a body, headers come", Stages: []Stage{Body}, Tell: func(x *Exchange, _ *rand.Rand) error {
-			return x.wholeBodies(func(x *Exchange) error { return x.Untagged() })
-		}},
+		{Name: "body-empty", Describe: "BODY[] is empty", Stages: []Stage{Body}, Tell: always(Named("bodies-empty").Do)},
+		{Name: "body-nil", Describe: "BODY[] NIL", Stages: []Stage{Body}, Tell: always(Named("bodies-nil").Do)},
+		{Name: "body-short", Describe: "BODY[] is a third of the message", Forges: "size", Stages: []Stage{Body}, Tell: always(Named("bodies-short").Do)},
+		{Name: "body-stub", Describe: "an error text in place of a message (Exchange)", Stages: []Stage{Body}, Tell: always(wholeBodies(Named("body-stub").Do))},
+		{Name: "body-refused", Describe: "NO [SERVERBUG] to bodies, headers come", Stages: []Stage{Body}, Tell: always(Named("bodies-refused").Do)},
+		{Name: "body-silent", Describe: "OK without a body, headers come", Stages: []Stage{Body}, Tell: always(Named("bodies-silent").Do)},
 		{Name: "body-closes", Describe: "the connection is closed over bodies, headers come", Stages: []Stage{Body}, Tell: func(x *Exchange, r *rand.Rand) error {
-			return x.wholeBodies(func(x *Exchange) error { return x.After(r.IntN(x.size()), x.Close) })
+			return wholeBodies(func(x *Exchange) error { return x.After(r.IntN(x.size()), x.Close) })(x)
 		}},
 		{Name: "odd-bytes", Describe: "odd bytes behind a literal", Stages: []Stage{Body}, Tell: func(x *Exchange, r *rand.Rand) error {
 			tail := oneOf(r, ")\r\n FLAGS (\\Seen) RFC822.SIZE 138)\r\n", "\r\n)\r\n", "  ) \r\n", ")\r\n\x00\x00\r\n", ")\r\n)\r\n", ") x\r\n")
@@ -286,13 +272,15 @@ func (x *Exchange) setNumber(item, n string) {
 	}
 }
 
-// wholeBodies changes an answer that gives messages, and leaves one that gives their
-// headers alone.
-func (x *Exchange) wholeBodies(change func(x *Exchange) error) error {
-	if strings.Contains(strings.ToUpper(x.Args), "BODY.PEEK[]") {
-		return change(x)
+// wholeBodies changes answers that give messages, and leaves those that give headers
+// alone.
+func wholeBodies(change func(x *Exchange) error) func(x *Exchange) error {
+	return func(x *Exchange) error {
+		if strings.Contains(strings.ToUpper(x.Args), "BODY.PEEK[]") {
+			return change(x)
+		}
+		return nil
 	}
-	return nil
 }
 
 // putBodies puts other bytes in place of bodies, with their length.

@@ -16,6 +16,7 @@ type Quirk struct {
 	Row      int    // row of the table of failures in the field that it plays
 	Describe string // what the server does, in a few words
 	Once     bool   // it passes: a second attempt meets an honest server
+	Person   bool   // only a person can mend it: a refusal of the credentials
 	Security Security
 	Setup    func(s *Server)         // prepares mailboxes; may be nil
 	When     func(x *Exchange) bool  // nil: whenever the stage comes
@@ -49,10 +50,10 @@ func Quirks() []Quirk {
 		{Name: "greeting-reset", Stage: Greeting, Row: 4, Once: true, Describe: "resets before it greets", Do: (*Exchange).Reset},
 		{Name: "greeting-bye", Stage: Greeting, Row: 22, Once: true, Describe: "greets with BYE [UNAVAILABLE] Too many connections", Do: func(x *Exchange) error { return x.Bye("[UNAVAILABLE] Too many connections from your address") }},
 		{Name: "greeting-preauth", Stage: Greeting, Row: 15, Describe: "greets with PREAUTH", Do: func(x *Exchange) error { return x.Replace("* OK", "* PREAUTH") }},
-		{Name: "greeting-pop3", Stage: Greeting, Row: 15, Describe: "is a POP3 server", Do: func(x *Exchange) error {
-			x.Responses = lines("+OK POP3 ready")
-			return nil
-		}},
+		{Name: "greeting-pop3", Stage: Greeting, Row: 15, Describe: "is a POP3 server", Do: greets("+OK POP3 ready")},
+		{Name: "greeting-smtp", Stage: Greeting, Row: 15, Describe: "is an SMTP server", Do: greets("220 mx.example.com ESMTP Postfix")},
+		{Name: "greeting-ssh", Stage: Greeting, Row: 15, Describe: "is an SSH server", Do: greets("SSH-2.0-OpenSSH_9.2p1 Debian-2")},
+		{Name: "greeting-http", Stage: Greeting, Row: 15, Describe: "is a web server", Do: greets("HTTP/1.1 400 Bad Request")},
 		{Name: "greeting-no-caps", Stage: Greeting, Row: 14, Describe: "greets without capabilities and without text", Do: func(x *Exchange) error {
 			x.Responses = lines("* OK")
 			return nil
@@ -83,11 +84,26 @@ func Quirks() []Quirk {
 		{Name: "login-hang", Stage: Login, Row: 4, Describe: "never answers the login", Do: (*Exchange).Hang},
 		{Name: "login-cut", Stage: Login, Row: 4, Once: true, Describe: "closes during the login", Do: (*Exchange).Close},
 		{Name: "login-bye", Stage: Login, Row: 21, Once: true, Describe: "BYE [UNAVAILABLE] instead of an answer to the login", Do: func(x *Exchange) error { return x.Bye("[UNAVAILABLE] Temporary authentication failure") }},
-		{Name: "login-refused", Stage: Login, Row: 10, Describe: "NO [AUTHENTICATIONFAILED]", Do: func(x *Exchange) error { return x.Tagged("NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)") }},
+		{Name: "login-refused", Stage: Login, Row: 10, Person: true, Describe: "NO [AUTHENTICATIONFAILED]", Do: func(x *Exchange) error { return x.Tagged("NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)") }},
 		{Name: "login-throttled", Stage: Login, Row: 21, Once: true, Describe: "bare NO with a throttle word", Do: func(x *Exchange) error { return x.Tagged("NO Too many simultaneous connections, try again later") }},
 		{Name: "login-inuse", Stage: Login, Row: 21, Once: true, Describe: "NO [INUSE] in lower case", Do: func(x *Exchange) error { return x.Tagged("no [inuse] mailbox in use") }},
 		{Name: "login-not-connected", Stage: Login, Row: 21, Once: true, Describe: "O365: User is authenticated but not connected", Do: func(x *Exchange) error { return x.Tagged("BAD User is authenticated but not connected.") }},
-		{Name: "login-echo", Stage: Login, Row: 10, Describe: "repeats the command with the password in its error text", Do: func(x *Exchange) error {
+		{Name: "login-failed-inside", Stage: Login, Row: 35, Describe: "NO LOGIN processing failed", Do: func(x *Exchange) error { return x.Tagged("NO LOGIN processing failed.") }},
+		{Name: "login-internal", Stage: Login, Row: 35, Describe: "NO Internal server error", Do: func(x *Exchange) error { return x.Tagged("NO Internal server error") }},
+		{Name: "login-ldap", Stage: Login, Row: 35, Describe: "NO LDAP server unreachable", Do: func(x *Exchange) error { return x.Tagged("NO LDAP server unreachable") }},
+		{Name: "login-migrating", Stage: Login, Row: 35, Describe: "NO Mailbox is being migrated", Do: func(x *Exchange) error { return x.Tagged("NO Mailbox is being migrated") }},
+		{Name: "login-says-nothing", Stage: Login, Row: 35, Describe: "NO, and no word why", Do: func(x *Exchange) error { return x.Tagged("NO Sorry") }},
+		{Name: "login-alert", Stage: Login, Row: 35, Person: true, Describe: "NO [ALERT] Application-specific password required (Gmail)", Do: func(x *Exchange) error {
+			return x.Tagged("NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)")
+		}},
+		{Name: "login-webalert", Stage: Login, Row: 35, Person: true, Describe: "NO [WEBALERT …] Web login required (Gmail)", Do: func(x *Exchange) error {
+			return x.Tagged("NO [WEBALERT https://accounts.google.com/signin/continue] Web login required.")
+		}},
+		{Name: "login-busy-or-wrong", Stage: Login, Row: 35, Person: true, Describe: "a wrong password, a limit or a busy system, all in one text (QQ)", Do: func(x *Exchange) error {
+			return x.Tagged("NO Login fail. Account is abnormal, service is not open, password is incorrect, login frequency limited, or system is busy.")
+		}},
+		{Name: "login-rejected", Stage: Login, Row: 35, Person: true, Describe: "NO LOGIN User name or passwd rejected (GNU Mailutils)", Do: func(x *Exchange) error { return x.Tagged("NO LOGIN User name or passwd rejected") }},
+		{Name: "login-echo", Stage: Login, Row: 10, Person: true, Describe: "repeats the command with the password in its error text", Do: func(x *Exchange) error {
 			return x.Tagged("NO [AUTHENTICATIONFAILED] refused: " + x.Name + " " + strings.ReplaceAll(x.Args, "\n", " "))
 		}},
 		{Name: "login-odd-code", Stage: Login, Row: 15, Describe: `OK [Error="…]…" x=y]`, Do: func(x *Exchange) error {
@@ -108,6 +124,7 @@ func Quirks() []Quirk {
 		// LIST and STATUS
 		{Name: "list-hang", Stage: List, Row: 4, Describe: "never answers LIST", Do: (*Exchange).Hang},
 		{Name: "list-refused", Stage: List, Row: 14, Describe: "answers NO to LIST", Do: func(x *Exchange) error { return x.Tagged("NO not allowed") }},
+		{Name: "list-empty", Stage: List, Row: 25, Describe: "LIST finds no folder at all", Do: func(x *Exchange) error { return x.Untagged() }},
 		{Name: "list-return-rejected", Stage: List, Row: 14, Describe: "answers BAD to LIST … RETURN", When: func(x *Exchange) bool { return strings.Contains(x.Args, "RETURN") }, Do: func(x *Exchange) error { return x.Tagged("BAD parse error") }},
 		{Name: "list-names", Stage: List, Row: 25, Describe: "folders in modified UTF-7, raw UTF-8, Latin-1, with bare & and without quotes", Do: func(x *Exchange) error {
 			return x.Before(`* LIST () "/" "Entw&APw-rfe"`, "* LIST () \"/\" \"Gel\u00f6scht\"", "* LIST () \"/\" \"Entw\xfcrfe\"", `* LIST () "/" R&D`, `* LIST () "/" Sent Items`, `* LIST () "/" "never closed`, `* LIST () "/" "a \"quoted\" \\ name"`)
@@ -133,6 +150,11 @@ func Quirks() []Quirk {
 		{Name: "status-refused", Stage: Status, Row: 25, Describe: "NO [NONEXISTENT] to STATUS", Do: func(x *Exchange) error { return x.Tagged("NO [NONEXISTENT] Unknown Mailbox") }},
 		{Name: "status-other-spelling", Stage: Status, Row: 15, Describe: "answers STATUS for a differently spelt name", Do: func(x *Exchange) error { return x.Replace(`STATUS "INBOX"`, `STATUS "Inbox"`) }},
 		{Name: "status-without-data", Stage: Status, Row: 2, Describe: "OK to STATUS without data", Do: func(x *Exchange) error { return x.Untagged() }},
+		{Name: "status-serverbug", Stage: Status, Row: 28, Describe: "NO [SERVERBUG] to STATUS", Do: func(x *Exchange) error { return x.Tagged("NO [SERVERBUG] oops") }},
+		{Name: "status-uidnext-still", Stage: Status, Row: 28, Describe: "UIDNEXT stands still while MESSAGES grows", Do: statusWith("UIDNEXT", "5")},
+		{Name: "status-messages-wrong", Stage: Status, Row: 28, Describe: "MESSAGES is another number each time", Do: func(x *Exchange) error {
+			return statusWith("MESSAGES", strconv.Itoa(len(x.Server.Commands())))(x)
+		}},
 		{Name: "status-trailing-blank", Stage: Status, Row: 15, Describe: "a blank before the closing parenthesis (iCloud)", Do: func(x *Exchange) error { return x.Replace(")\r\n", " ) \r\n") }},
 		{Name: "status-odd-items", Stage: Status, Row: 15, Describe: "unknown items, negative and huge numbers", Do: func(x *Exchange) error {
 			return x.Replace("(MESSAGES", `(X-GUID "a b" RECENT -1 UNSEEN 99999999999 MESSAGES`)
@@ -150,6 +172,16 @@ func Quirks() []Quirk {
 		{Name: "select-flags-bracket", Stage: Select, Row: 15, Describe: "a keyword with ] in FLAGS and PERMANENTFLAGS", Do: func(x *Exchange) error {
 			return x.Before(`* FLAGS (\Seen [Gmail]/x $a] )`, `* OK [PERMANENTFLAGS (\Seen $a] \*)] limited`)
 		}},
+		{Name: "select-exists-zero", Stage: Select, Row: 28, Describe: "EXISTS 0 though there are messages", Do: selectExists(0)},
+		{Name: "select-exists-more", Stage: Select, Row: 28, Describe: "EXISTS is one more than there are", Do: func(x *Exchange) error {
+			return selectExists(len(x.Mailbox.Messages()) + 1)(x)
+		}},
+		{Name: "folder-empty", Stage: Select, Row: 28, Describe: "STATUS, EXAMINE, SEARCH and FETCH agree that a folder is empty", Setup: func(s *Server) {
+			s.Play(Quirk{Stage: Status, When: inInbox, Do: statusWith("MESSAGES", "0")})
+			s.Play(Quirk{Stage: Search, When: inInbox, Do: func(x *Exchange) error { return x.Untagged("* SEARCH") }})
+			s.Play(Quirk{Stage: Fetch, When: inInbox, Do: func(x *Exchange) error { return x.Untagged() }})
+			s.Play(Quirk{Stage: Body, When: inInbox, Do: func(x *Exchange) error { return x.Untagged() }})
+		}, Do: selectExists(0)},
 		{Name: "select-uidnext-missing", Stage: Select, Row: 18, Describe: "no UIDNEXT in EXAMINE", Do: func(x *Exchange) error { return x.Without("UIDNEXT") }},
 		{Name: "select-uidnext-huge", Stage: Select, Row: 15, Describe: "UIDNEXT above 32 bits in EXAMINE", Do: func(x *Exchange) error { return x.Replace("[UIDNEXT ", "[UIDNEXT 99999") }},
 		{Name: "select-uidvalidity-missing", Stage: Select, Row: 7, Describe: "no UIDVALIDITY in EXAMINE", Do: func(x *Exchange) error { return x.Without("UIDVALIDITY") }},
@@ -166,6 +198,15 @@ func Quirks() []Quirk {
 			x.Mailbox.Renumber()
 			return x.Replace(fmt.Sprint(old), fmt.Sprint(x.Mailbox.UIDValidity()))
 		}},
+		{Name: "uidvalidity-64", Stage: Select, Row: 31, Describe: "UIDVALIDITY in milliseconds", Setup: func(s *Server) {
+			s.Play(Quirk{Stage: Status, When: inInbox, Do: statusWith("UIDVALIDITY", "1713632002544")})
+		}, Do: func(x *Exchange) error {
+			x.setNumber("UIDVALIDITY", "1713632002544")
+			return nil
+		}},
+		{Name: "uidvalidity-never-holds", Stage: Status, Row: 31, Describe: "each STATUS and EXAMINE numbers the folder anew (GNU Mailutils)", Setup: func(s *Server) {
+			s.Play(Quirk{Stage: Select, When: inInbox, Do: renumbers})
+		}, Do: renumbers},
 
 		// SEARCH
 		{Name: "search-hang", Stage: Search, Row: 4, Describe: "never answers SEARCH", Do: (*Exchange).Hang},
@@ -174,6 +215,14 @@ func Quirks() []Quirk {
 		{Name: "search-return-rejected", Stage: Search, Row: 14, Describe: "BAD to SEARCH RETURN", When: func(x *Exchange) bool { return strings.HasPrefix(strings.ToUpper(x.Args), "RETURN") }, Do: func(x *Exchange) error { return x.Tagged("BAD RETURN unknown") }},
 		{Name: "search-charset-rejected", Stage: Search, Row: 14, Describe: "NO [BADCHARSET] to SEARCH CHARSET", When: func(x *Exchange) bool { return strings.Contains(strings.ToUpper(x.Args), "CHARSET") }, Do: func(x *Exchange) error { return x.Tagged("NO [BADCHARSET (US-ASCII)] charset not supported") }},
 		{Name: "search-silent-ok", Stage: Search, Row: 2, Once: true, Describe: "OK to SEARCH without a SEARCH line", Do: func(x *Exchange) error { return x.Untagged() }},
+		{Name: "search-empty", Stage: Search, Row: 28, Describe: "SEARCH finds nothing though EXISTS says 4", Do: func(x *Exchange) error { return x.Untagged("* SEARCH") }},
+		{Name: "search-leaves-out", Stage: Search, Row: 28, Describe: "SEARCH leaves every third UID out", Do: func(x *Exchange) error {
+			some := slices.DeleteFunc(slices.Clone(x.Numbers), func(uid uint32) bool { return uid%3 == 0 })
+			return x.Untagged(strings.TrimRight(searchLine(some), "\r\n"))
+		}},
+		{Name: "search-esearch-alone", Stage: Search, Row: 28, Describe: "ESEARCH in place of SEARCH (RFC 9051)", Do: func(x *Exchange) error {
+			return x.Untagged(`* ESEARCH (TAG "` + x.Tag + `") UID` + ranges(x.Numbers))
+		}},
 		{Name: "search-zero", Stage: Search, Row: 15, Describe: "* SEARCH 0 among the UIDs", Do: func(x *Exchange) error { return x.Before("* SEARCH 0") }},
 		{Name: "search-blanks", Stage: Search, Row: 15, Describe: "double and trailing blanks", Do: func(x *Exchange) error { return x.Replace(" ", "  ") }},
 		{Name: "search-several-lines", Stage: Search, Row: 2, Describe: "one SEARCH line a UID", Do: func(x *Exchange) error {
@@ -226,6 +275,8 @@ func Quirks() []Quirk {
 		}},
 		{Name: "fetch-size-off", Stage: Fetch, Row: 16, Describe: "RFC822.SIZE off by some bytes", Do: func(x *Exchange) error { return x.Replace("RFC822.SIZE ", "RFC822.SIZE 1") }},
 		{Name: "fetch-size-missing", Stage: Fetch, Row: 16, Describe: "no RFC822.SIZE", Do: func(x *Exchange) error { return x.Replace("RFC822.SIZE", "X-SIZE") }},
+		{Name: "fetch-size-zero", Stage: Fetch, Row: 29, Describe: "RFC822.SIZE 0", Do: func(x *Exchange) error { return x.Replace("RFC822.SIZE ", "RFC822.SIZE 0 X-SIZE ") }},
+		{Name: "fetch-size-unreadable", Stage: Fetch, Row: 29, Describe: "RFC822.SIZE 1.38e+02", Do: func(x *Exchange) error { return x.Replace("RFC822.SIZE ", "RFC822.SIZE 1.38e+02 X-SIZE ") }},
 		{Name: "fetch-size-negative", Stage: Fetch, Row: 15, Describe: "RFC822.SIZE -1", Do: func(x *Exchange) error { return x.Replace("RFC822.SIZE ", "RFC822.SIZE -") }},
 		{Name: "fetch-date-odd", Stage: Fetch, Row: 15, Describe: "INTERNALDATE that is none", Do: func(x *Exchange) error { return x.Replace(`INTERNALDATE "`, `INTERNALDATE "never `) }},
 		{Name: "fetch-date-nil", Stage: Fetch, Row: 15, Describe: "INTERNALDATE NIL", Do: func(x *Exchange) error { return x.Replace(`INTERNALDATE`, `INTERNALDATE NIL X-DATE`) }},
@@ -324,6 +375,20 @@ func Quirks() []Quirk {
 			x.Responses = append(x.Responses, lines(x.Tag+" NO some messages could not be FETCHed")...)
 			return nil
 		}},
+		{Name: "bodies-nil", Stage: Body, Row: 29, Describe: "BODY[] NIL for all, headers come", Do: wholeBodies(bodyAs("NIL"))},
+		{Name: "bodies-empty", Stage: Body, Row: 29, Describe: "BODY[] empty for all, headers come", Do: wholeBodies(bodyAs("{0}\r\n"))},
+		{Name: "bodies-short", Stage: Body, Row: 29, Describe: "BODY[] is a third of what RFC822.SIZE says, for all", Do: wholeBodies(func(x *Exchange) error {
+			return x.putBodies(func(b []byte) []byte { return b[:len(b)/3] })
+		})},
+		{Name: "bodies-refused", Stage: Body, Row: 30, Describe: "NO [SERVERBUG] to every body, headers come", Do: wholeBodies(func(x *Exchange) error { return x.Tagged("NO [SERVERBUG] oops") })},
+		{Name: "bodies-silent", Stage: Body, Row: 30, Describe: "OK without data to every body, headers come", Do: wholeBodies(func(x *Exchange) error { return x.Untagged() })},
+		{Name: "bodies-close", Stage: Body, Row: 30, Describe: "closes over every body, headers come", Do: wholeBodies((*Exchange).Close)},
+		{Name: "fetches-refused", Stage: Fetch, Row: 30, Describe: "NO [SERVERBUG] to every FETCH", Setup: func(s *Server) {
+			s.Play(Quirk{Stage: Body, When: inInbox, Do: func(x *Exchange) error { return x.Tagged("NO [SERVERBUG] oops") }})
+		}, Do: func(x *Exchange) error { return x.Tagged("NO [SERVERBUG] oops") }},
+		{Name: "body-closed-twice", Stage: Body, Row: 15, Describe: "the parenthesis closes behind the literal, the other items follow bare (Xeams)", Do: func(x *Exchange) error {
+			return x.Each(func(r *Response) { r.Tail = fmt.Sprintf(")\r\n FLAGS (\\Seen) RFC822.SIZE %d)\r\n", len(r.Body)) })
+		}},
 		{Name: "body-refused-one", Stage: Body, Row: 1, Describe: "NO [SERVERBUG] whenever the body of UID 2 is asked for", When: asksUID2, Do: func(x *Exchange) error {
 			return x.Tagged("NO [SERVERBUG] message cannot be converted")
 		}},
@@ -411,6 +476,7 @@ func Quirks() []Quirk {
 			return x.Hang()
 		}},
 		{Name: "idle-hang", Stage: Idle, Row: 5, Describe: "never acknowledges IDLE", Do: (*Exchange).Hang},
+		{Name: "idle-cut", Stage: Idle, Row: 5, Describe: "closes as soon as IDLE begins", Do: (*Exchange).Close},
 		{Name: "logout-hang", Stage: Logout, Row: 4, Describe: "never answers LOGOUT", Do: (*Exchange).Hang},
 		{Name: "logout-cut", Stage: Logout, Row: 22, Describe: "closes instead of answering LOGOUT", Do: (*Exchange).Close},
 		{Name: "logout-reset", Stage: Logout, Row: 22, Describe: "resets instead of answering LOGOUT", Do: (*Exchange).Reset},
@@ -431,6 +497,39 @@ func Named(name string) Quirk {
 // asksUID2 reports whether a FETCH asks for UID 2.
 func asksUID2(x *Exchange) bool {
 	return slices.ContainsFunc(x.Responses, func(r Response) bool { return r.UID == 2 })
+}
+
+// inInbox reports whether an exchange is about INBOX.
+func inInbox(x *Exchange) bool { return x.Mailbox != nil && x.Mailbox.Name == "INBOX" }
+
+// greets replaces the greeting.
+func greets(line string) func(x *Exchange) error {
+	return func(x *Exchange) error {
+		x.Responses = lines(line)
+		return nil
+	}
+}
+
+// selectExists says another number of messages in answer to EXAMINE.
+func selectExists(n int) func(x *Exchange) error {
+	return func(x *Exchange) error {
+		for i := range x.Responses {
+			if strings.HasSuffix(x.Responses[i].Head, " EXISTS\r\n") {
+				x.Responses[i].Head = fmt.Sprintf("* %d EXISTS\r\n", n)
+			}
+		}
+		return nil
+	}
+}
+
+// renumbers numbers a folder anew before it answers STATUS or EXAMINE.
+func renumbers(x *Exchange) error {
+	x.Mailbox.Renumber()
+	x.c.update()
+	next, validity := x.Mailbox.numbers()
+	x.setNumber("UIDNEXT", fmt.Sprint(next))
+	x.setNumber("UIDVALIDITY", fmt.Sprint(validity))
+	return nil
 }
 
 // statusWith sets an item of STATUS responses.
