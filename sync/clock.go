@@ -50,13 +50,14 @@ func stopCause(ctx context.Context) error {
 	return ErrStopped
 }
 
-// bodyTime is how long the body of a message may take at most.
-func bodyTime(size int64) time.Duration { return time.Minute + time.Duration(size>>14)*time.Second }
+// lastWords is how long it may take, behind the message in hand, to find out whose
+// fault it is that it did not come, to publish and to commit.
+const lastWords = time.Minute
 
 // StopWith gives the runner its ends. When the deadline is over, unless it is 0, the
-// runner begins nothing new and finishes the messages in hand. When ctx ends it does
-// so too, and what takes longer than grace is cut off by the end of the context of the
-// work, which is returned. cancel frees all of it.
+// runner begins nothing new and each pass finishes the message in hand (pass.watchTime).
+// When ctx ends it does so too, and what takes longer than grace is cut off by the end
+// of the context of the work, which is returned. cancel frees all of it.
 func (r *Runner) StopWith(ctx context.Context, deadline time.Duration) (work context.Context, cancel context.CancelFunc) {
 	orderly, stop := context.WithCancel(ctx)
 	work, end := context.WithCancelCause(context.WithoutCancel(ctx))

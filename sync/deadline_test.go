@@ -79,6 +79,55 @@ func TestFailure37_MessageInHandIsFinished(t *testing.T) {
 	}
 }
 
+// hangClock fires once the pass waits for what is in hand, and notes for how long.
+type hangClock struct {
+	handClock
+	waited chan time.Duration
+}
+
+func (c *hangClock) After(d time.Duration) <-chan time.Time {
+	select {
+	case c.waited <- d:
+	default:
+	}
+	if d == scriptedPass {
+		return nil
+	}
+	fire := make(chan time.Time)
+	close(fire)
+	return fire
+}
+
+// TestFailure04_DeadlineHasAHardEnd: what hangs after the deadline is cut off when the
+// message in hand has had the time that its size and the settings give it, and nobody
+// is charged.
+func TestFailure04_DeadlineHasAHardEnd(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	s, p := env.scripted(imapserver.Config{}, func(p *db.Provider) {
+		p.PassTimeoutMS = int(scriptedPass.Milliseconds())
+		deadlines(p, time.Hour)
+	})
+	env.runner.Options.Timeouts.Rate = 1 << 10
+	raw := string(mail(1, "a")) + strings.Repeat("large\r\n", 1000)
+	s.Mailbox("INBOX").Append(raw)
+	clock, stop := &hangClock{waited: make(chan time.Duration, 2)}, make(chan struct{})
+	clock.now = time.Now().UTC()
+	env.runner.Clock, env.runner.Stop = clock, stop
+	s.Play(imapserver.Quirk{Name: "hangs", Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error {
+		close(stop)
+		return x.InBody(x.Hang)
+	}})
+	_, results := env.run(p)
+	if res := results[0]; res.Outcome() != "unfinished" || !Stopped(res.Err) || env.heldAgainst(p) != "" {
+		t.Errorf("%s, %v, held against it %q; want it unfinished and charged with nothing", res.Outcome(), res.Err, env.heldAgainst(p))
+	}
+	<-clock.waited // for the end of the pass
+	if d, least := <-clock.waited, time.Hour+time.Duration(len(raw))*time.Second>>10; d < least || d > least+2*lastWords {
+		t.Errorf("the message in hand had %s, want %s and some", d, least)
+	}
+}
+
 // TestFailure37_SlowMailDelaysNothing: mail that drips is given up in its own time. Run
 // after run has its deadline while it drips; all the same those behind it are read by
 // the second, and it goes out by its headers in the end.

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -104,11 +105,11 @@ type download struct {
 func (p *pipeline) fetchWindow(ctx context.Context, window []*chunk) error {
 	d := &download{pipeline: p, chunks: window, began: p.runner.now(), missing: map[uint32]*message{}}
 	var asked []*message
-	largest := int64(1)
+	var largest int64
 	for _, c := range window {
 		for _, m := range c.messages {
 			if !m.absent && m.failure == nil {
-				d.missing[m.UID], asked, largest = m, append(asked, m), max(largest, m.Size)
+				d.missing[m.UID], asked, largest = m, append(asked, m), max(largest, cmp.Or(m.Size, p.maxMessageBytes()))
 			}
 		}
 	}

@@ -164,24 +164,23 @@ func (ps *pass) mustEnd() bool { return ps.ending() || ps.quotaLeft() <= 0 }
 // ending reports whether the runner was asked to end, or the pass has had its time.
 func (ps *pass) ending() bool { return ps.runner.Stopping() || ps.expired.Load() }
 
-// watchTime ends the pass when it has had its time: nothing new is begun, the message
-// in hand has as long as any has, and what hangs then is cut off.
+// watchTime ends the pass when it has had its time, or the runner is to end: nothing new
+// is begun, the message in hand has as long as any has, and what hangs then is cut off.
 func (ps *pass) watchTime(ctx context.Context, end context.CancelCauseFunc) {
-	limit, clock := ps.runner.Options.Timeouts.of(ps.provider).Pass, ps.runner.clock()
+	timeouts, clock := ps.runner.Options.Timeouts.of(ps.provider), ps.runner.clock()
+	cause := ErrStopped
 	select {
 	case <-ctx.Done():
 		return
-	case <-clock.After(limit):
-	}
-	ps.expired.Store(true)
-	patience := grace
-	if size := ps.inHand.Load(); size > 0 {
-		patience += bodyTime(size)
+	case <-ps.runner.Stop:
+	case <-clock.After(timeouts.Pass):
+		ps.expired.Store(true)
+		cause = transient("pass_timeout", fmt.Errorf("the pass took longer than %s", timeouts.Pass))
 	}
 	select {
 	case <-ctx.Done():
-	case <-clock.After(patience):
-		end(transient("pass_timeout", fmt.Errorf("the pass took longer than %s", limit)))
+	case <-clock.After(timeouts.body(ps.inHand.Load()) + lastWords):
+		end(cause)
 	}
 }
 

@@ -59,20 +59,22 @@ func TestRepeatKeepsItsInterval(t *testing.T) {
 	}
 }
 
-// TestTwoEnds holds that the work goes on for a while after the deadline.
+// TestTwoEnds: the deadline begins nothing new and leaves the message in hand its time;
+// a signal leaves it grace.
 func TestTwoEnds(t *testing.T) {
 	t.Parallel()
 	clock := newFastClock()
 	r := &Runner{Clock: clock}
 	began := clock.Now()
-	work, cancel := r.StopWith(t.Context(), time.Hour)
+	ctx, signal := context.WithCancel(t.Context())
+	work, cancel := r.StopWith(ctx, time.Hour)
 	defer cancel()
-	<-work.Done()
-	select {
-	case <-r.Stop:
-	default:
-		t.Error("the work is over, and nobody was asked to end it")
+	<-r.Stop
+	if took := clock.Now().Sub(began); took != time.Hour || work.Err() != nil || r.told() {
+		t.Errorf("asked to end after %s, the work %v, told %v", took, work.Err(), r.told())
 	}
+	signal()
+	<-work.Done()
 	if took := clock.Now().Sub(began); took != time.Hour+grace {
 		t.Errorf("the work ended after %s", took)
 	}

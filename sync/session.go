@@ -138,6 +138,15 @@ func (t Timeouts) of(p *db.Provider) Timeouts {
 	return t
 }
 
+// body is how long the body of a message may take at most; 0 when there is none.
+func (t Timeouts) body(size int64) time.Duration {
+	if size == 0 {
+		return 0
+	}
+	perSecond := float64(cmp.Or(t.Rate, 16<<10))
+	return cmp.Or(t.Literal, time.Minute) + time.Duration(float64(size)/perSecond*float64(time.Second))
+}
+
 // Credential is what a session logs in with: a password, or, when Tokens is
 // set, an access token.
 type Credential struct {
