@@ -102,6 +102,7 @@ type State struct {
 	Published           int64      `db:"published"`
 	Duplicates          int64      `db:"duplicates"`
 	Quarantined         int64      `db:"quarantined"`
+	AccountAt           *time.Time `db:"account_at"`  // when the settings last named another user
 	BytesDay            *time.Time `db:"bytes_day"`   // the last on which anything was downloaded
 	BytesThatDay        int64      `db:"bytes_today"` // downloaded on it
 	StreamSeq           uint64     `db:"stream_seq"`  // of the event that was acknowledged last; 0: none, or it is lost

@@ -90,7 +90,23 @@ func (s *Store) UpdateProvider(ctx context.Context, p *Provider, secrets []Secre
 		// What was wrong may be put right by the change: try at once.
 		tx.exec(ctx, "make due", `UPDATE imap_sync_state SET next_attempt_at = NULL
 			WHERE tenant = $1 AND provider_id = $2`, p.Tenant, p.ID)
+		if otherUser(ctx, tx, p) {
+			tx.exec(ctx, "note the other user", `UPDATE imap_sync_state SET account_at = $3
+				WHERE tenant = $1 AND provider_id = $2`, p.Tenant, p.ID, audit.At)
+		}
 	})
+}
+
+// otherUser reports whether the settings as stored log in as another user. With OAuth
+// that may be the address.
+func otherUser(ctx context.Context, tx *txn, p *Provider) (other bool) {
+	if tx.err == nil {
+		tx.err = tx.GetContext(ctx, &other, `
+			SELECT coalesce(bool_or(c.username IS DISTINCT FROM $3 OR $5 AND p.mailbox <> $4), false)
+			FROM email_providers p JOIN imap_email_provider_config c ON c.tenant = p.tenant AND c.email_provider_id = p.id
+			WHERE p.tenant = $1 AND p.id = $2`, p.Tenant, p.ID, p.Username, p.Mailbox, p.AuthType == "oauth2")
+	}
+	return other
 }
 
 // change stores the settings of a provider after what is done first.

@@ -88,6 +88,7 @@ $$;
 -- lost_state is empty, 'heal' (the next pass publishes it again) or 'missing' (a
 -- person decides). Rows of the ledger up to lost_until have been looked at.
 ALTER TABLE imap_sync_state
+    ADD COLUMN account_at  timestamptz, -- when the settings last named another user
     ADD COLUMN stream_seq  bigint NOT NULL DEFAULT 0,
     ADD COLUMN lost_state  text   NOT NULL DEFAULT '',
     ADD COLUMN lost_since  timestamptz,

@@ -379,8 +379,8 @@ func (h *history) moveServer() {
 			box.SetUIDValidity(old.UIDValidity())
 		}
 	}
-	if user != h.provider.Username { // another account: it is looked at for the first time
-		h.begun = false
+	if user != h.provider.Username { // another account: this is its first look
+		h.begun = true
 		for _, l := range h.letters {
 			l.early = true
 		}

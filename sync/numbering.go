@@ -46,7 +46,7 @@ func (c *cursor) renumbered(n numbering, now time.Time) *cursor {
 // ofAccount begins a folder anew that is another user's: as if it was never read.
 func (c *cursor) ofAccount(n numbering, now time.Time) *cursor {
 	next := c.renumbered(n, now)
-	next.FirstLookAt, next.HorizonAt, next.RenumberedAt = &now, nil, nil
+	next.FirstLookAt, next.HorizonAt, next.RenumberedAt = &n.since, nil, nil
 	next.ResyncCount, next.Unstable, next.SweepLeft = 0, false, 0
 	return next
 }

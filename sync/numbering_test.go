@@ -121,6 +121,36 @@ func TestFailure27_AnotherUserName(t *testing.T) {
 	}
 }
 
+// TestFailure27_MailBetweenTheChangeAndTheFirstPass: another user's folder is looked at
+// for the first time when the settings name that user, not when a pass comes by.
+func TestFailure27_MailBetweenTheChangeAndTheFirstPass(t *testing.T) {
+	t.Parallel()
+	for _, start := range []string{"none", "recent", "all"} {
+		t.Run(start, func(t *testing.T) {
+			t.Parallel()
+			env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+			env.passed()
+			env.srv.Username = "other"
+			env.replaceBox("INBOX")
+			old := env.received("INBOX", env.clock.Now().Add(-time.Minute))
+			env.set(func(p *db.Provider) { p.Username, p.Start, p.MaxEmailsPerSync = "other", start, 2 })
+			env.later(time.Hour)
+			for range 3 {
+				env.received("INBOX", env.clock.Now())
+			}
+			env.set(func(p *db.Provider) { p.Name = "renamed" }) // no other user
+			env.later(time.Minute)
+			got := 0
+			for range 3 {
+				got += env.passed().Counts.Published
+			}
+			if want := 3 + map[string]int{"all": 1}[start]; got != want {
+				t.Errorf("%d published, want %d; %d was there before", got, want, old)
+			}
+		})
+	}
+}
+
 // report compares INBOX with the ledger.
 func (env *scriptedEnv) report() (rep FolderReport) {
 	env.t.Helper()

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,8 @@ func (f *folderPass) begin(ctx context.Context, account, reason string) error {
 	return f.renumber(ctx, f.cursor.renumbered(n, f.runner.now()))
 }
 
-// beginAccount begins a folder of another user, as the provider's start says.
+// beginAccount begins a folder of another user, as the provider's start says of what
+// was there when the settings named that user. What was received since is new.
 func (f *folderPass) beginAccount(ctx context.Context, account, reason string) error {
 	start, _, err := f.start()
 	if err != nil {
@@ -81,8 +83,16 @@ func (f *folderPass) beginAccount(ctx context.Context, account, reason string) e
 		return err
 	}
 	now := f.runner.now()
+	since := *cmp.Or(f.provider.AccountAt, &now)
+	first, err := f.receivedSince(uids, len(uids), since.Truncate(time.Second))
+	if err != nil {
+		return err
+	}
+	if first < len(uids) {
+		start = min(start, uids[first]-1)
+	}
 	return f.renumber(ctx, f.cursor.ofAccount(numbering{
-		account: account, uidValidity: f.status.UIDValidity, start: start, last: slices.Max(append(uids, 0)), since: now,
+		account: account, uidValidity: f.status.UIDValidity, start: start, last: slices.Max(append(uids, 0)), since: since,
 		old: everything, reason: reason,
 	}, now))
 }

@@ -73,13 +73,19 @@ func (f *folderPass) firstSince(uids []uint32, day time.Time) (int, error) {
 	if len(found) > 0 {
 		first, _ = slices.BinarySearch(uids, slices.Min(found))
 	}
+	return f.receivedSince(uids, first, day)
+}
+
+// receivedSince is the index of the first of some UIDs that the server received since a
+// time, where that of index first is one. It goes down as long as there are any.
+func (f *folderPass) receivedSince(uids []uint32, first int, since time.Time) (int, error) {
 	for first > 0 {
 		before := uids[max(0, first-datesWindow):first]
 		dates, err := f.session.FetchSizes(before)
 		if err != nil {
 			return 0, err
 		}
-		earlier := slices.IndexFunc(before, func(uid uint32) bool { return !dates[uid].InternalDate.Before(day) })
+		earlier := slices.IndexFunc(before, func(uid uint32) bool { return !dates[uid].InternalDate.Before(since) })
 		if earlier < 0 {
 			break
 		}
