@@ -211,9 +211,16 @@ func (s *Session) Resolve(filter []string, lost map[string]error, known ...strin
 		}
 		return found, failed, nil
 	}
+	have := map[string]bool{} // by the server's names
+	for _, st := range found {
+		f, _ := findFolder(folders, st.Name)
+		have[st.Name], have[f.Name] = true, true
+	}
 	meant := map[string]string{} // server's name → the filter's
 	for name, refusal := range failed {
 		switch f, ok := findFolder(folders, name); {
+		case ok && (have[f.Name] || f.Name != name && slices.Contains(names, f.Name)):
+			delete(failed, name) // another name in the filter means it
 		case ok && (f.Name == name || unknownName(refusal)):
 			meant[f.Name] = name
 			delete(failed, name)
@@ -230,11 +237,6 @@ func (s *Session) Resolve(filter []string, lost map[string]error, known ...strin
 		if unlisted[name] {
 			meant[name] = name
 		}
-	}
-	have := map[string]bool{} // by the server's names
-	for _, st := range found {
-		f, _ := findFolder(folders, st.Name)
-		have[st.Name], have[f.Name] = true, true
 	}
 	for _, pattern := range patterns {
 		matched := matching(pattern, folders)

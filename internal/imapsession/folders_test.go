@@ -2,6 +2,7 @@ package imapsession
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,6 +116,25 @@ func TestFolderInAnyCase(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"archive", "INBOX"}, names); diff != "" || len(failed) > 0 {
 		t.Errorf("%s\n%v", diff, failed)
+	}
+}
+
+// Names in a filter that mean one folder are one folder, whichever the server knows.
+func TestFolderNamedTwice(t *testing.T) {
+	a, srv := spellingServer(t)
+	for _, filter := range [][]string{{"Archive", "archive"}, {"archive", "Archive"}, {" Archive", "Archive", "*"}, {"archive", "ARCHIVE"}, {"résumé", "RÉSUMÉ", "Re*"}} {
+		s, err := open(t, a, srv.Password, nil)
+		must(t, err)
+		defer s.Close()
+		found, failed, err := s.Resolve(filter, nil)
+		must(t, err)
+		times := map[string]int{}
+		for _, st := range found {
+			times[st.Name]++
+		}
+		if n := max(times["Archive"], times["Re\u0301sume\u0301"]); n != 1 || len(failed) > 0 || !slices.Contains(filter, "*") && len(found) != 1 {
+			t.Errorf("%q: %+v, %v", filter, found, failed)
+		}
 	}
 }
 
