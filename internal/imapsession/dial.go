@@ -90,7 +90,8 @@ type Dialer struct {
 	Buffers *Buffers         // memory for large bodies; nil: fresh each time
 	Now     func() time.Time // the clock; nil: time.Now
 
-	tls tlsConfigs
+	tls    tlsConfigs
+	probed probed
 }
 
 func (d *Dialer) clock() func() time.Time {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"imapsync/internal/imapwire"
@@ -32,8 +33,40 @@ func wrongProtocol(step, speaks string, err error) error {
 	return failf("wrong_protocol", "%s: that is %s, not IMAP (%w)", step, speaks, err).With("protocol", speaks)
 }
 
-// probePatience is how long a port that said nothing is asked what it speaks.
+// probePatience is the longest that a port that said nothing is asked what it speaks.
 const probePatience = 2 * time.Second
+
+// probeAgain is how soon a port that said nothing is asked again: a host that hangs has
+// many mailboxes, and a connection that ends before a login looks like an attack.
+const probeAgain = 30 * time.Minute
+
+// probed is what silent ports were found to speak; "" for nothing.
+type probed struct {
+	mu     sync.Mutex
+	speaks map[Server]string
+	since  time.Time
+}
+
+// of is what a silent port speaks. It asks only a port that was not asked lately.
+func (p *probed) of(s Server, now time.Time, ask func() string) string {
+	p.mu.Lock()
+	if p.speaks == nil || now.Sub(p.since) >= probeAgain || len(p.speaks) >= maxTLSConfigs {
+		p.speaks, p.since = map[Server]string{}, now
+	}
+	known, asked := p.speaks[s]
+	if !asked {
+		p.speaks[s] = "" // whoever comes meanwhile does not ask as well
+	}
+	p.mu.Unlock()
+	if asked {
+		return known
+	}
+	speaks := ask()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.speaks[s] = speaks
+	return speaks
+}
 
 // wrongPort finds out why a port said nothing: a server that speaks TLS from the start,
 // and one of HTTP, waits to be spoken to. Nothing of the account is said to it. Any
@@ -44,14 +77,15 @@ func (d *Dialer) wrongPort(ctx context.Context, a Account, err error) error {
 	if !silent || ctx.Err() != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, probePatience)
-	defer cancel()
-	switch speaks := d.probe(ctx, a); speaks {
-	case "":
+	speaks := d.probed.of(a.Server, d.clock()(), func() string {
+		ctx, cancel := context.WithTimeout(ctx, min(probePatience, a.Timeouts.connect()))
+		defer cancel()
+		return d.probe(ctx, a)
+	})
+	if speaks == "" {
 		return err
-	default:
-		return wrongProtocol("greeting", speaks, errors.New("it says nothing until it is spoken to"))
 	}
+	return wrongProtocol("greeting", speaks, errors.New("it says nothing until it is spoken to"))
 }
 
 // probe is what a server answers, on a new connection, to the beginning of TLS, or in it

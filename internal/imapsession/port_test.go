@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"imapsync/internal/fault"
+	"imapsync/secret"
 )
 
 // Whatever else listens on a port that was taken for that of IMAP is named, whether it
@@ -71,5 +73,33 @@ func TestProbeOfNothing(t *testing.T) {
 	ln.Close()
 	if speaks := new(Dialer).probe(context.Background(), a); speaks != "" {
 		t.Errorf("a port that is closed speaks %s", speaks)
+	}
+}
+
+// A host that accepts and says nothing is asked once what it speaks, and not again by each
+// of its mailboxes at each pass.
+func TestSilentPortIsAskedOnce(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	var accepted atomic.Int32
+	go func() {
+		for conn, err := ln.Accept(); err == nil; conn, err = ln.Accept() {
+			accepted.Add(1)
+			defer conn.Close()
+		}
+	}()
+	now := time.Now()
+	d := &Dialer{Now: func() time.Time { return now }}
+	a := Account{Server: Server{Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, TLS: TLSNone}, Username: "ann",
+		Timeouts: Timeouts{Connect: 50 * time.Millisecond, Command: 50 * time.Millisecond}, Login: func(context.Context) (secret.Value, error) { return secret.New(tlsPassword), nil }}
+	for i, want := range []int32{2, 3, 4, 6} {
+		if i == 3 {
+			now = now.Add(probeAgain)
+		}
+		_, err := d.Open(context.Background(), a)
+		if _, code := Classify(err); code != "greeting" || accepted.Load() != want {
+			t.Errorf("pass %d: %v after %d connections, want %d", i+1, err, accepted.Load(), want)
+		}
 	}
 }
