@@ -55,18 +55,18 @@ func (s *Store) LastEvents(ctx context.Context, ref Ref, since, until, before ti
 type EventPlace struct {
 	EventKey    string  `db:"event_key"`
 	Folder      string  `db:"folder"`
-	UIDValidity uint64  `db:"uid_validity"`
+	UIDValidity uint64  `db:"uid_validity"` // 0: of a numbering that was put aside
 	UID         uint32  `db:"uid"`
 	Outcome     Outcome `db:"outcome"`
 	ByHeader    bool    `db:"by_header"`
 }
 
 // EventPlaces lists where the mails of events stood, copies too, those that were
-// published first. Numberings that were put aside are left out.
+// published first.
 func (s *Store) EventPlaces(ctx context.Context, ref Ref, keys []string) ([]EventPlace, error) {
 	return selectAll[EventPlace](ctx, s, "places of events", `
-		SELECT event_key, folder, uid_validity, uid, outcome, by_header FROM imap_messages
-		WHERE tenant = $1 AND provider_id = $2 AND event_key = ANY($3::text[]) AND uid_validity >= 0
+		SELECT event_key, folder, greatest(uid_validity, 0) AS uid_validity, uid, outcome, by_header FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND event_key = ANY($3::text[])
 			AND outcome IN ('published', 'duplicate')
 		ORDER BY event_key, outcome DESC, folder, uid`, ref.Tenant, ref.ID, pq.StringArray(keys))
 }

@@ -11,7 +11,6 @@ import (
 
 	"imapsync/db"
 	"imapsync/event"
-	"imapsync/internal/imapsession"
 	"imapsync/publish"
 )
 
@@ -211,7 +210,7 @@ func (ps *pass) heal(ctx context.Context) error {
 	if ps.mustEnd() {
 		return nil
 	}
-	return ps.settleLost(ctx, rep, r.since(*p.LostUntil) >= goneAfter)
+	return ps.settleLost(ctx, rep, r.since(*p.LostUntil) >= goneAfter && !rep.anew)
 }
 
 // settleLost writes down what came of lost events. As long as it is not final, mail
@@ -244,190 +243,6 @@ func (ps *pass) sayMissing(ctx context.Context, maxAge time.Duration) error {
 	}
 	if r.broker.first(ps.ref) {
 		ps.log.Error("events_missing", "events", p.LostEvents, "since", p.LostSince)
-	}
-	return nil
-}
-
-// Republication is what became of events that were to be published again.
-type Republication struct {
-	Published int
-	Gone      []string // keys of events whose mail is no longer on the server
-	Failed    []string // keys of those whose mail is there, and cannot be published
-}
-
-// Republish reads messages again that the stream has lost and publishes them
-// under the same identity, under the provider's lock.
-func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.PublishedEvent) (rep Republication, res Result) {
-	res = r.besides(ctx, p, func(ctx context.Context, ps *pass) (err error) {
-		if rep, err = ps.republish(ctx, lost); err == nil {
-			err = ps.cutShort(rep.Published+len(rep.Gone), len(lost))
-		}
-		return err
-	})
-	return rep, res
-}
-
-// republish looks for the mails of events wherever they stood, and publishes them.
-func (ps *pass) republish(ctx context.Context, lost []db.PublishedEvent) (rep Republication, err error) {
-	if len(lost) == 0 {
-		return rep, nil
-	}
-	keys := make([]string, len(lost))
-	for i, e := range lost {
-		keys[i] = e.EventKey
-	}
-	places, err := ps.runner.Store.EventPlaces(ctx, ps.ref, keys)
-	if err != nil {
-		return rep, err
-	}
-	byFolder := map[string][]db.EventPlace{}
-	var folders []string
-	for _, place := range places {
-		if byFolder[place.Folder] == nil {
-			folders = append(folders, place.Folder)
-		}
-		byFolder[place.Folder] = append(byFolder[place.Folder], place)
-	}
-	slices.SortFunc(folders, func(a, b string) int { return cmp.Or(imapsession.InboxFirst(a, b), cmp.Compare(a, b)) })
-	ps.again = map[string]bool{}
-	seen := map[string]bool{}
-	if len(folders) > 0 {
-		err = ps.republishFolders(ctx, folders, byFolder, seen)
-	}
-	for _, key := range keys {
-		switch {
-		case ps.again[key]:
-			rep.Published++
-		case seen[key]:
-			rep.Failed = append(rep.Failed, key)
-		case err == nil && !ps.mustEnd():
-			rep.Gone = append(rep.Gone, key)
-			ps.log.Error("event_gone", "event_key", key)
-		}
-	}
-	if rep.Published > 0 {
-		ps.log.Warn("republished", "events", rep.Published, "gone", len(rep.Gone), "failed", len(rep.Failed))
-	}
-	ps.republished += rep.Published
-	return rep, err
-}
-
-// republishFolders goes through folders, and notes which events have a mail there. The
-// error ends the work; a folder that fails alone has its mails, for all that is known.
-func (ps *pass) republishFolders(ctx context.Context, folders []string, places map[string][]db.EventPlace, seen map[string]bool) error {
-	found, failed, err := ps.session.Resolve(folders, nil)
-	if err != nil {
-		return err
-	}
-	for _, status := range found {
-		if err := ps.republishFolder(ctx, status, places[status.Name], seen); err != nil {
-			if ps.endsPass(ctx, err) || !ps.session.Alive() {
-				return fmt.Errorf("folder %q: %w", status.Name, err)
-			}
-			failed[status.Name] = err
-		}
-	}
-	for folder, err := range failed {
-		if _, code := Classify(err); code == "folder_missing" {
-			continue // its mail is gone with it
-		}
-		_ = ps.folderFailed(folder, err)
-		for _, place := range places[folder] {
-			seen[place.EventKey] = true
-		}
-	}
-	return nil
-}
-
-// republishFolder publishes those again of a folder that no other folder gave, and
-// notes which the server has.
-func (ps *pass) republishFolder(ctx context.Context, status imapsession.FolderStatus, places []db.EventPlace, seen map[string]bool) error {
-	f, err := ps.open(ctx, status, 0)
-	if err == nil && f.empty {
-		err = errEmpty
-	}
-	if err != nil {
-		return err
-	}
-	defer f.keepState()
-	var uids []uint32
-	byUID := map[uint32]db.EventPlace{}
-	for _, place := range places {
-		if place.UIDValidity == f.cursor.UIDValidity && !ps.again[place.EventKey] {
-			uids, byUID[place.UID] = append(uids, place.UID), place
-		}
-	}
-	slices.Sort(uids)
-	uids = slices.Compact(uids)
-	absent := 0
-	for batch := range slices.Chunk(uids, batchUIDs) {
-		listed, err := f.session.FetchSizes(batch)
-		if err != nil {
-			return err
-		}
-		var messages []*message
-		for _, uid := range batch {
-			l, ok := listed[uid]
-			if !ok {
-				absent++
-				continue
-			}
-			place := byUID[uid]
-			seen[place.EventKey] = true
-			m := newMessage(uid)
-			m.again, m.released = place.EventKey, place.ByHeader && l.Size <= f.maxMessageBytes()
-			messages = append(messages, m)
-		}
-		if len(messages) > 0 {
-			if err = f.handleApart(ctx, messages, len(messages), len(messages)); err == nil {
-				err = f.handleFailed(ctx)
-			}
-			err = errors.Join(err, f.withheld(), f.clearInFlight(ctx))
-		}
-		if err != nil || ps.mustEnd() {
-			return err
-		}
-	}
-	if absent > 0 {
-		return f.addsUp() // else what is not listed is not known to be gone
-	}
-	return nil
-}
-
-// commitAgain waits until the broker has acknowledged what was published again, and
-// records where it stands now. A mail that failed stays lost: the ledger goes on
-// calling it published, and keeps its key.
-func (f *folderPass) commitAgain(ctx context.Context, c *chunk) error {
-	now := f.runner.now()
-	var events []db.PublishedEvent
-	for _, m := range c.messages {
-		if m.ack != nil {
-			res, err := m.ack.Wait(ctx)
-			switch {
-			case errors.Is(err, publish.ErrTooLarge):
-				m.fail("publish", "too_large", err)
-			case err != nil:
-				return fmt.Errorf("publish uid %d: %w", m.UID, err)
-			default:
-				events = append(events, db.PublishedEvent{EventKey: m.again, StreamSeq: res.Seq})
-			}
-		}
-		if m.failure != nil {
-			f.log.Warn("mail_not_republished", "uid", m.UID, "event_key", m.again, "stage", m.failure.stage, "code", m.failure.code, "error", m.failure.err.Error())
-		}
-	}
-	if len(events) > 0 {
-		if err := f.runner.Store.PublishAgain(ctx, f.fence, events, c.bytes, now); err != nil {
-			return err
-		}
-	}
-	for _, e := range events {
-		f.again[e.EventKey] = true
-	}
-	for _, m := range c.messages {
-		if m.done = true; m.failure == nil && m.ack != nil {
-			f.found++
-		}
 	}
 	return nil
 }

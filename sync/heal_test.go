@@ -391,6 +391,32 @@ func TestFailure39_MailThatIsGoneIsListed(t *testing.T) {
 	}
 }
 
+// A folder that was numbered anew meanwhile, and shows nothing of itself yet or is still
+// gone through, is no evidence that its mail is gone: it is looked for at its new UIDs.
+func TestFailure39_NumberedAnewIsNotGone(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 3)
+	env.setBack(func() {
+		env.deliver(4, 6)
+		env.pass(env.p)
+	})
+	must(t, env.d.Stop())
+	must(t, env.d.Renumber("u", "INBOX"))
+	must(t, env.d.Start(t.Context()))
+	total := 0
+	for range 3 {
+		env.process(nil)
+		env.runner.Clock = laterClock{machineClock{}, time.Hour} // the first look would be the last
+		total += env.pass(env.p).Republished
+	}
+	if l := env.lost(env.p); total != 3 || l.LostState != db.LostNone || len(env.ids()) != 6 {
+		t.Errorf("%d published again, %d on the stream, %+v; want 3, 6 and that it is over", total, len(env.ids()), l)
+	}
+	if strings.Contains(env.log.String(), "event_gone") {
+		t.Errorf("the log calls mail gone that is there:\n%s", env.log)
+	}
+}
+
 // laterClock runs ahead of another.
 type laterClock struct {
 	Clock
