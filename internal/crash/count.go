@@ -95,7 +95,13 @@ func (s *siege) count(ctx context.Context) error {
 		return err
 	}
 	defer nc.Close()
-	events, _, err := nc.read(ctx, 1)
+	var events []published
+	err = retry(ctx, func() (err error) { // the brokers may be electing still
+		if events, _, err = nc.read(ctx, 1); err != nil {
+			err = errors.Join(err, s.brokers.ready(ctx))
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
