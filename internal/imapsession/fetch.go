@@ -93,10 +93,9 @@ func (s *Session) ExaminePrefetch(name string, first, last uint32) (Examined, er
 	if err != nil {
 		return s.examineAsListed(name, err)
 	}
-	if searchErr != nil || sizeErr != nil {
-		return data, nil
+	if searchErr == nil && sizeErr == nil {
+		s.prefetched = &prefetched{first, true, between(found.AllUIDs(), first, MaxUID), sizes}
 	}
-	s.prefetched = &prefetched{first, true, between(found.AllUIDs(), first, MaxUID), sizes}
 	return data, nil
 }
 

@@ -31,7 +31,7 @@ func TestWrongPort(t *testing.T) {
 			})
 		}
 	}
-	hello := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {})
+	hello := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	for name, tt := range map[string]struct {
 		mode  TLSMode
 		start func(*httptest.Server)

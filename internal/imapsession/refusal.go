@@ -37,7 +37,7 @@ type wording struct {
 	text *regexp.Regexp // of what plainWords makes of a text
 }
 
-func newWording(code string, phrases ...string) wording {
+func phraseSet(code string, phrases ...string) wording {
 	return wording{code, regexp.MustCompile(" (?:" + strings.Join(phrases, "|") + ") ")}
 }
 
@@ -46,17 +46,17 @@ func newWording(code string, phrases ...string) wording {
 var ownFault = []wording{patience, outOfReach, broken, machinery}
 
 var (
-	patience = newWording("throttled",
+	patience = phraseSet("throttled",
 		"throttl(?:ed|ing)", "too (?:many|much|often|fast)", "later", "temporar(?:y|ily)", "rate (?:limit(?:s|ed|ing)?|exceeded)",
 		"limit (?:exceeded|reached|hit)", "(?:frequency|connection) limit(?:ed)?", "exceeded", "over ?quota", "bandwidth", "back ?off", "slow down",
 		"busy", "in use", "max(?:imum)? (?:number of )?connections", "simultaneous", "concurrent", "already logged in", "authenticated but not connected",
 		"locked by (?:(?:an?|another|other|the) )?(?:pop3?|imap4?|server|session|process|client|connection)",
 		"vorübergehend", "später", "temporairement", "plus tard", "temporalmente", "más tarde", "temporaneamente", "più tardi")
-	outOfReach = newWording("unavailable",
+	outOfReach = phraseSet("unavailable",
 		"(?:un|not )available", "(?:un|not )reachable", "maintenance", "migrating", "migration", "being (?:migrated|moved|upgraded|updated|restored)",
 		"overload(?:ed)?", "(?:heavy|high) load", "load (?:is )?too high", "capacity",
 		"(?:is|going|shutting|shut|server|service|system) down", "starting up", "not ready", "offline", "out of service")
-	broken = newWording("serverbug",
+	broken = phraseSet("serverbug",
 		"processing (?:failed|failure|error)",
 		"(?:server|system|service|internal|database|back ?end|generic|technical|fatal|unexpected|i o|io|disk) (?:error|failure|fault|problem)s?",
 		"exception", "out of memory", "no space", "disk (?:is )?full", "no such file", "read only file ?system", "corrupt(?:ed|ion)?", "clock skew",
@@ -64,19 +64,19 @@ var (
 		"connect(?:ion)?(?: [^ ]+){0,6} (?:refused|failed|error|lost|reset|closed|broken)", "time ?out", "timed out", "lookup failed",
 		"not respond(?:ing)?", "no response")
 	// machinery is what a server is made of. Where it is named, it broke down.
-	machinery = newWording("serverbug", "internal", "intern(?:e[rs]?|[oa])", "back ?ends?", "database", "ldap", "sql", "mysql",
+	machinery = phraseSet("serverbug", "internal", "intern(?:e[rs]?|[oa])", "back ?ends?", "database", "ldap", "sql", "mysql",
 		"auth(?:entication)? (?:server|service|daemon|process|system|backend)", "authdaemon", "saslauthd", "proxy", "upstream")
 )
 
 // eitherWay may be for a person to mend, or for time: an account locked for a while, or
 // for trying a password that is wrong, and one that went to another server.
-var eitherWay = newWording("login_unclear",
+var eitherWay = phraseSet("login_unclear",
 	"temporar(?:y|ily) (?:locked|suspended|disabled|blocked|deactivated)",
 	"(?:user|account|mailbox)(?: (?:has|have|is|was|been))* (?:migrated|moved)",
 )
 
 // wantsTLS asks for a connection that is encrypted.
-var wantsTLS = newWording("privacy_required",
+var wantsTLS = phraseSet("privacy_required",
 	"(?:plain|clear) ?text(?: [^ ]+){0,3} (?:disallowed|disabled|refused|not (?:allowed|permitted|supported|accepted))",
 	"(?:issue|use|do|need|needs|require|requires)(?: [^ ]+){0,2} starttls", "starttls (?:is )?required",
 	"encrypt(?:ion|ed)(?: [^ ]+){0,2} required", "only (?:available|allowed|permitted)(?: [^ ]+){0,3} (?:ssl|tls|encrypted|layer)",
@@ -92,7 +92,7 @@ const (
 // wrongCredentials says outright that a name or a password is wrong, or an account not
 // one for IMAP. It counts before ownFault: QQ lists all causes there are, from the
 // password to a busy system.
-var wrongCredentials = newWording("login_refused",
+var wrongCredentials = phraseSet("login_refused",
 	wrongBefore+" (?:log ?[io]n|"+whoSigns+")",
 	whoSigns+"(?: (?:or|and|and or) "+whoSigns+")?(?: (?:is|are|was|were|has|have|been))* "+wrongBehind,
 	"pass ?word error", "web log ?in required", "web browser", "not available (?:for|to|in|on|with) (?:your|this) (?:account|user|plan|subscription|domain)",
@@ -100,7 +100,7 @@ var wrongCredentials = newWording("login_refused",
 
 // aboutLogin speaks of who logs in and how: what no waiting mends. It counts behind
 // ownFault, where "authentication" may be the name of what broke down.
-var aboutLogin = newWording("login_refused",
+var aboutLogin = phraseSet("login_refused",
 	"pass ?words?", "passwd", "passphrase", "credentials?", "user ?names?", "auth(?:ori[sz]ation)? code",
 	"(?:log ?[io]n|sign ?in|auth(?:enticate|entication|ori[sz]ation)?)(?: (?:is|was|has|been|attempt))* "+
 		"(?:fail|failed|failure|incorrect|invalid|denied|rejected|refused|error|unsuccessful|required|disabled|blocked|not (?:permitted|allowed))",
@@ -112,7 +112,7 @@ var aboutLogin = newWording("login_refused",
 
 // forPerson are the words that make an ALERT, which says nothing by itself, one about
 // the login.
-var forPerson = newWording("login_refused",
+var forPerson = phraseSet("login_refused",
 	"log ?[io]n", "sign ?in", "account", "user", "access", "authenticat(?:e|ed|ion)", "imap", "browser", "blocked", "security", "verify", "verification")
 
 // plainWords is a text as wording compares it: its words in lower case between single
