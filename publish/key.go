@@ -97,6 +97,12 @@ func (id *Identity) KeyByHeader(size int64) string {
 	if id.Telling() {
 		return id.HeaderKey
 	}
+	return id.SizedHeaderKey(size)
+}
+
+// SizedHeaderKey is the event key of a mail that goes out by its header where another
+// mail has that header.
+func (id *Identity) SizedHeaderKey(size int64) string {
 	return shortSum("v2h|", id.HeaderKey, strconv.FormatInt(size, 10), nil)
 }
 

@@ -194,6 +194,48 @@ func TestHeaderAndWholeAreOneMail(t *testing.T) {
 	}
 }
 
+// TestOneHeaderTwoMails: a scanner that gives all of its mail one header, and whose scans are all over the cap has each
+// of them published; a copy of one, in whatever folder or numbering, is a duplicate.
+func TestOneHeaderTwoMails(t *testing.T) {
+	t.Parallel()
+	env, d := newEnv(t), devenv.TestDovecot(t)
+	scan := func(id, date string, lines int) []byte {
+		return report(id, date, "\n"+strings.Repeat("0123456789abcdef0123456789abcdef\n", lines))
+	}
+	for user, of := range map[string][2]string{"sure": {"a@b.c", oneSecond}, "undated": {"a@b.c", ""}, "nameless": {"", oneSecond}} {
+		must(t, d.AddUser(user, "p", "Archive"))
+		first, second := scan(of[0], of[1], 20_000), scan(of[0], of[1], 30_000)
+		must(t, d.Deliver(user, "INBOX", first, second))
+		p := env.provider(d, user, "p", func(p *db.Provider) {
+			p.MaxMessageBytes, p.Folders = 100_000, db.FolderNames{"INBOX", "Archive"}
+		})
+		if res := env.ok(p); res.Counts != (db.Counts{Published: 2}) {
+			t.Fatalf("%s: %+v, want 2 published", user, res.Counts)
+		}
+		must(t, d.Deliver(user, "Archive", second, first))
+		if res := env.ok(p); res.Counts != (db.Counts{Duplicates: 2}) {
+			t.Errorf("%s: %+v, want 2 duplicates", user, res.Counts)
+		}
+		must(t, d.Stop())
+		must(t, d.Renumber(user, "INBOX"))
+		must(t, d.Start(t.Context()))
+		if res := env.ok(p); res.Counts.Published != 0 {
+			t.Errorf("%s, numbered anew: %+v, want nothing published", user, res.Counts)
+		}
+		env.setCap(p, 2<<20)
+		must(t, d.Deliver(user, "Archive", second, first))
+		if res := env.ok(p); res.Counts != (db.Counts{Duplicates: 2}) {
+			t.Errorf("%s, the cap raised: %+v, want 2 duplicates", user, res.Counts)
+		}
+	}
+	for _, ev := range env.events() {
+		data := ev.Payload.EmailData
+		if later := data.SameMessageIDAs != ""; later != (data.MessageSize > 900_000 && !strings.HasPrefix(data.ID, "imap-hash-")) {
+			t.Errorf("%s of %d bytes: the same Message-ID as %q", data.ID, data.MessageSize, data.SameMessageIDAs)
+		}
+	}
+}
+
 // TestHeaderAndWholeAcrossNumberings: nor is there a second event when, between the
 // two, the server has numbered the folder anew.
 func TestHeaderAndWholeAcrossNumberings(t *testing.T) {

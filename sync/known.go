@@ -35,6 +35,7 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 		if !m.toPublish() {
 			continue
 		}
+		key := m.summary.key
 		twin, err := f.twin(ctx, known, m)
 		if err != nil {
 			return err
@@ -48,6 +49,8 @@ func (f *folderPass) lookUp(ctx context.Context, c *chunk) error {
 		id := m.summary.MessageID
 		if before := known.byID[db.Clean(id)]; id != "" && before != nil && before.EventKey != m.summary.key {
 			m.sameAs = event.ID(f.provider.Tenant, f.provider.ID, before.EventKey)
+		}
+		if m.sameAs != "" || m.summary.key != key {
 			f.parse(m)
 		}
 		known.add(f.status.Name, m)
@@ -66,8 +69,11 @@ func (f *folderPass) published(ctx context.Context, c *chunk) (*published, error
 		if !m.toPublish() {
 			continue
 		}
-		if keys = append(keys, m.summary.key); !m.headerOnly {
-			headerKeys = append(headerKeys, m.summary.headerKey)
+		sized := m.summary.SizedHeaderKey(m.Size)
+		if keys = append(keys, m.summary.key); m.headerOnly {
+			keys = append(keys, sized)
+		} else {
+			headerKeys = append(headerKeys, m.summary.headerKey, sized)
 		}
 		if m.summary.MessageID != "" {
 			ids = append(ids, db.Clean(m.summary.MessageID))
@@ -116,20 +122,27 @@ func (f *folderPass) twin(ctx context.Context, known *published, m *message) (*c
 	if m.again != "" {
 		return nil, nil
 	}
-	if same := known.byKey[m.summary.key]; same != nil {
+	same, sized := known.byKey[m.summary.key], m.summary.SizedHeaderKey(m.Size)
+	if same != nil && m.headerOnly && !m.mayBe(same.Size) { // two mails of one header
+		m.summary.key, m.summary.headerKey = sized, sized
+		same = known.byKey[sized]
+	}
+	if same != nil {
 		return same, nil
 	}
 	if m.headerOnly {
 		return f.twinByHeader(ctx, known, m)
 	}
-	header := known.byKey[m.summary.headerKey]
-	switch {
-	case header == nil || !header.ByHeader:
-	case header.BodyKey == m.summary.key:
-		return header, nil
-	case header.BodyKey == "" && m.mayBe(header.Size):
-		header.BodyKey, m.bodyOf = m.summary.key, header.EventKey
-		return header, nil
+	for _, key := range []string{m.summary.headerKey, sized} {
+		header := known.byKey[key]
+		switch {
+		case header == nil || !header.ByHeader:
+		case header.BodyKey == m.summary.key:
+			return header, nil
+		case header.BodyKey == "" && m.mayBe(header.Size):
+			header.BodyKey, m.bodyOf = m.summary.key, header.EventKey
+			return header, nil
+		}
 	}
 	return nil, nil
 }
