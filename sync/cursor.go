@@ -88,7 +88,7 @@ func (c *cursor) searched(before cursor, uidNext uint32, backlog int, first bool
 	}
 	news := first || c.GapSince != nil || before.LastSearchAt == nil || now.Sub(*before.LastSearchAt) > searchAnyway ||
 		before.UIDNext != uidNext || before.Exists != c.Exists || before.SettledUID != c.SettledUID || before.Backlog > 0 ||
-		before.CountedAt != c.CountedAt || before.GapSince != c.GapSince || before.ResyncCount != c.ResyncCount || before.LastError != ""
+		before.CountedAt != c.CountedAt || before.SurplusLooks != c.SurplusLooks || before.GapSince != c.GapSince || before.ResyncCount != c.ResyncCount || before.LastError != ""
 	if news {
 		c.InFlight, c.LastError = nil, ""
 	}

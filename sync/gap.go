@@ -158,7 +158,16 @@ const (
 // which those that were listed are shown. late are those at or below SettledUID that the ledger does
 // not know: whatever was believed of them, they are to be read.
 func (c *cursor) counted(exists int64, shown, late []uint32, now time.Time) {
-	switch surplus := max(0, exists-int64(len(shown))); surplus {
+	c.notShown(max(0, exists-int64(len(shown))), now)
+	c.Exists, c.CountedAt, c.late = exists, &now, late
+	if c.LowestUID = 0; len(shown) > 0 {
+		c.LowestUID = shown[0]
+	}
+}
+
+// notShown notes how many messages EXISTS counts and no listing shows.
+func (c *cursor) notShown(surplus int64, now time.Time) {
+	switch surplus {
 	case 0:
 		c.Surplus, c.SurplusSince, c.SurplusLooks = 0, nil, 0
 	case c.Surplus:
@@ -166,10 +175,17 @@ func (c *cursor) counted(exists int64, shown, late []uint32, now time.Time) {
 	default:
 		c.Surplus, c.SurplusSince, c.SurplusLooks = surplus, &now, 1
 	}
-	c.Exists, c.CountedAt, c.late = exists, &now, late
-	if c.LowestUID = 0; len(shown) > 0 {
-		c.LowestUID = shown[0]
+}
+
+// uncounted is counted for a folder that is too large for it: of exists messages, all
+// but those unseen are explained by what was found since it was read first. It returns
+// how many may yet turn up.
+func (c *cursor) uncounted(exists, unseen int64, now time.Time) int64 {
+	c.notShown(unseen, now)
+	if c.Exists = exists - unseen; !Doubtful(&c.FolderState, now) {
+		return 0
 	}
+	return unseen
 }
 
 // counting notes that a count begins: one that never comes to its end is not begun
@@ -218,7 +234,8 @@ func (c *cursor) unseen(exists int64, wanted int) int64 {
 // A count costs the server and the line some 40 bytes a message. So a folder is counted
 // once a day for each countedDaily messages it has, and when something does not add up
 // or a gap is ripe, once a minute for each countedAMinute. One of more than maxCounted
-// is never counted whole.
+// is never counted whole: there its gaps are listed, and what EXISTS rises by must be
+// found.
 const (
 	countedDaily   = 100_000
 	countedAMinute = 5_000

@@ -31,11 +31,27 @@ func (f *folderPass) search(ctx context.Context) ([]uint32, error) {
 	}
 	c.settle()
 	f.unseen = max(f.unlisted, c.unseen(f.exists, len(uids)))
+	large := f.exists > maxCounted && c.ResyncSince == nil
+	if large {
+		f.unseen = c.uncounted(f.exists, f.unseen, now)
+	}
 	if f.unseen == 0 {
 		c.looked(f.status.UIDNext, f.session.Opened(), now) // else the look is no evidence
 	}
 	backlog := len(uids)
-	if _, ripe := c.ripeGap(now); (ripe || f.unseen > 0 || Doubtful(&c.FolderState, now) || f.countDue(&c.FolderState, now)) && f.mayCount(now) {
+	_, ripe := c.ripeGap(now)
+	switch {
+	case large && ripe && f.unseen == 0 && !f.mustEnd():
+		listed, err := f.list(c.SettledUID+1, imapsession.MaxUID)
+		if err != nil {
+			return nil, err
+		}
+		if uids = c.wanted(append(found, listed...)); len(listed) > 0 { // else it may have been refused
+			c.settleGaps(uids, now)
+		}
+		backlog = len(uids)
+	case large:
+	case (ripe || f.unseen > 0 || Doubtful(&c.FolderState, now) || f.countDue(&c.FolderState, now)) && f.mayCount(now):
 		seen, err := f.count(ctx)
 		if err != nil {
 			return nil, err
@@ -46,9 +62,9 @@ func (f *folderPass) search(ctx context.Context) ([]uint32, error) {
 			f.unseen = 0
 			c.settleGaps(uids, now)
 		}
-	} else if f.unseen == 0 {
+	case f.unseen == 0:
 		c.believe(f.exists)
-	} else {
+	default:
 		backlog = max(backlog, int(c.Backlog)) // until a count tells
 	}
 	if c.searched(before, f.status.UIDNext, backlog, f.first, now) {
