@@ -56,11 +56,14 @@ func (ps *pass) compare(ctx context.Context, news bool) error {
 		}
 		p.Lost, p.StreamSeq = reloaded.Lost, reloaded.StreamSeq
 	}
-	switch p.LostState {
-	case db.LostHeal:
-		return ps.heal(ctx)
-	case db.LostMissing:
-		return ps.sayMissing(ctx, state.MaxAge)
+	switch {
+	case p.LostState == db.LostNone:
+	case state.MaxAge > 0 && r.since(*p.LostUntil) > state.MaxAge: // the stream would have forgotten them
+		return ps.settleLost(ctx, Republication{}, true)
+	case p.LostState == db.LostHeal:
+		return ps.heal(ctx, state.MaxAge)
+	case r.broker.first(ps.ref):
+		ps.log.Error("events_missing", "events", p.LostEvents, "since", p.LostSince)
 	}
 	return nil
 }
@@ -184,14 +187,20 @@ func (ps *pass) firstLost(ctx context.Context, state publish.StreamState, events
 	return first, err
 }
 
-// heal publishes again what the stream has lost of the provider. New mail does not
-// wait for it: what fails here is tried by the next pass.
-func (ps *pass) heal(ctx context.Context) error {
+// heal publishes again what the stream has lost of the provider: not what it would have
+// forgotten by now, nor what came after the loss was found. New mail does not wait for
+// it: what fails here is tried by the next pass.
+func (ps *pass) heal(ctx context.Context, maxAge time.Duration) error {
 	p, r := ps.provider, ps.runner
-	events, err := r.Store.PublishedEvents(ctx, ps.ref, *p.LostSince)
+	since := *p.LostSince
+	if kept := r.now().Add(-maxAge); maxAge > 0 && kept.After(since) {
+		since = kept
+	}
+	events, err := r.Store.PublishedEvents(ctx, ps.ref, since)
 	if err != nil {
 		return err
 	}
+	events = slices.DeleteFunc(events, func(e db.PublishedEvent) bool { return e.ProcessedAt.After(*p.LostUntil) })
 	lost, err := r.absent(ctx, ps.ref, events)
 	if err != nil {
 		return err
@@ -232,19 +241,6 @@ func (ps *pass) settleLost(ctx context.Context, rep Republication, final bool) e
 		Tenant: ps.ref.Tenant, ProviderID: ps.ref.ID, At: ps.runner.now(), Actor: auditJob, Action: "events_republished",
 		Detail: db.Detail{"republished": fmt.Sprint(rep.Published), "left": fmt.Sprint(after.LostEvents), "gone": strings.Join(rep.Gone[:min(len(rep.Gone), maxNamed)], " ")},
 	})
-}
-
-// sayMissing tells once that events are missing until a person decides. It ends when
-// the stream would have forgotten them.
-func (ps *pass) sayMissing(ctx context.Context, maxAge time.Duration) error {
-	p, r := ps.provider, ps.runner
-	if maxAge > 0 && r.since(*p.LostUntil) > maxAge {
-		return ps.settleLost(ctx, Republication{}, true)
-	}
-	if r.broker.first(ps.ref) {
-		ps.log.Error("events_missing", "events", p.LostEvents, "since", p.LostSince)
-	}
-	return nil
 }
 
 // missing is how many events of the provider wait for a person's decision.

@@ -272,6 +272,38 @@ func TestFailure39_PurgeAndRetentionAreNoEvidence(t *testing.T) {
 	}
 }
 
+// A loss that could not be made good for long is no reason to publish what the stream
+// has forgotten by itself since, or what somebody has purged after the loss.
+func TestFailure39_HealsWhatWasLostAlone(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ since, until, published string }{
+		"found long ago":     {"20 days", "15 days", "16 days"},
+		"published long ago": {"20 days", "0", "15 days"},
+		"purged since":       {"2 hours", "1 hour", "1 minute"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := newHealEnv(t, 3)
+			js, err := jetstream.New(env.nc)
+			must(t, err)
+			stream, err := js.Stream(t.Context(), event.StreamName)
+			must(t, err)
+			must(t, stream.Purge(t.Context()))
+			_, err = env.pool().Exec(`UPDATE imap_messages SET processed_at = now() - $1::interval`, tt.published)
+			must(t, err)
+			_, err = env.pool().Exec(`UPDATE imap_sync_state SET lost_state = 'heal', lost_since = now() - $1::interval,
+				lost_until = now() - $2::interval, lost_events = 3`, tt.since, tt.until)
+			must(t, err)
+			if summary := env.again(env.p); summary.Republished != 0 || len(env.events()) != 0 {
+				t.Errorf("%+v, %d events; want nothing published again", summary, len(env.events()))
+			}
+			if l := env.lost(env.p); l.LostState != db.LostNone || l.LostEvents != 0 {
+				t.Errorf("%+v, want that it is over", l)
+			}
+		})
+	}
+}
+
 // A stream that was made anew has none of the older events. Publishing all of them
 // is nobody's business but a person's.
 func TestFailure39_StreamMadeAnewIsSaid(t *testing.T) {
