@@ -143,7 +143,8 @@ func (w *Conn) fetchItems(d *decoder) error {
 // goesOn reports whether a response whose line is over, and not closed, goes on in the
 // next: Xeams and others put items on lines of their own, or forget the parenthesis.
 // Where it does not, the response is over. One that had a body is then whole only if
-// nothing stood behind the body that may be mail, and another response follows.
+// nothing stood behind the body that may be mail, it has not the end of the response in
+// it, and another response follows.
 func (w *Conn) goesOn() (bool, error) {
 	f := &w.fetch
 	body := f.sent || f.hasBody
@@ -156,10 +157,20 @@ func (w *Conn) goesOn() (bool, error) {
 		return false, unexpectedEOF(err)
 	case isLeftover(line):
 		return true, nil
-	case body && !w.isResponse(line):
+	case body && (f.tookEnd() || !w.isResponse(line)):
 		return false, w.fetchError("FETCH response without an end", nil)
 	}
 	return false, w.endFetch()
+}
+
+// tookEnd reports whether a body ends as one does of which more bytes were announced than
+// it has: in the parenthesis that closes the response.
+func (f *fetchResponse) tookEnd() bool {
+	last := f.held
+	if f.hasBody && len(f.body) > 0 {
+		last = f.body[len(f.body)-1]
+	}
+	return last == ')' || last == '\r'
 }
 
 // fetchAttribute is the name of an attribute of a FETCH response that servers are known
