@@ -171,6 +171,41 @@ var wireOutcomes = map[string]string{
 	"logout-cut":                 "logout: unexpected EOF",
 	"logout-reset":               "logout: read tcp",
 	"noop-hang":                  "noop: server too slow",
+	"greeting-smtp":              "greeting: protocol: not an IMAP greeting: \"220 ",
+	"greeting-ssh":               "greeting: protocol: not an IMAP greeting: \"SSH-2.0",
+	"greeting-http":              "greeting: protocol: not an IMAP greeting: \"HTTP/1.1",
+	"login-failed-inside":        "login: imap: NO LOGIN processing failed.",
+	"login-internal":             "login: imap: NO Internal server error",
+	"login-ldap":                 "login: imap: NO LDAP server",
+	"login-migrating":            "login: imap: NO Mailbox is being migrated",
+	"login-says-nothing":         "login: imap: NO Sorry",
+	"login-alert":                "login: imap: NO [ALERT] Application-specific",
+	"login-webalert":             "login: imap: NO [WEBALERT] Web login",
+	"login-busy-or-wrong":        "login: imap: NO Login fail.",
+	"login-rejected":             "login: imap: NO LOGIN User name",
+	"list-empty":                 incomplete,
+	"status-serverbug":           "status: imap: NO [SERVERBUG]",
+	"status-uidnext-still":       "",
+	"status-messages-wrong":      "",
+	"select-exists-zero":         "",
+	"select-exists-more":         "",
+	"folder-empty":               incomplete,
+	"uidvalidity-64":             "",
+	"uidvalidity-never-holds":    "",
+	"search-empty":               incomplete,
+	"search-leaves-out":          incomplete,
+	"search-esearch-alone":       "",
+	"fetch-size-zero":            incomplete,
+	"fetch-size-unreadable":      incomplete,
+	"bodies-nil":                 incomplete,
+	"bodies-empty":               incomplete,
+	"bodies-short":               incomplete,
+	"bodies-refused":             "body: imap: NO [SERVERBUG]",
+	"bodies-silent":              incomplete,
+	"bodies-close":               "body: unexpected EOF",
+	"fetches-refused":            "fetch: imap: NO [SERVERBUG]",
+	"body-closed-twice":          "",
+	"idle-cut":                   "idle: unexpected EOF",
 }
 
 // neverFires lists quirks that answer what this client does not ask.
@@ -183,6 +218,7 @@ var neverFires = map[string]bool{
 // that no client can tell at this level: the size gives it away.
 var notTheMail = map[string]bool{
 	"body-nil": true, "body-empty": true, "body-empty-string": true, "body-quoted": true, "body-stub": true,
+	"bodies-short": true, "bodies-nil": true, "bodies-empty": true,
 }
 
 // TestFailureWireQuirks plays every quirk of the scripted server to go-imap's
