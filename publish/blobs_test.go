@@ -338,7 +338,7 @@ func TestBrokenPutLeavesNothing(t *testing.T) {
 	}
 	// Killed before it was made visible: nothing is seen, the next put works.
 	sum := sha256.Sum256(data)
-	if _, err := b.upload(testContext(t), "$O.imap-mail.C.x", sum[:], put{keyOf(data), int64(len(data)), reader(data), false}); err != nil {
+	if _, err := b.upload(testContext(t), "$O.imap-mail.C.x", sum[:], put{keyOf(data), int64(len(data)), reader(data), false, false}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Stat(testContext(t), keyOf(data)); !errors.Is(err, event.ErrBlob) {
@@ -632,6 +632,32 @@ func TestAttachmentIsDecodedOnce(t *testing.T) {
 	clear(raw)
 	if err := p.StoreBlobs(testContext(t), ev); err != nil || len(ev.Payload.EmailData.Attachments) != 1 {
 		t.Errorf("%v, attachments %+v", err, ev.Payload.EmailData.Attachments)
+	}
+}
+
+// TestBlobsOfALostEvent: a blob whose chunks the bucket has lost, and not its name, is
+// put again with an event that is published again.
+func TestBlobsOfALostEvent(t *testing.T) {
+	p := newPublisher(t, connect(t, devenv.TestNATS(t)), PublisherOptions{})
+	raw := []byte("Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64\n\nY29udGVudA==\n")
+	ev := New(parse.Parse(raw, parse.Limits{}), testDelivery(), p.Limits())
+	if err := p.StoreBlobs(testContext(t), ev); err != nil {
+		t.Fatal(err)
+	}
+	b, err := p.Blobs(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob := ev.Payload.EmailData.Attachments[0].Blob
+	if err := b.stream.Purge(testContext(t), jetstream.WithPurgeSubject(chunksOf(t, b, blob.Key))); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Check(testContext(t), blob); !errors.Is(err, event.ErrBlob) {
+		t.Fatalf("%v, want that it is not whole", err)
+	}
+	ev.Lost = true
+	if err := errors.Join(p.StoreBlobs(testContext(t), ev), b.Check(testContext(t), blob)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -194,6 +194,7 @@ func (p *Publisher) StoreBlobs(ctx context.Context, m *Mail) error {
 		return err
 	}
 	for _, put := range m.puts {
+		put.lost = m.Lost
 		if _, err := blobs.put(ctx, put); err != nil {
 			return err
 		}

@@ -35,6 +35,7 @@ type put struct {
 	size   int64
 	open   func() io.Reader
 	summed bool // the SHA-256 in key was made of these very bytes, by New: once is enough
+	lost   bool // the stream or the bucket has lost something: what is there may not be whole
 }
 
 // Put stores what open reads, size bytes whose SHA-256 is the end of key,
@@ -77,7 +78,12 @@ func (b *Blobs) putOnce(ctx context.Context, p put) (bool, error) {
 	}
 	sum := path.Base(p.key)
 	if err == nil && info.Size == p.size && info.SHA256 == sum && !b.expires(info) {
-		return false, nil
+		if p.lost {
+			err = b.Check(ctx, &event.Blob{Key: p.key})
+		}
+		if !errors.Is(err, event.ErrBlob) {
+			return false, err
+		}
 	}
 	digest, err := hex.DecodeString(sum)
 	if err != nil || len(digest) != sha256.Size {
@@ -188,17 +194,17 @@ func (m *Mail) HasBlobs() bool { return len(m.puts) > 0 }
 func (m *Mail) nameBlobs(msg *parse.Message, listed []file, raw []byte) {
 	data := &m.Payload.EmailData
 	for i, a := range data.Attachments { // the first of those listed
-		m.puts = append(m.puts, put{a.Blob.Key, a.Size, listed[i].Open, true})
+		m.puts = append(m.puts, put{a.Blob.Key, a.Size, listed[i].Open, true, false})
 	}
 	text := func(blob *event.Blob, s string) {
 		if blob != nil {
-			m.puts = append(m.puts, put{blob.Key, blob.Size, func() io.Reader { return strings.NewReader(s) }, true})
+			m.puts = append(m.puts, put{blob.Key, blob.Size, func() io.Reader { return strings.NewReader(s) }, true, false})
 		}
 	}
 	text(data.Body.TextBlob, msg.Text)
 	text(data.Body.HTMLBlob, msg.HTML)
 	if data.RawMIME != nil {
 		blob := data.RawMIME.Blob
-		m.puts = append(m.puts, put{blob.Key, blob.Size, func() io.Reader { return bytes.NewReader(raw) }, true})
+		m.puts = append(m.puts, put{blob.Key, blob.Size, func() io.Reader { return bytes.NewReader(raw) }, true, false})
 	}
 }
