@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -77,11 +78,11 @@ func (f *folderPass) count(ctx context.Context) ([]uint32, error) {
 		late = append(late, unknown...)
 	}
 	c.counted(exists, uids, late, f.runner.now())
-	log := f.log.Debug
+	level := slog.LevelDebug
 	if len(late) > 0 || c.Surplus > 0 {
-		log = f.log.Warn
+		level = slog.LevelWarn
 	}
-	log("folder_counted", "exists", exists, "shown", len(uids), "late", len(late), "surplus_looks", c.SurplusLooks)
+	f.log.Log(ctx, level, "folder_counted", "exists", exists, "shown", len(uids), "late", len(late), "surplus_looks", c.SurplusLooks)
 	return uids, nil
 }
 

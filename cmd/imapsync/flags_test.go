@@ -38,6 +38,8 @@ func TestEveryNumberIsBounded(t *testing.T) {
 			switch word {
 			case "PROVIDER":
 				path = append(path, "somebody")
+			case "ID":
+				path = append(path, "7f3c9a52-0000-4000-8000-000000000001")
 			case "--since":
 				path = append(path, "--since=30d")
 			}

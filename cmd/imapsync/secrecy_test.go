@@ -319,7 +319,7 @@ func (s *secrecy) oauth(file func(name, content string) string) {
 		return s.must("", append([]string{"provider", "add", "--name", flow, "--mailbox", flow + "@example.com", "--host", dovecot.Host,
 			"--port", strconv.Itoa(dovecot.TLSPort), "--ca-file", dovecot.CAFile, "--username", "ann", "--auth", "oauth2", "--oauth-preset", "custom",
 			"--oauth-flow", flow, "--oauth-client-id", o.ClientID, "--oauth-client-secret-file", file("client-secret", o.ClientSecret),
-			"--oauth-token-url", o.URL + "/token", "--oauth-authorize-url", o.URL + "/authorize", "--oauth-scopes", "imap", "--no-test"}, more...)...)
+			"--oauth-token-url", o.URL + "/token", "--oauth-authorize-url", o.URL + "/authorize", "--oauth-scopes", "imap", "--no-test", "--same-account"}, more...)...)
 	}
 	if err := dovecot.AddUser("ann", uuid.NewString()); err != nil {
 		s.t.Fatal(err)
