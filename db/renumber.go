@@ -178,6 +178,14 @@ func (s *Store) HeldKeys(ctx context.Context, ref Ref, folder string) (map[strin
 	return keys, nil
 }
 
+// OldestHeld is when the server received the oldest message of a folder that is held, nil
+// when none is.
+func (s *Store) OldestHeld(ctx context.Context, ref Ref, folder string) (*time.Time, error) {
+	return selectOne[*time.Time](ctx, s, "oldest held", `
+		SELECT min(coalesce(internal_date, '1970-01-02')) FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND outcome = 'held'`, ref.Tenant, ref.ID, folder)
+}
+
 // Move is a message whose row, in the ledger and in the quarantine, goes along to the
 // UID that it has now.
 type Move struct {

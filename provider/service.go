@@ -261,7 +261,8 @@ func lock(ctx context.Context, store *db.Store, p *db.Provider, patience time.Du
 
 // Resync has the next pass go through folders again, from a day on unless it is zero; without
 // folders, through all that were read before. Accept lets it publish unknown
-// messages however old and however many they are. It returns the number of folders.
+// messages however old and however many they are: without a day, those that are held, and
+// folders where none is are left alone. It returns the number of folders.
 func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, since time.Time, accept bool, by string) (int, error) {
 	fence, unlock, err := lock(ctx, s.Store, p, 0)
 	if err != nil {
@@ -275,16 +276,31 @@ func (s *Service) Resync(ctx context.Context, p *db.Provider, folders []string, 
 	if len(folders) == 0 {
 		folders = slices.Collect(maps.Keys(states))
 	}
+	n := 0
 	for _, name := range folders {
 		st := states[name]
 		if st == nil {
 			return 0, fault.Newf(fault.Config, "never_read", "folder %q was never read", name)
 		}
-		mailsync.SearchAgain(st, since, accept)
+		from := since
+		if accept && since.IsZero() {
+			oldest, err := s.Store.OldestHeld(ctx, p.Ref(), name)
+			if err != nil {
+				return 0, err
+			}
+			if oldest == nil {
+				continue
+			}
+			if from = *oldest; st.ResyncSince != nil && st.ResyncSince.Before(from) {
+				from = *st.ResyncSince // what that search has not come to
+			}
+		}
+		mailsync.SearchAgain(st, from, accept)
 		entry := audit(p, by, "folder_resynced", db.Detail{"folder": name, "since": st.ResyncSince.Format(time.DateOnly), "reason": st.ResyncReason})
 		if err := s.Store.ResyncFolder(ctx, fence, st, entry); err != nil {
 			return 0, err
 		}
+		n++
 	}
-	return len(folders), nil
+	return n, nil
 }

@@ -65,6 +65,7 @@ func SearchAgain(st *db.FolderState, since time.Time, accepted bool) {
 	if since.IsZero() {
 		since = beginning
 	}
+	st.SweepLeft = 0
 	st.ResyncSince, st.ResyncReason, st.ResyncCount, st.Held, st.OldLeft = &since, "asked for by a person", 0, 0, DefaultMaxOldUnknown
 	if accepted {
 		st.ResyncReason, st.OldLeft = db.ResyncAccepted, allOld
@@ -140,6 +141,9 @@ func (c *cursor) trusted() *cursor {
 func (c *cursor) sweptTo(left int, uidNext uint32, backlog int, now time.Time) *cursor {
 	next := *c
 	next.SweepLeft, next.Backlog, next.UIDNext, next.LastSearchAt = int64(left), int64(backlog), uidNext, &now
+	if left == 0 && next.OldLeft > allOld/2 {
+		next.OldLeft = 0 // what a person has accepted was gone through
+	}
 	next.SettledUID, next.ResyncSince, next.ResyncReason, next.LastError, next.InFlight, next.Unfetched = 0, nil, "", "", nil, nil
 	return &next
 }

@@ -161,7 +161,7 @@ func (f *folderPass) sweep(ctx context.Context, uids []uint32, budget int) error
 	var passed uint32
 	var below []uint32 // to be downloaded, of what was there at the change
 	for through < len(old) && len(left)+len(below) < budget && !f.sweptEnough() {
-		more, n, highest, err := f.sift(ctx, old[through:], f.sweptSince(), budget-len(left)-len(below), false)
+		more, n, highest, err := f.sift(ctx, old[through:], *f.cursor.ResyncSince, budget-len(left)-len(below), false)
 		if err != nil {
 			return err
 		}
@@ -198,16 +198,6 @@ func (f *folderPass) endSweep(ctx context.Context, uids, unlooked, unhandled []u
 	}
 	f.cursor = next
 	return nil
-}
-
-// sweptSince is when mail was received that a sweep is for. What a person accepts is
-// what was held, and that is no older than what is ours.
-func (f *folderPass) sweptSince() time.Time {
-	since := *f.cursor.ResyncSince
-	if reach := f.reach(); f.cursor.ResyncReason == db.ResyncAccepted && reach.After(since) {
-		return reach
-	}
-	return since
 }
 
 // handleUnknown handles messages, up to a budget, of which the ledger does not know
