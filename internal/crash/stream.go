@@ -67,7 +67,10 @@ func (l link) read(ctx context.Context, from uint64) ([]published, uint64, error
 	if last < from {
 		return nil, from, nil
 	}
-	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+	// nats.go has a bound of its own only for a context without a deadline.
+	asking, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	consumer, err := stream.OrderedConsumer(asking, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
 	})
 	if err != nil {
