@@ -37,15 +37,7 @@ func (ps *pass) compare(ctx context.Context, news bool) error {
 	r, p := ps.runner, ps.provider
 	state, fresh := r.Publisher.State()
 	if !fresh || p.StreamSeq > state.Last || news && !r.broker.recently(ps.ref, r.now()) {
-		err := ps.findLoss(ctx)
-		if errors.Is(err, event.ErrUnreachable) && ctx.Err() == nil {
-			// It does not answer such questions, or lets nobody ask them. Whether it
-			// takes new mail, publishing it will show.
-			ps.log.Warn("stream_not_compared", "error", err.Error())
-			r.broker.done(ps.ref, r.now())
-			err = nil
-		}
-		if err != nil {
+		if err := ps.unlessUnanswered(ctx, ps.findLoss(ctx)); err != nil {
 			return err
 		}
 	}
@@ -65,6 +57,17 @@ func (ps *pass) compare(ctx context.Context, news bool) error {
 	case r.broker.first(ps.ref):
 		ps.log.Error("events_missing", "events", p.LostEvents, "since", p.LostSince)
 	}
+	return nil
+}
+
+// unlessUnanswered leaves out that the broker does not answer what the stream has, or lets
+// nobody ask. Whether it takes new mail, publishing it will show.
+func (ps *pass) unlessUnanswered(ctx context.Context, err error) error {
+	if !errors.Is(err, event.ErrUnreachable) || ctx.Err() != nil {
+		return err
+	}
+	ps.log.Warn("stream_not_compared", "error", err.Error())
+	ps.runner.broker.done(ps.ref, ps.runner.now())
 	return nil
 }
 
@@ -203,7 +206,7 @@ func (ps *pass) heal(ctx context.Context, maxAge time.Duration) error {
 	events = slices.DeleteFunc(events, func(e db.PublishedEvent) bool { return e.ProcessedAt.After(*p.LostUntil) })
 	lost, err := r.absent(ctx, ps.ref, events)
 	if err != nil {
-		return err
+		return ps.unlessUnanswered(ctx, err)
 	}
 	rep, err := ps.republish(ctx, lost)
 	if err != nil {

@@ -576,4 +576,14 @@ func TestFailure39_UnansweredQuestionsHoldUpNoMail(t *testing.T) {
 		t.Errorf("%+v, want 1 published", res.Counts)
 	}
 	env.each(p, 3)
+	// Nor does a loss that cannot be made good so.
+	_, err := env.pool().Exec(`UPDATE imap_sync_state SET lost_state = 'heal', lost_since = now() - interval '1 hour', lost_until = now() + interval '1 minute'`)
+	must(t, err)
+	must(t, d.Deliver("u", "INBOX", mails(4, 4)...))
+	if p, err = env.store.Provider(t.Context(), p.Ref()); err != nil {
+		t.Fatal(err)
+	}
+	if res := denied.rival().ok(p); res.Counts.Published != 1 || p.LostState != db.LostHeal {
+		t.Errorf("%+v, %q; want 1 published and the loss to wait", res.Counts, p.LostState)
+	}
 }
