@@ -8,9 +8,9 @@ import (
 )
 
 // RenumberFolder stores the new cursor of a folder whose messages got new UIDs, with an
-// audit entry unless that is empty. Whatever the ledger and the quarantine have under the UIDVALIDITY of the
-// new numbering is of another one, and steps aside: the same number may come back, and
-// two accounts may have it.
+// audit entry unless that is empty. Whatever the ledger and the quarantine have under the
+// UIDVALIDITY of the new numbering is of another one, and steps aside: the same number may
+// come back, and two accounts may have it.
 func (s *Store) RenumberFolder(ctx context.Context, fence Fence, f *FolderState, audit Audit) error {
 	return s.behind(ctx, fence, func(tx *txn) error {
 		// No server has a UIDVALIDITY below zero, and every pass has an epoch of its own.

@@ -3,8 +3,10 @@ package sync
 import (
 	"go/ast"
 	"go/token"
+	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"imapsync/db"
@@ -12,8 +14,8 @@ import (
 )
 
 // TestTheCursorHasOneWriter holds that the fields of a folder's row are written
-// in cursor.go, gap.go and numbering.go alone, here and above, so that all ways the cursor moves are
-// read in one place.
+// in cursor.go, gap.go and numbering.go alone, here and above, so that all ways the cursor
+// moves are read in one place.
 func TestTheCursorHasOneWriter(t *testing.T) {
 	fields := map[string]bool{}
 	for f := range reflect.TypeFor[db.FolderState]().Fields() {
@@ -49,6 +51,21 @@ func TestTheCursorHasOneWriter(t *testing.T) {
 				}
 				return true
 			})
+		}
+	}
+}
+
+// The doc comment of the package names each of its files.
+func TestReadingOrderIsWhole(t *testing.T) {
+	t.Parallel()
+	run, err := os.ReadFile("run.go")
+	must(t, err)
+	doc, _, _ := strings.Cut(string(run), "\npackage sync")
+	files, err := filepath.Glob("*.go")
+	must(t, err)
+	for _, file := range files {
+		if !strings.HasSuffix(file, "_test.go") && !strings.Contains(doc, file) {
+			t.Errorf("%s is not in the reading order", file)
 		}
 	}
 }

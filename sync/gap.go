@@ -155,8 +155,8 @@ const (
 )
 
 // counted is what a count of the whole folder comes to: exists messages by EXISTS, of
-// which those that were listed are shown. late are those at or below SettledUID that the ledger does
-// not know: whatever was believed of them, they are to be read.
+// which those that were listed are shown. late are those at or below SettledUID that the
+// ledger does not know: whatever was believed of them, they are to be read.
 func (c *cursor) counted(exists int64, shown, late []uint32, now time.Time) {
 	c.notShown(max(0, exists-int64(len(shown))), now)
 	c.Exists, c.CountedAt, c.late = exists, &now, late

@@ -7,7 +7,7 @@ import (
 )
 
 // What a cursor is under which numbering of a folder stands here; cursor.go has how far
-// it is. These two files alone write its fields.
+// it is. These files and gap.go alone write its fields.
 
 // beginning is before all mail.
 var beginning = time.Date(1970, 1, 2, 0, 0, 0, 0, time.UTC)

@@ -1,12 +1,19 @@
 // Package sync reads new mail: one pass over every provider that is due.
 // Import it as mailsync.
 //
-// Read it in the order in which a mail goes through it: run.go takes the providers,
-// pass.go one of them (session.go, serve.go and finish.go beside it), folder.go one
-// folder (search.go, renumber.go), and there pipeline.go the messages: fetch.go,
-// publish.go, commit.go. handle.go is what happens to messages that something is wrong
-// with, cursor.go how far a folder has been read. repair.go and reconcile.go are other
-// work on the same steps, watch.go and watched.go runs that do not end.
+// Read it in the order in which a mail goes through it. run.go takes the providers,
+// hosts.go and gate.go say which not now, clock.go has the time, errors.go and bug.go say
+// whose fault an error is. pass.go takes one provider: session.go connects, serve.go
+// divides the budget among folders, finish.go writes how it ended. folder.go takes one
+// folder: start.go where it begins, search.go what is new, count.go whether that adds up,
+// cursor.go and gap.go how far it has been read, account.go and numbering.go under which
+// account and numbering. One that was numbered anew goes through renumber.go, sift.go and
+// match.go, or unstable.go when that never ends. pipeline.go takes the messages
+// (message.go): fetch.go, known.go, publish.go, commit.go. handle.go tries again what
+// failed, charge.go and control.go say whether the message is at fault, absent.go whether
+// it is gone. stream.go and heal.go look after what the broker has lost. repair.go and
+// reconcile.go are other work on the same steps, watch.go and watched.go runs that do not
+// end.
 //
 // Goroutines stand in few places: the bounded fan-out over providers (Runner.Run) or
 // one for each watched provider (Runner.Watch), the three stages of the pipeline, the
