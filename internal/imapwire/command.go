@@ -16,6 +16,7 @@ type command struct {
 	// UID SEARCH
 	uids     bool // of a range of UIDs, and nothing else
 	listed   bool // what it found has come
+	found    bool // and is not nothing
 	unlisted bool // an answer came that does not list it
 
 	// UID FETCH

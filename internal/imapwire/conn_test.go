@@ -144,6 +144,8 @@ func TestWireRepairs(t *testing.T) {
 		"esearch, no UID":     {askFind, "* ESEARCH (TAG \"T1\") UID ALL 4294967295,4294967294,99999999999,5\r\nT1 OK x\r\n", "* SEARCH 5 4294967294\r\nT1 OK done\r\n"},
 		"esearch, nothing":    {askFind, "* ESEARCH\r\nT1 OK x\r\n", "T1 NO the server says OK and does not list what it found\r\n"},
 		"esearch beside":      {askFind, "* ESEARCH (TAG \"T1\") UID ALL 1:4294967295\r\n* SEARCH 3 1\r\nT1 OK x\r\n", "* SEARCH 1 3\r\nT1 OK done\r\n"},
+		"esearch after empty": {askFind, "* SEARCH\r\n* ESEARCH (TAG \"T1\") UID ALL 1,3\r\nT1 OK x\r\n", "* SEARCH\r\n* SEARCH 1 3\r\nT1 OK done\r\n"},
+		"esearch counts too":  {askFind, "* SEARCH\r\n* ESEARCH (TAG \"T1\") UID COUNT 3\r\nT1 OK x\r\n", "* SEARCH\r\nT1 NO the server says OK and does not list what it found\r\n"},
 		"esearch after":       {askFind, "* SEARCH 3 1\r\n* ESEARCH (TAG \"T1\") UID ALL 1,3\r\nT1 OK x\r\n", "* SEARCH 1 3\r\nT1 OK done\r\n"},
 		"search, refused":     {askFind, "T1 NO [SERVERBUG] x\r\n", "T1 NO [SERVERBUG] x\r\n"},
 		"search, silent":      {askFind, "T1 OK x\r\n", "T1 NO the server says OK and does not list what it found\r\n"},

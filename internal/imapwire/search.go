@@ -75,7 +75,7 @@ func (w *Conn) search() error {
 	w.weight.size += int64(size)
 	w.mu.Lock()
 	if c := w.awaited("UID SEARCH"); c != nil {
-		c.listed, c.unlisted = true, false
+		c.listed, c.unlisted, c.found = true, false, c.found || len(w.nums) > 0
 		w.weight.answer = true
 	}
 	w.mu.Unlock()
@@ -125,7 +125,8 @@ const maxESearchHead = 1 << 10
 // esearch reads an ESEARCH response (RFC 4731 section 3.1, RFC 9051 section 7.3.4),
 // which is all that some servers answer, though nobody asked for it. The client is given
 // a SEARCH response in its place: go-imap would forget what came before. Where it does
-// not list what was found, or more than there can be, the search counts as not answered.
+// not list what was found, or more than there can be, the search counts as not answered,
+// unless a SEARCH response lists it.
 func (w *Conn) esearch() error {
 	w.nums, w.numsAt = w.nums[:0], 0
 	for w.e-w.r < maxESearchHead && bytes.IndexByte(w.in[w.r:w.e], '\n') < 0 {
@@ -138,7 +139,7 @@ func (w *Conn) esearch() error {
 	tag, list, known := parseESearch(d)
 	w.mu.Lock()
 	c := w.searchOf(tag)
-	wanted := c != nil && !c.listed
+	wanted := c != nil && !c.found
 	w.mu.Unlock()
 	w.r += d.i
 	if list && wanted {
@@ -158,7 +159,7 @@ func (w *Conn) esearch() error {
 	}
 	w.mu.Lock()
 	if c := w.searchOf(tag); c != nil { // the commands may have moved meanwhile
-		c.listed, c.unlisted = known, !known
+		c.listed, c.unlisted, c.found = known, !known, known && len(w.nums) > 0
 		w.weight.answer = known
 	}
 	if w.mu.Unlock(); known {
