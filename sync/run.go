@@ -11,9 +11,9 @@
 // match.go, or unstable.go when that never ends. pipeline.go takes the messages
 // (message.go): fetch.go, known.go, publish.go, commit.go. handle.go tries again what
 // failed, charge.go and control.go say whether the message is at fault, absent.go whether
-// it is gone. stream.go and heal.go look after what the broker has lost. repair.go and
-// reconcile.go are other work on the same steps, watch.go and watched.go runs that do not
-// end.
+// it is gone. stream.go, gone.go, heal.go and republish.go look after what the broker has
+// lost. repair.go and reconcile.go are other work on the same steps, watch.go and
+// watched.go runs that do not end.
 //
 // Goroutines stand in few places: the bounded fan-out over providers (Runner.Run) or
 // one for each watched provider (Runner.Watch), the three stages of the pipeline, the
