@@ -50,10 +50,13 @@ func MayMake(ctx context.Context, store *db.Store, stream string, now time.Time)
 }
 
 // lossOf tells of an error that ends a run, where it is that the stream is gone, what is
-// lost with it.
+// lost with it. One of a bucket tells that already.
 func (r *Runner) lossOf(ctx context.Context, err error) error {
 	if !errors.Is(err, publish.ErrGone) {
 		return err
+	}
+	if told, ok := fault.Of(err); ok && told.Code == "bucket_gone" {
+		return err // the stream is there, and the error says what is lost
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishPatience)
 	defer cancel()

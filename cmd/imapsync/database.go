@@ -156,7 +156,11 @@ func newRuns(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return printList(a, list, "no pass brought mail or failed in that time",
+		none := "no pass brought mail or failed in that time"
+		if f.Failed {
+			none = "no pass failed in that time"
+		}
+		return printList(a, list, none,
 			"STARTED\tPROVIDER\tOUTCOME\tTOOK\tPUBLISHED\tQUARANTINED\tBYTES\tHOST\tERROR", func(r db.Run) []any {
 				return []any{moment(&r.StartedAt), r.Provider, r.Outcome, r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond),
 					r.Published, r.Quarantined, provider.ByteSize(r.Bytes), r.Host, provider.OneLine(r.Error)}

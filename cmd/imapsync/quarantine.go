@@ -16,8 +16,8 @@ func newQuarantine(a *app) *cobra.Command {
 	return group(&cobra.Command{
 		Use: "quarantine", Short: "Messages that could not be handled",
 		Long: "A message that fails is put aside, and the folder goes on. In state retry it is tried again\n" +
-			"by itself, later and later; after 5\n" +
-			"failures of its own it goes out by its headers, is dead and waits for a person." + exitCodesPointer,
+			"by itself, later and later; after 5 failures of its own it goes out by its headers, is dead\n" +
+			"and waits for a person." + exitCodesPointer,
 	}, newQuarantineList(a), newQuarantineShow(a), newQuarantineExport(a),
 		newQuarantineState(a, "retry", db.QuarantineRetry, "Try a message again at the next run, with all its attempts"),
 		newQuarantineState(a, "release", db.QuarantineReleased, "Publish only the headers of a message at the next run"),
