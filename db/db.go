@@ -12,10 +12,12 @@ package db
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 // Options say where the store is.
@@ -54,8 +56,10 @@ func (s *Store) Close() error { return s.pool.Close() }
 
 // boundTx has the server end a transaction whose client has fallen silent: a
 // process that is stopped, or a node that is gone, would hold the rows it has
-// locked, and with them the provider, for hours. SET LOCAL passes a pooler.
-const boundTx = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
+// locked, and with them the provider, for hours. What is local passes a pooler. The
+// driver begins with READ WRITE: where the database is to take no writes, that stands.
+const boundTx = `SELECT set_config('idle_in_transaction_session_timeout', '10s', true),
+	set_config('transaction_read_only', current_setting('default_transaction_read_only'), true)`
 
 // txn is a transaction that keeps the first error of its statements and sends none
 // after it: they stand one below the other, and whoever has sent them returns err.
@@ -96,6 +100,9 @@ func (tx *txn) failed(what string, err error) {
 // inTx runs fn in a transaction and commits it.
 func (s *Store) inTx(ctx context.Context, fn func(tx *txn) error) error {
 	tx, err := s.pool.BeginTxx(ctx, nil)
+	if pe, ok := errors.AsType[*pq.Error](err); ok && pe.Code == "0A000" { // READ WRITE, on a standby
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
 	if err != nil {
 		return wrap(ctx, err)
 	}

@@ -76,3 +76,35 @@ func TestCheckWrites(t *testing.T) {
 		t.Errorf("a table that is not there: %v", err)
 	}
 }
+
+// TestTransactionOnReadOnly: a transaction that meets a database without writes says so,
+// and writes nothing.
+func TestTransactionOnReadOnly(t *testing.T) {
+	t.Parallel()
+	server, address := devenv.TestPostgresServer(t, migrate, devenv.PostgresReplicated())
+	standby, err := server.StartStandby(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { standby.Close() })
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = standby.Addr()
+	addresses := map[string]string{"a standby": u.String()}
+	u.Host = server.Addr()
+	q := u.Query()
+	q.Set("default_transaction_read_only", "on")
+	u.RawQuery = q.Encode()
+	addresses["default_transaction_read_only"] = u.String()
+	for name, address := range addresses {
+		err := openStore(t, Options{URL: address}).inTx(t.Context(), func(tx *txn) error {
+			tx.exec(t.Context(), "write", `DELETE FROM imap_secrets`)
+			return tx.err
+		})
+		if !errors.Is(err, ErrReadOnly) {
+			t.Errorf("%s: %v, want %v", name, err, ErrReadOnly)
+		}
+	}
+}

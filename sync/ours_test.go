@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"imapsync/db"
 	"imapsync/internal/devenv"
 	"imapsync/internal/fault"
@@ -50,6 +52,11 @@ func TestFailure33_OurOwnFaultInMidPass(t *testing.T) {
 			},
 			code: "nats",
 		},
+		"the database takes no writes": {
+			fault: func(env *testEnv, _ *devenv.NATS, _ func()) { env.readOnly(true) },
+			mend:  func(env *testEnv, _ *devenv.NATS) { env.readOnly(false) },
+			code:  "postgres_read_only",
+		},
 		"the lock is lost": {
 			fault: func(env *testEnv, _ *devenv.NATS, _ func()) {
 				env.cutLocks()
@@ -91,6 +98,38 @@ func TestFailure33_OurOwnFaultInMidPass(t *testing.T) {
 			}
 		})
 	}
+}
+
+// readOnly has the database take writes or none. The sessions of the store that know it
+// otherwise are ended and made anew; that of the lock stays.
+func (env *testEnv) readOnly(on bool) {
+	env.t.Helper()
+	ctx := context.WithoutCancel(env.t.Context())
+	conn, err := env.pool().Conn(ctx)
+	must(env.t, err)
+	defer conn.Close()
+	for _, statement := range []string{
+		`SET default_transaction_read_only = off`,
+		fmt.Sprintf(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I SET default_transaction_read_only = %v', current_database()); END $$`, on),
+	} {
+		_, err := conn.ExecContext(ctx, statement)
+		must(env.t, err)
+	}
+	soon(env.t, "new sessions", func() bool {
+		_, err := conn.ExecContext(ctx, `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle' AND query !~ 'advisory'`)
+		must(env.t, err)
+		var g errgroup.Group
+		for range 4 { // as many as the store has
+			g.Go(func() error {
+				if err := env.store.CheckWrites(ctx); errors.Is(err, db.ErrReadOnly) != on {
+					return fmt.Errorf("not yet: %w", err)
+				}
+				return nil
+			})
+		}
+		return g.Wait() == nil
+	})
 }
 
 // Who cannot tell us a credential says nothing about the mailbox, unless it is the one
