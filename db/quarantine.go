@@ -108,16 +108,16 @@ func writeQuarantine(ctx context.Context, tx *txn, fence Fence, c Commit) {
 		fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, uids)
 }
 
-// SmallestHandled lists, the smallest first, messages of a folder whose bodies were
-// read, out of those with the highest UIDs.
-func (s *Store) SmallestHandled(ctx context.Context, ref Ref, folder string, uidValidity uint64, limit int) ([]Message, error) {
+// SmallestHandled lists messages of a folder whose bodies were read, out of those with
+// the highest UIDs: the smallest of at least so many bytes first, then the others.
+func (s *Store) SmallestHandled(ctx context.Context, ref Ref, folder string, uidValidity uint64, least int64, limit int) ([]Message, error) {
 	return selectAll[Message](ctx, s, "read ledger", `
 		SELECT uid, size, coalesce(event_key, '') AS event_key FROM (
 			SELECT uid, size, event_key, outcome, by_header FROM imap_messages
 			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 ORDER BY uid DESC LIMIT 2000
 		) handled
 		WHERE outcome IN ('published', 'duplicate') AND NOT by_header
-		ORDER BY size = 0, size, uid DESC LIMIT $5`, ref.Tenant, ref.ID, folder, uidValidity, limit)
+		ORDER BY size = 0, size < $6, size, uid DESC LIMIT $5`, ref.Tenant, ref.ID, folder, uidValidity, limit, least)
 }
 
 // CountDead counts the messages of providers that wait for a person.

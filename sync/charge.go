@@ -17,6 +17,11 @@ const (
 	maxCharges = 5
 	// chargeEvery is how often a message is charged while no other can be asked for.
 	chargeEvery = 6 * time.Hour
+	// weakEvery is how often it is charged where the only bodies that come are those of
+	// much smaller ones: five charges take longer than any outage that is of size alone.
+	weakEvery = 2 * time.Hour
+	// smallBody is the size up to which messages are alike, whatever their sizes.
+	smallBody = 4 << 10
 	// maxPutOff is the longest wait of a message in quarantine that was not charged.
 	maxPutOff = 5 * time.Minute
 	// killedWait is how long mail waits of which passes were killed. It is the node that
@@ -37,7 +42,7 @@ func (f *folderPass) notGiven(m *message) {
 
 // setAside keeps a message until it is known whose fault it is that it was not given.
 func (f *folderPass) setAside(m *message) {
-	m.judged = m.failedOn < f.wholeOn // it failed before, and others came since then
+	m.judged = f.proven(m) // it failed before, and others came since then
 	m.failedOn = f.reconnects
 	if m.event, m.parsed = nil, nil; len(m.raw) > maxStub {
 		f.runner.buffers.Put(m.raw)
@@ -63,8 +68,12 @@ func (f *folderPass) failed(err error) {
 	f.lastFailure = err
 }
 
-// bodyCame notes that the server gives bodies, on this connection.
-func (f *folderPass) bodyCame() {
+// bodyCame notes that the server gives bodies, on this connection, and one of size.
+func (f *folderPass) bodyCame(size int64) {
+	if f.reconnects > f.wholeOn {
+		f.wholeSize = 0
+	}
+	f.wholeSize = max(f.wholeSize, size)
 	f.wholeOn, f.streak, f.probed, f.reopened = f.reconnects, 0, false, 0
 }
 
@@ -82,8 +91,11 @@ func (f *folderPass) judge(ctx context.Context) (gives bool, err error) {
 	case err != nil:
 		return false, err
 	case gives:
-		f.bodyCame()
-		return true, f.chargeProven(ctx)
+		f.bodyCame(f.controlSize)
+		if err := f.chargeProven(ctx); err != nil {
+			return true, err
+		}
+		return true, f.putOffAside(ctx)
 	case !found:
 		err = f.chargeAlone(ctx)
 	default:
@@ -94,10 +106,7 @@ func (f *folderPass) judge(ctx context.Context) (gives bool, err error) {
 	}
 	// What is in quarantine is tried again soon; the rest is neither there nor final:
 	// the next passes take it after the others.
-	err = f.commitAside(ctx, func(m *message) bool {
-		m.putOff = m.entry != nil
-		return m.putOff
-	})
+	err = f.putOffAside(ctx)
 	f.noBodies = f.noBodies || len(f.aside) > 0
 	return false, err
 }
@@ -105,21 +114,43 @@ func (f *folderPass) judge(ctx context.Context) (gives bool, err error) {
 // chargeProven charges those that were set aside and failed before another body came.
 func (f *folderPass) chargeProven(ctx context.Context) error {
 	return f.commitAside(ctx, func(m *message) bool {
-		m.judged = m.judged || m.failedOn < f.wholeOn
+		m.judged = m.judged || f.proven(m)
 		return m.judged
 	})
+}
+
+// putOffAside has what is in quarantine tried again soon, uncharged.
+func (f *folderPass) putOffAside(ctx context.Context) error {
+	return f.commitAside(ctx, func(m *message) bool {
+		m.putOff = m.entry != nil
+		return m.putOff
+	})
+}
+
+// proven reports whether a body came since a message failed that is evidence against
+// it: of its size, or else, as a server may give small bodies alone, once in a while.
+func (f *folderPass) proven(m *message) bool {
+	return m.failedOn < f.wholeOn && (m.headerOnly || f.wholeSize >= alike(m.Size) || f.chargeDue(m, weakEvery))
+}
+
+// alike is the least size of a message that is as hard to give as one of size.
+func alike(size int64) int64 {
+	if size <= smallBody {
+		return 0
+	}
+	return size / 2
+}
+
+// chargeDue reports whether a message was not charged for so long.
+func (f *folderPass) chargeDue(m *message, every time.Duration) bool {
+	return m.entry == nil || m.entry.ChargedAt == nil || f.runner.since(*m.entry.ChargedAt) >= every
 }
 
 // chargeAlone charges where no other message of the account can be asked for: seldom,
 // and only what the server says that it has.
 func (f *folderPass) chargeAlone(ctx context.Context) error {
-	now := f.runner.now()
 	return f.commitAside(ctx, func(m *message) bool {
-		last := (*time.Time)(nil)
-		if m.entry != nil {
-			last = m.entry.ChargedAt
-		}
-		m.judged = (last == nil || now.Sub(*last) >= chargeEvery) && (m.headerOnly || f.headerComes(m.UID))
+		m.judged = f.chargeDue(m, chargeEvery) && (m.headerOnly || f.headerComes(m.UID))
 		return m.judged
 	})
 }

@@ -64,7 +64,7 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 	f.taken += len(step.Messages)
 	for _, m := range written {
 		if m.done = true; m.whole {
-			f.bodyCame()
+			f.bodyCame(m.Size)
 		}
 		if !m.absent && m.failure == nil {
 			f.found++

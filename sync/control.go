@@ -25,8 +25,9 @@ const (
 // found is false when there is none.
 func (f *folderPass) control(ctx context.Context) (gives, found bool, err error) {
 	last := -1
+	f.controlLeast, f.controlSize = 0, 0
 	for _, m := range f.aside {
-		last = max(last, m.failedOn)
+		last, f.controlLeast = max(last, m.failedOn), max(f.controlLeast, alike(m.Size))
 	}
 	if f.reconnects <= last || !f.session.Alive() {
 		if err := f.reopen(ctx); err != nil {
@@ -94,10 +95,11 @@ type control struct {
 	key string
 }
 
-// controls lists the smallest messages of a folder that were handled and are still
-// there, or that were there before the first look.
+// controls lists messages of a folder that were handled and are still there, or that
+// were there before the first look: the smallest of the size of those that failed, where
+// there is one.
 func (f *folderPass) controls(ctx context.Context, st *db.FolderState) ([]control, error) {
-	handled, err := f.runner.Store.SmallestHandled(ctx, f.ref, st.Folder, st.UIDValidity, controlChoice)
+	handled, err := f.runner.Store.SmallestHandled(ctx, f.ref, st.Folder, st.UIDValidity, f.controlLeast, controlChoice)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +127,7 @@ func (f *folderPass) controls(ctx context.Context, st *db.FolderState) ([]contro
 	return controls, nil
 }
 
-// stillThere leaves of UIDs those that the server has, the smallest message first.
+// stillThere leaves of UIDs those that the server has, in the order of controls.
 func (f *folderPass) stillThere(uids []uint32) ([]imapsession.Listed, error) {
 	if len(uids) == 0 {
 		return nil, nil
@@ -133,7 +135,11 @@ func (f *folderPass) stillThere(uids []uint32) ([]imapsession.Listed, error) {
 	found, err := f.session.FetchSizes(uids)
 	list := slices.Collect(maps.Values(found))
 	slices.SortFunc(list, func(a, b imapsession.Listed) int {
-		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(b.UID, a.UID))
+		larger, least := cmp.Compare(a.Size, b.Size), f.controlLeast
+		if (a.Size < least) != (b.Size < least) {
+			return -larger
+		}
+		return cmp.Or(larger, cmp.Compare(b.UID, a.UID))
 	})
 	return slices.DeleteFunc(list, func(l imapsession.Listed) bool { return l.Size > f.maxMessageBytes() }), err
 }
@@ -153,7 +159,7 @@ func (f *folderPass) givesBody(c control) bool {
 		m.fail("fetch", "", err)
 	}
 	reason := errors.New("whole")
-	if !gives {
+	if f.controlSize = int64(len(m.raw)); !gives {
 		reason = m.failure.err
 	}
 	f.log.Info("control", "uid", c.UID, "gives", gives, "error", reason.Error())

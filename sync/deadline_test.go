@@ -174,6 +174,7 @@ func TestFailure15_BehindTheBody(t *testing.T) {
 		"the rest of the response bare": ")\r\n FLAGS (\\Seen) RFC822.SIZE 138)\r\n",
 		"bytes that are no IMAP":        ")\r\n\x00\xff\xfe (((\r\n",
 		"a quote that never ends":       " X-A \"a)\r\n",
+		"no closing parenthesis":        "\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

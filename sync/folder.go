@@ -33,18 +33,21 @@ type folderPass struct {
 	sent []*message // published by the chunk before, and maybe not in the ledger yet
 
 	// What the server does not give, in this pass. Connections are counted by the pass.
-	tried       map[uint32]bool // asked for in vain
-	suspects    []*message      // failed together with others, or only once: tried again, alone, at the end
-	aside       []*message      // failed alone: nobody knows yet whose fault it is
-	exhausted   []*message      // have had their charges: they go out by their headers
-	streak      int             // failures in a row
-	probed      bool            // the newest message is one of them
-	wholeOn     int             // the last connection on which a body came; -1: none
-	reopened    int             // connections that were lost since
-	began       time.Time       // the last attempt
-	lastFailure error
-	noBodies    bool // not even the control's body came
-	ill         bool // so the folder is left alone for now
+	tried        map[uint32]bool // asked for in vain
+	suspects     []*message      // failed together with others, or only once: tried again, alone, at the end
+	aside        []*message      // failed alone: nobody knows yet whose fault it is
+	exhausted    []*message      // have had their charges: they go out by their headers
+	streak       int             // failures in a row
+	probed       bool            // the newest message is one of them
+	wholeOn      int             // the last connection on which a body came; -1: none
+	wholeSize    int64           // the largest that came on it
+	reopened     int             // connections that were lost since
+	controlSize  int64           // of the control that came last
+	controlLeast int64           // from which size it tells as much of all that failed
+	began        time.Time       // the last attempt
+	lastFailure  error
+	noBodies     bool // not even the control's body came
+	ill          bool // so the folder is left alone for now
 }
 
 // folder handles up to budget messages of one folder, lowest UID first: it is

@@ -80,7 +80,7 @@ func newMessage(uid uint32) *message {
 
 // anew is the message as it was before this attempt.
 func (m *message) anew() *message {
-	return &message{Listed: imapsession.Listed{UID: m.UID}, past: m.past}
+	return &message{Listed: m.Listed, past: m.past}
 }
 
 func newMessages(uids []uint32) []*message {

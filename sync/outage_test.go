@@ -171,3 +171,61 @@ func TestFailure30_NoBodiesForAnHour(t *testing.T) {
 		}
 	}
 }
+
+// partialOutages are servers that give some bodies and not others, whoever's they are.
+func partialOutages() map[string]func(x *imapserver.Exchange, nth int) bool {
+	larger := func(n int) func(*imapserver.Exchange, int) bool {
+		return func(x *imapserver.Exchange, _ int) bool {
+			for _, r := range x.Responses {
+				if len(r.Body) > n {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	return map[string]func(x *imapserver.Exchange, nth int) bool{
+		"larger mail alone": larger(6000),
+		"every second time": func(_ *imapserver.Exchange, nth int) bool { return nth%2 == 0 },
+	}
+}
+
+// TestFailure30_SomeBodiesForHours: a server that for six hours gives some bodies and not
+// others has nobody blamed either, and what it gives is taken.
+func TestFailure30_SomeBodiesForHours(t *testing.T) {
+	t.Parallel()
+	l := newSharedServers(t)
+	for name, ill := range partialOutages() {
+		for _, o := range outages()[:5] {
+			t.Run(name+"/"+o.name, func(t *testing.T) {
+				t.Parallel()
+				env := l.start(t, imapserver.TLS, func(p *db.Provider) { deadlines(p, patient) })
+				clock := env.onClock()
+				env.tick()
+				env.n += 40 // what comes now is large
+				env.append("INBOX", 6)
+				env.append("Other", 1)
+				asked := 0
+				env.srv.Play(imapserver.Quirk{Name: name, Stage: imapserver.Body, Do: o.do, When: func(x *imapserver.Exchange) bool {
+					asked++
+					return !strings.Contains(x.Args, "HEADER") && ill(x, asked)
+				}})
+				for end := clock.now.Add(6 * time.Hour); clock.now.Before(end); clock.move(5 * time.Minute) {
+					env.tick()
+				}
+				env.append("INBOX", 1)
+				env.srv.Behave()
+				for range 15 {
+					env.tick()
+					clock.move(time.Minute)
+				}
+				if left := env.missing(env.folders...); len(left) > 0 {
+					t.Errorf("missing on the stream: %q", left)
+				}
+				for _, q := range env.quarantine() {
+					t.Errorf("in quarantine: %+v", q)
+				}
+			})
+		}
+	}
+}
