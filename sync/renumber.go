@@ -68,6 +68,9 @@ func (f *folderPass) begin(ctx context.Context, account, reason string) error {
 	if f.cursor.ResyncSince != nil || f.cursor.Held > 0 || f.cursor.Unstable {
 		n.old = max(0, f.cursor.OldLeft) // the last change has let some in
 	}
+	if f.cursor.ResyncSince != nil && f.cursor.OldLeft == everything {
+		n.old = allOld // another account's first look, which had not come to its end
+	}
 	return f.renumber(ctx, f.cursor.renumbered(n, f.runner.now()))
 }
 
