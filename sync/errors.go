@@ -16,7 +16,6 @@ import (
 
 func transient(code string, err error) error { return fault.New(fault.Transient, code, err) }
 func config(code string, err error) error    { return fault.New(fault.Config, code, err) }
-func ours(code string, err error) error      { return fault.New(fault.Ours, code, err) }
 
 // sentinels classes the errors of the packages below that a pass may meet.
 var sentinels = fault.Table{

@@ -70,10 +70,10 @@ func (g *gate) published() {
 	g.tries = 0
 }
 
-// shutBy returns why the gate is shut, and what is closed when it opens; nil when it
+// shutBy returns what is closed when the gate opens, and why it is shut; nil when it
 // is open.
-func (g *gate) shutBy() (why error, opens <-chan struct{}) {
+func (g *gate) shutBy() (opens <-chan struct{}, why error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.why, g.open
+	return g.open, g.why
 }

@@ -94,7 +94,7 @@ func newHistory(t *testing.T, office *postOffice, seed uint64) *history {
 	h.openServer("user")
 	password := secret.New(h.srv.Password)
 	h.runner = &Runner{
-		Store: office.store, Locks: office.locks, Publisher: office.testEnv.runner.Publisher, Log: quiet(t), Clock: h,
+		Store: office.store, Locks: office.locks, Publisher: office.runner.Publisher, Log: quiet(t), Clock: h,
 		Options: Options{Workers: 1, MaxMessageBytes: 1 << 20, Drain: h.chance(0.3)}, Stop: make(chan struct{}),
 		Credential: func(context.Context, *db.Provider, db.Fence) (Credential, error) {
 			return Credential{Password: password}, nil

@@ -103,7 +103,7 @@ func (r *Runner) WatchState() WatchState {
 		return WatchState{}
 	}
 	s := *w.state.Load()
-	s.Waits, _ = w.gate.shutBy()
+	_, s.Waits = w.gate.shutBy()
 	return s
 }
 
@@ -264,7 +264,7 @@ func (w *watcher) pass(ctx context.Context, one *watched) (res Result, ok bool) 
 	if err := r.Publisher.Connected(); err != nil {
 		w.shut(err)
 	}
-	if why, opens := w.gate.shutBy(); why != nil && !one.until(ctx, opens) {
+	if opens, why := w.gate.shutBy(); why != nil && !one.until(ctx, opens) {
 		return res, false
 	}
 	select {
