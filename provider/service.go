@@ -47,7 +47,7 @@ var (
 	ErrBusy      = errors.New("another run holds its lock")
 	ErrUnchanged = errors.New("nothing to change")
 	ErrDeferred  = errors.New("nothing could be done now: their mail servers turn connections away")
-	ErrStopped   = errors.New("nothing was started: the run was told to stop first")
+	ErrStopped   = errors.New("nothing was started: the deadline came first, or the run was told to stop")
 )
 
 // Busy says that another run has a provider.

@@ -137,15 +137,20 @@ func (r *Runner) round(ctx context.Context, refs []db.Ref, summary *Summary) err
 		summary.Skipped += len(refs)
 		return err
 	}
+	told := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	slots := make(chan struct{}, r.Options.Workers)
 	var wg sync.WaitGroup
+	var unread error // why settings were not loaded
 	begun := 0
 pages:
 	for page := range slices.Chunk(refs, providerPage) {
 		providers, err := r.Store.Providers(ctx, page)
 		if err != nil {
+			if told.Err() == nil {
+				unread = err
+			}
 			cancel(err)
 			break
 		}
@@ -171,7 +176,7 @@ pages:
 	if cause := context.Cause(ctx); cause != nil && systemic(cause) {
 		return r.lossOf(ctx, cause)
 	}
-	return nil
+	return unread
 }
 
 // countDead counts the messages that wait for a person: no pass brings them up again.

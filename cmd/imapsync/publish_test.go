@@ -164,6 +164,18 @@ func (g *ground) bySubject() map[string]event.EmailData {
 	return mails
 }
 
+// A run that cannot load the settings of its mailboxes says why.
+func TestRunSaysWhySettingsAreNotLoaded(t *testing.T) {
+	t.Parallel()
+	g := newGround(t, devenv.TestPostgres(t, migrateAll), devenv.TestNATS(t).URL())
+	g.mailbox("support", nil, g.tls()...)
+	_, err := g.pool.Exec(`ALTER TABLE imap_provider_options RENAME COLUMN eager_login TO elsewhere`)
+	g.must(err)
+	if said := g.run(exitBug, "run"); !strings.Contains(said, "load providers") || strings.Contains(said, "told to stop") {
+		t.Errorf("%s", said)
+	}
+}
+
 // The bucket is gone with the attachments and the raw mail of all events. No run makes
 // it anew; verify misses what it held, and puts it there again.
 func TestVerifyLooksForBlobs(t *testing.T) {
