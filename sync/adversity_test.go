@@ -255,7 +255,9 @@ func TestCodeOfTheFirstFolderThatFailed(t *testing.T) {
 	env := newEnv(t)
 	s, p := env.scripted(imapserver.Config{}, func(p *db.Provider) { p.Folders = db.FolderNames{"INBOX", "Missing", "Work"} })
 	s.Mailbox("Work")
-	s.Play(imapserver.Quirk{Stage: imapserver.Status, Do: func(x *imapserver.Exchange) error { return x.Tagged("NO [UNAVAILABLE] Later") }})
+	later := func(x *imapserver.Exchange) error { return x.Tagged("NO [UNAVAILABLE] Later") }
+	s.Play(imapserver.Quirk{Stage: imapserver.Status, Do: later})
+	s.Play(imapserver.Quirk{Stage: imapserver.Select, Do: later})
 	_, results := env.run(p)
 	if _, code := Classify(results[0].Err); code != "unavailable" {
 		t.Errorf("code %s of %v, want that of INBOX", code, results[0].Err)

@@ -67,16 +67,19 @@ func (l link) read(ctx context.Context, from uint64) ([]published, uint64, error
 	if last < from {
 		return nil, from, nil
 	}
-	// nats.go has a bound of its own only for a context without a deadline.
+	// nats.go has a bound of its own only for a context without a deadline, and an
+	// ordered consumer has none at all: it asks for ever.
 	asking, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	consumer, err := stream.OrderedConsumer(asking, jetstream.OrderedConsumerConfig{
+	consumer, err := stream.CreateConsumer(asking, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: time.Minute, MemoryStorage: true, Replicas: 1,
 	})
 	if err != nil {
 		return nil, from, err
 	}
 	var list []published
+	var delivered uint64 // none of them may be lost on the way
 	for from <= last {
 		batch, err := consumer.Fetch(500, jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
@@ -87,6 +90,9 @@ func (l link) read(ctx context.Context, from uint64) ([]published, uint64, error
 			meta, err := m.Metadata()
 			if err != nil {
 				return list, from, err
+			}
+			if delivered++; meta.Sequence.Consumer != delivered {
+				return list, from, fmt.Errorf("the stream's event %d was not delivered", from)
 			}
 			var ev event.Event
 			if err := json.Unmarshal(m.Data(), &ev); err != nil {
