@@ -81,12 +81,16 @@ func (f *folderPass) beginAccount(ctx context.Context, account, reason string) e
 	if err != nil {
 		return err
 	}
-	_, uids, err := f.shown()
+	exists, uids, err := f.shown()
 	if err != nil {
 		return err
 	}
 	now := f.runner.now()
 	since := *cmp.Or(f.provider.AccountAt, &now)
+	// What is not shown may be new, and is taken for old once the folder has begun.
+	if unseen := exists - int64(len(uids)); unseen > 0 && (len(uids) == 0 || now.Sub(since) < surplusPatience) {
+		return Mismatch(exists, unseen)
+	}
 	first, err := f.receivedSince(uids, len(uids), since.Truncate(time.Second))
 	if err != nil {
 		return err

@@ -81,7 +81,7 @@ func (f *folderPass) firstSince(uids []uint32, day time.Time) (int, error) {
 func (f *folderPass) receivedSince(uids []uint32, first int, since time.Time) (int, error) {
 	for first > 0 {
 		before := uids[max(0, first-datesWindow):first]
-		dates, err := f.session.FetchSizes(before)
+		dates, err := f.dates(before)
 		if err != nil {
 			return 0, err
 		}
@@ -96,6 +96,27 @@ func (f *folderPass) receivedSince(uids []uint32, first int, since time.Time) (i
 
 // datesWindow is how many messages are asked for their dates at a time.
 const datesWindow = 1000
+
+// dates asks when the server received messages that it has listed. One that is left out
+// is asked for by itself, and then nothing is known of any: it may be new, or old.
+func (f *folderPass) dates(uids []uint32) (map[uint32]imapsession.Listed, error) {
+	dates, err := f.session.FetchSizes(uids)
+	for _, uid := range uids {
+		if _, given := dates[uid]; given || err != nil {
+			continue
+		}
+		var again map[uint32]imapsession.Listed
+		if again, err = f.session.FetchSizes([]uint32{uid}); err != nil {
+			break
+		}
+		l, given := again[uid]
+		if !given {
+			return nil, Mismatch(f.exists, 1)
+		}
+		dates[uid] = l
+	}
+	return dates, err
+}
 
 // between lists the messages of a folder that came on a day or later and, unless it is
 // zero, before another. Where SEARCH finds none, or is refused, their dates tell.
@@ -115,7 +136,7 @@ func (f *folderPass) between(since, until time.Time) ([]uint32, error) {
 		return nil, Mismatch(exists, unseen)
 	}
 	for window := range slices.Chunk(uids, datesWindow) {
-		dates, err := f.session.FetchSizes(window)
+		dates, err := f.dates(window)
 		if err != nil {
 			return nil, err
 		}
