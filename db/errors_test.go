@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"imapsync/internal/devenv"
 )
@@ -25,9 +26,9 @@ func TestSQLStates(t *testing.T) {
 		"22P02": ErrStatement, "22021": ErrStatement, "42601": ErrStatement, "42P01": ErrStatement, "42703": ErrStatement,
 		"23505": ErrStatement, "0A000": ErrStatement, "25001": ErrStatement,
 	} {
-		got := wrap(t.Context(), &pq.Error{Code: pq.ErrorCode(code)})
+		got := wrap(t.Context(), &pq.Error{Code: pqerror.Code(code)})
 		for _, one := range all {
-			if errors.Is(got, one) != (one == want) {
+			if errors.Is(got, one) != errors.Is(one, want) {
 				t.Errorf("%s: %v, want %v", code, got, want)
 			}
 		}

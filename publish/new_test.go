@@ -94,7 +94,7 @@ func TestWideUIDValidity(t *testing.T) {
 		d := testDelivery()
 		d.UIDValidity = validity
 		ev, _ := newMail(t, "From: a@b.c\n\ntext\n", d, Limits{})
-		if got := ev.Event.Payload.EmailData.IMAP; got.UIDValidity != validity || got.UIDValidityText != want {
+		if got := ev.Payload.EmailData.IMAP; got.UIDValidity != validity || got.UIDValidityText != want {
 			t.Errorf("%d: %+v, want %q", validity, got, want)
 		}
 	}

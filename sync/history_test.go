@@ -293,10 +293,11 @@ func (h *history) step(lying bool) {
 	if h.chance(0.7) {
 		h.deliver(1 + h.rand.IntN(3))
 	}
+	const moves, expunges = 0.15, 0.15
 	switch {
-	case h.chance(0.15):
+	case h.chance(moves):
 		h.move()
-	case h.chance(0.15):
+	case h.chance(expunges):
 		h.expunge()
 	case h.chance(0.1):
 		h.provider.MaxEmailsPerSync = oneOf(h.rand, 2, 5, 50)

@@ -10,7 +10,7 @@ import (
 // it is. These files and gap.go alone write its fields.
 
 // beginning is before all mail.
-var beginning = time.Date(1970, 1, 2, 0, 0, 0, 0, time.UTC)
+func beginning() time.Time { return time.Date(1970, 1, 2, 0, 0, 0, 0, time.UTC) }
 
 // A numbering is how the messages of a folder are numbered from now on, and which of
 // them are looked at.
@@ -63,7 +63,7 @@ func (c *cursor) adopt(account string) {
 // the folder's own mail begins.
 func SearchAgain(st *db.FolderState, since time.Time, accepted bool) {
 	if since.IsZero() {
-		since = beginning
+		since = beginning()
 	}
 	st.SweepLeft = 0
 	st.ResyncSince, st.ResyncReason, st.ResyncCount, st.Held, st.OldLeft = &since, "asked for by a person", 0, 0, DefaultMaxOldUnknown

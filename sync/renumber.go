@@ -226,7 +226,7 @@ func (f *folderPass) sweptEnough() bool {
 // leaveOutKnown leaves of messages that a person wants those that must be downloaded.
 func (f *folderPass) leaveOutKnown(ctx context.Context, uids []uint32) (left []uint32, err error) {
 	for part := range slices.Chunk(uids, maxSifted) {
-		s, err := f.newSieve(ctx, beginning)
+		s, err := f.newSieve(ctx, beginning())
 		if err != nil {
 			return nil, err
 		}

@@ -109,7 +109,7 @@ func TestFailure07_OldUnknownMailIsHeld(t *testing.T) {
 	}
 	states, err := env.store.FolderStates(t.Context(), p.Ref())
 	must(t, err)
-	SearchAgain(states["Work"], beginning, true)
+	SearchAgain(states["Work"], beginning(), true)
 	must(t, env.store.ResyncFolder(t.Context(), lock.Fence, states["Work"], db.Audit{Tenant: p.Tenant, At: time.Now()}))
 	lock.Unlock()
 	if res := env.ok(p); res.Counts.Published != restored-DefaultMaxOldUnknown || res.HeldBack != 0 {

@@ -94,7 +94,7 @@ func (f *folderPass) searchNew() ([]uint32, error) {
 func (f *folderPass) startDay() time.Time {
 	switch since, ok := strings.CutPrefix(f.provider.Start, "since:"); {
 	case f.provider.Start == "all":
-		return beginning
+		return beginning()
 	case ok:
 		if day, err := ParseSince(since, f.provider.CreatedAt); err == nil {
 			return day
