@@ -62,6 +62,9 @@ func (b *Blobs) put(ctx context.Context, p put) (stored bool, err error) {
 		if errors.Is(err, event.ErrBlob) {
 			verdict, named = failed, err
 		}
+		if try == putTries && errors.Is(named, event.ErrStream) {
+			named = b.goneOr(ctx, named)
+		}
 		if verdict == failed || try == putTries {
 			return false, fmt.Errorf("blob %s: %w", p.key, named)
 		}
@@ -69,6 +72,16 @@ func (b *Blobs) put(ctx context.Context, p put) (stored bool, err error) {
 			return false, fmt.Errorf("blob %s: %w: %w", p.key, named, cause)
 		}
 	}
+}
+
+// goneOr tells why nothing listens on the bucket's subjects: it is gone, or has no
+// leader just now.
+func (b *Blobs) goneOr(ctx context.Context, named error) error {
+	_, err := ask(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) { return b.stream.Info(ctx) })
+	if err != nil {
+		return fmt.Errorf("bucket %s: %w", b.bucket, goneError(err))
+	}
+	return fmt.Errorf("bucket %s has no leader: %w: %w", b.bucket, event.ErrTimeout, errors.New(named.Error()))
 }
 
 func (b *Blobs) putOnce(ctx context.Context, p put) (bool, error) {
