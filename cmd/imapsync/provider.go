@@ -156,7 +156,16 @@ func newProviderResync(a *app) *cobra.Command {
 		if !from.IsZero() {
 			span = ", from " + from.Format(time.DateOnly) + " on"
 		}
-		a.notef("%s: the next run goes through %d folders again%s", p.Name, n, span)
+		switch {
+		case n == 0 && accept:
+			a.notef("%s: nothing is held", p.Name)
+		case n == 0:
+			a.notef("%s: no folder was read yet: the next run begins them", p.Name)
+		case n == 1:
+			a.notef("%s: the next run goes through 1 folder again%s", p.Name, span)
+		default:
+			a.notef("%s: the next run goes through %d folders again%s", p.Name, n, span)
+		}
 		return nil
 	})
 	fs := cmd.Flags()
