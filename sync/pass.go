@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -64,17 +65,20 @@ func (r *Runner) Pass(ctx context.Context, p *db.Provider) (res Result) {
 		return Result{Ref: db.Ref{Tenant: p.Tenant, ID: p.ID}, Provider: p, Deferred: reason}
 	}
 	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
 
 	// Lock: one run at a time has a provider, and a run that lost the lock finds
 	// a higher fence before whatever it would write.
 	ps, ctx, res := r.lock(ctx, p)
 	if ps == nil {
+		end(nil)
 		r.hosts.met(res)
 		return res
 	}
 	defer ps.unlock()
-	go ps.watchTime(ctx, end)
+	var watch sync.WaitGroup
+	watch.Go(func() { ps.watchTime(ctx, end) })
+	defer watch.Wait()
+	defer end(nil)
 
 	err := recovered(func() error {
 		// Load: what the database knows, before a login is spent on a pass that

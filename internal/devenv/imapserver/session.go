@@ -316,8 +316,12 @@ func (c *session) update() []Response {
 	}
 	var out []Response
 	now := c.box.Messages()
+	there := make(map[uint32]bool, len(now))
+	for _, m := range now {
+		there[m.UID] = true
+	}
 	for i, uid := range slices.Backward(c.view) {
-		if !slices.ContainsFunc(now, func(m Message) bool { return m.UID == uid }) {
+		if !there[uid] {
 			out = append(out, lines(fmt.Sprintf("* %d EXPUNGE", i+1))...)
 			c.view = slices.Delete(c.view, i, i+1)
 		}
