@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -111,7 +112,7 @@ func (w *Conn) fetchItems(d *decoder) error {
 		}
 		name := d.attribute()
 		f.change = f.change || fold(name, "FLAGS")
-		f.odd = f.odd || !fetchAttribute.Match(name)
+		f.odd = f.odd || !isFetchAttribute(name)
 		isBody := f.cmd.wantBody && f.cmd.asksFor(name) && !f.hasBody && !f.sent
 		var err error
 		switch n, literal := d.literal(); {
@@ -173,9 +174,29 @@ func (f *fetchResponse) tookEnd() bool {
 	return last == ')' || last == '\r'
 }
 
-// fetchAttribute is the name of an attribute of a FETCH response that servers are known
-// to send (RFC 3501 section 7.4.2 and its extensions).
-var fetchAttribute = regexp.MustCompile(`(?i)^(FLAGS|UID|RFC822(\.SIZE|\.HEADER|\.TEXT)?|INTERNALDATE|ENVELOPE|BODY(STRUCTURE)?|(BODY|BINARY)(\.PEEK|\.SIZE)?\[.*|MODSEQ|EMAILID|THREADID|SAVEDATE|PREVIEW|ANNOTATION|X-.+)$`)
+// fetchAttributes are the names of attributes of a FETCH response that servers are known
+// to send (RFC 3501 section 7.4.2 and its extensions); fetchSections are how those begin
+// that go on in brackets, or as a server likes.
+const (
+	fetchAttributes = "FLAGS UID RFC822 RFC822.SIZE RFC822.HEADER RFC822.TEXT INTERNALDATE ENVELOPE BODY BODYSTRUCTURE " +
+		"MODSEQ EMAILID THREADID SAVEDATE PREVIEW ANNOTATION"
+	fetchSections = "BODY[ BODY.PEEK[ BODY.SIZE[ BINARY[ BINARY.PEEK[ BINARY.SIZE[ X-"
+)
+
+// isFetchAttribute reports whether a name is one of those.
+func isFetchAttribute(name []byte) bool {
+	for known := range strings.SplitSeq(fetchAttributes, " ") {
+		if fold(name, known) {
+			return true
+		}
+	}
+	for begin := range strings.SplitSeq(fetchSections, " ") {
+		if len(name) >= len(begin) && fold(name[:len(begin)], begin) {
+			return true
+		}
+	}
+	return false
+}
 
 // isLeftover reports whether a line is nothing but known items of a FETCH response and
 // parentheses.
@@ -186,7 +207,7 @@ func isLeftover(line []byte) bool {
 		}
 		if c := d.peek(); c == 0 {
 			return d.i == len(line) && len(bytes.TrimSpace(line)) > 0
-		} else if !isLetter(c) || !fetchAttribute.Match(d.attribute()) {
+		} else if !isLetter(c) || !isFetchAttribute(d.attribute()) {
 			return false
 		}
 		if _, literal := d.literal(); literal {
