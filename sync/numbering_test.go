@@ -182,6 +182,30 @@ func TestFailure27_AnAccountAndBack(t *testing.T) {
 	}
 }
 
+// TestFailure27_RetriesAreOfTheirAccount: what is due in the quarantine of one account is
+// not tried under its UID in another, though the numbering bears the same number.
+func TestFailure27_RetriesAreOfTheirAccount(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+	env.passed()
+	validity := env.srv.Mailbox("INBOX").UIDValidity()
+	env.exec(`INSERT INTO imap_quarantine (tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts,
+			size, created_at, updated_at)
+		SELECT tenant, gen_random_uuid(), provider_id, folder, uid_validity, 2, 'retry', 'fetch', 'no_body', 'x', 1, 7, now(), now()
+		FROM imap_folder_state WHERE provider_id = $1`)
+	env.srv.Username = "other"
+	env.replaceBox("INBOX")
+	for range 3 {
+		env.received("INBOX", time.Now())
+	}
+	env.srv.Mailbox("INBOX").SetUIDValidity(validity)
+	env.set(func(p *db.Provider) { p.Username = "other" })
+	if res := env.passed(); res.Counts.Published != 3 || res.Counts.Total() != 3 {
+		t.Errorf("%+v, want 3 published and no more", res.Counts)
+	}
+	env.once("INBOX")
+}
+
 // TestFailure27_AServerThatMoved: all mail is there again, in another order, some of it
 // lost, some new, with the time of the copying as INTERNALDATE.
 func TestFailure27_AServerThatMoved(t *testing.T) {

@@ -140,10 +140,17 @@ func (ps *pass) loadRetries(ctx context.Context) error {
 		return err
 	}
 	ps.retries = map[string][]db.Quarantine{}
-	for _, q := range due {
-		ps.retries[q.Folder] = append(ps.retries[q.Folder], q)
-	}
+	ps.retry(due)
 	return nil
+}
+
+// retry has messages of a folder tried by this pass, unless its retries have had their turn.
+func (ps *pass) retry(due []db.Quarantine) {
+	for _, q := range due {
+		if ps.retries != nil {
+			ps.retries[q.Folder] = append(ps.retries[q.Folder], q)
+		}
+	}
 }
 
 func (ps *pass) loadStates(ctx context.Context) (err error) {

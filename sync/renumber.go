@@ -117,6 +117,7 @@ func (f *folderPass) renumber(ctx context.Context, next *cursor) error {
 	if err := f.runner.Store.RenumberFolder(ctx, f.fence, &next.FolderState, audit); err != nil {
 		return err
 	}
+	delete(f.retries, f.status.Name) // their UIDs are those of other messages now
 	f.cursor = next
 	return nil
 }

@@ -153,11 +153,13 @@ func (s *sieve) glance(m *sifted, raw []byte) (ok bool) {
 }
 
 // settle commits what needs no download: rows go along to the new UIDs, and what is
-// held, or not ours where rows says that this too has a row, is noted.
+// held, or not ours where rows says that this too has a row, is noted. What is due in
+// the quarantine is tried by this pass.
 func (s *sieve) settle(ctx context.Context, rows bool) (passed uint32, err error) {
 	now := s.runner.now()
 	step := db.Commit{At: now}
-	var done []db.Message // what the cursor is told
+	var done []db.Message   // what the cursor is told
+	var due []db.Quarantine // under their new UIDs
 	for _, m := range s.messages {
 		row := db.Message{
 			UID: m.UID, EventKey: m.HeaderKey, MessageID: db.Clean(m.MessageID), Fingerprint: m.HeaderPrint, Size: m.Size, ProcessedAt: now,
@@ -169,6 +171,9 @@ func (s *sieve) settle(ctx context.Context, rows bool) (passed uint32, err error
 		case m.verdict == known && s.exact: // its row would have to move at each pass
 			continue
 		case m.verdict == known, m.verdict == aside:
+			if m.verdict == aside && m.due.Due(now) {
+				due = append(due, m.due.At(s.cursor.UIDValidity, m.UID))
+			}
 			step.Moved = append(step.Moved, db.Move{UIDValidity: m.row.UIDValidity, UID: m.row.UID, To: m.UID})
 			done = append(done, db.Message{UID: m.UID})
 			continue
@@ -195,6 +200,7 @@ func (s *sieve) settle(ctx context.Context, rows bool) (passed uint32, err error
 	}
 	s.cursor = next
 	s.counts.Plus(counts)
+	s.retry(due)
 	s.log.Info("renumbered", "known", len(step.Moved), "held_or_skipped", len(step.Messages), "unknown", len(s.unknown()))
 	return passed, nil
 }

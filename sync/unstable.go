@@ -77,8 +77,8 @@ func (s *sieve) down(ctx context.Context, uids []uint32, place *int, row int) (i
 	return row + len(window) - len(list), err
 }
 
-// settleByPlace notes what is held and was not before, and has what is due in the
-// quarantine tried again under the UID of this pass.
+// settleByPlace notes what is held and was not before, and moves what is due in the
+// quarantine to the UID of this pass.
 func (s *sieve) settleByPlace(ctx context.Context) error {
 	keys := map[string]int{}
 	if s.cursor.Held > 0 {
@@ -95,8 +95,6 @@ func (s *sieve) settleByPlace(ctx context.Context) error {
 			m.verdict = known
 		case m.verdict == aside && !m.due.Due(now):
 			m.verdict = known
-		case m.verdict == aside:
-			s.retries[s.status.Name] = append(s.retries[s.status.Name], m.due.At(s.cursor.UIDValidity, m.UID))
 		}
 	}
 	_, err := s.settle(ctx, false)

@@ -191,8 +191,8 @@ func (p *place) quarantine(b *browser) {
 	t := b.t
 	t.Helper()
 	p.exec(`INSERT INTO imap_quarantine (tenant, id, provider_id, folder, uid_validity, uid, state, stage, error_code, error, attempts, size, subject, sender, created_at, updated_at)
-		SELECT tenant, gen_random_uuid(), provider_id, folder, uid_validity, 2, 'dead', 'publish', 'too_large', $1, 5, 900, $2, $3, now(), now()
-		FROM imap_folder_state WHERE folder = 'INBOX'`, "the broker refused it: "+hostileSubject, hostileSubject, hostileSubject)
+		SELECT tenant, gen_random_uuid(), provider_id, folder, uid_validity, 2, 'dead', 'publish', 'too_large', $1, 5, size, $2, $3, now(), now()
+		FROM imap_messages WHERE folder = 'INBOX' AND uid = 2`, "the broker refused it: "+hostileSubject, hostileSubject, hostileSubject)
 	p.exec(`UPDATE imap_messages SET outcome = 'quarantined', event_key = NULL WHERE folder = 'INBOX' AND uid = 2`)
 	b.open(p.page("support@example.com", ""))
 	b.sees("[aria-labelledby=quarantine-title]", hostileSubject)
@@ -220,7 +220,8 @@ func (p *place) quarantine(b *browser) {
 	if n := p.count(`SELECT count(*) FROM imap_quarantine WHERE state = 'retry' AND attempts = 0`); n != 1 {
 		t.Error("the message is not in state retry")
 	}
-	b.click("Sync now") // its mail is not on the server: one look is no evidence of that
+	b.click("Sync now")
+	b.await("[aria-labelledby=quarantine-title]", "Nothing is in quarantine")
 }
 
 func (p *place) reconciles(b *browser) {
