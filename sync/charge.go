@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,14 +21,35 @@ const (
 	// weakEvery is how often it is charged where the only bodies that come are those of
 	// much smaller ones: five charges take longer than any outage that is of size alone.
 	weakEvery = 2 * time.Hour
-	// smallBody is the size up to which messages are alike, whatever their sizes.
-	smallBody = 4 << 10
-	// maxPutOff is the longest wait of a message in quarantine that was not charged.
-	maxPutOff = 5 * time.Minute
+	smallBody = 4 << 10         // messages up to here are alike, whatever their sizes
+	maxPutOff = 5 * time.Minute // the longest wait of a message in quarantine that was not charged
 	// killedWait is how long mail waits of which passes were killed. It is the node that
 	// was at fault more often than the mail, so it is not made to wait for that.
 	killedWait = 30 * time.Second
 )
+
+// chargeKills charges the messages that have killed two passes, and returns the others.
+func (f *folderPass) chargeKills(ctx context.Context, messages []*message) (left []*message, err error) {
+	var chosen []*message
+	for _, m := range messages {
+		kills := m.killed
+		if m.entry != nil && kills > 0 {
+			kills += m.entry.Kills
+		}
+		if kills < 2 {
+			left = append(left, m)
+			continue
+		}
+		m.judged = true
+		m.fail("crash", "killed", errors.New("the pass was killed while it handled this message alone"))
+		chosen = append(chosen, m)
+	}
+	if len(chosen) == 0 {
+		return left, nil
+	}
+	f.describe(chosen)
+	return left, f.commit(ctx, &chunk{messages: chosen})
+}
 
 // notGiven keeps a message that the server did not give: the rest goes on. At first it
 // is asked for once more, alone and on a new connection.

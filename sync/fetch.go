@@ -50,6 +50,25 @@ func (f *folderPass) askSizes(messages []*message) error {
 	return f.findAbsent(missing)
 }
 
+// describe asks for the sizes and dates of messages of which nothing else is read: by
+// them their entries in the quarantine are known when the folder is numbered anew. A
+// server that does not say them, or a connection that ends, keeps nobody from a charge.
+func (f *folderPass) describe(messages []*message) {
+	uids := make([]uint32, len(messages))
+	for i, m := range messages {
+		uids[i] = m.UID
+	}
+	listed, err := f.session.FetchSizes(uids)
+	if err != nil {
+		f.log.Warn("sizes_not_given", "messages", len(uids), "error", err.Error())
+	}
+	for _, m := range messages {
+		if l, ok := listed[m.UID]; ok {
+			m.Listed = l
+		}
+	}
+}
+
 // withinQuota leaves of messages those that the provider's bytes of the day
 // take, the last of them whole.
 func (f *folderPass) withinQuota(messages []*message) []*message {

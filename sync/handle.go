@@ -259,28 +259,6 @@ func (f *folderPass) handleCrashed(ctx context.Context, crashed []*message) erro
 	return f.handleApart(ctx, crashed, size, size)
 }
 
-// chargeKills charges the messages that have killed two passes, and returns the others.
-func (f *folderPass) chargeKills(ctx context.Context, messages []*message) (left []*message, err error) {
-	var chosen []*message
-	for _, m := range messages {
-		kills := m.killed
-		if m.entry != nil && kills > 0 {
-			kills += m.entry.Kills
-		}
-		if kills < 2 {
-			left = append(left, m)
-			continue
-		}
-		m.judged = true
-		m.fail("crash", "killed", errors.New("the pass was killed while it handled this message alone"))
-		chosen = append(chosen, m)
-	}
-	if len(chosen) == 0 {
-		return left, nil
-	}
-	return left, f.commit(ctx, &chunk{messages: chosen})
-}
-
 // retriedMessages are those from the quarantine whose next attempt is due. They
 // are taken out of killed.
 func (f *folderPass) retriedMessages(killed map[uint32]int) []*message {
