@@ -153,12 +153,7 @@ func (env *testEnv) events() []*event.Event {
 	env.t.Helper()
 	ctx, cancel := context.WithTimeout(env.t.Context(), patience)
 	defer cancel()
-	js, err := jetstream.New(env.nc)
-	must(env.t, err)
-	stream, err := js.Stream(ctx, event.StreamName)
-	must(env.t, err)
-	info, err := stream.Info(ctx)
-	must(env.t, err)
+	info := streamInfo(env.t, env.nc)
 	if info.State.Msgs == 0 {
 		return nil
 	}
@@ -172,6 +167,20 @@ func (env *testEnv) events() []*event.Event {
 		}
 	}
 	return list
+}
+
+// streamInfo asks the broker about the stream.
+func streamInfo(t testing.TB, nc *nats.Conn, opts ...jetstream.StreamInfoOpt) *jetstream.StreamInfo {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	js, err := jetstream.New(nc)
+	must(t, err)
+	stream, err := js.Stream(ctx, event.StreamName)
+	must(t, err)
+	info, err := stream.Info(ctx, opts...)
+	must(t, err)
+	return info
 }
 
 // mail is a plain mail with its own Message-ID.

@@ -272,12 +272,7 @@ func (env *scriptedEnv) onStream(p *db.Provider) map[string]int {
 	env.t.Helper()
 	ctx, cancel := context.WithTimeout(env.t.Context(), patience)
 	defer cancel()
-	js, err := jetstream.New(env.nc)
-	must(env.t, err)
-	stream, err := js.Stream(ctx, event.StreamName)
-	must(env.t, err)
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(event.Subject(p.Tenant, p.ID, "*")))
-	must(env.t, err)
+	info := streamInfo(env.t, env.nc, jetstream.WithSubjectFilter(event.Subject(p.Tenant, p.ID, "*")))
 	left := 0
 	for _, n := range info.State.Subjects {
 		left += int(n)

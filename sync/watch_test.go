@@ -83,14 +83,7 @@ func soon(t testing.TB, what string, ok func() bool) time.Duration {
 // published counts the events, without a consumer: a stream has room for a thousand.
 func (env *testEnv) published() int {
 	env.t.Helper()
-	ctx, cancel := context.WithTimeout(env.t.Context(), patience)
-	defer cancel()
-	js, err := jetstream.New(env.nc)
-	must(env.t, err)
-	stream, err := js.Stream(ctx, event.StreamName)
-	must(env.t, err)
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(event.Subjects))
-	must(env.t, err)
+	info := streamInfo(env.t, env.nc, jetstream.WithSubjectFilter(event.Subjects))
 	for subject, events := range info.State.Subjects {
 		if events != 1 {
 			env.t.Fatalf("%d events of one mail, on %s", events, subject)
