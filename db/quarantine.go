@@ -48,8 +48,8 @@ type Quarantine struct {
 }
 
 // QuarantineDue lists the messages of a provider that the next pass takes: those
-// whose next attempt is due, the longest waiting first, and those released; limit
-// in a folder, so that one that is gone starves no other.
+// whose next attempt is due, the longest waiting first; limit in a folder, so that one
+// that is gone starves no other.
 func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit int) ([]Quarantine, error) {
 	return selectAll[Quarantine](ctx, s, "read quarantine", `
 		SELECT tenant, id, provider_id, folder, greatest(uid_validity, 0) AS uid_validity, uid, state, stage, error_code, error, attempts, size,
@@ -64,7 +64,7 @@ func (s *Store) QuarantineDue(ctx context.Context, ref Ref, now time.Time, limit
 				JOIN imap_folder_state f ON f.tenant = q.tenant AND f.provider_id = q.provider_id AND f.folder = q.folder
 					AND f.uid_validity = q.uid_validity
 				WHERE q.tenant = $1 AND q.provider_id = $2
-					AND (q.state = 'released' OR q.state = 'retry' AND (q.next_attempt_at IS NULL OR q.next_attempt_at <= $3))
+					AND q.state IN ('retry', 'released') AND (q.next_attempt_at IS NULL OR q.next_attempt_at <= $3)
 			) due WHERE nth <= $4)
 		ORDER BY next_attempt_at NULLS FIRST, folder, uid`, ref.Tenant, ref.ID, now, limit)
 }

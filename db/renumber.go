@@ -157,7 +157,7 @@ func (q *AsideQuarantine) At(uidValidity uint64, uid uint32) Quarantine {
 
 // Due reports whether it is tried again.
 func (q *AsideQuarantine) Due(now time.Time) bool {
-	return q.State == QuarantineReleased || q.State == QuarantineRetry && (q.NextAttemptAt == nil || !q.NextAttemptAt.After(now))
+	return (q.State == QuarantineReleased || q.State == QuarantineRetry) && (q.NextAttemptAt == nil || !q.NextAttemptAt.After(now))
 }
 
 // HeldKeys counts the messages of a folder that are held, by event key.

@@ -265,6 +265,31 @@ func TestFailure02_QuarantinedMessageIsGone(t *testing.T) {
 	}
 }
 
+// So does one that was let out of it before that: it is looked for as seldom as others,
+// so that there are two looks a quarter of an hour apart.
+func TestFailure02_ReleasedMessageIsGone(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, nil)
+	env.srv.Play(inInbox(imapserver.Named("body-refused-one")))
+	env.pass()
+	q := env.quarantine()
+	if len(q) != 1 {
+		t.Fatalf("%d in quarantine, want 1", len(q))
+	}
+	env.srv.Behave()
+	env.remember()
+	env.srv.Mailbox("INBOX").Expunge(q[0].UID)
+	must(t, env.store.SetQuarantineState(t.Context(), &q[0], db.QuarantineReleased, db.Audit{Tenant: testTenant, At: env.runner.now()}))
+	env.passes(1, time.Minute)
+	if q := env.quarantine(); len(q) != 1 || q[0].ErrorCode != notShown || q[0].State != db.QuarantineReleased {
+		t.Errorf("in quarantine: %+v; want one that is not shown, and released still", q)
+	}
+	env.passes(5, 5*time.Minute)
+	if q := env.quarantine(); len(q) != 0 {
+		t.Errorf("in quarantine: %+v; want it expunged", q)
+	}
+}
+
 // UIDNEXT that goes back, with a SEARCH that finds nothing, is no new numbering.
 func TestFailure28_UIDNextGoesBackWhereSearchIsSilent(t *testing.T) {
 	t.Parallel()
