@@ -77,9 +77,11 @@ func (f *folderPass) controlElsewhere(ctx context.Context) (gives, found bool, e
 		asked++
 		selected, err := f.session.Examine(name)
 		if err == nil && (selected.UIDValidity == 0 || selected.UIDValidity == f.states[name].UIDValidity) {
-			gives, found, err = f.controlIn(ctx, f.states[name])
+			if gives, found, err = f.controlIn(ctx, f.states[name]); err != nil {
+				return false, false, err
+			}
 		}
-		if gives || found || err != nil && !f.session.Alive() {
+		if gives || found || !f.session.Alive() {
 			break
 		}
 	}
