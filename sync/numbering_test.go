@@ -140,6 +140,14 @@ func TestFailure27_MailBetweenTheChangeAndTheFirstPass(t *testing.T) {
 			}
 			env.set(func(p *db.Provider) { p.Name = "renamed" }) // no other user
 			env.later(time.Minute)
+			if start == "none" {
+				env.srv.Play(imapserver.Named("fetch-date-nil"))
+				if res := env.pass(); code(res) != "dates_unknown" {
+					t.Errorf("%+v, want the folder not begun while it has no dates", res)
+				}
+				env.srv.Behave()
+				env.later(time.Hour)
+			}
 			got := 0
 			for range 3 {
 				got += env.passed().Counts.Published

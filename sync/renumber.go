@@ -92,6 +92,9 @@ func (f *folderPass) beginAccount(ctx context.Context, account, reason string) e
 		return Mismatch(exists, unseen)
 	}
 	first, err := f.receivedSince(uids, len(uids), since.Truncate(time.Second))
+	if errors.Is(err, errUndated) && now.Sub(since) >= surplusPatience {
+		first, err = len(uids), nil // neither is what a server without dates shows
+	}
 	if err != nil {
 		return err
 	}

@@ -420,6 +420,20 @@ func TestStartIsNotTakenFromASilentSearch(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no dates either", func(t *testing.T) {
+		env := l.start(t, imapserver.TLS, func(p *db.Provider) { p.Start, p.Folders = "since:2d", db.FolderNames{"INBOX"} })
+		env.srv.Play(silent(imapserver.Search))
+		env.srv.Play(imapserver.Named("fetch-date-nil"))
+		if res := env.pass(); code(res) != "dates_unknown" || env.state("INBOX").Folder != "" {
+			t.Errorf("%v, %+v; want the folder not begun", res.Err, env.state("INBOX"))
+		}
+		env.srv.Behave()
+		env.srv.Play(imapserver.Named("fetch-date-nil")) // SEARCH says it
+		env.passes(2, time.Minute)
+		if counts := env.onStream(env.provider); len(counts) != 4 {
+			t.Errorf("on the stream: %v, want 4", counts)
+		}
+	})
 	t.Run("nothing is shown", func(t *testing.T) {
 		env := l.start(t, imapserver.TLS, func(p *db.Provider) { p.Start, p.Folders = "recent", db.FolderNames{"INBOX"} })
 		env.srv.Play(silent(imapserver.Search))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"imapsync/internal/fault"
 	"imapsync/internal/imapsession"
 )
 
@@ -82,6 +83,9 @@ func (f *folderPass) receivedSince(uids []uint32, first int, since time.Time) (i
 	for first > 0 {
 		before := uids[max(0, first-datesWindow):first]
 		dates, err := f.dates(before)
+		if errors.Is(err, errUndated) && first < len(uids) {
+			break // those that came since are known
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -97,23 +101,31 @@ func (f *folderPass) receivedSince(uids []uint32, first int, since time.Time) (i
 // datesWindow is how many messages are asked for their dates at a time.
 const datesWindow = 1000
 
-// dates asks when the server received messages that it has listed. One that is left out
-// is asked for by itself, and then nothing is known of any: it may be new, or old.
+// errUndated says that nobody knows when messages came: they may be new, or old.
+var errUndated = fault.Newf(fault.Transient, "dates_unknown", "the server does not say when it received the messages")
+
+// dates asks when the server received messages that it has listed. One that is left out,
+// or has no date, is asked for by itself, and then nothing is known of any.
 func (f *folderPass) dates(uids []uint32) (map[uint32]imapsession.Listed, error) {
 	dates, err := f.session.FetchSizes(uids)
 	for _, uid := range uids {
-		if _, given := dates[uid]; given || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		if !dates[uid].InternalDate.IsZero() {
 			continue
 		}
 		var again map[uint32]imapsession.Listed
-		if again, err = f.session.FetchSizes([]uint32{uid}); err != nil {
-			break
+		again, err = f.session.FetchSizes([]uint32{uid})
+		switch l, given := again[uid]; {
+		case err != nil:
+		case !given:
+			err = Mismatch(f.exists, 1)
+		case l.InternalDate.IsZero():
+			err = errUndated
+		default:
+			dates[uid] = l
 		}
-		l, given := again[uid]
-		if !given {
-			return nil, Mismatch(f.exists, 1)
-		}
-		dates[uid] = l
 	}
 	return dates, err
 }
@@ -141,7 +153,7 @@ func (f *folderPass) between(since, until time.Time) ([]uint32, error) {
 			return nil, err
 		}
 		for _, uid := range window {
-			if date := dates[uid].InternalDate; !date.IsZero() && !date.Before(since) && (until.IsZero() || date.Before(until)) {
+			if date := dates[uid].InternalDate; !date.Before(since) && (until.IsZero() || date.Before(until)) {
 				found = append(found, uid)
 			}
 		}

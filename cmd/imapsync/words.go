@@ -109,6 +109,7 @@ var words = fault.Words{
 	{Codes: "uidvalidity_unknown", When: "test", Say: later, Do: "{set} --folder FOLDER # others, or ask the administrator of {host}"},
 	{Codes: "exists_mismatch", When: "test", Say: later, Do: "imapsync reconcile {id} # again, later; if it goes on, ask the administrator of {host}"},
 	{Codes: "exists_mismatch", Do: "imapsync reconcile {id} # again, later; if it goes on, ask the administrator of {host}"},
+	{Codes: "dates_unknown", Do: "{doctor} # again, later; if it goes on, ask the administrator of {host} for INTERNALDATE (RFC 3501 section 2.3.3)"},
 	{Codes: "exists_surplus", Do: "ask the administrator of {host}: new mail is read all the same"},
 	{Codes: "paused_auth", When: "oauth2", Do: "{auth} && imapsync provider resume {id}"},
 	{Codes: "paused_auth", Do: "{set} --password-prompt && imapsync provider resume {id}"},
