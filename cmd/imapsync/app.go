@@ -325,10 +325,18 @@ func printList[T any](a *app, found []T, none, head string, row func(T) []any) e
 	return t.Flush()
 }
 
-type table struct{ *tabwriter.Writer }
+// table writes rows in columns, and between them notes, which take part in none.
+type table struct {
+	*tabwriter.Writer
+	to    io.Writer
+	rows  *strings.Builder
+	notes map[int]string // by how many rows stand above
+	n     int
+}
 
-func newTable(to io.Writer, head ...any) table {
-	t := table{tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)}
+func newTable(to io.Writer, head ...any) *table {
+	t := &table{to: to, rows: &strings.Builder{}, notes: map[int]string{}}
+	t.Writer = tabwriter.NewWriter(t.rows, 0, 0, 2, ' ', 0)
 	if len(head) > 0 {
 		t.row(head...)
 	}
@@ -336,7 +344,7 @@ func newTable(to io.Writer, head ...any) table {
 }
 
 // row writes a row; a cell may hold several, between tabs.
-func (t table) row(cells ...any) {
+func (t *table) row(cells ...any) {
 	for i, cell := range cells {
 		if i > 0 {
 			fmt.Fprint(t, "\t")
@@ -344,6 +352,26 @@ func (t table) row(cells ...any) {
 		fmt.Fprint(t, cell)
 	}
 	fmt.Fprintln(t)
+	t.n++
+}
+
+// note writes a line under the last row: a row of one cell would part the columns of
+// the rows above it from those below.
+func (t *table) note(line string) { t.notes[t.n] += line + "\n" }
+
+// Flush writes all of it.
+func (t *table) Flush() error {
+	if err := t.Writer.Flush(); err != nil {
+		return err
+	}
+	n := 0
+	for row := range strings.Lines(t.rows.String()) {
+		n++
+		if _, err := io.WriteString(t.to, row+t.notes[n]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // moment writes a time, in UTC.

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"imapsync/db"
+	"imapsync/internal/observe"
 	mailsync "imapsync/sync"
 )
 
@@ -33,6 +35,30 @@ func TestRunErrorNamesTheTenant(t *testing.T) {
 	} {
 		if err := runError(f, failed, nil, last, false); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+// What is said between two mailboxes of `status` leaves the columns where they are.
+func TestStatusColumnsStandStill(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{stdout: &out}
+	since := time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)
+	row := func(name string, p *db.Provider) providerStatus {
+		return providerStatus{Provider: observe.Provider{Name: name, Status: db.StatusConnected, Active: true, Source: p, Folders: []observe.Folder{{Name: "INBOX", Dead: 2}}}}
+	}
+	lost := &db.Provider{State: db.State{Lost: db.Lost{LostState: db.LostHeal, LostEvents: 3, LostSince: &since}}}
+	if err := a.printStatus([]providerStatus{row("a mailbox with a long name", lost), row("b", &db.Provider{})}, since); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 8 || !strings.HasPrefix(lines[2], "  the stream has lost 3 events ") || !strings.HasPrefix(lines[3], "  2 mails ") {
+		t.Fatalf("%s", &out)
+	}
+	at := strings.Index(lines[0], "STATE")
+	for i, want := range map[int]string{1: "connected", 4: "uid 0", 5: "connected", 7: "uid 0"} {
+		if strings.Index(lines[i], want) != at {
+			t.Errorf("STATE is not below STATE:\n%s", &out)
 		}
 	}
 }

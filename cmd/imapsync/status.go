@@ -72,14 +72,14 @@ func (a *app) printStatus(list []providerStatus, now time.Time) error {
 		t.row(paint(bold, s.Name), paint(colour, state), ago(s.LastSuccessAt, now), age(oldest, now), next,
 			s.Published, quarantined, backlog, provider.OneLine(storedError(s.Source)))
 		for _, step := range provider.LostSteps(s.Source) {
-			t.row(paint(red, "  "+step.Text+": "+remedy(s.Source, step)))
+			t.note(paint(red, "  "+step.Text+": "+remedy(s.Source, step)))
 		}
 		if dead > 0 {
-			t.row(paint(red, "  "+deadText(dead)+": imapsync quarantine list --provider "+s.ID+" --state dead"))
+			t.note(paint(red, "  "+deadText(dead)+": imapsync quarantine list --provider "+s.ID+" --state dead"))
 		}
 		for _, c := range s.Credentials {
 			if c.Warn {
-				t.row(paint(yellow, "  "+credentialWarning(c, now)))
+				t.note(paint(yellow, "  "+credentialWarning(c, now)))
 			}
 		}
 		for _, f := range s.Folders {
