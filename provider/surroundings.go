@@ -91,7 +91,11 @@ func BrokerSteps(h publish.Health, gone error) []Step {
 		steps = steps[:2]
 	}
 	if gone != nil {
-		steps = append(steps, Step{Name: "stream", State: StepWrong, Text: gone.Error(), Err: gone})
+		lost := Step{Name: "stream", State: StepWrong, Text: gone.Error(), Err: gone}
+		if h.Stream {
+			lost.Text = "bucket " + event.DefaultBucket + ": " + lost.Text
+		}
+		steps = append(steps, lost)
 	}
 	return steps
 }

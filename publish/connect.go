@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -116,6 +117,9 @@ func connectError(err error) error {
 		if errors.Is(err, config) {
 			return fmt.Errorf("%w: %w", event.ErrConfig, err)
 		}
+	}
+	if errors.Is(err, nats.ErrNoServers) { // what nats.go makes of a refused connection
+		err = syscall.ECONNREFUSED
 	}
 	return fmt.Errorf("%w: %w", event.ErrUnreachable, err)
 }

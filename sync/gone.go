@@ -14,7 +14,7 @@ import (
 
 // MayMake says whether a stream that is absent, a bucket's by OBJ_ and its name, may
 // be made: not when the ledger has what it should hold. Such an error wraps
-// publish.ErrGone and tells what is lost.
+// publish.ErrGone and tells what is lost; who asks names the stream.
 func MayMake(ctx context.Context, store *db.Store, stream string, now time.Time) error {
 	seen, err := store.SeenStreams(ctx, stream)
 	if err != nil {
@@ -40,7 +40,7 @@ func MayMake(ctx context.Context, store *db.Store, stream string, now time.Time)
 	published := fmt.Sprintf("%d events of %s, published from %s to %s", events, mailboxes(len(spans)), first.UTC().Format(time.RFC3339), last.UTC().Format(time.RFC3339))
 	gone := fault.Newf(fault.Ours, "stream_gone", "%w: it held %s", publish.ErrGone, published)
 	if bucket != "" {
-		gone = fault.Newf(fault.Ours, "bucket_gone", "bucket %s: %w, with the attachments and the raw mail of what was published: %s", bucket, publish.ErrGone, published)
+		gone = fault.Newf(fault.Ours, "bucket_gone", "%w, with the attachments and the raw mail of what was published: %s", publish.ErrGone, published)
 	}
 	replicas := 1
 	if len(seen) > 0 {

@@ -204,7 +204,7 @@ func TestVerifyLooksForBlobs(t *testing.T) {
 		t.Errorf("without the bucket: %s", said)
 	}
 	g.must(g.dovecot.Deliver("support", "INBOX", withFiles("three", 400)))
-	if said := g.run(exitUnavailable, "run", "--provider", "support"); !strings.Contains(said, "bucket imap-mail") || strings.Contains(said, "stream INBOUND_EMAIL") || !strings.Contains(said, "`imapsync verify --make-stream --since 20") {
+	if said := g.run(exitUnavailable, "run", "--provider", "support"); !strings.Contains(said, "bucket imap-mail") || strings.Contains(said, "imap-mail: bucket") || strings.Contains(said, "stream INBOUND_EMAIL") || !strings.Contains(said, "`imapsync verify --make-stream --since 20") {
 		t.Errorf("a run without the bucket: %s", said)
 	}
 	if said := g.run(exitFailed, "doctor"); !strings.Contains(said, "bucket imap-mail") {
