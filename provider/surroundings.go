@@ -119,8 +119,10 @@ func (s *Service) Standing(ctx context.Context, p *db.Provider, now time.Time) (
 		waits = "paused since " + p.PausedAt.UTC().Format(time.RFC3339) + " (" + p.PauseReason + "); mail waits on the server"
 	}
 	failed := fmt.Sprintf("the last %d passes failed: %s", p.ConsecutiveFailures, p.LastError)
+	withheld := "the server does not give the bodies of mail that waits: " + p.LastError
 	if later {
-		failed += "; next attempt " + p.NextAttemptAt.UTC().Format(time.RFC3339)
+		next := "; next attempt " + p.NextAttemptAt.UTC().Format(time.RFC3339)
+		failed, withheld = failed+next, withheld+next
 	}
 	read := "not read yet"
 	if p.LastSuccessAt != nil {
@@ -130,6 +132,7 @@ func (s *Service) Standing(ctx context.Context, p *db.Provider, now time.Time) (
 		finding{!p.Active || !p.AutoProcess, StepWarn, "inactive", "it is switched off: no run reads it"},
 		finding{p.PausedAt != nil && p.PauseReason == db.PauseAuthFailure, StepWrong, "paused_auth", waits},
 		finding{p.PausedAt != nil, StepWarn, "paused", waits},
+		finding{p.LastErrorCode == "no_bodies", StepWrong, "no_bodies", withheld},
 		finding{p.ConsecutiveFailures > 0 && later, StepWarn, "failing_waits", failed},
 		finding{p.ConsecutiveFailures > 0, StepWarn, "failing", failed},
 		finding{true, StepOK, "", read})}

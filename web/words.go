@@ -75,6 +75,7 @@ var words = fault.Words{
 	{Codes: "mail_held", Say: "“Publish what is held”"},
 	{Codes: "folder_unstable folder_empty"},
 	{Codes: "account_taken", Say: "tick “Read this account twice” if that is meant"},
+	{Codes: "no_bodies", Say: "mail waits on the server and is read when it gives bodies again; if that lasts, ask its administrator"},
 	{Codes: "no_permission start never_read"},
 
 	// All others.
@@ -86,7 +87,7 @@ var words = fault.Words{
 	{Class: fault.Bug, Say: isBug},
 	{Codes: "schema pooler database_url stream_subjects stream_age stream_limit stream_message_size stream_discard stream_no_ack stream_retention stream_memory " +
 		"stream_ring stream_short stream_replicas stream_gone bucket_gone events_lost events_missing"},
-	{Codes: "postgres nats stream stream_full pass_timeout tls_timeout starttls secret_unavailable uidvalidity_unknown exists_mismatch dates_unknown no_header no_bodies bye cancelled capability connection " +
+	{Codes: "postgres nats stream stream_full pass_timeout tls_timeout starttls secret_unavailable uidvalidity_unknown exists_mismatch dates_unknown no_header bye cancelled capability connection " +
 		"fenced idle_stalled inuse limit lock_lost over_limit overquota protocol serverbug throttled token_endpoint token_race " +
 		"token_throttled token_unavailable turned_away uidvalidity_changed unavailable", When: "test", Say: later},
 	{Class: fault.Transient, When: "test", Say: later},

@@ -124,7 +124,8 @@ var words = fault.Words{
 	{Codes: "never_read", Say: "`imapsync status {id}` shows the folders", Do: "imapsync status {id}"},
 	{Codes: "message_renumbered", Say: "`imapsync quarantine export {message}` has the mail if it was kept", Do: "imapsync quarantine list --provider {id}"},
 	{Codes: "start", Do: "{set} --start recent"},
-	{Codes: "no_bodies", Say: "mail waits on the server and is read when it gives it again", Do: "{doctor} # again, later; if it goes on, ask the administrator of {host}: message bodies cannot be read"},
+	{Codes: "no_bodies", Say: "mail waits on the server and is read when it gives bodies again; if that lasts, ask its administrator",
+		Do: "ask the administrator of {host}: bodies of messages cannot be read (FETCH BODY[]); here there is nothing to do: each pass tries again"},
 	{Codes: "no_header", When: "test", Say: later, Do: "imapsync quarantine list --provider {id}"},
 
 	// The database and the broker.
