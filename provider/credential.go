@@ -160,7 +160,7 @@ func (c *credentials) ready(ctx context.Context) error {
 	if err != nil || !sealed {
 		return err
 	}
-	return keyErr
+	return secret.Sealed(keyErr)
 }
 
 // canKeep tells, before anybody types anything, why credentials could not be stored.

@@ -61,7 +61,7 @@ func NewBox(ring *KeyRing) *Box {
 
 // NewLazyBox returns a Box that reads its keys when one is needed first: who
 // keeps no sealed secret needs no key. Seal and Open return the error of read
-// as it is.
+// in its own words.
 func NewLazyBox(read func() (*KeyRing, error)) *Box {
 	return &Box{ring: sync.OnceValues(read)}
 }
@@ -99,8 +99,22 @@ func (b *Box) Seal(plain Value, aad AAD) ([]byte, error) {
 	return k.aead.Seal(header, nil, []byte(text), aad.bytes(header)), nil //nolint:gosec // the AEAD makes its nonce by itself
 }
 
-// Open returns the secret of an envelope. Its errors wrap ErrEnvelope,
-// ErrUnknownKey or ErrNotAuthentic.
+// ErrSealed: the keys cannot be read, and there is what is sealed under them: a new key
+// would open nothing.
+var ErrSealed = errors.New("credentials are sealed under it")
+
+// sealedError is an error of the keys, in its own words, that is ErrSealed too.
+type sealedError struct{ error }
+
+func (e sealedError) Unwrap() error        { return e.error }
+func (e sealedError) Is(target error) bool { return target == ErrSealed }
+
+// Sealed is an error of the keys, of which it is known that something is sealed under
+// them; it wraps ErrSealed.
+func Sealed(err error) error { return sealedError{err} }
+
+// Open returns the secret of an envelope. Its errors wrap ErrEnvelope, ErrUnknownKey or
+// ErrNotAuthentic, or ErrSealed where the keys cannot be read.
 func (b *Box) Open(envelope []byte, aad AAD) (Value, error) {
 	id, headerLen, err := splitHeader(envelope)
 	if err != nil {
@@ -108,7 +122,7 @@ func (b *Box) Open(envelope []byte, aad AAD) (Value, error) {
 	}
 	ring, err := b.ring()
 	if err != nil {
-		return Value{}, err
+		return Value{}, Sealed(err)
 	}
 	k := ring.find(id)
 	if k == nil {

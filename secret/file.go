@@ -17,6 +17,7 @@ const maxFileBytes = 64 << 10
 // operating system's error (fs.ErrNotExist, fs.ErrPermission).
 var (
 	ErrMode      = errors.New("others may read or change it")
+	ErrDirectory = errors.New("is a directory, not a file")
 	ErrEmpty     = errors.New("it is empty")
 	ErrTooLarge  = fmt.Errorf("it is larger than %d bytes", maxFileBytes)
 	ErrMalformed = errors.New("malformed")
@@ -83,7 +84,7 @@ func readPrivate(path string) ([]byte, error) {
 		return nil, &FileError{Path: path, Err: reason(err)}
 	}
 	if info.IsDir() {
-		return nil, &FileError{Path: path, Err: errors.New("is a directory, not a file")}
+		return nil, &FileError{Path: path, Err: ErrDirectory}
 	}
 	if mode := info.Mode().Perm(); mode&0o027 != 0 {
 		return nil, &FileError{Path: path, Err: fmt.Errorf("mode %04o: %w", mode, ErrMode)}

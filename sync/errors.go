@@ -108,6 +108,8 @@ var reasons = []struct {
 	{secret.ErrSettings, "settings"},
 	{secret.ErrUnavailable, "unavailable"},
 	{secret.ErrMode, "mode"},
+	{secret.ErrDirectory, "directory"},
+	{secret.ErrSealed, "sealed"},
 	{event.ErrConfig, "nats_url"},
 	{event.ErrNoJetStream, "no_jetstream"},
 }

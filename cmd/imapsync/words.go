@@ -90,9 +90,10 @@ var words = fault.Words{
 	{Codes: "secret", When: "unreadable", Do: "{renew}"},
 	{Codes: "secret", When: "settings", Do: "{doctor} # again, with the settings that it names put right"},
 	{Codes: "secret", When: "mode", Say: "run: chmod 600 {path}", Do: "chmod 600 {path}"},
-	{Codes: "secret", When: "no_key sealed", Say: newKey, Do: oldKey},
+	{Codes: "secret", When: "no_key sealed", Say: oldKeyFile, Do: oldKey},
 	{Codes: "secret", When: "no_key", Say: newKey, Do: "imapsync secret keygen --out imapsync.key && export IMAPSYNC_SECRET_KEY_FILE=$PWD/imapsync.key"},
-	{Codes: "secret", When: "key_file sealed", Say: newKeyFile, Do: oldKey},
+	{Codes: "secret", When: "key_file sealed", Say: oldKeyFile, Do: oldKey},
+	{Codes: "secret", When: "key_file directory", Say: "name the file in it with IMAPSYNC_SECRET_KEY_FILE", Do: "export IMAPSYNC_SECRET_KEY_FILE={path}/FILE"},
 	{Codes: "secret", When: "key_file", Say: newKeyFile, Do: "imapsync secret keygen --out {path}"},
 	{Codes: "secret", Do: oldKey},
 	{Codes: "secret_unavailable", When: "test", Say: later, Do: "{doctor} # again, later"},
@@ -194,6 +195,7 @@ const (
 	namedSettings  = "{set} --oauth-scopes SCOPES --oauth-tenant TENANT --oauth-token-url URL # those of them that the server names"
 	exchangeScopes = "{set} --oauth-scopes 'https://outlook.office.com/IMAP.AccessAsUser.All offline_access' && {auth}"
 	newKey         = "make one with `imapsync secret keygen --out imapsync.key` and set IMAPSYNC_SECRET_KEY_FILE to its path"
+	oldKeyFile     = "put back the key file that stored credentials were sealed with, or name it with IMAPSYNC_SECRET_KEY_FILE: a new key of `imapsync secret keygen` opens none of them"
 	newKeyFile     = "make a key with `imapsync secret keygen --out {path}`"
 	isBug          = "this is a bug: please report this line with what `imapsync version` prints"
 	report         = "imapsync version # to be reported, with this line"
