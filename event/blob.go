@@ -48,7 +48,7 @@ func OpenBlobs(ctx context.Context, nc *nats.Conn, bucket string) (*Blobs, error
 		return nil, fmt.Errorf("bucket %s: %w: there is none: the first mail with an attachment makes it", bucket, ErrStream)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", bucket, named(err))
+		return nil, fmt.Errorf("bucket %s: %w", bucket, namedOpening(err))
 	}
 	return &Blobs{bucket, stream}, nil
 }

@@ -27,10 +27,20 @@ var (
 	ErrBlob = errors.New("the blob cannot be used")
 )
 
-// named wraps what nats.go says to a request in the error that it means.
+// namedOpening is named for a question that every server with JetStream answers,
+// whichever has the stream: where none does, there is no JetStream.
+func namedOpening(err error) error {
+	if errors.Is(err, nats.ErrNoResponders) {
+		return fmt.Errorf("%w: %w", ErrNoJetStream, err)
+	}
+	return named(err)
+}
+
+// named wraps what nats.go says to a request in the error that it means. Where nobody
+// answers for a stream or a consumer, its servers are electing a leader.
 func named(err error) error {
 	switch {
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("%w: %w", ErrNoJetStream, err)
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining),
 		errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded),

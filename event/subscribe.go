@@ -78,6 +78,8 @@ func Subscribe(ctx context.Context, nc *nats.Conn, o SubscribeOptions) (*Subscri
 		cfg.MaxDeliver = -1
 	}
 	s := &Subscription{nc: nc, idle: o.Idle, bucket: o.Bucket, durable: o.Durable != ""}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	if s.durable {
 		s.consumer, err = js.Consumer(ctx, StreamName, o.Durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -93,7 +95,7 @@ func Subscribe(ctx context.Context, nc *nats.Conn, o SubscribeOptions) (*Subscri
 		s.consumer, err = js.CreateConsumer(ctx, StreamName, cfg)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("subscribe: stream %s: %w", StreamName, named(err))
+		return nil, fmt.Errorf("subscribe: stream %s: %w", StreamName, namedOpening(err))
 	}
 	return s, nil
 }
@@ -202,6 +204,8 @@ func (r *Received) Ack(ctx context.Context) error {
 	if !r.durable {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	if err := r.msg.DoubleAck(ctx); err != nil {
 		return fmt.Errorf("ack %d: %w", r.Seq, named(err))
 	}

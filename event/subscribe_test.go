@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -327,6 +328,45 @@ func TestForeignMessages(t *testing.T) {
 	}
 	if bad != 2 || good != 1 {
 		t.Errorf("%d bad, %d good", bad, good)
+	}
+}
+
+// Where nobody takes an acknowledgement, as while the servers of a consumer elect a
+// leader, the broker has JetStream all the same.
+func TestNobodyTakesTheAck(t *testing.T) {
+	p := newBroker(t, devenv.TestNATSServer(t))
+	p.numbered(1)
+	js, err := jetstream.New(p.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for received, err := range subscribe(t, p, event.SubscribeOptions{Durable: "d"}).Events(testContext(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := js.DeleteStream(testContext(t), event.StreamName); err != nil {
+			t.Fatal(err)
+		}
+		if err := received.Ack(testContext(t)); !errors.Is(err, event.ErrTimeout) || errors.Is(err, event.ErrNoJetStream) {
+			t.Errorf("%v, want ErrTimeout", err)
+		}
+		break
+	}
+	if _, err := event.Subscribe(testContext(t), p.nc, event.SubscribeOptions{}); !errors.Is(err, event.ErrStream) {
+		t.Errorf("no stream: %v, want ErrStream", err)
+	}
+	without := devenv.TestNATS(t, func(o *server.Options) { o.JetStream = false })
+	nc, err := nats.Connect(without.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	_, subscribed := event.Subscribe(testContext(t), nc, event.SubscribeOptions{})
+	_, opened := event.OpenBlobs(testContext(t), nc, "")
+	for name, err := range map[string]error{"subscribe": subscribed, "open the blobs": opened} {
+		if !errors.Is(err, event.ErrNoJetStream) {
+			t.Errorf("%s: %v, want ErrNoJetStream", name, err)
+		}
 	}
 }
 

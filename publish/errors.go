@@ -107,8 +107,10 @@ func streamError(err error) error {
 		return fmt.Errorf("%w: another stream listens on %s: take it off that stream: %w", event.ErrStream, event.Subjects, err)
 	}
 	switch {
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("%w: %w", event.ErrNoJetStream, err)
+	case errors.Is(err, nats.ErrNoResponders): // of one stream: its servers are electing a leader
+		return fmt.Errorf("%w: %w", event.ErrTimeout, err)
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrReconnectBufExceeded):
 		return fmt.Errorf("%w: %w", event.ErrUnreachable, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"imapsync/event"
 	"imapsync/internal/devenv"
@@ -44,6 +45,29 @@ func TestPlaces(t *testing.T) {
 	})
 	if diff := cmp.Diff(asked[1:2], stored); diff != "" || err != nil {
 		t.Errorf("stored from 2 on: %v (-want +got):\n%s", err, diff)
+	}
+}
+
+// Where nobody answers for a stream or a bucket, as while its servers elect a leader, the
+// broker has JetStream all the same: it is asked again.
+func TestNobodyAnswersForTheStream(t *testing.T) {
+	n := devenv.TestNATSServer(t)
+	p := newPublisher(t, connect(t, n), PublisherOptions{})
+	b := openBlobs(t, p.nc)
+	deleteStream(t, p.js)
+	if err := p.js.DeleteObjectStore(testContext(t), event.DefaultBucket); err != nil {
+		t.Fatal(err)
+	}
+	_, places := p.Places(testContext(t), StreamState{Last: 1}, testTenant, testProvider, []Acknowledged{{"k", 1}})
+	_, held := p.Held(testContext(t), testTenant, testProvider, []string{"k"})
+	for name, err := range map[string]error{
+		"places": places, "held": held,
+		"stored": p.Stored(testContext(t), testTenant, testProvider, 1, nil),
+		"blob":   b.Check(testContext(t), &event.Blob{Key: "k"}),
+	} {
+		if !errors.Is(err, nats.ErrNoResponders) || !errors.Is(err, event.ErrTimeout) || errors.Is(err, event.ErrNoJetStream) {
+			t.Errorf("%s: %v, want no answer and ErrTimeout", name, err)
+		}
 	}
 }
 

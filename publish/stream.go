@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"imapsync/event"
@@ -90,7 +91,11 @@ func ask[T any](ctx context.Context, question func(ctx context.Context) (T, erro
 }
 
 func openStream(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
-	return ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })
+	stream, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })
+	if errors.Is(err, nats.ErrNoResponders) { // every server that has JetStream answers, whichever has the stream
+		err = fmt.Errorf("%w: %w", jetstream.ErrJetStreamNotEnabled, err)
+	}
+	return stream, err
 }
 
 // lastOn returns the last message that a stream has on a subject.
