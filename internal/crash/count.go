@@ -191,11 +191,10 @@ func (s *siege) readBlobs(ctx context.Context, nc link, events []published) erro
 	var wrong []string
 	for _, ev := range events {
 		for _, a := range ev.attachments {
-			store, err := js.ObjectStore(ctx, a.Blob.Bucket)
-			if err != nil {
-				return err
+			data, err := readBlob(ctx, js, a.Blob)
+			if errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("%s of %q: %w", a.Name, ev.subject, err)
 			}
-			data, err := store.GetBytes(ctx, a.Blob.Key)
 			if sum := sha256.Sum256(data); err != nil || hex.EncodeToString(sum[:]) != a.SHA256 {
 				wrong = append(wrong, fmt.Sprintf("%s of %q: %v", a.Name, ev.subject, err))
 			}
@@ -206,6 +205,18 @@ func (s *siege) readBlobs(ctx context.Context, nc link, events []published) erro
 		return fmt.Errorf("%d blobs cannot be read: %s", len(wrong), few(wrong))
 	}
 	return nil
+}
+
+// readBlob has a bound of its own: nats.go waits for a chunk that is missing for as long
+// as its context lasts, and that of the whole is an hour away.
+func readBlob(ctx context.Context, js jetstream.JetStream, blob *event.Blob) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	store, err := js.ObjectStore(ctx, blob.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	return store.GetBytes(ctx, blob.Key)
 }
 
 // countLedger compares the ledger with the events of the stream, by key.
