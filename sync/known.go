@@ -69,11 +69,10 @@ func (f *folderPass) published(ctx context.Context, c *chunk) (*published, error
 		if !m.toPublish() {
 			continue
 		}
-		sized := m.summary.SizedHeaderKey(m.Size)
 		if keys = append(keys, m.summary.key); m.headerOnly {
-			keys = append(keys, sized)
+			keys = append(keys, m.summary.sizedKey)
 		} else {
-			headerKeys = append(headerKeys, m.summary.headerKey, sized)
+			headerKeys = append(headerKeys, m.summary.headerKey, m.summary.sizedKey)
 		}
 		if m.summary.MessageID != "" {
 			ids = append(ids, db.Clean(m.summary.MessageID))
@@ -122,7 +121,7 @@ func (f *folderPass) twin(ctx context.Context, known *published, m *message) (*c
 	if m.again != "" {
 		return nil, nil
 	}
-	same, sized := known.byKey[m.summary.key], m.summary.SizedHeaderKey(m.Size)
+	same, sized := known.byKey[m.summary.key], m.summary.sizedKey
 	if same != nil && m.headerOnly && !m.mayBe(same.Size) { // two mails of one header
 		m.summary.key, m.summary.headerKey = sized, sized
 		same = known.byKey[sized]

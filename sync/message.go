@@ -102,6 +102,7 @@ type summary struct {
 	publish.Identity
 	key             string // its event key
 	headerKey       string // that of its header alone
+	sizedKey        string // that where another mail has its header
 	subject, sender string
 }
 
@@ -112,7 +113,7 @@ func (s *summary) identify(m *message) {
 	} else {
 		s.Identity = publish.Identify(m.raw)
 	}
-	s.headerKey = s.KeyByHeader(m.Size)
+	s.headerKey, s.sizedKey = s.KeyByHeader(m.Size), s.SizedHeaderKey(m.Size)
 	s.key = cmp.Or(m.again, s.Key, s.headerKey)
 }
 

@@ -60,7 +60,7 @@ func TestFailedMessageIsNamed(t *testing.T) {
 		t.Errorf("a panic is no bug, or nobody knows where: %v", m.failure)
 	}
 	id := publish.Identify(m.raw)
-	if want := (summary{Identity: id, key: id.Key, headerKey: id.KeyByHeader(0), subject: "Invoice", sender: "a@example.com"}); m.failure == nil || m.summary != want {
+	if want := (summary{Identity: id, key: id.Key, headerKey: id.KeyByHeader(0), sizedKey: id.SizedHeaderKey(0), subject: "Invoice", sender: "a@example.com"}); m.failure == nil || m.summary != want {
 		t.Errorf("failure %v, %+v; want %+v", m.failure, m.summary, want)
 	}
 }
