@@ -103,28 +103,40 @@ func (c *hangClock) After(d time.Duration) <-chan time.Time {
 // is charged.
 func TestFailure04_DeadlineHasAHardEnd(t *testing.T) {
 	t.Parallel()
-	env := newEnv(t)
-	s, p := env.scripted(imapserver.Config{}, func(p *db.Provider) {
-		p.PassTimeoutMS = int(scriptedPass.Milliseconds())
-		deadlines(p, time.Hour)
-	})
-	env.runner.Options.Timeouts.Rate = 1 << 10
 	raw := string(mail(1, "a")) + strings.Repeat("large\r\n", 1000)
-	s.Mailbox("INBOX").Append(raw)
-	clock, stop := &hangClock{waited: make(chan time.Duration, 2)}, make(chan struct{})
-	clock.now = time.Now().UTC()
-	env.runner.Clock, env.runner.Stop = clock, stop
-	s.Play(imapserver.Quirk{Name: "hangs", Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error {
-		close(stop)
-		return x.InBody(x.Hang)
-	}})
-	_, results := env.run(p)
-	if res := results[0]; res.Outcome() != "unfinished" || !Stopped(res.Err) || env.heldAgainst(p) != "" {
-		t.Errorf("%s, %v, held against it %q; want it unfinished and charged with nothing", res.Outcome(), res.Err, env.heldAgainst(p))
-	}
-	<-clock.waited // for the end of the pass
-	if d, least := <-clock.waited, time.Hour+time.Duration(len(raw))*time.Second>>10; d < least || d > least+2*lastWords {
-		t.Errorf("the message in hand had %s, want %s and some", d, least)
+	for name, tt := range map[string]struct {
+		said  string // in place of its size
+		bytes int64
+	}{
+		"a body":                       {"RFC822.SIZE", int64(len(raw))},
+		"mail that is said to be huge": {"RFC822.SIZE 4000000000 X-SIZE", maxHeaderBytes},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := newEnv(t)
+			s, p := env.scripted(imapserver.Config{}, func(p *db.Provider) {
+				p.PassTimeoutMS = int(scriptedPass.Milliseconds())
+				deadlines(p, time.Hour)
+			})
+			env.runner.Options.Timeouts.Rate = 1 << 10
+			s.Mailbox("INBOX").Append(raw)
+			clock, stop := &hangClock{waited: make(chan time.Duration, 2)}, make(chan struct{})
+			clock.now = time.Now().UTC()
+			env.runner.Clock, env.runner.Stop = clock, stop
+			s.Play(imapserver.Quirk{Stage: imapserver.Fetch, Do: func(x *imapserver.Exchange) error { return x.Replace("RFC822.SIZE", tt.said) }})
+			s.Play(imapserver.Quirk{Name: "hangs", Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error {
+				close(stop)
+				return x.InBody(x.Hang)
+			}})
+			_, results := env.run(p)
+			if res := results[0]; res.Outcome() != "unfinished" || !Stopped(res.Err) || env.heldAgainst(p) != "" {
+				t.Errorf("%s, %v, held against it %q; want it unfinished and charged with nothing", res.Outcome(), res.Err, env.heldAgainst(p))
+			}
+			<-clock.waited // for the end of the pass
+			if d, least := <-clock.waited, time.Hour+time.Duration(tt.bytes)*time.Second>>10; d < least || d > least+2*lastWords {
+				t.Errorf("the message in hand had %s, want %s and some", d, least)
+			}
+		})
 	}
 }
 

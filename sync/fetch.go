@@ -128,7 +128,12 @@ func (p *pipeline) fetchWindow(ctx context.Context, window []*chunk) error {
 	for _, c := range window {
 		for _, m := range c.messages {
 			if !m.absent && m.failure == nil {
-				d.missing[m.UID], asked, largest = m, append(asked, m), max(largest, cmp.Or(m.Size, p.maxMessageBytes()))
+				d.missing[m.UID], asked = m, append(asked, m)
+				size := cmp.Or(m.Size, p.maxMessageBytes())
+				if m.headerOnly {
+					size = min(size, maxHeaderBytes)
+				}
+				largest = max(largest, size)
 			}
 		}
 	}
