@@ -20,11 +20,18 @@ import (
 // A server that refuses that shows nothing by it.
 func (f *folderPass) list(first, last uint32) ([]uint32, error) {
 	uids, err := f.session.ListUIDs(first, last)
-	if _, refused := errors.AsType[*imap.Error](err); refused && f.session.Alive() {
+	if f.refused(err) {
 		f.log.Warn("list_refused", "error", err.Error())
 		return nil, nil
 	}
 	return uids, err
+}
+
+// refused reports whether an error is the server's refusal of a command, on a connection
+// that lives.
+func (f *folderPass) refused(err error) bool {
+	_, refused := errors.AsType[*imap.Error](err)
+	return refused && f.session.Alive()
 }
 
 // shown gives all UIDs of the folder that the server shows, by FETCH or, where that
@@ -100,13 +107,13 @@ func Unseen(n int64) error {
 		With("unseen", fmt.Sprint(n))
 }
 
-// addsUp compares what the server shows of a folder with EXISTS.
-func (f *folderPass) addsUp() error {
+// complete gives all UIDs of the folder, or an error where EXISTS counts more.
+func (f *folderPass) complete() ([]uint32, error) {
 	exists, uids, err := f.shown()
 	if unseen := exists - int64(len(uids)); err == nil && unseen > 0 {
 		err = Mismatch(exists, unseen)
 	}
-	return err
+	return uids, err
 }
 
 // readInPart reports whether an error over a folder is no more than that it has messages

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/emersion/go-imap/v2"
-
 	"imapsync/db"
 )
 
@@ -198,9 +196,8 @@ func (f *folderPass) atFault(ctx context.Context, err error) bool {
 		return true
 	}
 	_, code := Classify(err)
-	_, refused := errors.AsType[*imap.Error](err)
 	patience := backoffHint(err) > 0 || code == "limit" || code == "throttled" || code == "overquota"
-	return code == "no_bodies" || refused && !patience
+	return code == "no_bodies" || f.refused(err) && !patience
 }
 
 // reopen opens the folder on a new connection.

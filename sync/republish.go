@@ -167,7 +167,8 @@ func (ps *pass) republishFolder(ctx context.Context, status imapsession.FolderSt
 		}
 	}
 	if absent > 0 {
-		return f.addsUp() // else what is not listed is not known to be gone
+		_, err := f.complete() // else what is not listed is not known to be gone
+		return err
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func (f *folderPass) everything() ([]uint32, error) {
 // there are any that belong to it.
 func (f *folderPass) firstSince(uids []uint32, day time.Time) (int, error) {
 	found, err := f.session.Search(1, imapsession.MaxUID, &imap.SearchCriteria{Since: day})
-	if _, refused := errors.AsType[*imap.Error](err); err != nil && (!refused || !f.session.Alive()) {
+	if err != nil && !f.refused(err) {
 		return 0, err
 	}
 	first := len(uids)
@@ -134,18 +134,15 @@ func (f *folderPass) dates(uids []uint32) (map[uint32]imapsession.Listed, error)
 // zero, before another. Where SEARCH finds none, or is refused, their dates tell.
 func (f *folderPass) between(since, until time.Time) ([]uint32, error) {
 	found, err := f.session.Search(1, imapsession.MaxUID, &imap.SearchCriteria{Since: since, Before: until})
-	if _, refused := errors.AsType[*imap.Error](err); err != nil && (!refused || !f.session.Alive()) {
+	if err != nil && !f.refused(err) {
 		return nil, err
 	}
 	if len(found) > 0 {
 		return union(found, nil), nil
 	}
-	exists, uids, err := f.shown()
+	uids, err := f.complete()
 	if err != nil {
 		return nil, err
-	}
-	if unseen := exists - int64(len(uids)); unseen > 0 {
-		return nil, Mismatch(exists, unseen)
 	}
 	for window := range slices.Chunk(uids, datesWindow) {
 		dates, err := f.dates(window)
