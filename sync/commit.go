@@ -66,9 +66,6 @@ func (f *folderPass) commit(ctx context.Context, c *chunk) error {
 		if m.done = true; m.whole {
 			f.bodyCame(m.Size)
 		}
-		if !m.absent && m.failure == nil {
-			f.found++
-		}
 		if m.twin != nil && m.failure == nil {
 			f.log.Info("duplicate", "uid", m.UID, "of_folder", m.twin.Folder, "of_uid", m.twin.UID, "event_key", m.twin.EventKey)
 		}
@@ -92,15 +89,9 @@ func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db
 	if m.leader != nil && m.leader.failure != nil {
 		m.failure = m.leader.failure // what it is a copy of did not go out
 	}
-	if m.ack != nil {
-		res, err := m.ack.Wait(ctx)
-		switch {
-		case errors.Is(err, publish.ErrTooLarge):
-			m.fail("publish", "too_large", err)
-		case err != nil:
-			return db.Message{}, fmt.Errorf("publish uid %d: %w", m.UID, err)
-		}
-		row.StreamSeq = res.Seq
+	var err error
+	if row.StreamSeq, err = m.acknowledged(ctx); err != nil {
+		return db.Message{}, err
 	}
 	switch {
 	case m.failure != nil:
@@ -116,6 +107,22 @@ func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db
 	}
 	f.log.Debug("message", "uid", m.UID, "outcome", row.Outcome, "event_key", row.EventKey, "stream_seq", row.StreamSeq)
 	return row, nil
+}
+
+// acknowledged waits until the broker has the event of a message, and gives its place in
+// the stream; 0 when there is none.
+func (m *message) acknowledged(ctx context.Context) (seq uint64, err error) {
+	if m.ack == nil {
+		return 0, nil
+	}
+	res, err := m.ack.Wait(ctx)
+	switch {
+	case errors.Is(err, publish.ErrTooLarge):
+		m.fail("publish", "too_large", err)
+	case err != nil:
+		return 0, fmt.Errorf("publish uid %d: %w", m.UID, err)
+	}
+	return res.Seq, nil
 }
 
 // keepRaw stores the mail of a message that is given up, so that it outlives

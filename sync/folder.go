@@ -23,7 +23,6 @@ type folderPass struct {
 	first  bool     // there was no cursor before this pass
 	empty  bool     // numbered anew, with no message to see yet
 	taken  int      // messages handled
-	found  int      // of them, those that the server gave and that went out
 	unseen int64    // messages that EXISTS counts and that were not found
 
 	unlisted int64 // those of a folder that was numbered anew

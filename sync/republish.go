@@ -9,7 +9,6 @@ import (
 
 	"imapsync/db"
 	"imapsync/internal/imapsession"
-	"imapsync/publish"
 )
 
 // Republication is what became of events that were to be published again.
@@ -180,16 +179,12 @@ func (f *folderPass) commitAgain(ctx context.Context, c *chunk) error {
 	now := f.runner.now()
 	var events []db.PublishedEvent
 	for _, m := range c.messages {
-		if m.ack != nil {
-			res, err := m.ack.Wait(ctx)
-			switch {
-			case errors.Is(err, publish.ErrTooLarge):
-				m.fail("publish", "too_large", err)
-			case err != nil:
-				return fmt.Errorf("publish uid %d: %w", m.UID, err)
-			default:
-				events = append(events, db.PublishedEvent{EventKey: m.again, StreamSeq: res.Seq})
-			}
+		seq, err := m.acknowledged(ctx)
+		if err != nil {
+			return err
+		}
+		if m.ack != nil && m.failure == nil {
+			events = append(events, db.PublishedEvent{EventKey: m.again, StreamSeq: seq})
 		}
 		if m.failure != nil {
 			f.log.Warn("mail_not_republished", "uid", m.UID, "event_key", m.again, "stage", m.failure.stage, "code", m.failure.code, "error", m.failure.err.Error())
@@ -204,9 +199,7 @@ func (f *folderPass) commitAgain(ctx context.Context, c *chunk) error {
 		f.again[e.EventKey] = true
 	}
 	for _, m := range c.messages {
-		if m.done = true; m.failure == nil && m.ack != nil {
-			f.found++
-		}
+		m.done = true
 	}
 	return nil
 }
