@@ -56,6 +56,7 @@ const (
 	askHead  = "T1 UID FETCH 7 (UID BODY.PEEK[HEADER])\r\n"
 	askFind  = "T1 UID SEARCH UID 1:4294967295\r\n"
 	askExam  = "T1 EXAMINE INBOX\r\n"
+	askUIDs  = "T1 UID FETCH 1:4294967295 (UID)\r\n"
 )
 
 // TestWireRepairs: what the client reads of what the server sends.
@@ -202,7 +203,7 @@ func TestWireKeepsUIDs(t *testing.T) {
 	for want, limit := range map[string]int{"[7 8 9]": 4, "[7 8 9] over": 3} {
 		w := New(&scripted{Reader: strings.NewReader("* OK hi\r\n" + server)}, Limits{SearchNums: limit})
 		w.KeepUIDs()
-		w.Write([]byte("T1 UID FETCH 1:4294967295 (UID)\r\n"))
+		w.Write([]byte(askUIDs))
 		b, err := io.ReadAll(w)
 		got := fmt.Sprint(w.KeptUIDs())
 		if limit == 3 {
@@ -494,10 +495,14 @@ func TestFailure08_WireNoise(t *testing.T) {
 		"plus":       {"T1 NOOP\r\n", "+ \r\n"},
 		"literals":   {"T1 NOOP\r\n", "* X {1000000}\r\n" + strings.Repeat("x", 1_000_000) + "\r\n"},
 		"idle":       {"T1 IDLE\r\n", "* OK still here\r\n"},
+		"kept":       {askUIDs, "* 1 FETCH (UID 7)\r\n"},
+		"no uid":     {askUIDs, "* 1 FETCH (FLAGS ())\r\n"},
+		"last uid":   {askUIDs, "* 1 FETCH (UID 4294967295)\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			endless := io.MultiReader(strings.NewReader("* OK hi\r\n"), &repeated{text: []byte(strings.Repeat(tc.line, 1+4000/len(tc.line)))})
 			w := New(&scripted{Reader: endless}, Limits{})
+			w.KeepUIDs()
 			w.Write([]byte(tc.command))
 			began := time.Now()
 			_, err := io.Copy(io.Discard, struct{ io.Reader }{w})

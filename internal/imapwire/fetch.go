@@ -337,8 +337,7 @@ func (w *Conn) endFetch() error {
 			return w.protocolError("body without a UID", nil)
 		}
 		w.out = append(append(w.out, f.held), ")\r\n"...) // size and date are not asked for with a body
-	} else if kept, err := w.keepUID(); kept || err != nil {
-		w.weight.kept = kept
+	} else if taken, err := w.keepUID(); taken || err != nil {
 		return err
 	} else if f.answers() {
 		w.weight.answer = true
@@ -363,9 +362,9 @@ func (w *Conn) endFetch() error {
 	return nil
 }
 
-// keepUID keeps the UID of a response, if those of its FETCH are to be kept. The last
-// UID that there is leaves no number for UIDNEXT: see search.
-func (w *Conn) keepUID() (kept bool, err error) {
+// keepUID takes a response for itself, if the UIDs of its FETCH are to be kept, and keeps
+// the UID that it has. The last UID that there is leaves no number for UIDNEXT: see search.
+func (w *Conn) keepUID() (taken bool, err error) {
 	f := &w.fetch
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -377,6 +376,7 @@ func (w *Conn) keepUID() (kept bool, err error) {
 		return true, overLimitf("server listed more than %d uids", w.lim.SearchNums)
 	default:
 		w.uids = append(w.uids, f.uid)
+		w.weight.kept = true
 	}
 	return true, nil
 }
