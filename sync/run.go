@@ -64,6 +64,7 @@ const (
 	DefaultWorkers          = 8
 	DefaultMaxInFlightBytes = 64 << 20
 	DefaultMaxMessageBytes  = 50_000_000
+	DefaultMinBodyRate      = imapsession.DefaultRate
 	DefaultHealSpan         = time.Hour
 	DefaultHealEvents       = 1000
 	DefaultMaxOldUnknown    = 50

@@ -143,8 +143,7 @@ func (t Timeouts) body(size int64) time.Duration {
 	if size == 0 {
 		return 0
 	}
-	perSecond := float64(cmp.Or(t.Rate, 16<<10))
-	return cmp.Or(t.Literal, time.Minute) + time.Duration(float64(size)/perSecond*float64(time.Second))
+	return t.Body(size)
 }
 
 // Credential is what a session logs in with: a password, or, when Tokens is

@@ -68,7 +68,7 @@ func (r *readFlags) add(fs *pflag.FlagSet) {
 	fs.DurationVar(&r.timeouts.Connect, "connect-timeout", 0, "TCP and TLS handshake (0: the provider's, else 10s)")
 	fs.DurationVar(&r.timeouts.Command, "command-timeout", 0, "silence of a server while it works (0: the provider's, else 30s)")
 	fs.DurationVar(&r.timeouts.Literal, "literal-timeout", 0, "silence within a message body (0: the provider's, else 1m)")
-	fs.Int64Var(&r.timeouts.Rate, "min-body-rate", 16<<10, "slowest download of a message, in bytes a second beyond the literal-timeout")
+	fs.Int64Var(&r.timeouts.Rate, "min-body-rate", mailsync.DefaultMinBodyRate, "slowest download of a message, in bytes a second beyond the literal-timeout")
 }
 
 func (r *readFlags) check(others ...error) []error {

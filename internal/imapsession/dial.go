@@ -68,6 +68,16 @@ type Timeouts struct {
 	Rate    int64         // bytes a second: in all a body may take its size by that beside Literal; 16 KiB
 }
 
+// DefaultRate is the Rate where none is given.
+const DefaultRate = imapwire.DefaultRate
+
+// Body is how long a message body of so many bytes may take in all.
+func (t Timeouts) Body(size int64) time.Duration { return t.limits().Body(size) }
+
+func (t Timeouts) limits() imapwire.Limits {
+	return imapwire.Limits{Command: t.Command, Literal: t.Literal, Rate: t.Rate}
+}
+
 func (t Timeouts) connect() time.Duration { return cmp.Or(t.Connect, 10*time.Second) }
 
 // endpoint is what a connection was made with: when any of it changes, the old
@@ -127,9 +137,9 @@ func (d *Dialer) open(ctx context.Context, a Account, credential string) (s *Ses
 		conn.Close()
 		return nil, false, d.wrongPort(ctx, a, orEnd(ctx, err))
 	}
-	w := imapwire.New(secured, imapwire.Limits{
-		Command: a.Timeouts.Command, Literal: a.Timeouts.Literal, Rate: a.Timeouts.Rate, LiteralSize: a.MaxMessageBytes + a.MaxMessageBytes/2,
-	})
+	limits := a.Timeouts.limits()
+	limits.LiteralSize = a.MaxMessageBytes + a.MaxMessageBytes/2
+	w := imapwire.New(secured, limits)
 	if a.TLS == TLSStartTLS {
 		w.Greet() // the greeting came in the clear; its capabilities are forgotten
 	}

@@ -95,6 +95,19 @@ type Limits struct {
 	Noise       int64         // bytes of those that are of no use; 128 MiB
 }
 
+// DefaultRate is the Rate of Limits that name none.
+const DefaultRate = 16 << 10
+
+// Body is how long a body of n bytes may take in all.
+func (lim Limits) Body(n int64) time.Duration {
+	lim = lim.withDefaults()
+	return lim.Literal + lim.atRate(n)
+}
+
+func (lim Limits) atRate(n int64) time.Duration {
+	return time.Duration(float64(n) / float64(lim.Rate) * float64(time.Second))
+}
+
 func (lim Limits) withDefaults() Limits {
 	return Limits{
 		Command:     cmp.Or(lim.Command, 30*time.Second),
@@ -104,7 +117,7 @@ func (lim Limits) withDefaults() Limits {
 		SearchNums:  cmp.Or(lim.SearchNums, 2_000_000),
 		LiteralSize: cmp.Or(lim.LiteralSize, 64<<20),
 		Buffer:      cmp.Or(lim.Buffer, 256<<10),
-		Rate:        cmp.Or(lim.Rate, 16<<10),
+		Rate:        cmp.Or(lim.Rate, DefaultRate),
 		Responses:   cmp.Or(lim.Responses, 500_000),
 		Noise:       cmp.Or(lim.Noise, 128<<20),
 	}
@@ -337,18 +350,15 @@ func (w *Conn) patience() time.Duration {
 // most is how long the body under way, or else the answer that is owed, may take in all.
 // Callers hold mu.
 func (w *Conn) most() (d time.Duration, bounded bool) {
-	atRate := func(n int64) time.Duration {
-		return time.Duration(float64(n) / float64(w.lim.Rate) * float64(time.Second))
-	}
 	switch {
 	case w.body > 0:
-		return w.lim.Literal + atRate(w.body), true
+		return w.lim.Body(w.body), true
 	case w.idling || !w.owed():
 		return 0, false
 	case !w.greeted:
 		return w.lim.Command, true
 	}
-	return 3*w.lim.Command + atRate(w.useful), true
+	return 3*w.lim.Command + w.lim.atRate(w.useful), true
 }
 
 // rearm sets the deadline of the read under way. Callers hold mu.
