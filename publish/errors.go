@@ -55,6 +55,7 @@ var answers = map[jetstream.ErrorCode]struct {
 	10008:                  {again, event.ErrTimeout}, // not available
 	10009:                  {again, event.ErrTimeout}, // not the leader
 	10063:                  {again, event.ErrTimeout}, // last sequence by subject does not match
+	10118:                  {again, event.ErrTimeout}, // all servers that have the stream are away
 	10167:                  {again, event.ErrTimeout}, // too many requests
 	codeStoreFailed:        {failed, ErrStreamFull},
 	10002:                  {failed, ErrStreamFull}, // limits of the account

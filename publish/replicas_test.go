@@ -16,8 +16,8 @@ import (
 	"imapsync/internal/devenv"
 )
 
-// testCluster starts three servers and returns a connection to one of them.
-func testCluster(t *testing.T) *nats.Conn {
+// testCluster starts three servers, n0 to n2, and returns a connection to the last.
+func testCluster(t *testing.T) (*nats.Conn, []*devenv.NATS) {
 	t.Helper()
 	var ports []int
 	var routes []string
@@ -31,7 +31,7 @@ func testCluster(t *testing.T) *nats.Conn {
 		routes = append(routes, "nats://"+ln.Addr().String())
 		ln.Close()
 	}
-	var one *devenv.NATS
+	var servers []*devenv.NATS
 	for i, port := range ports {
 		n, err := devenv.StartNATS(testContext(t), func(o *server.Options) {
 			o.ServerName = fmt.Sprintf("n%d", i)
@@ -42,9 +42,59 @@ func testCluster(t *testing.T) *nats.Conn {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { n.Close() })
-		one = n
+		servers = append(servers, n)
 	}
-	return connect(t, one)
+	return connect(t, servers[2]), servers
+}
+
+// ensured makes the stream as soon as the servers have found a leader.
+func ensured(t *testing.T, js jetstream.JetStream, o MakeOptions) jetstream.Stream {
+	t.Helper()
+	until := time.Now().Add(30 * time.Second)
+	s, err := EnsureStream(testContext(t), js, o)
+	for ; err != nil && time.Now().Before(until); s, err = EnsureStream(testContext(t), js, o) {
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A stream whose servers are all away comes back with them: nothing is wrong with the
+// configuration.
+func TestServersOfTheStreamAreAway(t *testing.T) {
+	t.Parallel()
+	nc, servers := testCluster(t)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := ensured(t, js, MakeOptions{Replicas: 1})
+	var at int
+	if _, err := fmt.Sscanf(stream.CachedInfo().Cluster.Leader, "n%d", &at); err != nil {
+		t.Fatal(err)
+	}
+	other, err := jetstream.New(connect(t, servers[(at+1)%3]))
+	if err == nil {
+		err = servers[at].Stop()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ctx := testContext(t); ; {
+		_, err := EnsureStream(ctx, other, MakeOptions{Replicas: 1})
+		if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == 10118 {
+			if !errors.Is(err, event.ErrTimeout) || errors.Is(err, event.ErrStream) {
+				t.Errorf("%v, want ErrTimeout", err)
+			}
+			return
+		}
+		if ctx.Err() != nil || err == nil {
+			t.Fatalf("%v, want a stream that is offline", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 // A stream and a bucket that are made have three copies where there are servers for
@@ -57,14 +107,7 @@ func TestReplicas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		until := time.Now().Add(30 * time.Second)
-		s, err := EnsureStream(testContext(t), js, o)
-		for ; err != nil && time.Now().Before(until); s, err = EnsureStream(testContext(t), js, o) { // the servers have yet to find a leader
-			time.Sleep(100 * time.Millisecond)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := ensured(t, js, o)
 		b, err := OpenBlobs(testContext(t), nc, BlobOptions{Create: true, Make: o})
 		if err != nil {
 			t.Fatal(err)
@@ -77,7 +120,7 @@ func TestReplicas(t *testing.T) {
 		}
 		return s.CachedInfo().Config.Replicas, b.State().Replicas
 	}
-	nc := testCluster(t)
+	nc, _ := testCluster(t)
 	if stream, bucket := made(t, nc, MakeOptions{}); stream != 3 || bucket != 3 {
 		t.Errorf("in a cluster: %d and %d replicas, want 3", stream, bucket)
 	}
