@@ -204,6 +204,11 @@ func moveRows(ctx context.Context, tx *txn, fence Fence, c Commit) {
 		validities[i], uids[i], to[i] = m.UIDValidity, int64(m.UID), int64(m.To)
 	}
 	args := []any{fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, validities, uids, to}
+	// One that was taken for gone under its new UID, and is there, has a row in the way.
+	tx.exec(ctx, "move ledger", `
+		DELETE FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = ANY($5) AND outcome = 'expunged'`,
+		fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, to)
 	tx.exec(ctx, "move ledger", `
 		UPDATE imap_messages m SET uid_validity = $4, uid = k.new_uid
 		FROM unnest($5::bigint[], $6::bigint[], $7::bigint[]) AS k(old_validity, old_uid, new_uid)

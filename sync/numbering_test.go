@@ -278,6 +278,42 @@ func TestFailure27_AServerThatMoved(t *testing.T) {
 	}
 }
 
+// TestFailure07_ShownAgain: a mail that was taken for expunged under the new numbering, and
+// is known by its header when it is shown again, has one row.
+func TestFailure07_ShownAgain(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+	env.passed()
+	box := env.srv.Mailbox("INBOX")
+	box.SetUIDValidity(7)
+	env.srv.Play(inInbox(imapserver.Named("body-refused-one")))
+	env.passes(2, time.Minute)
+	if n := len(env.quarantine()); n != 1 {
+		t.Fatalf("%d in quarantine, want 1", n)
+	}
+	env.srv.Behave()
+	env.remember()
+	box.SetEmpty(true, false)
+	for range 2 {
+		env.later(20 * time.Minute)
+		must(t, env.due())
+		env.passed()
+	}
+	if n := len(env.quarantine()); n != 0 {
+		t.Fatalf("%d in quarantine, want it taken for expunged", n)
+	}
+	box.SetEmpty(false, false)
+	rows := env.ledger()
+	env.later(time.Hour)
+	env.passed()
+	env.later(time.Hour)
+	env.passed()
+	env.once("INBOX")
+	if got := env.ledger(); got != rows-1 {
+		t.Errorf("%d rows in the ledger, want %d", got, rows-1)
+	}
+}
+
 // TestFailure27_SettingsThatAreNotTheAccount change nothing.
 func TestFailure27_SettingsThatAreNotTheAccount(t *testing.T) {
 	t.Parallel()
