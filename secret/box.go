@@ -99,8 +99,8 @@ func (b *Box) Seal(plain Value, aad AAD) ([]byte, error) {
 	return k.aead.Seal(header, nil, []byte(text), aad.bytes(header)), nil //nolint:gosec // the AEAD makes its nonce by itself
 }
 
-// ErrSealed: the keys cannot be read, and there is what is sealed under them: a new key
-// would open nothing.
+// ErrSealed is in the errors of keys that cannot be read while there is what is sealed
+// under them: a new key would open nothing.
 var ErrSealed = errors.New("credentials are sealed under it")
 
 // sealedError is an error of the keys, in its own words, that is ErrSealed too.

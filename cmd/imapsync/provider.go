@@ -267,7 +267,7 @@ func (a *app) addProvider(ctx context.Context, mailboxes *provider.Service, p *d
 	}
 	if check != nil {
 		a.notef("connected to %s as %s; it has %d folders:", p.Host, p.Username, len(check.Folders))
-		printFolders(a.stderr, check.Folders)
+		_ = printFolders(a.stderr, check.Folders)
 	}
 	next := "run --provider"
 	if provider.NeedsPerson(p) {

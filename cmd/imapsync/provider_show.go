@@ -206,7 +206,9 @@ func newProviderFolders(a *app) *cobra.Command {
 				return err
 			}
 		default:
-			printFolders(a.stdout, check.Folders)
+			if err := printFolders(a.stdout, check.Folders); err != nil {
+				return err
+			}
 		}
 		if check != nil && check.Cut != nil {
 			a.log.Warn("folders_cut", "error", check.Cut.Error())
@@ -217,7 +219,7 @@ func newProviderFolders(a *app) *cobra.Command {
 	return cmd
 }
 
-func printFolders(to io.Writer, folders []provider.Folder) {
+func printFolders(to io.Writer, folders []provider.Folder) error {
 	t := newTable(to, "FOLDER", "MESSAGES", "SPECIAL USE", "READ")
 	for _, f := range folders {
 		var messages any = f.Messages
@@ -235,7 +237,7 @@ func printFolders(to io.Writer, folders []provider.Folder) {
 		}
 		t.row(f.Name, messages, cmp.Or(f.SpecialUse, "-"), read)
 	}
-	t.Flush()
+	return t.Flush()
 }
 
 // testedError makes one line of why a connection did not pass its test: where,
