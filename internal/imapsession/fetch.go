@@ -157,6 +157,9 @@ var errBodyTooLarge = errors.New("body is larger than the limit")
 // server that lies about sizes must not fill the memory. Where use wants no more of
 // them, the connection is given up, for the server goes on sending.
 func (s *Session) FetchBodies(uids []uint32, headerOnly bool, limit int64, use func(uid uint32, raw []byte) (more bool)) error {
+	if len(uids) == 0 {
+		return nil // a FETCH of nothing is no command
+	}
 	section := &imap.FetchItemBodySection{Peek: true}
 	if headerOnly {
 		section.Specifier = imap.PartSpecifierHeader

@@ -278,6 +278,24 @@ func TestFetchBodiesUntilEnough(t *testing.T) {
 	}
 }
 
+// TestFetchOfNothing: a set without a UID is a syntax error, and no question.
+func TestFetchOfNothing(t *testing.T) {
+	srv := imapserver.Test(t, imapserver.Config{}, 1)
+	a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username}
+	s, err := open(t, a, srv.Password, nil)
+	must(t, err)
+	defer s.Close()
+	_, err = s.Examine("INBOX")
+	must(t, err)
+	before := len(srv.Commands())
+	sizes, err := s.FetchSizes(nil)
+	must(t, err)
+	must(t, s.FetchBodies(nil, true, 1<<20, func(uint32, []byte) bool { t.Error("a body"); return true }))
+	if sent := srv.Commands()[before:]; len(sent)+len(sizes) != 0 {
+		t.Errorf("sent %v, got %v", sent, sizes)
+	}
+}
+
 // A search whose answer lists nothing is asked again in another way; one by criteria,
 // which has no other way, is an error.
 func TestSearchWithoutAList(t *testing.T) {
