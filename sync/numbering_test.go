@@ -159,6 +159,31 @@ func TestFailure27_MailBetweenTheChangeAndTheFirstPass(t *testing.T) {
 	}
 }
 
+// TestFailure27_AccountChangedByAnotherProgram: when that was nobody has noted, and what
+// was noted of a change before it is about another account.
+func TestFailure27_AccountChangedByAnotherProgram(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) { inbox(p); p.Start = "none" })
+	env.passed()
+	env.srv.Username = "other"
+	env.replaceBox("INBOX")
+	env.set(func(p *db.Provider) { p.Username = "other" })
+	env.passed()
+	env.later(10 * 24 * time.Hour)
+	env.srv.Username = "third"
+	env.replaceBox("INBOX")
+	env.received("INBOX", env.clock.Now().Add(-time.Hour))
+	env.exec(`UPDATE imap_email_provider_config SET username = 'third' WHERE email_provider_id = $1`)
+	env.provider.Username = "third"
+	if res := env.passed(); res.Counts.Published != 0 {
+		t.Errorf("%+v, want nothing of what was there", res.Counts)
+	}
+	env.received("INBOX", env.clock.Now())
+	if res := env.passed(); res.Counts.Published != 1 {
+		t.Errorf("new mail: %+v, want it published", res.Counts)
+	}
+}
+
 // report compares INBOX with the ledger.
 func (env *scriptedEnv) report() (rep FolderReport) {
 	env.t.Helper()

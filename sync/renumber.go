@@ -1,7 +1,6 @@
 package sync
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +85,12 @@ func (f *folderPass) beginAccount(ctx context.Context, account, reason string) e
 		return err
 	}
 	now := f.runner.now()
-	since := *cmp.Or(f.provider.AccountAt, &now)
+	since := now
+	// What was noted before the cursor began is about the user before, and the settings
+	// were changed since then by another program, nobody knows when.
+	if at, begun := f.provider.AccountAt, f.cursor.FirstLookAt; at != nil && (begun == nil || at.After(*begun)) {
+		since = *at
+	}
 	// What is not shown may be new, and is taken for old once the folder has begun.
 	if unseen := exists - int64(len(uids)); unseen > 0 && (len(uids) == 0 || now.Sub(since) < surplusPatience) {
 		return Mismatch(exists, unseen)
