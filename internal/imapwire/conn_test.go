@@ -108,6 +108,7 @@ func TestWireRepairs(t *testing.T) {
 		"part":                {askOne, "* 1 FETCH (UID 7 BODY[]<0.10> {5}\r\nhello)\r\n", "* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\n"},
 		"part elsewhere":      {askOne, "* 1 FETCH (UID 7 BODY[]<100> {5}\r\nhello)\r\n", ""},
 		"sizes":               {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \" 1-Jan-2024 00:00:00 +0000\" FLAGS ())\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5 INTERNALDATE \" 1-Jan-2024 00:00:00 +0000\")\r\n"},
+		"sizes, zeros":        {askSizes, "* 0001 FETCH (UID 000000000007 RFC822.SIZE 0000000000005)\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5)\r\n"},
 		"sizes, bad date":     {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \"30-Feb-2024 00:00:00 +0000\")\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5)\r\n"},
 		"sizes, odd date":     {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \"31-dec-2024  1:59:59 -0100\")\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5 INTERNALDATE \"31-dec-2024  1:59:59 -0100\")\r\n"},
 		"sizes, year one":     {askSizes, "* 1 FETCH (RFC822.SIZE 5 UID 7 INTERNALDATE \" 1-Jan-0001 00:00:00 +0000\")\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 5)\r\n"},
@@ -398,6 +399,7 @@ func TestWireMailboxSpelling(t *testing.T) {
 	conn := &scripted{Reader: strings.NewReader("* OK hi\r\n" + strings.Join([]string{
 		`* LIST () "/" "&BBAEMQQyACYEMwQ0BDU-"`, "* LIST () \"/\" \"Абв\"", "* LIST () \"/\" \"Entw\xfcrfe\"", `* LIST () "/" "R&D"`, `* LIST () "/" "R&-D"`,
 		`* LIST () "/" "&AEY-oo"`, `* LIST () "/" "Foo"`, `* LIST () "/" " ends "`, "* LIST () \"/\" \"e\u0301\"", "* LIST () \"/\" \"\u00e9\"",
+		`* LIST () "/" "Entw&APw-rfe"`, "* LIST () \"/\" \"Entw\u00fcrfe\"",
 	}, "\r\n") + "\r\n")}
 	w := New(conn, Limits{})
 	heard, _ := io.ReadAll(w)
@@ -417,12 +419,12 @@ func TestWireMailboxSpelling(t *testing.T) {
 		sent = append(sent, name)
 	}
 	want := []string{`"&BBAEMQQyACYEMwQ0BDU-"`, `"Абв"`, "\"Entw\xfcrfe\"", `"R&D"`, `"R&-D"`, `"&AEY-oo"`, `"Foo"`, `" ends "`, "\"e\u0301\"", "\"\u00e9\"",
-		`"Абв"`, `"&BBAEMQQyACYEMwQ0BDU-"`}
+		`"Entw&APw-rfe"`, "\"Entw\u00fcrfe\"", `"Абв"`, `"&BBAEMQQyACYEMwQ0BDU-"`}
 	if !slices.Equal(sent, want) {
 		t.Errorf("\n sent %q\n want %q\nasked %q", sent, want, asked)
 	}
 	seen := map[string]bool{}
-	for _, name := range asked[:10] {
+	for _, name := range asked[:12] {
 		if seen[name] {
 			t.Errorf("%s is two folders", name)
 		}

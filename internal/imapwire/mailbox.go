@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -27,13 +28,21 @@ const (
 )
 
 // emitMailbox writes a name as the client can read it, and remembers how the server
-// spells it. Of two that read alike the later stays encoded, so that each is asked for.
+// spells it. Of those that read alike the later stay encoded, or get their bytes written
+// out, so that each is asked for.
 func (w *Conn) emitMailbox(raw []byte) {
 	name := canonicalMailbox(raw)
 	if strings.Contains(name, "&") && len(raw) <= maxAliasSize { // any other is spelled in one way
 		w.mu.Lock()
-		if known, taken := w.alias[name]; taken && known != string(raw) {
+		free := func(name string) bool {
+			known, taken := w.alias[name]
+			return !taken || known == string(raw)
+		}
+		if !free(name) {
 			name = encodeMailbox(readableMailbox(raw))
+		}
+		if !free(name) {
+			name = encodeMailbox(strings.Trim(strconv.QuoteToASCII(string(raw)), `"`))
 		}
 		if _, taken := w.alias[name]; !taken && len(w.alias) < maxAliases {
 			w.alias[name] = string(raw)

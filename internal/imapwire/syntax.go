@@ -202,7 +202,7 @@ func cutWord(b []byte) (word, rest []byte) {
 
 func number(b []byte) (uint32, bool) {
 	n, ok := number64(b)
-	return uint32(n), ok && len(b) <= 10 && n <= 1<<32-1
+	return uint32(n), ok && n <= 1<<32-1
 }
 
 // number64 reads a non-negative number of up to 18 digits. An error of strconv's
