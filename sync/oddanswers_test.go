@@ -82,3 +82,18 @@ func TestFailure31_WideUIDValidity(t *testing.T) {
 		t.Errorf("stored after a renumbering: %d, want %d", got, uint64(millis+1<<32))
 	}
 }
+
+// Where STATUS and EXAMINE give two numbers, that of EXAMINE counts, for reconcile too.
+func TestFailure31_UIDValidityCutShort(t *testing.T) {
+	for _, stage := range []imapserver.Stage{imapserver.Status, imapserver.Select} {
+		env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) { deadlines(p, patient) })
+		env.srv.Play(inInbox(imapserver.Quirk{Stage: stage, Do: func(x *imapserver.Exchange) error { return x.Replace("UIDVALIDITY ", "UIDVALIDITY 398") }}))
+		env.append("INBOX", 2)
+		env.settle()
+		must(t, env.runner.Reconcile(t.Context(), env.provider, func(r FolderReport) {
+			if r.Folder == "INBOX" && (r.Waiting > 0 || r.Handled != r.OnServer || r.OnServer == 0) {
+				t.Errorf("%v is odd: %+v", stage, r)
+			}
+		}))
+	}
+}

@@ -97,7 +97,7 @@ func (ps *pass) reconcileFolder(ctx context.Context, status imapsession.FolderSt
 	f.opened(selected, status)
 	exists, uids, err := f.shown()
 	rep := FolderReport{
-		Folder: status.Name, UIDValidity: max(selected.UIDValidity, status.UIDValidity), Missing: []uint32{},
+		Folder: status.Name, UIDValidity: f.status.UIDValidity, Missing: []uint32{},
 		OnServer: len(uids), Exists: exists, Unseen: max(0, exists-int64(len(uids))),
 	}
 	if err != nil {
