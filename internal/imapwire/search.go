@@ -45,7 +45,7 @@ func (w *Conn) startsSearch() (word string, err error) {
 // Anything else that is no number may hide a UID, so it is an error.
 func (w *Conn) search() error {
 	w.nums, w.numsAt = w.nums[:0], 0
-	size, most := 0, 24*w.lim.SearchNums
+	size, most := 0, maxBlanks*w.lim.SearchNums
 	w.searching(w.awaits("UID SEARCH"))
 	defer w.searching(false)
 	for {
@@ -83,20 +83,26 @@ func (w *Conn) search() error {
 	return nil
 }
 
+// maxBlanks is how many places that may hold a number there may be for each that does:
+// blanks without end, or numbers that are no UIDs, would cost as much as those that are.
+const maxBlanks = 4
+
 // searchNumber reads the digits that come next, which may be none, and the byte behind
 // them.
 func (w *Conn) searchNumber() (n uint64, end byte, err error) {
 	for digits := 0; ; digits++ {
-		b, err := w.some()
-		if err != nil {
-			return 0, 0, err
+		if w.r == w.e {
+			if err := w.fill(); err != nil {
+				return 0, 0, unexpectedEOF(err)
+			}
 		}
+		c := w.in[w.r]
 		w.r++
-		if b[0] < '0' || b[0] > '9' {
-			return n, b[0], nil
+		if c < '0' || c > '9' {
+			return n, c, nil
 		}
 		if n <= 1<<32 {
-			n = n*10 + uint64(b[0]-'0')
+			n = n*10 + uint64(c-'0')
 		}
 		if digits == 20 {
 			return 0, 0, w.protocolError("number too long in search response", nil)
@@ -209,7 +215,7 @@ func (w *Conn) searchSet() (known bool, err error) {
 	var first uint64
 	open := false // behind "first:"
 	known = true
-	for range 24 * w.lim.SearchNums {
+	for range maxBlanks * w.lim.SearchNums {
 		n, c, err := w.searchNumber()
 		if err != nil {
 			return false, err
