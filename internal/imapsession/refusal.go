@@ -51,6 +51,7 @@ var (
 		"limit (?:exceeded|reached|hit)", "(?:frequency|connection) limit(?:ed)?", "exceeded", "over ?quota", "bandwidth", "back ?off", "slow down",
 		"busy", "in use", "max(?:imum)? (?:number of )?connections", "simultaneous", "concurrent", "already logged in", "authenticated but not connected",
 		"locked by (?:(?:an?|another|other|the) )?(?:pop3?|imap4?|server|session|process|client|connection)",
+		"(?:few|[0-9]+) (?:seconds|minutes|hours)",
 		"vorübergehend", "später", "temporairement", "plus tard", "temporalmente", "más tarde", "temporaneamente", "più tardi")
 	outOfReach = phraseSet("unavailable",
 		"(?:un|not )available", "(?:un|not )reachable", "maintenance", "migrating", "migration", "being (?:migrated|moved|upgraded|updated|restored)",
@@ -60,8 +61,8 @@ var (
 		"processing (?:failed|failure|error)",
 		"(?:server|system|service|internal|database|back ?end|generic|technical|fatal|unexpected|i o|io|disk) (?:error|failure|fault|problem)s?",
 		"exception", "out of memory", "no space", "disk (?:is )?full", "no such file", "read only file ?system", "corrupt(?:ed|ion)?", "clock skew",
-		"(?:cannot|can t|could not|couldn t|unable to|failed to) (?:connect|contact|reach|open|load|lock|read|write|create|stat|verify|check|process|look ?up)",
-		"connect(?:ion)?(?: [^ ]+){0,6} (?:refused|failed|error|lost|reset|closed|broken)", "time ?out", "timed out", "lookup failed",
+		"(?:cannot|can t|could not|couldn t|unable to|failed to) (?:connect|contact|reach|open|load|lock|read|write|create|stat|verify|validate|check|process|look ?up)",
+		"connect(?:ion)?(?: [^ ]+){0,6} (?:refused|failed|error|lost|reset|closed|broken)", "time ?out", "timed out", "look ?up (?:failed|failure|error)", "not running", "crashed",
 		"not respond(?:ing)?", "no response")
 	// machinery is what a server is made of. Where it is named, it broke down.
 	machinery = phraseSet("serverbug", "internal", "intern(?:e[rs]?|[oa])", "back ?ends?", "database", "ldap", "sql", "mysql",
