@@ -137,27 +137,42 @@ const exchangeStub = "Retrieval using the IMAP4 protocol failed"
 const maxStub = 8 << 10
 
 // checkBody looks at what came of a message. RFC822.SIZE is a hint, so a body that
-// is short is believed when it comes out so again and again while others are whole.
+// is short is believed when it comes out so again and again while others are whole, and
+// so is one of nothing but NUL and white space, as an ill disk gives it.
 func checkBody(m *message) {
 	switch {
 	case m.failure != nil || m.absent:
 	case m.headerOnly:
-		if len(bytes.TrimSpace(m.raw)) == 0 {
+		if isBlank(m.raw) {
 			m.fail("fetch", "no_body", errors.New("the server says OK and gives an empty header"))
 		}
 	case len(m.raw) == 0:
 		m.fail("fetch", "no_body", errors.New("the server says OK and gives an empty body"))
+	case isBlank(m.raw) && m.charges() < 2:
+		m.fail("fetch", "no_body", errors.New("the server gives a body of nothing but blanks"))
 	case len(m.raw) < maxStub && bytes.Contains(m.raw, []byte(exchangeStub)):
 		m.fail("fetch", "server_stub", errors.New("the server put an error text in place of the message"))
-	case short(int64(len(m.raw)), m.Size) && m.charges() < 2:
+	case short(m.raw, m.Size) && m.charges() < 2:
 		m.fail("fetch", "short_body", fmt.Errorf("the body has %d bytes, the server announced %d", len(m.raw), m.Size))
 	default:
-		m.whole = !short(int64(len(m.raw)), m.Size)
+		m.whole = !short(m.raw, m.Size) && !isBlank(m.raw)
 	}
 }
 
+// isBlank reports whether a body has nothing in it.
+func isBlank(raw []byte) bool { return len(bytes.Trim(raw, "\x00 \t\r\n")) == 0 }
+
 // short reports whether a body is so much smaller than announced that another
-// way to count lines does not explain it: by a tenth and half a KiB, or by half.
-func short(got, announced int64) bool {
-	return got < announced-announced/10-512 || got < announced/2
+// way to count lines does not explain it: by a tenth and half a KiB, or by half. Servers
+// estimate sizes, so one that lacks less is short only when it looks cut off as well.
+func short(raw []byte, announced int64) bool {
+	got := int64(len(raw))
+	return got < announced-announced/10-512 || got < announced/2 ||
+		got+int64(bytes.Count(raw, []byte("\n"))) < announced && looksCut(raw)
+}
+
+// looksCut reports whether a body ends within a line, or with its header.
+func looksCut(raw []byte) bool {
+	body := bytes.TrimRight(raw, "\r\n")
+	return !bytes.HasSuffix(raw, []byte("\n")) || !bytes.Contains(body, []byte("\n\n")) && !bytes.Contains(body, []byte("\n\r\n"))
 }

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	gosync "sync"
@@ -63,6 +64,9 @@ func outages() []outage {
 		{name: "empty literal", do: imapserver.Named("body-empty").Do},
 		{name: "empty string", do: imapserver.Named("body-empty-string").Do},
 		{name: "short", do: body(func(r *imapserver.Response) { r.Body = r.Body[:len(r.Body)/4] })},
+		{name: "cut in half", do: body(func(r *imapserver.Response) { r.Body = r.Body[:len(r.Body)/2] })},
+		{name: "cut behind the header", do: body(func(r *imapserver.Response) { r.Body = r.Body[:bytes.Index(r.Body, []byte("\r\n\r\n"))+4] })},
+		{name: "NUL", do: body(func(r *imapserver.Response) { r.Body = make([]byte, len(r.Body)) })},
 		{name: "stub", do: imapserver.Named("body-stub").Do},
 		{name: "closed", do: (*imapserver.Exchange).Close},
 		{name: "reset", do: (*imapserver.Exchange).Reset},
