@@ -49,7 +49,7 @@ func CheckHealth(ctx context.Context, nc *nats.Conn) (Health, error) {
 	}
 	h.StoreUsed, h.StoreLimit = account.Store, account.Limits.MaxStore
 	if h.StoreLimit > 0 {
-		h.full(fmt.Sprintf("the account's storage (%d of %d bytes)", h.StoreUsed, h.StoreLimit), h.StoreUsed, h.StoreLimit, "")
+		h.full(fmt.Sprintf("the account's storage (%d of %d bytes)", h.StoreUsed, h.StoreLimit), h.StoreUsed, h.StoreLimit, "", "")
 	}
 	stream, err := openStream(ctx, js, event.StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -62,9 +62,7 @@ func CheckHealth(ctx context.Context, nc *nats.Conn) (Health, error) {
 	h.Stream, h.Messages, h.Bytes = true, ours.State.Msgs, ours.State.Bytes
 	h.Problems = append(h.Problems, StreamProblems(ours.Config)...)
 	h.Problems = append(h.Problems, OneReplica(ours.Config)...)
-	if limit := ours.Config.MaxBytes; limit > 0 {
-		h.full(fmt.Sprintf("stream %s (%d of %d bytes)", event.StreamName, h.Bytes, limit), h.Bytes, limit, event.StreamName)
-	}
+	h.limits("stream "+event.StreamName, ours)
 	bucket, err := openStream(ctx, js, "OBJ_"+event.DefaultBucket)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return h, nil
@@ -76,17 +74,30 @@ func CheckHealth(ctx context.Context, nc *nats.Conn) (Health, error) {
 	h.Bucket = true
 	h.Problems = append(h.Problems, BucketProblems(blobs.Config, ours.Config)...)
 	h.Problems = append(h.Problems, OneReplica(blobs.Config)...)
-	if limit := blobs.Config.MaxBytes; limit > 0 {
-		h.full(fmt.Sprintf("bucket %s (%d of %d bytes)", event.DefaultBucket, blobs.State.Bytes, limit), blobs.State.Bytes, limit, "OBJ_"+event.DefaultBucket)
-	}
+	h.limits("bucket "+event.DefaultBucket, blobs)
 	return h, nil
 }
 
-// full warns of what is nearly full: a stream, or without one the account.
-func (h *Health) full(what string, used uint64, limit int64, stream string) {
+// limits warns of a stream that will soon refuse what comes. A ring refuses nothing.
+func (h *Health) limits(what string, info *jetstream.StreamInfo) {
+	cfg, state := info.Config, info.State
+	if cfg.Discard != jetstream.DiscardNew {
+		return
+	}
+	if cfg.MaxBytes > 0 {
+		h.full(fmt.Sprintf("%s (%d of %d bytes)", what, state.Bytes, cfg.MaxBytes), state.Bytes, cfg.MaxBytes, cfg.Name, "bytes")
+	}
+	if cfg.MaxMsgs > 0 {
+		h.full(fmt.Sprintf("%s (%d of %d messages)", what, state.Msgs, cfg.MaxMsgs), state.Msgs, cfg.MaxMsgs, cfg.Name, "msgs")
+	}
+}
+
+// full warns of what is nearly full: a stream and which of its limits, or without one
+// the account.
+func (h *Health) full(what string, used uint64, limit int64, stream, of string) {
 	p := Problem{Fix: "give the account more in nats-server.conf (max_file), or keep events for a shorter time"}
 	if stream != "" {
-		p = Problem{Code: "stream_limit", Stream: stream, Fix: "give it more room"}
+		p = Problem{Code: "stream_limit", Stream: stream, Want: of, Fix: "give it more room"}
 	}
 	switch share := float64(used) / float64(limit); {
 	case share >= 0.98:

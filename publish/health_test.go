@@ -57,6 +57,16 @@ func TestCheckHealth(t *testing.T) {
 			t.Errorf("%+v, %v, %s", h, err, problems(h))
 		}
 	})
+	t.Run("full of messages", func(t *testing.T) {
+		nc := connect(t, devenv.TestNATS(t))
+		makeStream(t, nc, func(c *jetstream.StreamConfig) { c.MaxMsgs, c.Discard = 1, jetstream.DiscardNew })
+		p := newPublisher(t, nc, PublisherOptions{})
+		publish(t, p, numbered(1, p.Limits()))
+		h, err := CheckHealth(testContext(t), nc)
+		if last := h.Problems[len(h.Problems)-1]; err != nil || !last.Fatal || last.Want != "msgs" || !strings.Contains(last.What, "(1 of 1 messages) is full") {
+			t.Errorf("%+v, %v, %s", h, err, problems(h))
+		}
+	})
 	t.Run("work queue, small messages", func(t *testing.T) {
 		nc := connect(t, devenv.TestNATSServer(t, devenv.NATSMaxPayload(100<<10)))
 		makeStream(t, nc, func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy })

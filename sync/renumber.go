@@ -37,7 +37,7 @@ func (f *folderPass) numberedAnew(account string) (reason string, err error) {
 	if err != nil || len(above) > 0 {
 		return "", err
 	}
-	return fmt.Sprintf("UIDNEXT went back to %d, below %d", next, f.cursor.SettledUID), nil
+	return fmt.Sprintf("UIDNEXT went back to %d, and uid %d had been settled", next, f.cursor.SettledUID), nil
 }
 
 // begin begins a folder anew that was numbered anew. A server that shows nothing of it

@@ -225,7 +225,11 @@ func (a *app) verify(ctx context.Context, j *provider.Job, list []*db.Provider, 
 		return mailError(nil, err)
 	}
 	if lost > 0 {
-		return &exitError{exitFailed, fmt.Errorf("%d messages are not on the stream, or not with all they had", lost)}
+		what := fmt.Errorf("%d messages are not on the stream, or not with all they had", lost)
+		if !republish {
+			what = fmt.Errorf("%w: the same command with --republish publishes them again", what)
+		}
+		return &exitError{exitFailed, what}
 	}
 	return nil
 }
