@@ -14,15 +14,20 @@ import (
 )
 
 // greetingError classes a failure before the login. A BYE turns every mailbox away: it
-// says why (RFC 3501 section 7.1.5), and often asks for patience.
+// says why (RFC 3501 section 7.1.5), and often asks for patience. A proxy that is ill says
+// so by NO or BAD.
 func greetingError(err error, last imapwire.Status) error {
-	if last.Type == "BYE" { // go-imap may say no more than that the connection is gone
+	if turnsAway(last.Type) { // go-imap may say no more than that the connection is gone
 		return failf("turned_away", "greeting: server said %s", last)
 	}
 	if e, ok := errors.AsType[*imapwire.Error](err); ok && e.Speaks != "" {
 		return wrongProtocol("greeting", e.Speaks, err)
 	}
 	return failf("greeting", "greeting: %w", err)
+}
+
+func turnsAway(greeting string) bool {
+	return greeting == "BYE" || greeting == "NO" || greeting == "BAD"
 }
 
 // wrongProtocol is the error of a port on which something else than IMAP is spoken.

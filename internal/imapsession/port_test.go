@@ -21,7 +21,8 @@ func TestWrongPort(t *testing.T) {
 	c := newCertificates(t)
 	greetings := map[string]string{
 		"POP3": "+OK POP3 ready <1896.697170952@example.org>\r\n", "SMTP": "220-mail.example.org ESMTP\r\n",
-		"SSH": "SSH-2.0-OpenSSH_9.6\r\n", "HTTP": "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+		"ManageSieve": "\"IMPLEMENTATION\" \"Dovecot Pigeonhole\"\r\n\"SASL\" \"\"\r\nOK \"ready.\"\r\n",
+		"SSH":         "SSH-2.0-OpenSSH_9.6\r\n", "HTTP": "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
 	}
 	for speaks, greeting := range greetings {
 		for _, mode := range []TLSMode{TLSNone, TLSStartTLS, TLSImplicit} {

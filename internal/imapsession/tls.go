@@ -132,7 +132,7 @@ func startTLS(conn net.Conn) error {
 	}
 	switch strings.ToUpper(firstWords(greeting, 2)) {
 	case "* OK":
-	case "* BYE":
+	case "* BYE", "* NO", "* BAD":
 		return failf("turned_away", "greeting: server said %q", greeting)
 	case "* PREAUTH":
 		return failf("starttls_preauth", "starttls: the server skips the login on an unencrypted connection (PREAUTH): refused")

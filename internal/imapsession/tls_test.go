@@ -292,6 +292,8 @@ func TestTLSFailuresGiveNothingAway(t *testing.T) {
 		{"answered before it was asked", TLSStartTLS, &recorder{greeting: greets + "S1 OK begin\r\n", tls: c.good}, c.caPEM, "", "starttls_injected", "tampering"},
 		{"preauth", TLSStartTLS, &recorder{greeting: "* PREAUTH welcome\r\n", tls: c.good}, c.caPEM, "", "starttls_preauth", "PREAUTH"},
 		{"bye", TLSStartTLS, &recorder{greeting: "* BYE too busy\r\n", tls: c.good}, c.caPEM, "", "turned_away", "too busy"},
+		{"proxy that is ill", TLSStartTLS, &recorder{greeting: "* BAD internal server error\r\n", tls: c.good}, c.caPEM, "", "turned_away", "internal server error"},
+		{"proxy that is ill, plaintext", TLSNone, &recorder{greeting: "* BAD internal server error\r\n"}, "", "", "turned_away", "greeting: server said BAD internal server error"},
 		{"no imap", TLSStartTLS, &recorder{greeting: "220 smtp.example.org ESMTP\r\n", tls: c.good}, c.caPEM, "", "wrong_protocol", "that is SMTP, not IMAP"},
 		{"no mail at all", TLSStartTLS, &recorder{greeting: "hello\r\n", tls: c.good}, c.caPEM, "", "greeting", "not an IMAP server"},
 		{"line without end", TLSStartTLS, &recorder{greeting: strings.Repeat("x", 20<<10), tls: c.good}, c.caPEM, "", "greeting", "more than 8192 bytes"},

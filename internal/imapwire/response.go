@@ -169,7 +169,8 @@ func (w *Conn) nextLine(d *decoder) error {
 	return unexpectedEOF(err)
 }
 
-// greeting reads the first line (RFC 3501 section 7.1): OK, PREAUTH or BYE.
+// greeting reads the first line (RFC 3501 section 7.1): OK, PREAUTH or BYE. An ill proxy
+// says NO or BAD: that is noted, too.
 func (w *Conn) greeting() error {
 	line, err := w.line()
 	if err != nil {
@@ -183,19 +184,22 @@ func (w *Conn) greeting() error {
 	}
 	rest, ok := bytes.CutPrefix(line, []byte("* "))
 	st, known := parseStatus(rest)
-	if !ok || !known || st.typ == "NO" || st.typ == "BAD" {
+	if !ok || !known {
 		err := w.protocolError("not an IMAP greeting", line)
 		err.Speaks = Speaks(line)
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if st.typ == "BYE" || st.typ == "NO" || st.typ == "BAD" {
+		w.note(st, "")
+	}
+	if st.typ == "NO" || st.typ == "BAD" {
+		return &Error{Text: "protocol: not an IMAP greeting"}
+	}
 	w.greeted = true
 	w.progress()
 	w.preauth = st.typ == "PREAUTH"
-	if st.typ == "BYE" {
-		w.note(st, "")
-	}
 	w.out = append(w.out, "* "...)
 	w.emitStatus(st)
 	return nil
@@ -209,6 +213,7 @@ var greetings = []struct {
 	{"TLS", regexp.MustCompile(`^[\x15\x16]\x03[\x00-\x04]`)}, // a record (RFC 8446 section 5.1)
 	{"POP3", regexp.MustCompile(`^[+]OK|^-ERR`)},
 	{"SMTP", regexp.MustCompile(`^[245][0-9][0-9][ -]`)}, // FTP and NNTP begin so, too
+	{"ManageSieve", regexp.MustCompile(`(?i)^"IMPL`)},
 	{"SSH", regexp.MustCompile(`^SSH-`)},
 	{"HTTP", regexp.MustCompile(`^HTTP/|^<!?[A-Za-z]`)},
 }
