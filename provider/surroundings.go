@@ -76,7 +76,7 @@ func KeyStep(ids []string, counts map[string]int) Step {
 // BrokerSteps tell what there is to say about the broker and the stream, but for
 // their problems. Gone is why the stream or the bucket may not be made that is absent.
 func BrokerSteps(h publish.Health, gone error) []Step {
-	limit := "no limit but the disk"
+	limit := "no limit but the server's"
 	if h.StoreLimit > 0 {
 		limit = ByteSize(h.StoreLimit)
 	}

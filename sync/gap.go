@@ -63,7 +63,7 @@ func (c *cursor) proven(now time.Time) bool {
 
 func patientFor(st *db.FolderState, now time.Time) bool {
 	patience := gapPatience
-	if st.ShrunkAt != nil && now.Sub(*st.ShrunkAt) < shrunkPatience {
+	if shrunkLately(st, now) {
 		patience = shrunkPatience
 	}
 	return st.GapSince != nil && now.Sub(*st.GapSince) >= patience
@@ -202,13 +202,26 @@ func Doubtful(st *db.FolderState, now time.Time) bool {
 	return st.Surplus > 0 && !(st.SurplusLooks >= surplusLooks && now.Sub(*st.SurplusSince) >= surplusPatience)
 }
 
+// halved reports whether more than half of the messages are gone at once.
+func (c *cursor) halved(exists int64) bool { return c.Exists > 0 && 2*exists < c.Exists }
+
+// disorder reports whether the store of a folder may be in disorder, now or since
+// lately, so that what it does not show is not known to be gone.
+func (c *cursor) disorder(exists int64, now time.Time) bool {
+	return c.halved(exists) || shrunkLately(&c.FolderState, now)
+}
+
+func shrunkLately(st *db.FolderState, now time.Time) bool {
+	return st.ShrunkAt != nil && now.Sub(*st.ShrunkAt) < shrunkPatience
+}
+
 // shrinks notes that more than half of the messages are gone at once. What was looked
 // for before that, and not seen, is no evidence.
 func (c *cursor) shrinks(exists int64, now time.Time) {
-	if c.Exists <= 0 || 2*exists >= c.Exists {
+	if !c.halved(exists) {
 		return
 	}
-	if c.ShrunkAt == nil || now.Sub(*c.ShrunkAt) >= shrunkPatience {
+	if !shrunkLately(&c.FolderState, now) {
 		c.endLooks()
 	}
 	c.ShrunkAt = &now

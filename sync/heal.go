@@ -18,8 +18,8 @@ const (
 	// comparedEvents is how many of a provider's last events are compared with the
 	// stream before the first publish.
 	comparedEvents = 20
-	// goneAfter is how long mail of a lost event is looked for on its server: one
-	// look is no evidence.
+	// goneAfter is how long mail of a lost event is looked for on its server at least:
+	// one look is no evidence.
 	goneAfter = 15 * time.Minute
 )
 
@@ -208,7 +208,8 @@ func (ps *pass) heal(ctx context.Context, maxAge time.Duration) error {
 	if err != nil {
 		return ps.unlessUnanswered(ctx, err)
 	}
-	rep, err := ps.republish(ctx, lost)
+	age := r.since(*p.LostUntil)
+	rep, err := ps.republish(ctx, lost, age < shrunkPatience)
 	if err != nil {
 		if ps.endsPass(ctx, err) {
 			return err
@@ -222,7 +223,7 @@ func (ps *pass) heal(ctx context.Context, maxAge time.Duration) error {
 	if ps.mustEnd() {
 		return nil
 	}
-	return ps.settleLost(ctx, rep, r.since(*p.LostUntil) >= goneAfter && !rep.anew)
+	return ps.settleLost(ctx, rep, age >= goneAfter && !rep.unsure)
 }
 
 // settleLost writes down what came of lost events. As long as it is not final, mail

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
@@ -420,6 +422,62 @@ func TestFailure39_MailThatIsGoneIsListed(t *testing.T) {
 	env.again(env.p)
 	if strings.Contains(env.log.String(), "level=ERROR") {
 		t.Errorf("said again:\n%s", env.log)
+	}
+}
+
+// A folder that is missing, or has lost more than half of its mail, for an hour is no
+// evidence that the mail of lost events is gone; after a day it is.
+func TestFailure39_EmptyForAnHourIsNotGone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ away, back func(c *imapclient.Client) error }{
+		"missing": {
+			func(c *imapclient.Client) error { return c.Rename("Other", "Elsewhere", nil).Wait() },
+			func(c *imapclient.Client) error { return c.Rename("Elsewhere", "Other", nil).Wait() },
+		},
+		"emptied": {func(c *imapclient.Client) error {
+			_, err := c.Select("Other", nil).Wait()
+			return errors.Join(err, c.Store(imap.SeqSet{{Start: 1, Stop: 0}}, &deleted, nil).Close(), c.Expunge().Close())
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := newHealEnv(t, 3)
+			_, err := env.pool().Exec(`UPDATE imap_email_provider_config SET folder_filters = '["Other"]'`)
+			must(t, err)
+			env.setBack(func() {
+				must(t, env.d.Deliver("u", "Other", mails(4, 6)...))
+				env.pass(env.p)
+			})
+			client, err := env.d.Login("u")
+			must(t, err)
+			defer client.Close()
+			must(t, c.away(client))
+			look := func(after time.Duration) {
+				env.process(nil)
+				env.runner.Clock = laterClock{machineClock{}, after}
+				env.run(env.p)
+			}
+			look(0)
+			look(time.Hour)
+			if l := env.lost(env.p); l.LostState != db.LostHeal || l.LostEvents != 3 || strings.Contains(env.log.String(), "event_gone") {
+				t.Errorf("%+v, want that it is looked for\n%s", l, env.log)
+			}
+			if c.back != nil {
+				must(t, c.back(client))
+			} else {
+				_, err := env.pool().Exec(`UPDATE imap_messages SET processed_at = processed_at - interval '1 day';
+					UPDATE imap_folder_state SET shrunk_at = shrunk_at - interval '1 day';
+					UPDATE imap_sync_state SET lost_since = lost_since - interval '1 day', lost_until = lost_until - interval '1 day'`)
+				must(t, err)
+			}
+			look(2 * time.Hour)
+			if l, n := env.lost(env.p), len(env.ids()); l.LostState != db.LostNone || c.back != nil && n != 6 {
+				t.Errorf("%+v, %d on the stream, want that it is over", l, n)
+			}
+			if gone := strings.Contains(env.log.String(), "event_gone"); gone != (c.back == nil) {
+				t.Errorf("the log calls mail gone: %v\n%s", gone, env.log)
+			}
+		})
 	}
 }
 

@@ -17,14 +17,14 @@ type Republication struct {
 	Gone      []string // keys of events whose mail is no longer on the server
 	Failed    []string // keys of those whose mail is there, and cannot be published
 
-	anew bool // a folder is being numbered anew: where its mails stand is being found out
+	unsure bool // mail that is not there may turn up: its folder is being numbered anew, or may be in disorder
 }
 
 // Republish reads messages again that the stream has lost and publishes them
 // under the same identity, under the provider's lock.
 func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.PublishedEvent) (rep Republication, res Result) {
 	res = r.besides(ctx, p, func(ctx context.Context, ps *pass) (err error) {
-		if rep, err = ps.republish(ctx, lost); err == nil {
+		if rep, err = ps.republish(ctx, lost, false); err == nil {
 			err = ps.cutShort(rep.Published+len(rep.Gone), len(lost))
 		}
 		return err
@@ -32,8 +32,9 @@ func (r *Runner) Republish(ctx context.Context, p *db.Provider, lost []db.Publis
 	return rep, res
 }
 
-// republish looks for the mails of events wherever they stood, and publishes them.
-func (ps *pass) republish(ctx context.Context, lost []db.PublishedEvent) (rep Republication, err error) {
+// republish looks for the mails of events wherever they stood, and publishes them. With
+// patience a folder that is missing may come back with its mails.
+func (ps *pass) republish(ctx context.Context, lost []db.PublishedEvent, patience bool) (rep Republication, err error) {
 	if len(lost) == 0 {
 		return rep, nil
 	}
@@ -55,11 +56,11 @@ func (ps *pass) republish(ctx context.Context, lost []db.PublishedEvent) (rep Re
 	}
 	slices.SortFunc(folders, func(a, b string) int { return cmp.Or(imapsession.InboxFirst(a, b), cmp.Compare(a, b)) })
 	ps.again = map[string]bool{}
-	look := sighting{seen: map[string]bool{}}
+	look := sighting{patience: patience, seen: map[string]bool{}}
 	if len(folders) > 0 {
 		err = ps.republishFolders(ctx, folders, byFolder, &look)
 	}
-	rep.anew = look.anew
+	rep.unsure = look.unsure
 	for _, key := range keys {
 		switch {
 		case ps.again[key]:
@@ -80,8 +81,17 @@ func (ps *pass) republish(ctx context.Context, lost []db.PublishedEvent) (rep Re
 
 // sighting is what a look for the mails of lost events has shown.
 type sighting struct {
-	seen map[string]bool // by event key: the server has the mail, for all that is known
-	anew bool            // that of Republication
+	patience bool            // that of republish
+	seen     map[string]bool // by event key: the server has the mail, for all that is known
+	unsure   bool            // that of Republication
+}
+
+// mayReturn notes that mails which are not there are not known to be gone.
+func (l *sighting) mayReturn(places ...db.EventPlace) {
+	l.unsure = true
+	for _, place := range places {
+		l.seen[place.EventKey] = true
+	}
 }
 
 // republishFolders goes through folders, and notes which events have a mail there. The
@@ -101,7 +111,10 @@ func (ps *pass) republishFolders(ctx context.Context, folders []string, places m
 	}
 	for folder, err := range failed {
 		if _, code := Classify(err); code == "folder_missing" {
-			continue // its mail is gone with it
+			if look.patience {
+				look.mayReturn(places[folder]...)
+			}
+			continue // else its mail is gone with it
 		}
 		_ = ps.folderFailed(folder, err)
 		for _, place := range places[folder] {
@@ -125,13 +138,16 @@ func (ps *pass) republishFolder(ctx context.Context, status imapsession.FolderSt
 	var uids []uint32
 	byUID := map[uint32]db.EventPlace{}
 	anew := f.empty || f.cursor.ResyncSince != nil
+	disorder := f.cursor.disorder(f.exists, f.runner.now())
 	for _, place := range places {
 		switch {
 		case ps.again[place.EventKey]:
 		case place.UIDValidity == f.cursor.UIDValidity && !f.empty:
 			uids, byUID[place.UID] = append(uids, place.UID), place
-		case anew || f.cursor.Unstable: // its UID now is not known, which is no evidence
-			look.seen[place.EventKey], look.anew = true, look.anew || anew
+		case anew: // its UID now is not known, which is no evidence
+			look.mayReturn(place)
+		case f.cursor.Unstable:
+			look.seen[place.EventKey] = true
 		}
 	}
 	slices.Sort(uids)
@@ -145,11 +161,13 @@ func (ps *pass) republishFolder(ctx context.Context, status imapsession.FolderSt
 		var messages []*message
 		for _, uid := range batch {
 			l, ok := listed[uid]
+			place := byUID[uid]
 			if !ok {
-				absent++
+				if absent++; disorder {
+					look.mayReturn(place)
+				}
 				continue
 			}
-			place := byUID[uid]
 			look.seen[place.EventKey] = true
 			m := newMessage(uid)
 			m.again, m.released = place.EventKey, place.ByHeader && l.Size <= f.maxMessageBytes()

@@ -146,7 +146,7 @@ var words = fault.Words{
 	{Codes: "nats", When: "asked", Say: checkNATS},
 	{Codes: "stream", When: "asked nats_url", Say: checkNATS},
 	{Codes: "stream", When: "asked no_jetstream", Say: "start nats-server with -js, or enable JetStream for the account"},
-	{Codes: "stream_full", When: "asked", Say: "`imapsync doctor` says of which limit: give it more room, or keep events for a shorter time"},
+	{Codes: "stream_full", When: "asked", Say: "give it more room, or keep events for a shorter time: `imapsync doctor` shows how full it is"},
 	{Codes: "postgres nats stream stream_full", When: "test", Say: later, Do: "{doctor} # again, later"},
 	{Codes: "stream_subjects", Do: "nats stream edit {stream} --subjects '{want}'"},
 	{Codes: "stream_age", Do: "nats stream edit {stream} --max-age {want}"},
