@@ -429,7 +429,9 @@ func TestFailure39_MailThatIsGoneIsListed(t *testing.T) {
 // evidence that the mail of lost events is gone; after a day it is.
 func TestFailure39_EmptyForAnHourIsNotGone(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct{ away, back func(c *imapclient.Client) error }{
+	for name, c := range map[string]struct {
+		away, back func(c *imapclient.Client) error
+	}{
 		"missing": {
 			func(c *imapclient.Client) error { return c.Rename("Other", "Elsewhere", nil).Wait() },
 			func(c *imapclient.Client) error { return c.Rename("Elsewhere", "Other", nil).Wait() },
