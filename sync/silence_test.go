@@ -89,6 +89,11 @@ func TestFailure28_NothingIsShown(t *testing.T) {
 	if report.Exists != 4 || report.OnServer != 0 || report.Unseen != 4 || report.UnseenOwn {
 		t.Errorf("reconcile: %+v, want 4 counted and not shown", report)
 	}
+	env.later(8 * time.Hour)
+	env.pass() // counts the folder; for an hour or two no other pass does
+	if res := env.passes(2, time.Minute); code(res) != "exists_mismatch" || res.Partial {
+		t.Errorf("%+v, want each pass failed, not only those that count the folder", res)
+	}
 	env.srv.Behave()
 	env.folders = []string{"INBOX"}
 	env.settle()
