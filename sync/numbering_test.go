@@ -375,6 +375,40 @@ func TestFailure07_ReadMailOfTheGap(t *testing.T) {
 	}
 }
 
+// TestFailure07_NoDateIsNoOldDate: what neither the mail nor the server dates is not
+// taken for older than the start.
+func TestFailure07_NoDateIsNoOldDate(t *testing.T) {
+	t.Parallel()
+	shared := newSharedServers(t)
+	blank := imapserver.Quirk{Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error {
+		return x.Each(func(r *imapserver.Response) {
+			if strings.Contains(r.Head, "HEADER") {
+				r.Body, r.Head = []byte("\r\n"), r.Head[:strings.LastIndex(r.Head, "{")]+"{2}\r\n"
+			}
+		})
+	}}
+	for name, headers := range map[string]bool{"no header comes": false, "no Date in it": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := shared.start(t, imapserver.TLS, func(p *db.Provider) { inbox(p); p.Start = "recent" })
+			env.passed()
+			box := env.srv.Mailbox("INBOX")
+			box.Renumber()
+			box.AppendAt("From: scanner@example.org\r\nMessage-ID: <scan@example.org>\r\nSubject: Scan\r\n\r\nscanned\r\n", time.Unix(0, 0).UTC())
+			if !headers {
+				env.srv.Play(blank)
+			}
+			env.passed()
+			env.srv.Behave()
+			env.passes(2, time.Hour)
+			env.once("INBOX")
+			if rep := env.report(); rep.Before != 0 || len(rep.Missing) != 0 {
+				t.Errorf("reconcile: %+v, want nothing older than the start", rep)
+			}
+		})
+	}
+}
+
 // TestFailure07_AlikeByTheirHeaders: what headers do not tell apart is told by content.
 func TestFailure07_AlikeByTheirHeaders(t *testing.T) {
 	t.Parallel()

@@ -183,7 +183,7 @@ func (f *folderPass) sinceStart(uids []uint32, rep *FolderReport) ([]uint32, err
 	listed, err := f.session.FetchSizes(uids)
 	return slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool {
 		received := listed[uid].InternalDate
-		before := uid <= f.cursor.StartUID && !received.IsZero() && received.Before(f.reach().Truncate(time.Second))
+		before := uid <= f.cursor.StartUID && !received.Before(beginning()) && received.Before(f.reach().Truncate(time.Second))
 		if before {
 			rep.Before++
 		}

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -97,7 +98,7 @@ func (s *sieve) age(m *sifted) standing {
 		written = m.InternalDate
 	}
 	switch {
-	case !m.read, s.ageless, received.IsZero(), s.cursor.OldLeft == everything:
+	case !m.read, s.ageless, received.Before(beginning()), s.cursor.OldLeft == everything: // 1970 is what servers say that do not know
 		return unknown
 	case received.Before(s.since.Truncate(time.Second)):
 		return notOurs
@@ -125,7 +126,7 @@ func (s *sieve) headers(ctx context.Context, uids []uint32) ([]*sifted, error) {
 			byUID[uid].Listed = l
 		}
 		err = s.session.FetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) bool {
-			if m := byUID[uid]; len(raw) > 0 && !m.read {
+			if m := byUID[uid]; len(bytes.TrimSpace(raw)) > 0 && !m.read {
 				m.read = s.glance(m, raw)
 			}
 			return true
