@@ -141,7 +141,11 @@ func (f *folderPass) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return f.store(ctx, firstCursor(f.status, start, messages, account, f.runner.now()))
+		c := firstCursor(f.status, start, messages, account, f.runner.now())
+		if f.mayBeAway() {
+			c = c.begunEmpty(f.oldAtFirst())
+		}
+		return f.store(ctx, c)
 	}
 	f.cursor = &cursor{FolderState: *st}
 	f.cursor.adopt(account)

@@ -43,6 +43,20 @@ func (c *cursor) renumbered(n numbering, now time.Time) *cursor {
 	return next
 }
 
+// begunEmpty begins a folder of an account that has no message at all. Its store may be
+// away, and all mail is there later: what was received before the first look, but so
+// many, is held then.
+func (c *cursor) begunEmpty(old int64) *cursor {
+	next := *c
+	next.RenumberedAt, next.OldLeft = c.FirstLookAt, old
+	return &next
+}
+
+// wasEmpty reports whether the folder was begun so.
+func (c *cursor) wasEmpty() bool {
+	return c.RenumberedAt != nil && c.FirstLookAt != nil && c.RenumberedAt.Equal(*c.FirstLookAt)
+}
+
 // ofAccount begins a folder anew that is another user's: as if it was never read.
 func (c *cursor) ofAccount(n numbering, now time.Time) *cursor {
 	next := c.renumbered(n, now)

@@ -40,6 +40,7 @@ type pass struct {
 
 	counts  db.Counts
 	folders int
+	bare    bool // no message is in any folder of an account that was never read
 	left    int
 	bytes   atomic.Int64
 	partial bool // some folders were served before or after one failed

@@ -105,10 +105,14 @@ func (f *folderPass) beginAccount(ctx context.Context, account, reason string) e
 	if first < len(uids) {
 		start = min(start, uids[first]-1)
 	}
-	return f.renumber(ctx, f.cursor.ofAccount(numbering{
+	next := f.cursor.ofAccount(numbering{
 		account: account, uidValidity: f.status.UIDValidity, start: start, last: slices.Max(append(uids, 0)), since: since,
 		old: everything, reason: reason,
-	}, now))
+	}, now)
+	if f.mayBeAway() {
+		next = next.begunEmpty(f.oldAtFirst())
+	}
+	return f.renumber(ctx, next)
 }
 
 // renumber stores the cursor of a folder that was numbered anew.
@@ -206,7 +210,7 @@ func (f *folderPass) endSweep(ctx context.Context, uids, unlooked, unhandled []u
 	if len(unlooked)+len(unhandled) > 0 {
 		return f.store(ctx, next)
 	}
-	sameAccount := next.OldLeft != everything
+	sameAccount := next.OldLeft != everything && !next.wasEmpty()
 	next = next.finishResync()
 	if err := f.runner.Store.EndResync(ctx, f.fence, &next.FolderState, sameAccount); err != nil {
 		return err

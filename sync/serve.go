@@ -30,6 +30,10 @@ func (ps *pass) survey(ctx context.Context) (*survey, error) {
 	ps.idle = imapsession.IdleFolder(ps.provider.Folders, found)
 	s := &survey{found: found, failed: len(failed), unread: len(failed), errs: ps.folderErrors(failed)}
 	now := ps.runner.now()
+	ps.bare = !slices.ContainsFunc(found, func(s imapsession.FolderStatus) bool {
+		st := ps.states[s.Name]
+		return s.Messages != 0 || st != nil && ps.ofAccount(st)
+	})
 	for _, status := range found {
 		st := ps.states[status.Name]
 		if !nothingNew(st, status, now) || !ps.ofAccount(st) || ps.countDue(st, now) || len(ps.retries[status.Name]) > 0 {

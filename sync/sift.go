@@ -100,11 +100,16 @@ func (s *sieve) age(m *sifted) standing {
 	switch {
 	case !m.read, s.ageless, received.Before(beginning()), s.cursor.OldLeft == everything: // 1970 is what servers say that do not know
 		return unknown
+	case s.cursor.wasEmpty(): // mail may have been moved there: none is left alone by its date
+		if !received.Before(s.since.Add(-underWay)) {
+			return unknown
+		}
 	case received.Before(s.since.Truncate(time.Second)):
 		return notOurs
 	case !written.Before(s.firstLook().Add(-underWay)):
 		return unknown
-	case s.cursor.oldLeft() <= 0:
+	}
+	if s.cursor.oldLeft() <= 0 {
 		return held
 	}
 	s.cursor.letOldIn(m.UID)

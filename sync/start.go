@@ -49,6 +49,21 @@ func (f *folderPass) start() (uid uint32, messages int64, err error) {
 	return 0, 0, nil
 }
 
+// mayBeAway reports whether a folder without messages may have some, and start leaves
+// them out: the account has none in any folder, and this one has had none, as the server
+// says.
+func (f *folderPass) mayBeAway() bool {
+	return f.bare && f.exists == 0 && f.status.UIDNext <= 1 && f.provider.Start != "all"
+}
+
+// oldAtFirst is how much of the mail that was there at the first look start takes.
+func (f *folderPass) oldAtFirst() int64 {
+	if f.provider.Start == "recent" {
+		return int64(f.provider.MaxEmailsPerSync)
+	}
+	return 0
+}
+
 // everything lists the folder. Where EXISTS counts more than that, the newest must be
 // there at least, by UIDNEXT: a folder whose count is always too high can be read.
 func (f *folderPass) everything() ([]uint32, error) {
