@@ -244,6 +244,14 @@ func (c *cursor) unseen(exists int64, wanted int) int64 {
 	return max(0, exists-max(0, was)-(int64(wanted)-c.Backlog))
 }
 
+// explain takes what was found beyond what EXISTS rose by for messages that the last
+// count was short of.
+func (c *cursor) explain(exists int64, wanted int, now time.Time) {
+	if found := int64(wanted) - c.Backlog - max(0, exists-max(0, c.Exists)); found > 0 && c.Surplus > 0 {
+		c.notShown(max(0, c.Surplus-found), now)
+	}
+}
+
 // A count costs the server and the line some 40 bytes a message. So a folder is counted
 // once a day for each countedDaily messages it has, and when something does not add up
 // or a gap is ripe, once a minute for each countedAMinute. One of more than maxCounted

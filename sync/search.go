@@ -63,8 +63,9 @@ func (f *folderPass) search(ctx context.Context) ([]uint32, error) {
 			c.settleGaps(uids, now)
 		}
 	case f.unseen == 0:
+		c.explain(f.exists, len(uids), now)
 		if c.believe(f.exists); Doubtful(&c.FolderState, now) {
-			f.unseen = min(c.Surplus, f.exists) // each pass says it until a count tells
+			f.unseen = min(c.Surplus, f.exists) // each pass says it, until a count tells
 		}
 	default:
 		backlog = max(backlog, int(c.Backlog)) // until a count tells

@@ -97,6 +97,13 @@ func TestFailure28_NothingIsShown(t *testing.T) {
 	env.srv.Behave()
 	env.folders = []string{"INBOX"}
 	env.settle()
+	env.hide(5, 6)
+	env.append("INBOX", 2)
+	env.pass()
+	env.srv.Behave()
+	if res := env.passes(1, time.Second); res.Err != nil || res.Counts.Published != 2 {
+		t.Errorf("%+v, want both published, and nothing said of what is found", res)
+	}
 }
 
 // A message that EXISTS counts and nothing shows is said by each pass, and holds up
