@@ -80,15 +80,14 @@ func BrokerSteps(h publish.Health, gone error) []Step {
 	if h.StoreLimit > 0 {
 		limit = ByteSize(h.StoreLimit)
 	}
-	steps := []Step{
-		fine("nats", "nats-server %s, max_payload %s", h.Server, ByteSize(h.MaxPayload)),
-		fine("jetstream", "storage used: %s of %s", ByteSize(int64(h.StoreUsed)), limit),
-		first("stream",
-			finding{!h.Stream, StepOK, "", event.StreamName + " is not there yet: the first run makes it"},
-			finding{true, StepOK, "", fmt.Sprintf("%s holds %d events, %s", event.StreamName, h.Messages, ByteSize(int64(h.Bytes)))}),
+	steps := []Step{fine("nats", "nats-server %s, max_payload %s", h.Server, ByteSize(h.MaxPayload))}
+	if h.StoreLimit != 0 {
+		steps = append(steps, fine("jetstream", "storage used: %s of %s", ByteSize(int64(h.StoreUsed)), limit))
 	}
-	if gone != nil && !h.Stream {
-		steps = steps[:2]
+	if gone == nil || h.Stream {
+		steps = append(steps, first("stream",
+			finding{!h.Stream, StepOK, "", event.StreamName + " is not there yet: the first run makes it"},
+			finding{true, StepOK, "", fmt.Sprintf("%s holds %d events, %s", event.StreamName, h.Messages, ByteSize(int64(h.Bytes)))}))
 	}
 	if gone != nil {
 		lost := Step{Name: "stream", State: StepWrong, Text: gone.Error(), Err: gone}

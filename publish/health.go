@@ -21,7 +21,7 @@ type Health struct {
 	Messages   uint64
 	Bytes      uint64 // of the events kept
 	StoreUsed  uint64 // bytes, by the account
-	StoreLimit int64  // bytes, of the account; -1: the server's disk alone
+	StoreLimit int64  // bytes, of the account; -1: the server's alone; 0: not known
 	Problems   []Problem
 }
 
@@ -43,11 +43,17 @@ func CheckHealth(ctx context.Context, nc *nats.Conn) (Health, error) {
 	if err != nil {
 		return h, err
 	}
-	account, err := ask(ctx, js.AccountInfo)
-	if err != nil {
+	switch account, err := ask(ctx, js.AccountInfo); {
+	case err == nil:
+		h.StoreUsed, h.StoreLimit = account.Store, account.Limits.MaxStore
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && nc.IsConnected(): // or the stream does not answer either
+		h.Problems = append(h.Problems, Problem{
+			What: "how full the account's storage is nobody knows: there is no answer to $JS.API.INFO",
+			Fix:  "let the user of NATS publish to $JS.API.INFO",
+		})
+	default:
 		return h, streamError(err)
 	}
-	h.StoreUsed, h.StoreLimit = account.Store, account.Limits.MaxStore
 	if h.StoreLimit > 0 {
 		h.full(fmt.Sprintf("the account's storage (%d of %d bytes)", h.StoreUsed, h.StoreLimit), h.StoreUsed, h.StoreLimit, "", "")
 	}

@@ -75,6 +75,24 @@ func TestCheckHealth(t *testing.T) {
 			t.Errorf("%v, %s", err, got)
 		}
 	})
+	t.Run("few rights", func(t *testing.T) {
+		t.Parallel() // it waits for an answer that does not come
+		n := devenv.TestNATS(t, func(o *server.Options) {
+			o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
+				Publish: &server.SubjectPermission{Deny: []string{"$JS.API.INFO"}},
+			}}}
+		})
+		nc, err := Connect(testContext(t), ConnectOptions{URL: strings.Replace(n.URL(), "nats://", "nats://u:p@", 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		newPublisher(t, nc, PublisherOptions{})
+		h, err := CheckHealth(testContext(t), nc)
+		if err != nil || !h.Stream || h.StoreLimit != 0 || !strings.Contains(problems(h), "publish to $JS.API.INFO") {
+			t.Errorf("%+v, %v, %s", h, err, problems(h))
+		}
+	})
 	t.Run("no jetstream", func(t *testing.T) {
 		nc := connect(t, devenv.TestNATSServer(t, func(o *server.Options) { o.JetStream = false }))
 		if _, err := CheckHealth(testContext(t), nc); !errors.Is(err, event.ErrNoJetStream) {

@@ -152,6 +152,9 @@ func folderNames(folders []Folder) string {
 			names = append(names, fmt.Sprintf("%q", f.Name))
 		}
 	}
+	if len(names) == 0 {
+		return "none"
+	}
 	if len(names) > 20 {
 		names = append(names[:20], fmt.Sprintf("and %d more", len(names)-20))
 	}
