@@ -650,3 +650,32 @@ func TestFailure07_SweepGoesOn(t *testing.T) {
 		t.Errorf("one more pass (-want +got):\n%s", diff)
 	}
 }
+
+// TestFailure31_OddMailWhereNumberingNeverHolds: mail without any header, mail without
+// Message-ID and mail of one Message-ID are known again, and the ledger does not grow.
+func TestFailure31_OddMailWhereNumberingNeverHolds(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) { inbox(p); p.Start = "all" })
+	env.folders = nil // mail like this is no letter
+	box := env.srv.Mailbox("INBOX")
+	lately := time.Now().Add(-time.Hour)
+	for _, raw := range []string{
+		"\r\nno header\r\n", "neither\r\n", "Subject: Alert\r\n\r\ndisk 1\r\n", "Subject: Alert\r\n\r\ndisk 2\r\n", "Subject: Alert\r\n\r\ndisk 1\r\n",
+		"Message-ID: <scan@example.org>\r\n\r\none\r\n", "Message-ID: <scan@example.org>\r\n\r\ntwo\r\n",
+	} {
+		box.AppendAt(raw, lately)
+	}
+	env.passed()
+	box.SetRestless(true)
+	env.passes(5, time.Minute)
+	rows := env.ledger()
+	if res := env.passes(5, time.Minute); res.Err != nil || res.Counts.Total() != 0 {
+		t.Errorf("%+v, want nothing new", res)
+	}
+	if got := env.ledger(); got != rows {
+		t.Errorf("%d rows in the ledger, want %d as five passes before", got, rows)
+	}
+	if rep := env.report(); rep.Handled+rep.Duplicates != 11 {
+		t.Errorf("reconcile: %+v, want all 11 handled", rep)
+	}
+}

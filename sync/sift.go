@@ -30,6 +30,7 @@ type sifted struct {
 	parsedID string    // the Message-ID as a row has it
 	date     time.Time // by its header; zero when that says nothing, or lies in the future
 	read     bool
+	blank    bool // its header says nothing, and may have been withheld
 	verdict  standing
 	row      *db.Trace // that it has in the ledger, or stands for in the quarantine
 	due      *db.AsideQuarantine
@@ -98,7 +99,7 @@ func (s *sieve) age(m *sifted) standing {
 		written = m.InternalDate
 	}
 	switch {
-	case !m.read, s.ageless, received.Before(beginning()), s.cursor.OldLeft == everything: // 1970 is what servers say that do not know
+	case !m.read, m.blank, s.ageless, received.Before(beginning()), s.cursor.OldLeft == everything: // 1970 is what servers say that do not know
 		return unknown
 	case s.cursor.wasEmpty(): // mail may have been moved there: none is left alone by its date
 		if !received.Before(s.since.Add(-underWay)) {
@@ -131,8 +132,8 @@ func (s *sieve) headers(ctx context.Context, uids []uint32) ([]*sifted, error) {
 			byUID[uid].Listed = l
 		}
 		err = s.session.FetchBodies(uids, true, maxHeaderBytes, func(uid uint32, raw []byte) bool {
-			if m := byUID[uid]; len(bytes.TrimSpace(raw)) > 0 && !m.read {
-				m.read = s.glance(m, raw)
+			if m := byUID[uid]; len(raw) > 0 && !m.read {
+				m.read, m.blank = s.glance(m, raw), len(bytes.TrimSpace(raw)) == 0
 			}
 			return true
 		})
