@@ -146,11 +146,11 @@ func (c *credentials) storeNew(ctx context.Context, tenant, name string, value s
 	return c.store.PutSecret(ctx, sealed)
 }
 
-// ready makes sure, before mailboxes are read, that the sealed credentials
-// there are can be opened. Where there are none, no key is needed.
+// ready makes sure, before mailboxes are read, that the places of credentials are there,
+// and that the sealed ones can be opened. Where there are none, no key is needed.
 func (c *credentials) ready(ctx context.Context) error {
-	if !c.chain.Has(secret.PlaceDB) {
-		return nil
+	if err := c.chain.Ready(); err != nil || !c.chain.Has(secret.PlaceDB) {
+		return err
 	}
 	keyErr := c.box.Ready()
 	if keyErr == nil {

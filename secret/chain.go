@@ -102,6 +102,19 @@ func (c *Chain) Has(place Place) bool { return slices.Contains(c.places, place) 
 // Places are asked in this order.
 func (c *Chain) Places() []Place { return slices.Clone(c.places) }
 
+// Ready returns why no credential can be found in a place: the directory of files that is
+// named is not there, as when it was not mounted. The error is ErrSettings.
+func (c *Chain) Ready() error {
+	if c.dir == "" || !c.Has(PlaceFile) {
+		return nil
+	}
+	_, err := os.Stat(c.dir + "/.") // of a file, an error
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: IMAPSYNC_SECRET_DIR: %w", ErrSettings, &FileError{Path: c.dir, Err: reason(err)})
+}
+
 // Vault is the one of PlaceVault, nil without it.
 func (c *Chain) Vault() *Vault { return c.vault }
 
