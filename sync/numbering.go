@@ -112,7 +112,7 @@ func (c *cursor) finishResync() *cursor {
 }
 
 // letOldIn notes that a message is going to be published though it is old, which counts
-// once it is.
+// once it is: its content may be known.
 func (c *cursor) letOldIn(uid uint32) {
 	if c.old == nil {
 		c.old = map[uint32]bool{}
@@ -127,8 +127,9 @@ func (c *cursor) oldLeft() int64 { return c.OldLeft - int64(len(c.old)) }
 func (c *cursor) countOld(rows []db.Message) {
 	for _, row := range rows {
 		if c.old[row.UID] {
-			delete(c.old, row.UID)
-			c.OldLeft--
+			if delete(c.old, row.UID); row.Outcome == db.Published || row.Outcome == db.Quarantined {
+				c.OldLeft--
+			}
 		}
 		if row.Outcome == db.Held {
 			c.Held++

@@ -303,6 +303,42 @@ func TestFailure27_AServerThatMoved(t *testing.T) {
 	}
 }
 
+// TestFailure27_AServerThatMovedAndAddsAHeader: no size is what it was, so that only
+// contents tell. What is known by them is not held, however much and old it is.
+func TestFailure27_AServerThatMovedAndAddsAHeader(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, func(p *db.Provider) { inbox(p); p.Start = "all" })
+	const old = 2*DefaultMaxOldUnknown + 20
+	for n := range old {
+		env.received("INBOX", time.Now().AddDate(0, -1, 0).Add(time.Duration(n)*time.Minute))
+	}
+	env.passed()
+	mail := env.srv.Mailbox("INBOX").Messages()
+	moved := imapserver.Test(t, imapserver.Config{}, 0)
+	env.srv = moved
+	for _, m := range mail {
+		moved.Mailbox("INBOX").AppendAt("X-Moved: yes\r\n"+string(m.Raw), m.Date)
+	}
+	unknown := DefaultMaxOldUnknown + 5
+	for range unknown {
+		env.received("INBOX", time.Now().AddDate(0, 0, -10))
+	}
+	env.received("INBOX", time.Now())
+	env.set(func(p *db.Provider) {
+		p.Host, p.Port, p.CAPEM = moved.Host(), moved.Port(), string(moved.CertPEM())
+	})
+	published := 0
+	for range 6 {
+		published += env.passed().Counts.Published
+	}
+	if published != DefaultMaxOldUnknown+1 {
+		t.Errorf("%d published, want %d old ones and the new one", published, DefaultMaxOldUnknown)
+	}
+	if st := env.state("INBOX"); int(st.Held) != unknown-DefaultMaxOldUnknown || st.Backlog != 0 || st.ResyncSince != nil {
+		t.Errorf("%d held, backlog %d; want those held that are unknown, and no backlog", st.Held, st.Backlog)
+	}
+}
+
 // TestFailure07_ShownAgain: a mail that was taken for expunged under the new numbering, and
 // is known by its header when it is shown again, has one row.
 func TestFailure07_ShownAgain(t *testing.T) {
@@ -660,7 +696,7 @@ func TestFailure31_OddMailWhereNumberingNeverHolds(t *testing.T) {
 	box := env.srv.Mailbox("INBOX")
 	lately := time.Now().Add(-time.Hour)
 	for _, raw := range []string{
-		"\r\nno header\r\n", "neither\r\n", "Subject: Alert\r\n\r\ndisk 1\r\n", "Subject: Alert\r\n\r\ndisk 2\r\n", "Subject: Alert\r\n\r\ndisk 1\r\n",
+		"\r\n\r\nno header\r\n", "neither\r\n", "Subject: Alert\r\n\r\ndisk 1\r\n", "Subject: Alert\r\n\r\ndisk 2\r\n", "Subject: Alert\r\n\r\ndisk 1\r\n",
 		"Message-ID: <scan@example.org>\r\n\r\none\r\n", "Message-ID: <scan@example.org>\r\n\r\ntwo\r\n",
 	} {
 		box.AppendAt(raw, lately)

@@ -226,7 +226,7 @@ func (f *folderPass) reconcileByPlace(ctx context.Context, uids []uint32, rep *F
 					rep.HeldBack++
 				case notOurs:
 					rep.Before++
-				case unknown:
+				case unknown, later:
 					rep.Waiting++ // found when the sweep comes by
 				}
 			}

@@ -185,6 +185,9 @@ func (f *folderPass) sweep(ctx context.Context, uids []uint32, budget int) error
 			return err
 		}
 		below, through, passed = append(below, more...), through+n, max(passed, highest)
+		if n == 0 {
+			break
+		}
 	}
 	handleErr := f.handle(ctx, append(left, below[:min(len(below), budget-len(left))]...), budget)
 	if err := f.endSweep(ctx, uids, old[through:], f.cursor.wanted(below), passed); err != nil {

@@ -3,6 +3,7 @@ package sync
 import (
 	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"imapsync/db"
@@ -20,6 +21,7 @@ const (
 	aside                   // in quarantine under another numbering
 	notOurs                 // received before what is ours to publish
 	held                    // unknown, and older than the folder's first look
+	later                   // so is it, and it depends on what becomes of others before it
 )
 
 // sifted is a message of which the header alone was read.
@@ -110,8 +112,11 @@ func (s *sieve) age(m *sifted) standing {
 	case !written.Before(s.firstLook().Add(-underWay)):
 		return unknown
 	}
-	if s.cursor.oldLeft() <= 0 {
+	switch {
+	case s.cursor.OldLeft <= 0:
 		return held
+	case s.cursor.oldLeft() <= 0:
+		return later
 	}
 	s.cursor.letOldIn(m.UID)
 	return unknown
@@ -213,9 +218,11 @@ func (s *sieve) settle(ctx context.Context, rows bool) (passed uint32, err error
 }
 
 // unknown are the UIDs to download.
-func (s *sieve) unknown() (uids []uint32) {
+func (s *sieve) unknown() []uint32 { return s.those(unknown) }
+
+func (s *sieve) those(verdict standing) (uids []uint32) {
 	for _, m := range s.messages {
-		if m.verdict == unknown {
+		if m.verdict == verdict {
 			uids = append(uids, m.UID)
 		}
 	}
@@ -229,8 +236,9 @@ const (
 )
 
 // sift goes through messages by their headers, in their order, until so many are to be
-// downloaded. It commits what need not be, and returns the UIDs of the others, how many
-// messages it got through, and the highest UID that is left alone without a row.
+// downloaded, or what becomes of those is to be known first. It commits what need not be,
+// and returns the UIDs of the others, how many messages it got through, and the highest
+// UID that is left alone without a row.
 func (f *folderPass) sift(ctx context.Context, uids []uint32, since time.Time, most int, rows bool) (left []uint32, through int, passed uint32, err error) {
 	s, err := f.newSieve(ctx, since)
 	if err != nil {
@@ -239,8 +247,13 @@ func (f *folderPass) sift(ctx context.Context, uids []uint32, since time.Time, m
 	began := f.runner.now()
 	for through < len(uids) && len(s.unknown()) < most && through < maxSifted && f.runner.since(began) < siftPatience && !f.mustEnd() {
 		window := uids[through:min(len(uids), through+headerWindow)]
-		if _, err := s.add(ctx, window); err != nil {
+		list, err := s.add(ctx, window)
+		if err != nil {
 			return nil, 0, 0, err
+		}
+		if wait := slices.IndexFunc(list, func(m *sifted) bool { return m.verdict == later }); wait >= 0 {
+			through += wait
+			break
 		}
 		through += len(window)
 	}

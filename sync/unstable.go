@@ -54,7 +54,7 @@ func (f *folderPass) readByPlace(ctx context.Context, budget int) error {
 	if err := f.handle(ctx, left[:min(len(left), budget)], budget); err != nil {
 		return err
 	}
-	left = f.cursor.wanted(left)
+	left = append(f.cursor.wanted(left), s.those(later)...)
 	for _, uid := range left { // to be found again
 		if at, _ := slices.BinarySearch(uids, uid); at < top {
 			place = max(place, at+1)
@@ -70,7 +70,7 @@ func (s *sieve) down(ctx context.Context, uids []uint32, place *int, row int) (i
 	*place -= len(window)
 	list, err := s.add(ctx, s.cursor.wanted(window))
 	for _, m := range slices.Backward(list) {
-		if row++; m.verdict == unknown {
+		if row++; m.verdict == unknown || m.verdict == later {
 			row = 0
 		}
 	}
