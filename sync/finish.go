@@ -61,14 +61,14 @@ func (ps *pass) result(ctx context.Context, err error) Result {
 }
 
 // reason is why the work ended: what ended its context, unless the error is about
-// what all providers need.
+// what all providers need, or says as much and where.
 func (ps *pass) reason(ctx context.Context, err error) error {
 	if errors.Is(err, db.ErrFenced) {
 		ps.log.Warn("fenced", "epoch", ps.fence.Epoch)
 		return err
 	}
 	// A wait for the broker that a stop or the lost lock ended says nothing about it.
-	if cause := context.Cause(ctx); cause != nil && (isOurs(cause) || !systemic(err)) {
+	if cause := context.Cause(ctx); cause != nil && (isOurs(cause) || !systemic(err)) && !(Stopped(err) && errors.Is(err, cause)) {
 		return cause
 	}
 	return err

@@ -129,8 +129,9 @@ func (ps *pass) backfillFolder(ctx context.Context, status imapsession.FolderSta
 		err = f.handleFailed(ctx)
 	}
 	done := f.taken - before
-	if err = errors.Join(err, f.withheld()); err == nil {
-		err = f.cutShort(done, toRead)
+	err = errors.Join(err, f.withheld())
+	if cut := f.cutShort(done, toRead); err == nil || cut != nil && ctx.Err() != nil {
+		err = cut
 	}
 	if err == nil && done < toRead {
 		err = transient("unread", fmt.Errorf("%d of %d messages could not be handled now", toRead-done, toRead))

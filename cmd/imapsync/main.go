@@ -52,7 +52,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	if err == nil {
 		return exitOK
 	}
-	if _, told := errors.AsType[*exitError](err); !told && ctx.Err() != nil && !mailsync.Stopped(err) && !errors.Is(err, mailsync.ErrStopped) {
+	if _, told := errors.AsType[*exitError](err); !told && ctx.Err() != nil && !errors.Is(err, mailsync.ErrStopped) {
 		err = &exitError{exitTempfail, fmt.Errorf("%w: %w", mailsync.ErrStopped, err)}
 	}
 	code, msg := exitCode(err), a.message(err)

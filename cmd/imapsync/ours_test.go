@@ -286,8 +286,9 @@ func TestStoppedIsNotDone(t *testing.T) {
 		{"EXISTS", []string{"reconcile", "mute"}, exitTempfail, `told to stop after 0 of 1 folders`},
 		{"EXISTS", []string{"doctor", "mute"}, exitTempfail, `told to stop before all was looked at`},
 		{"LIST", []string{"provider", "test"}, exitTempfail, `told to stop after \d of 2 mailboxes`},
-		{"LIST", []string{"provider", "folders", "mute"}, exitTempfail, ``},
-		{"EXISTS", []string{"backfill", "mute", "--since", "30d"}, exitTempfail, `told to stop`},
+		{"LIST", []string{"provider", "folders", "mute"}, exitTempfail, `told to stop before the folders were listed: run it again to go on`},
+		{"EXISTS", []string{"backfill", "mute", "--since", "30d"}, exitTempfail, `folder "INBOX": examine: told to stop: run it again to go on`},
+		{"FETCH", []string{"backfill", "mute", "--since", "30d"}, exitTempfail, `folder "INBOX": .*told to stop.*: run it again to go on`},
 		{"FETCH", []string{"run", "--provider", "mute"}, exitOK, ``},
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {

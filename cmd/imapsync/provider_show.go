@@ -199,6 +199,9 @@ func newProviderFolders(a *app) *cobra.Command {
 		Example: "  imapsync provider folders support",
 	}, func(ctx context.Context, mailboxes *provider.Service, p *db.Provider, _ string) error {
 		check, err := mailboxes.Check(ctx, p, nil)
+		if ctx.Err() != nil {
+			return stopped(ctx, "before the folders were listed")
+		}
 		switch {
 		case check == nil:
 		case a.json():
