@@ -90,6 +90,16 @@ func (s *Store) PublishedSpans(ctx context.Context, from, until time.Time, above
 		GROUP BY tenant, provider_id ORDER BY tenant, provider_id`, from, until, int64(above))
 }
 
+// UnmarkedSpans is PublishedSpans without what is known to be missing.
+func (s *Store) UnmarkedSpans(ctx context.Context, from, until time.Time, above uint64) ([]PublishedSpan, error) {
+	return selectAll[PublishedSpan](ctx, s, "events published and not missing", `
+		SELECT m.tenant, m.provider_id AS id, count(*) AS events, min(m.processed_at) AS first_at, max(m.processed_at) AS last_at
+		FROM imap_messages AS m JOIN imap_sync_state AS st ON st.tenant = m.tenant AND st.provider_id = m.provider_id
+		WHERE m.outcome = 'published' AND m.stream_seq > $3 AND m.processed_at >= $1 AND m.processed_at < $2
+			AND NOT (st.lost_state = 'missing' AND m.processed_at BETWEEN st.lost_since AND st.lost_until)
+		GROUP BY m.tenant, m.provider_id ORDER BY m.tenant, m.provider_id`, from, until, int64(above))
+}
+
 // MarkLost writes down that the stream has lost events of a provider, as was found at
 // a time, with an entry in the audit log, and makes it due. What another process has
 // looked at meanwhile stays; and so does that a person decides, where more is lost.

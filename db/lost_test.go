@@ -85,6 +85,12 @@ func TestLostEvents(t *testing.T) {
 	if got := lost(); got.LostState != LostMissing || got.LostEvents != 6 {
 		t.Errorf("%+v, want 6 missing", got)
 	}
+	// What is missing is not lost once more; what came since may be.
+	publish(4, "d", 22, at.Add(10*time.Minute))
+	spans, err = store.UnmarkedSpans(t.Context(), at, at.Add(time.Hour), 0)
+	if err != nil || len(spans) != 1 || spans[0].Events != 2 || !spans[0].First.Equal(at) || !spans[0].Last.Equal(at.Add(10*time.Minute)) {
+		t.Errorf("%+v, %v, want the event before the loss and the one after", spans, err)
+	}
 	if err := store.SettleLost(t.Context(), p.Ref(), 1, audit); err != nil {
 		t.Fatal(err)
 	}

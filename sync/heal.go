@@ -111,7 +111,7 @@ func (ps *pass) markEnd(ctx context.Context, state publish.StreamState, since ti
 	if before := ps.provider.LostUntil; err != nil || now.LostUntil != nil && (before == nil || now.LostUntil.After(*before)) {
 		return err // another pass was first
 	}
-	spans, err := r.Store.PublishedSpans(ctx, since, r.now().Add(time.Minute), above)
+	spans, err := r.Store.UnmarkedSpans(ctx, since, r.now().Add(time.Minute), above)
 	if err != nil {
 		return err
 	}

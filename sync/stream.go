@@ -125,7 +125,7 @@ func (r *Runner) see(ctx context.Context, state publish.StreamState) (since time
 	if state.MaxAge > 0 {
 		from = now.Add(-state.MaxAge)
 	}
-	spans, err := r.Store.PublishedSpans(ctx, from, since, 0)
+	spans, err := r.Store.UnmarkedSpans(ctx, from, since, 0)
 	if err != nil {
 		return since, err
 	}
