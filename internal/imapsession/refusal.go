@@ -181,15 +181,15 @@ func aboutRefusal(typ, response, text, username string) string {
 	case code != "" && code != "folder_missing":
 		return code
 	}
-	alert := no && (response == "ALERT" || response == "WEBALERT") && forPerson.text.MatchString(words)
+	alert := (response == "ALERT" || response == "WEBALERT") && forPerson.text.MatchString(words)
 	switch code := saysOwnFault(words); {
 	case no && eitherWay.text.MatchString(words):
 		return "login_unclear"
 	case code != "":
 		return code
-	case speaks || alert:
+	case speaks || no && alert:
 		return "login_refused"
-	case typ == "BYE":
+	case typ == "BYE" && !alert && !wrongCredentials.text.MatchString(words):
 		return "bye"
 	}
 	return "login_unclear"

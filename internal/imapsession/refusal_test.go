@@ -58,6 +58,8 @@ func TestLoginRefusals(t *testing.T) {
 		"NO [NOPERM] You may not read mail by IMAP":      "auth authorizationfailed",
 		"BYE [UNAVAILABLE] Too many connections":         "transient unavailable",
 		"BYE Disconnected: Too many invalid commands":    "transient throttled",
+		"BYE [ALERT] Your account has been disabled":     "transient login_unclear",
+		"BYE Invalid user name or password":              "transient login_unclear",
 		"BYE LOGIN failed":                               "transient bye",
 		"BYE [AUTHENTICATIONFAILED] Goodbye":             "auth authenticationfailed",
 		// Exchange, Outlook
