@@ -18,8 +18,8 @@ const (
 	// comparedEvents is how many of a provider's last events are compared with the
 	// stream before the first publish.
 	comparedEvents = 20
-	// goneAfter is how long mail of a lost event is looked for on its server at least:
-	// one look is no evidence.
+	// goneAfter is how long mail of a lost event is looked for on its server at least,
+	// by two passes: one look is no evidence.
 	goneAfter = 15 * time.Minute
 )
 
@@ -223,7 +223,8 @@ func (ps *pass) heal(ctx context.Context, maxAge time.Duration) error {
 	if ps.mustEnd() {
 		return nil
 	}
-	return ps.settleLost(ctx, rep, age >= goneAfter && !rep.unsure)
+	looked := p.LastSuccessAt != nil && p.LastSuccessAt.After(*p.LostUntil) // by a pass before this one
+	return ps.settleLost(ctx, rep, looked && age >= goneAfter && !rep.unsure)
 }
 
 // settleLost writes down what came of lost events. As long as it is not final, mail

@@ -425,6 +425,34 @@ func TestFailure39_MailThatIsGoneIsListed(t *testing.T) {
 	}
 }
 
+// A mailbox whose pass comes long after another's found the loss is looked at twice, too.
+func TestFailure39_OneLookIsNoEvidence(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 3)
+	env.setBack(func() {
+		env.deliver(4, 6)
+		env.pass(env.p)
+	})
+	c, err := env.d.Login("u")
+	must(t, err)
+	defer c.Close()
+	_, err = c.Select("INBOX", nil).Wait()
+	must(t, err)
+	must(t, c.Store(seqSet(5), &deleted, nil).Close())
+	must(t, c.Expunge().Close())
+	spans, err := env.store.PublishedSpans(t.Context(), time.Time{}, time.Now().Add(time.Hour), 3)
+	must(t, err)
+	must(t, env.store.MarkLost(t.Context(), spans[0], db.LostHeal, time.Now(), db.Audit{Tenant: env.p.Tenant, ProviderID: env.p.ID, At: time.Now(), Actor: "test", Action: "events_lost"}))
+	for i, want := range []db.LostState{db.LostHeal, db.LostNone} {
+		env.process(nil)
+		env.runner.Clock = laterClock{machineClock{}, time.Hour}
+		env.pass(env.p)
+		if l := env.lost(env.p); l.LostState != want {
+			t.Errorf("after look %d: %+v, want %q", i+1, l, want)
+		}
+	}
+}
+
 // A folder that is missing, or has lost more than half of its mail, for an hour is no
 // evidence that the mail of lost events is gone; after a day it is.
 func TestFailure39_EmptyForAnHourIsNotGone(t *testing.T) {
