@@ -715,3 +715,29 @@ func TestFailure31_OddMailWhereNumberingNeverHolds(t *testing.T) {
 		t.Errorf("reconcile: %+v, want all 11 handled", rep)
 	}
 }
+
+// TestFailure31_PoisonWithoutSizeWhereNumberingNeverHolds: it has one entry in the
+// quarantine, and is charged as any other.
+func TestFailure31_PoisonWithoutSizeWhereNumberingNeverHolds(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+	env.passed()
+	env.srv.Mailbox("INBOX").SetRestless(true)
+	env.passes(4, time.Minute)
+	env.srv.Play(imapserver.Quirk{Stage: imapserver.Fetch, Do: func(x *imapserver.Exchange) error {
+		return x.Each(func(r *imapserver.Response) {
+			r.Head = strings.ReplaceAll(r.Head, "RFC822.SIZE ", "RFC822.SIZE 0 X-SIZE ")
+		})
+	}})
+	poison := env.received("INBOX", time.Now())
+	env.srv.Play(imapserver.Quirk{Stage: imapserver.Body, Do: func(x *imapserver.Exchange) error {
+		x.Responses = slices.DeleteFunc(x.Responses, func(r imapserver.Response) bool {
+			return r.UID != 0 && strings.Contains(x.Args, "BODY.PEEK[]") && strings.Contains(string(r.Body), fmt.Sprintf("dated %05d", env.n))
+		})
+		return nil
+	}})
+	env.passes(6, 20*time.Minute)
+	if entries := env.quarantine(); len(entries) != 1 {
+		t.Errorf("%d entries in the quarantine of uid %d, want 1: %+v", len(entries), poison, entries)
+	}
+}
