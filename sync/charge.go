@@ -19,7 +19,8 @@ const (
 	// chargeEvery is how often a message is charged while no other can be asked for.
 	chargeEvery = 6 * time.Hour
 	// weakEvery is how often it is charged where the only bodies that come are those of
-	// much smaller ones: five charges take longer than any outage that is of size alone.
+	// much smaller ones, or of another folder: five charges take longer than any outage
+	// that is of size or of one folder alone.
 	weakEvery = 2 * time.Hour
 	smallBody = 4 << 10         // messages up to here are alike, whatever their sizes
 	maxPutOff = 5 * time.Minute // the longest wait of a message in quarantine that was not charged
@@ -93,7 +94,7 @@ func (f *folderPass) failed(err error) {
 // bodyCame notes that the server gives bodies, on this connection, and one of size.
 func (f *folderPass) bodyCame(size int64) {
 	if f.reconnects > f.wholeOn {
-		f.wholeSize = 0
+		f.wholeSize = size
 	}
 	f.wholeSize = max(f.wholeSize, size)
 	f.wholeOn, f.streak, f.probed, f.reopened = f.reconnects, 0, false, 0
@@ -153,6 +154,27 @@ func (f *folderPass) putOffAside(ctx context.Context) error {
 // it: of its size, or else, as a server may give small bodies alone, once in a while.
 func (f *folderPass) proven(m *message) bool {
 	return m.failedOn < f.wholeOn && (m.headerOnly || f.wholeSize >= alike(m.Size) || f.chargeDue(m, weakEvery))
+}
+
+// believe decides which messages are taken as they come, though they came short before:
+// where sizes are estimates, where they came so for longer than an outage lasts, and
+// before they would go out by their headers.
+func (f *folderPass) believe(ctx context.Context, retried []*message) error {
+	var short []*message
+	for _, m := range retried {
+		m.believed = m.charges() >= maxCharges-1 || m.charges() >= 2 && f.runner.since(m.entry.CreatedAt) >= chargeEvery
+		if m.entry.ErrorCode == shortBody && !m.believed {
+			short = append(short, m)
+		}
+	}
+	if len(short) == 0 {
+		return nil
+	}
+	estimated, err := f.estimates(ctx)
+	for _, m := range short {
+		m.believed = estimated
+	}
+	return err
 }
 
 // alike is the least size of a message that is as hard to give as one of size.

@@ -41,11 +41,15 @@ func (f *folderPass) control(ctx context.Context) (gives, found bool, err error)
 	if f.exists > 1 {
 		return false, false, nil // those that wait are each other's control: what another folder gives proves nothing about this one
 	}
-	if f.gaveBodies > last {
-		return true, true, nil // another folder's, in this pass
+	if gives, found = f.gaveBodies > last, f.gaveBodies > last; !found { // else another folder's came in this pass
+		gives, found, err = f.controlElsewhere(ctx)
 	}
-	return f.controlElsewhere(ctx)
+	f.controlSize = ofAnotherFolder
+	return gives, found, err
 }
+
+// ofAnotherFolder in place of the size of a control says that it is evidence of little.
+const ofAnotherFolder = -1
 
 // controlIn takes the control out of one folder, which is open.
 func (f *folderPass) controlIn(ctx context.Context, st *db.FolderState) (gives, found bool, err error) {
@@ -59,7 +63,8 @@ func (f *folderPass) controlIn(ctx context.Context, st *db.FolderState) (gives, 
 				return false, true, err
 			}
 		}
-		if found = true; f.givesBody(c) {
+		gives, tells := f.givesBody(c)
+		if found = found || tells; gives {
 			f.gaveBodies = f.reconnects
 			return true, true, nil
 		}
@@ -148,24 +153,57 @@ func (f *folderPass) stillThere(uids []uint32) ([]imapsession.Listed, error) {
 
 // givesBody reports whether the server gives a message whole: with the content that was
 // published, or to the byte as long as it says. Where it is not known what was published,
-// about as long will do.
-func (f *folderPass) givesBody(c control) bool {
-	m := newMessage(c.UID)
-	m.Listed = c.Listed
-	err := f.fetchBodies([]*message{m}, func(_ uint32, raw []byte) bool { m.raw = raw; return true })
-	f.bytes.Add(int64(len(m.raw)))
-	gives := false
-	if err == nil {
-		checkBody(m)
-		gives = m.whole && (c.key == "" || int64(len(m.raw)) == c.Size) || m.failure == nil && c.key != "" && publish.Identify(m.raw).Key == c.key
-	} else {
-		m.fail("fetch", "", err)
-	}
+// about as long will do, and a shorter one tells nothing: sizes may be estimates.
+func (f *folderPass) givesBody(c control) (gives, tells bool) {
+	m := f.bodyOf(c)
+	gives = m.whole && (c.key == "" || int64(len(m.raw)) == c.Size) || c.isIn(m)
 	reason := errors.New("whole")
-	if f.controlSize = int64(len(m.raw)); !gives {
+	switch f.controlSize = int64(len(m.raw)); {
+	case !gives && m.failure != nil:
 		reason = m.failure.err
+	case !gives:
+		reason = errors.New("it is not what was published")
 	}
 	f.log.Info("control", "uid", c.UID, "gives", gives, "error", reason.Error())
 	f.runner.buffers.Put(m.raw)
-	return gives
+	return gives, gives || c.key != "" || m.failure == nil || m.failure.code != shortBody
+}
+
+// bodyOf asks for the body of a control.
+func (f *folderPass) bodyOf(c control) *message {
+	m := newMessage(c.UID)
+	m.Listed = c.Listed
+	if err := f.fetchBodies([]*message{m}, func(_ uint32, raw []byte) bool { m.raw = raw; return true }); err != nil {
+		m.fail("fetch", "", err)
+	} else {
+		checkBody(m)
+	}
+	f.bytes.Add(int64(len(m.raw)))
+	return m
+}
+
+// isIn reports whether what came of a control is what was published of it.
+func (c control) isIn(m *message) bool {
+	came := m.failure == nil || m.failure.code == shortBody && len(m.raw) > 0
+	return came && c.key != "" && publish.Identify(m.raw).Key == c.key
+}
+
+// estimates reports whether the server's sizes are estimates: it gives all of a message
+// that was published, and that is less than it says.
+func (f *folderPass) estimates(ctx context.Context) (bool, error) {
+	list, err := f.controls(ctx, &f.cursor.FolderState)
+	for _, c := range list {
+		if err != nil || !f.session.Alive() {
+			break
+		}
+		m := f.bodyOf(c)
+		estimated := c.isIn(m) && int64(len(m.raw)) < c.Size
+		if f.runner.buffers.Put(m.raw); estimated {
+			return true, nil
+		}
+	}
+	if err == nil && !f.session.Alive() {
+		err = f.reopen(ctx)
+	}
+	return false, err
 }

@@ -31,6 +31,9 @@ func (f *folderPass) handleInTurn(ctx context.Context, uids []uint32, budget int
 	if err != nil {
 		return err
 	}
+	if err := f.believe(ctx, retried); err != nil {
+		return err
+	}
 	if err := f.handleApart(ctx, retried, 1, 1); err != nil {
 		return err
 	}

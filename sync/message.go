@@ -48,6 +48,7 @@ type past struct {
 	released bool           // a person let it go out by its headers alone
 	missed   *time.Time     // when a pass before this one did not find it
 	again    string         // the stream has lost it: it is published once more, under this key
+	believed bool           // what comes is its body, however short
 }
 
 // degraded reports whether the message has had its charges and goes out by its headers.
@@ -136,9 +137,12 @@ const exchangeStub = "Retrieval using the IMAP4 protocol failed"
 // maxStub is the size from which a body is no such text.
 const maxStub = 8 << 10
 
+// shortBody is the code of a body that is shorter than the server announced.
+const shortBody = "short_body"
+
 // checkBody looks at what came of a message. RFC822.SIZE is a hint, so a body that
-// is short is believed when it comes out so again and again while others are whole, and
-// so is one of nothing but NUL and white space, as an ill disk gives it.
+// is short is believed in the end, and so is one of nothing but NUL and white space, as an
+// ill disk gives it.
 func checkBody(m *message) {
 	switch {
 	case m.failure != nil || m.absent:
@@ -148,12 +152,12 @@ func checkBody(m *message) {
 		}
 	case len(m.raw) == 0:
 		m.fail("fetch", "no_body", errors.New("the server says OK and gives an empty body"))
-	case isBlank(m.raw) && m.charges() < 2:
+	case isBlank(m.raw) && !m.believed:
 		m.fail("fetch", "no_body", errors.New("the server gives a body of nothing but blanks"))
 	case len(m.raw) < maxStub && bytes.Contains(m.raw, []byte(exchangeStub)):
 		m.fail("fetch", "server_stub", errors.New("the server put an error text in place of the message"))
-	case short(m.raw, m.Size) && m.charges() < 2:
-		m.fail("fetch", "short_body", fmt.Errorf("the body has %d bytes, the server announced %d", len(m.raw), m.Size))
+	case short(m.raw, m.Size) && !m.believed:
+		m.fail("fetch", shortBody, fmt.Errorf("the body has %d bytes, the server announced %d", len(m.raw), m.Size))
 	default:
 		m.whole = !short(m.raw, m.Size) && !isBlank(m.raw)
 	}
