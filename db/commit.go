@@ -29,7 +29,11 @@ func (s *Store) Commit(ctx context.Context, fence Fence, c Commit) (Counts, erro
 	var counts Counts
 	err := s.behind(ctx, fence, func(tx *txn) error {
 		moveRows(ctx, tx, fence, c)
-		counts = writeMessages(ctx, tx, fence, c)
+		var taken int
+		written := c
+		written.Messages, taken = takeOver(ctx, tx, fence, c)
+		counts = writeMessages(ctx, tx, fence, written)
+		counts.Duplicates += taken
 		writeBodies(ctx, tx, fence, c)
 		writeQuarantine(ctx, tx, fence, c)
 		writeFolder(ctx, tx, fence, c.State)

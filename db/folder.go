@@ -133,6 +133,16 @@ func (s *Store) SetFolder(ctx context.Context, fence Fence, f *FolderState) erro
 	})
 }
 
+// NoteFolders stores since when a provider is read with the folders and the account that
+// are named. It returns ErrFenced when another run has the provider.
+func (s *Store) NoteFolders(ctx context.Context, fence Fence, named string, at time.Time) error {
+	return s.behind(ctx, fence, func(tx *txn) error {
+		tx.exec(ctx, "note folders", `UPDATE imap_sync_state SET folders_named = $3, folders_at = $4
+			WHERE tenant = $1 AND provider_id = $2`, fence.Tenant, fence.ProviderID, named, at)
+		return tx.err
+	})
+}
+
 // ClearInFlight takes back that messages of a folder are being handled, notes which
 // the server did not give, and leaves its cursor as it is: a commit whose answer was
 // lost may have moved it. It returns ErrFenced when another run has the provider.

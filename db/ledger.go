@@ -41,6 +41,7 @@ type Message struct {
 	InternalDate *time.Time `db:"internal_date"` // when the server received it; nil: it did not say
 	ByHeader     bool       `db:"by_header"`     // published by its header alone
 	BodyOf       string     `db:"-"`             // the event key of one by_header that was published of this very mail
+	CopyOf       string     `db:"-"`             // duplicate: the event key that the published one has
 }
 
 // Counts are how many messages had which outcome.

@@ -102,7 +102,9 @@ type State struct {
 	Published           int64      `db:"published"`
 	Duplicates          int64      `db:"duplicates"`
 	Quarantined         int64      `db:"quarantined"`
-	AccountAt           *time.Time `db:"account_at"`  // when the settings last named another user
+	AccountAt           *time.Time `db:"account_at"` // when the settings last named another user
+	FoldersNamed        string     `db:"folders_named"`
+	FoldersAt           *time.Time `db:"folders_at"`  // when a pass first met the folders of FoldersNamed, and its account
 	BytesDay            *time.Time `db:"bytes_day"`   // the last on which anything was downloaded
 	BytesThatDay        int64      `db:"bytes_today"` // downloaded on it
 	StreamSeq           uint64     `db:"stream_seq"`  // of the event that was acknowledged last; 0: none, or it is lost

@@ -49,7 +49,8 @@ const selectProviders = `
 		coalesce(s.consecutive_failures, 0) AS consecutive_failures, coalesce(s.auth_failures, 0) AS auth_failures,
 		coalesce(s.last_error_code, '') AS last_error_code, coalesce(s.last_error, '') AS last_error,
 		coalesce(s.published, 0) AS published, coalesce(s.duplicates, 0) AS duplicates,
-		coalesce(s.quarantined, 0) AS quarantined, s.account_at, s.bytes_day, coalesce(s.bytes_today, 0) AS bytes_today,
+		coalesce(s.quarantined, 0) AS quarantined, s.account_at, coalesce(s.folders_named, '') AS folders_named, s.folders_at,
+		s.bytes_day, coalesce(s.bytes_today, 0) AS bytes_today,
 		coalesce(s.stream_seq, 0) AS stream_seq, coalesce(s.lost_state, '') AS lost_state, s.lost_since, s.lost_until,
 		coalesce(s.lost_events, 0) AS lost_events, coalesce(s.republished, 0) AS republished
 	FROM email_providers p

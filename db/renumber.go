@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -48,26 +49,33 @@ func (s *Store) ResyncFolder(ctx context.Context, fence Fence, f *FolderState, a
 	})
 }
 
+// NotFoundAnew is the code of a message in quarantine that was not found when its folder
+// was gone through after it was numbered anew, and is not known to be gone.
+const NotFoundAnew = "not_found_anew"
+
 // EndResync stores the cursor of a folder that was gone through as a whole. What waits
 // in the quarantine to be tried again, and was not found under the new numbering, is
-// gone from the server, or was read as what it is now; not so where the folder was
-// another account's.
-func (s *Store) EndResync(ctx context.Context, fence Fence, f *FolderState, sameAccount bool) error {
+// gone from the server, or was read as what it is now. Where the folder was another
+// account's, or the raw mail was kept, that is for a person to say.
+func (s *Store) EndResync(ctx context.Context, fence Fence, f *FolderState, sameAccount bool, at time.Time) error {
 	return s.behind(ctx, fence, func(tx *txn) error {
-		if !sameAccount {
-			writeFolder(ctx, tx, fence, f)
-			return tx.err
+		if sameAccount {
+			tx.exec(ctx, "leave quarantine", `
+				WITH gone AS (
+					DELETE FROM imap_quarantine WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity <> $4
+						AND state IN ('retry', 'released') AND raw_blob_key IS NULL
+					RETURNING uid_validity, uid
+				)
+				UPDATE imap_messages m SET outcome = 'expunged' FROM gone
+				WHERE m.tenant = $1 AND m.provider_id = $2 AND m.folder = $3 AND m.uid_validity = gone.uid_validity
+					AND m.uid = gone.uid AND m.outcome = 'quarantined'`,
+				fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity)
 		}
-		tx.exec(ctx, "leave quarantine", `
-			WITH gone AS (
-				DELETE FROM imap_quarantine WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity <> $4
-					AND state IN ('retry', 'released') AND raw_blob_key IS NULL
-				RETURNING uid_validity, uid
-			)
-			UPDATE imap_messages m SET outcome = 'expunged' FROM gone
-			WHERE m.tenant = $1 AND m.provider_id = $2 AND m.folder = $3 AND m.uid_validity = gone.uid_validity
-				AND m.uid = gone.uid AND m.outcome = 'quarantined'`,
-			fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity)
+		tx.exec(ctx, "give up in quarantine", `
+			UPDATE imap_quarantine SET state = 'dead', stage = 'fetch', error_code = $5, next_attempt_at = NULL, updated_at = $6,
+				error = 'the message was not found when the folder was numbered anew: it may stand in the account that the mailbox had before'
+			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity <> $4 AND state IN ('retry', 'released')`,
+			fence.Tenant, fence.ProviderID, f.Folder, f.UIDValidity, NotFoundAnew, at)
 		writeFolder(ctx, tx, fence, f)
 		return tx.err
 	})
@@ -157,7 +165,13 @@ func (q *AsideQuarantine) At(uidValidity uint64, uid uint32) Quarantine {
 
 // Due reports whether it is tried again.
 func (q *AsideQuarantine) Due(now time.Time) bool {
-	return (q.State == QuarantineReleased || q.State == QuarantineRetry) && (q.NextAttemptAt == nil || !q.NextAttemptAt.After(now))
+	return q.Tried() && (q.NextAttemptAt == nil || !q.NextAttemptAt.After(now))
+}
+
+// Tried reports whether it is tried again now or later: one that was not found is, once
+// it is.
+func (q *AsideQuarantine) Tried() bool {
+	return q.State == QuarantineReleased || q.State == QuarantineRetry || q.State == QuarantineDead && q.ErrorCode == NotFoundAnew
 }
 
 // HeldKeys counts the messages of a folder that are held, by event key.
@@ -218,3 +232,32 @@ func moveRows(ctx context.Context, tx *txn, fence Fence, c Commit) {
 		FROM unnest($5::bigint[], $6::bigint[], $7::bigint[]) AS k(old_validity, old_uid, new_uid)
 		WHERE q.tenant = $1 AND q.provider_id = $2 AND q.folder = $3 AND q.uid_validity = k.old_validity AND q.uid = k.old_uid`, args...)
 }
+
+// takeOver has duplicates take over the rows that stand for them in a folder that was
+// numbered anew: a row that was left there would pass for another message of the same
+// header. It returns the messages that have none, and how many have.
+func takeOver(ctx context.Context, tx *txn, fence Fence, c Commit) (rest []Message, taken int) {
+	if c.State.RenumberedAt == nil && c.State.ResyncSince == nil {
+		return c.Messages, 0
+	}
+	for _, m := range c.Messages {
+		if m.Outcome == Duplicate && tx.exec(ctx, "take over ledger", takeOverRow, fence.Tenant, fence.ProviderID, c.State.Folder,
+			c.State.UIDValidity, m.UID, c.At, m.Size, m.InternalDate, Clean(m.MessageID), cmp.Or(m.CopyOf, m.EventKey), m.Fingerprint) > 0 {
+			taken++
+		} else {
+			rest = append(rest, m)
+		}
+	}
+	return rest, taken
+}
+
+// A row is found by its Message-ID or, where it has none, by its header print.
+const takeOverRow = `
+	UPDATE imap_messages SET uid_validity = $4, uid = $5, processed_at = $6, size = $7, internal_date = coalesce($8, internal_date)
+	WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND (uid_validity, uid) = (
+			SELECT uid_validity, uid FROM imap_messages
+			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity <> $4 AND event_key = $10
+				AND outcome IN ('published', 'duplicate') AND ($9 <> '' AND message_id = $9 OR $9 = '' AND message_id IS NULL AND fingerprint = $11)
+			ORDER BY internal_date IS NOT DISTINCT FROM $8 DESC, size = $7 DESC, outcome DESC, uid_validity, uid LIMIT 1
+		) AND NOT EXISTS (
+			SELECT FROM imap_messages WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = $5)`

@@ -42,7 +42,7 @@ CREATE INDEX imap_messages_message_id
 CREATE INDEX imap_messages_by_header
     ON imap_messages (tenant, provider_id) WHERE by_header AND outcome = 'published';
 CREATE INDEX imap_messages_nameless
-    ON imap_messages (tenant, provider_id, fingerprint) WHERE message_id IS NULL AND outcome = 'published';
+    ON imap_messages (tenant, provider_id, fingerprint) WHERE message_id IS NULL AND outcome IN ('published', 'duplicate');
 
 ALTER TABLE imap_quarantine
     ADD COLUMN charges       integer NOT NULL DEFAULT 0,
@@ -88,13 +88,15 @@ $$;
 -- lost_state is empty, 'heal' (the next pass publishes it again) or 'missing' (a
 -- person decides). Rows of the ledger up to lost_until have been looked at.
 ALTER TABLE imap_sync_state
-    ADD COLUMN account_at  timestamptz, -- when the settings last named another user
-    ADD COLUMN stream_seq  bigint NOT NULL DEFAULT 0,
-    ADD COLUMN lost_state  text   NOT NULL DEFAULT '',
-    ADD COLUMN lost_since  timestamptz,
-    ADD COLUMN lost_until  timestamptz,
-    ADD COLUMN lost_events bigint NOT NULL DEFAULT 0,
-    ADD COLUMN republished bigint NOT NULL DEFAULT 0;
+    ADD COLUMN account_at    timestamptz,              -- when the settings last named another user
+    ADD COLUMN folders_named text   NOT NULL DEFAULT '', -- with their account, as a pass has met them in the settings
+    ADD COLUMN folders_at    timestamptz,              -- and when the first pass did
+    ADD COLUMN stream_seq    bigint NOT NULL DEFAULT 0,
+    ADD COLUMN lost_state    text   NOT NULL DEFAULT '',
+    ADD COLUMN lost_since    timestamptz,
+    ADD COLUMN lost_until    timestamptz,
+    ADD COLUMN lost_events   bigint NOT NULL DEFAULT 0,
+    ADD COLUMN republished   bigint NOT NULL DEFAULT 0;
 
 -- The streams that events and blobs were seen to stand on, a bucket's by OBJ_ and
 -- its name. One that was made anew under the same name is another one.

@@ -99,7 +99,9 @@ func (f *folderPass) outcome(ctx context.Context, m *message, now time.Time) (db
 	case m.expunged:
 		row.Outcome = db.Expunged
 	case m.known:
-		row.Outcome = db.Duplicate
+		if row.Outcome = db.Duplicate; m.twin != nil {
+			row.CopyOf = m.twin.EventKey
+		}
 	default:
 		// The stream may have had it already, from a pass that was killed
 		// before it could commit: then it is this row that was published.

@@ -65,7 +65,9 @@ func union(a, b []uint32) []uint32 {
 const ledgerWindow = 10_000
 
 // count lists the whole folder, compares it with EXISTS and with the ledger, and returns
-// what it shows. What it shows and the ledger does not know is late.
+// what it shows. What it shows and the ledger does not know is late; so is what stands
+// below the start, and the server received since the first look, where the folder has more
+// messages than that explains.
 func (f *folderPass) count(ctx context.Context) ([]uint32, error) {
 	if err := f.store(ctx, f.cursor.counting(f.runner.now())); err != nil {
 		return nil, err
@@ -75,14 +77,16 @@ func (f *folderPass) count(ctx context.Context) ([]uint32, error) {
 		return nil, err
 	}
 	c := f.cursor
-	passed := slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return uid <= c.StartUID || uid > c.SettledUID })
-	var late []uint32
-	for window := range slices.Chunk(passed, ledgerWindow) {
-		unknown, err := f.runner.Store.UnknownUIDs(ctx, f.ref, f.status.Name, c.UIDValidity, window)
-		if err != nil {
-			return nil, err
-		}
-		late = append(late, unknown...)
+	start, _ := slices.BinarySearch(uids, c.StartUID+1)
+	settled, _ := slices.BinarySearch(uids, c.SettledUID+1)
+	late, err := f.unknown(ctx, uids[min(start, settled):settled])
+	if err == nil && f.unseen > int64(len(late)) {
+		var below []uint32
+		below, err = f.newBelowStart(ctx, uids[:start])
+		late = append(below, late...)
+	}
+	if err != nil {
+		return nil, err
 	}
 	c.counted(exists, uids, late, f.runner.now())
 	level := slog.LevelDebug
@@ -91,6 +95,42 @@ func (f *folderPass) count(ctx context.Context) ([]uint32, error) {
 	}
 	f.log.Log(ctx, level, "folder_counted", "exists", exists, "shown", len(uids), "late", len(late), "surplus_looks", c.SurplusLooks)
 	return uids, nil
+}
+
+// unknown gives those of some UIDs that the ledger does not know.
+func (f *folderPass) unknown(ctx context.Context, uids []uint32) (unknown []uint32, err error) {
+	for window := range slices.Chunk(uids, ledgerWindow) {
+		some, err := f.runner.Store.UnknownUIDs(ctx, f.ref, f.status.Name, f.cursor.UIDValidity, window)
+		if err != nil {
+			return nil, err
+		}
+		unknown = append(unknown, some...)
+	}
+	return unknown, nil
+}
+
+// newBelowStart gives those of the UIDs below the start that the server received since the
+// first look: UIDNEXT was too high then. What has left the ledger is not among them.
+func (f *folderPass) newBelowStart(ctx context.Context, uids []uint32) ([]uint32, error) {
+	since := f.firstLook().Truncate(time.Second)
+	if horizon := f.cursor.HorizonAt; horizon != nil && horizon.After(since) {
+		since = *horizon
+	}
+	uids, err := f.unknown(ctx, uids)
+	var found []uint32
+	for window := range slices.Chunk(uids, datesWindow) {
+		if err != nil {
+			break
+		}
+		var dates map[uint32]imapsession.Listed
+		dates, err = f.session.FetchSizes(window)
+		for _, uid := range window {
+			if !dates[uid].InternalDate.Before(since) {
+				found = append(found, uid)
+			}
+		}
+	}
+	return found, err
 }
 
 // Mismatch says that of the messages of a folder, as EXISTS counts them, the server

@@ -31,6 +31,8 @@ type folderPass struct {
 
 	sent []*message // published by the chunk before, and maybe not in the ledger yet
 
+	doubtful map[likeness]bool // in a folder that was numbered anew: headers do not tell which of them a row stands for
+
 	// What the server does not give, in this pass. Connections are counted by the pass.
 	tried        map[uint32]bool // asked for in vain
 	suspects     []*message      // failed together with others, or only once: tried again, alone, at the end
@@ -137,7 +139,7 @@ func (f *folderPass) load(ctx context.Context) error {
 	st, account := f.states[f.status.Name], AccountKey(f.provider)
 	if st == nil {
 		f.first = true
-		start, messages, err := f.start()
+		start, messages, err := f.begins()
 		if err != nil {
 			return err
 		}

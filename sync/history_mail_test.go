@@ -167,8 +167,8 @@ func (h *history) wrong() string {
 	quarantine, err := h.store.ListQuarantine(ctx, db.QuarantineFilter{ProviderID: h.provider.ID, Limit: 100})
 	must(h.t, err)
 	for _, q := range quarantine {
-		if q.State == db.QuarantineDead && h.blamed(q) {
-			continue
+		if q.State == db.QuarantineDead && (h.blamed(q) || q.ErrorCode == db.NotFoundAnew) {
+			continue // the other account had a mail that this one has not
 		}
 		why = append(why, fmt.Sprintf("UID %d of %s is in quarantine: %s %s", q.UID, q.Folder, q.State, q.ErrorCode))
 	}

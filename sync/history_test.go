@@ -420,7 +420,14 @@ func (h *history) nothingMore() {
 			h.t.Errorf("one more pass: %+v", h.last)
 		}
 	}
-	if why := h.wrong(); why != "" {
-		h.t.Error(why)
+	for range afterTheLies() { // headers of a folder that holds its numbering again are gone through
+		if h.last.Left == 0 {
+			break
+		}
+		h.wait(time.Minute, time.Minute+time.Second)
+		h.pass(h.t.Context())
+	}
+	if why := h.wrong(); why != "" || h.last.Counts.Published > 0 {
+		h.t.Errorf("%s, %+v", why, h.last.Counts)
 	}
 }

@@ -16,6 +16,7 @@ type likeness struct {
 
 // group is such messages, with the rows that fit them.
 type group struct {
+	likeness
 	messages []*sifted
 	rows     []*db.Trace
 }
@@ -48,12 +49,12 @@ func (s *sieve) trace(ctx context.Context, messages []*sifted, folder string) er
 			continue
 		}
 		p := likeness{id: m.MessageID, header: m.HeaderPrint, size: m.Size}
-		if s.exact {
+		if s.exact || s.late {
 			p.received = m.InternalDate.Unix()
 		}
 		g := s.groups[p]
 		if g == nil {
-			g = &group{}
+			g = &group{likeness: p}
 			s.groups[p] = g
 			for id := range map[string]bool{db.Clean(m.MessageID): true, db.Clean(m.parsedID): true} {
 				g.rows = append(g.rows, slices.DeleteFunc(slices.Clone(byID[id]), func(row *db.Trace) bool { return !s.fits(m, row) })...)
@@ -73,15 +74,22 @@ func (m *sifted) telling(exact bool) bool {
 func (s *sieve) fits(m *sifted, row *db.Trace) bool {
 	return (row.Fingerprint == m.HeaderPrint || row.Fingerprint == "" && m.V1Key != "" && row.EventKey == m.V1Key) &&
 		(row.Size == m.Size || s.exact && row.Size*m.Size == 0) &&
-		(!s.exact || row.InternalDate == nil || row.InternalDate.Unix() == m.InternalDate.Unix())
+		(!s.exact && !s.late || row.InternalDate == nil || row.InternalDate.Unix() == m.InternalDate.Unix())
 }
 
 // match gives each message of a group a row, if there are enough of them and they are
-// all of one event: else only their bodies tell.
+// all of one event: else only their bodies tell, and those of others of the group too that
+// this pass finds later.
 func (s *sieve) match(g *group) {
-	enough := len(g.rows) >= len(g.messages)
+	enough := len(g.rows) >= len(g.messages) && !s.doubtful[g.likeness]
 	for _, row := range g.rows {
 		enough = enough && (s.exact || row.EventKey == g.rows[0].EventKey)
+	}
+	if !enough && s.doubtful == nil {
+		s.doubtful = map[likeness]bool{}
+	}
+	if !enough {
+		s.doubtful[g.likeness] = true
 	}
 	for i, m := range g.messages {
 		switch {
@@ -101,11 +109,10 @@ func (s *sieve) inQuarantine(m *sifted) bool {
 		sameID := q.MessageID != "" && (q.MessageID == db.Clean(m.MessageID) || q.MessageID == db.Clean(m.parsedID)) &&
 			(q.Fingerprint == "" || q.Fingerprint == m.HeaderPrint)
 		sameTime := q.InternalDate != nil && q.InternalDate.Unix() == m.InternalDate.Unix()
-		tried := q.State == db.QuarantineRetry || q.State == db.QuarantineReleased
 		if s.exact && q.Size*m.Size == 0 { // else it has one more entry at each visit
-			return sameTime && tried && (sameID || q.MessageID == "")
+			return sameTime && q.Tried() && (sameID || q.MessageID == "")
 		}
-		return q.Size == m.Size && m.Size > 0 && (sameID || q.MessageID == "" && sameTime && tried)
+		return q.Size == m.Size && m.Size > 0 && (sameID || q.MessageID == "" && sameTime && q.Tried())
 	})
 	if at < 0 {
 		return false

@@ -152,12 +152,13 @@ func (c *cursor) trusted() *cursor {
 }
 
 // sweptTo ends a pass over a folder whose numbering never holds: so many messages are
-// left below the place that it was read down to.
-func (c *cursor) sweptTo(left int, uidNext uint32, backlog int, now time.Time) *cursor {
+// left below the place that it was read down to. Of old messages that come from then on,
+// so many are published.
+func (c *cursor) sweptTo(left int, uidNext uint32, backlog int, old int64, now time.Time) *cursor {
 	next := *c
 	next.SweepLeft, next.Backlog, next.UIDNext, next.LastSearchAt = int64(left), int64(backlog), uidNext, &now
 	if left == 0 && next.OldLeft > allOld/2 {
-		next.OldLeft = 0 // what a person has accepted was gone through
+		next.OldLeft = old // what a person has accepted was gone through
 	}
 	next.SettledUID, next.ResyncSince, next.ResyncReason, next.LastError, next.InFlight, next.Unfetched = 0, nil, "", "", nil, nil
 	return &next

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +61,14 @@ func (env *scriptedEnv) ledger() (rows int) {
 	env.exec(`SELECT $1::uuid`) // opens the pool
 	must(env.t, env.pool.QueryRow(`SELECT count(*) FROM imap_messages WHERE provider_id = $1`, env.provider.ID).Scan(&rows))
 	return rows
+}
+
+// counted is how many mails were published.
+func (env *scriptedEnv) counted() (n int) {
+	env.t.Helper()
+	env.exec(`SELECT $1::uuid`) // opens the pool
+	must(env.t, env.pool.QueryRow(`SELECT published FROM imap_sync_state WHERE provider_id = $1`, env.provider.ID).Scan(&n))
+	return n
 }
 
 // once fails the test unless all mail of a folder is on the stream, each once.
@@ -237,6 +246,9 @@ func TestFailure27_RetriesAreOfTheirAccount(t *testing.T) {
 		t.Errorf("%+v, want 3 published and no more", res.Counts)
 	}
 	env.once("INBOX")
+	if q := env.quarantine(); len(q) != 1 || q[0].State != db.QuarantineDead || q[0].ErrorCode != db.NotFoundAnew {
+		t.Errorf("%+v, want it left to a person", q)
+	}
 }
 
 // TestFailure27_AServerThatMoved: all mail is there again, in another order, some of it
@@ -463,6 +475,72 @@ func TestFailure07_AlikeByTheirHeaders(t *testing.T) {
 	}
 	if rep := env.report(); rep.Handled+rep.Duplicates != 2 || len(rep.Missing) != 0 {
 		t.Errorf("reconcile: %+v, want both handled", rep)
+	}
+}
+
+// TestFailure07_ARowStandsForOneMessage: a row of the ledger that stood for one message is
+// not taken for another of the same header and size, in whichever pass that is looked at.
+func TestFailure07_ARowStandsForOneMessage(t *testing.T) {
+	t.Parallel()
+	l := newSharedServers(t)
+	at := time.Now()
+	letter := newMail(1, at)
+	unnamed := []byte(regexp.MustCompile(`Message-ID: .*\r\n`).ReplaceAllString(string(letter), ""))
+	// alike is a mail that nothing but its text tells from the letter.
+	alike := func(letter []byte, n int) imapserver.Message {
+		return imapserver.Message{Raw: []byte(strings.Replace(string(letter), "Body 1.", fmt.Sprintf("Mail %d.", n), 1)), Date: at}
+	}
+	other := func(n int) imapserver.Message { return imapserver.Message{Raw: newMail(n, at), Date: at} }
+	for name, play := range map[string]func(env *scriptedEnv, box *imapserver.Mailbox){
+		"several passes": func(env *scriptedEnv, box *imapserver.Mailbox) {
+			box.AppendAt(string(alike(letter, 1).Raw), at)
+			env.passed()
+			env.set(func(p *db.Provider) { p.MaxEmailsPerSync = 2 })
+			env.replaceBox("INBOX", alike(letter, 1), alike(letter, 2), other(3), other(4), alike(letter, 5)).SetUIDValidity(9)
+		},
+		"comes while the folder is gone through": func(env *scriptedEnv, box *imapserver.Mailbox) {
+			box.AppendAt(string(alike(letter, 1).Raw), at)
+			env.passed()
+			env.set(func(p *db.Provider) { p.MaxEmailsPerSync = 2 })
+			var mail []imapserver.Message
+			for n := range headerWindow {
+				mail = append(mail, other(n+10))
+			}
+			box = env.replaceBox("INBOX", append(mail, alike(letter, 1))...)
+			box.SetUIDValidity(9)
+			env.passed()
+			box.AppendAt(string(alike(letter, 5).Raw), at.Add(time.Minute))
+			env.passed()
+			env.set(func(p *db.Provider) { p.MaxEmailsPerSync = 500 })
+		},
+		"the numbering never holds": func(env *scriptedEnv, box *imapserver.Mailbox) {
+			box.AppendAt(string(alike(unnamed, 1).Raw), at)
+			for n := range 6 {
+				box.AppendAt(string(alike(unnamed, n+1).Raw), at) // the first is a copy
+				box.SetUIDValidity(uint64(10 + n))
+				if res := env.passed(); res.Counts.Published != 1 {
+					env.t.Errorf("%+v, want the new mail published", res.Counts)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := l.start(t, imapserver.TLS, inbox)
+			box := env.srv.Mailbox("INBOX")
+			box.Expunge()
+			play(env, box)
+			for range 5 {
+				env.passed()
+			}
+			mails := map[string]bool{}
+			for _, m := range env.srv.Mailbox("INBOX").Messages() {
+				mails[string(m.Raw)] = true
+			}
+			if got, want := env.counted(), len(mails); got != want {
+				t.Errorf("%d mails published, want %d", got, want)
+			}
+		})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -131,7 +132,23 @@ func (ps *pass) load(ctx context.Context) error {
 	if err := ps.loadStates(ctx); err != nil {
 		return err
 	}
+	if err := ps.noteFolders(ctx); err != nil {
+		return err
+	}
 	return ps.loadRetries(ctx)
+}
+
+// noteFolders notes since when the mailbox is read with the folders and the account that
+// it has: a folder that is met later was not shown before.
+func (ps *pass) noteFolders(ctx context.Context) error {
+	p := ps.provider
+	named := AccountKey(p) + " " + strings.Join(p.Folders, "\n")
+	if p.FoldersNamed == named {
+		return nil
+	}
+	now := ps.runner.now()
+	p.FoldersNamed, p.FoldersAt = named, &now
+	return ps.runner.Store.NoteFolders(ctx, ps.fence, named, now)
 }
 
 // loadRetries reads which quarantined messages are due for their next attempt.

@@ -80,10 +80,6 @@ func (f *folderPass) beginAccount(ctx context.Context, account, reason string) e
 	if err != nil {
 		return err
 	}
-	exists, uids, err := f.shown()
-	if err != nil {
-		return err
-	}
 	now := f.runner.now()
 	since := now
 	// What was noted before the cursor began is about the user before, and the settings
@@ -91,19 +87,9 @@ func (f *folderPass) beginAccount(ctx context.Context, account, reason string) e
 	if at, begun := f.provider.AccountAt, f.cursor.FirstLookAt; at != nil && (begun == nil || at.After(*begun)) {
 		since = *at
 	}
-	// What is not shown may be new, and is taken for old once the folder has begun.
-	if unseen := exists - int64(len(uids)); unseen > 0 && (len(uids) == 0 || now.Sub(since) < surplusPatience) {
-		return Mismatch(exists, unseen)
-	}
-	first, err := f.receivedSince(uids, len(uids), since.Truncate(time.Second))
-	if errors.Is(err, errUndated) && now.Sub(since) >= surplusPatience {
-		first, err = len(uids), nil // neither is what a server without dates shows
-	}
+	start, uids, err := f.beforeNew(start, since)
 	if err != nil {
 		return err
-	}
-	if first < len(uids) {
-		start = min(start, uids[first]-1)
 	}
 	next := f.cursor.ofAccount(numbering{
 		account: account, uidValidity: f.status.UIDValidity, start: start, last: slices.Max(append(uids, 0)), since: since,
@@ -213,9 +199,11 @@ func (f *folderPass) endSweep(ctx context.Context, uids, unlooked, unhandled []u
 	if len(unlooked)+len(unhandled) > 0 {
 		return f.store(ctx, next)
 	}
-	sameAccount := next.OldLeft != everything && !next.wasEmpty()
-	next = next.finishResync()
-	if err := f.runner.Store.EndResync(ctx, f.fence, &next.FolderState, sameAccount); err != nil {
+	sameAccount, mayBeAway := next.OldLeft != everything, next.wasEmpty()
+	if next = next.finishResync(); mayBeAway {
+		return f.store(ctx, next)
+	}
+	if err := f.runner.Store.EndResync(ctx, f.fence, &next.FolderState, sameAccount, f.runner.now()); err != nil {
 		return err
 	}
 	f.cursor = next
@@ -254,7 +242,7 @@ func (f *folderPass) leaveOutKnown(ctx context.Context, uids []uint32) (left []u
 				return nil, err
 			}
 		}
-		if _, err := s.settle(ctx, false); err != nil {
+		if _, err := s.settle(ctx); err != nil {
 			return nil, err
 		}
 		left = append(left, s.unknown()...)

@@ -47,6 +47,7 @@ type sieve struct {
 	since    time.Time // what was received before, and is unknown, is not ours
 	ageless  bool      // of whatever age
 	exact    bool      // rows must be of the second, too, in which the server received the message
+	late     bool      // so must they: the messages came after the folder was numbered anew
 	messages []*sifted
 	groups   map[likeness]*group
 	waiting  []db.AsideQuarantine
@@ -165,9 +166,9 @@ func (s *sieve) glance(m *sifted, raw []byte) (ok bool) {
 }
 
 // settle commits what needs no download: rows go along to the new UIDs, and what is
-// held, or not ours where rows says that this too has a row, is noted. What is due in
-// the quarantine is tried by this pass.
-func (s *sieve) settle(ctx context.Context, rows bool) (passed uint32, err error) {
+// held, or is late and not ours, is noted. What is due in the quarantine is tried by this
+// pass.
+func (s *sieve) settle(ctx context.Context) (passed uint32, err error) {
 	now := s.runner.now()
 	step := db.Commit{At: now}
 	var done []db.Message   // what the cursor is told
@@ -191,7 +192,7 @@ func (s *sieve) settle(ctx context.Context, rows bool) (passed uint32, err error
 			continue
 		case m.verdict == held:
 			row.Outcome = db.Held
-		case m.verdict == notOurs && rows:
+		case m.verdict == notOurs && s.late:
 			row.Outcome, row.Reason = db.Skipped, "before_first_look"
 		case m.verdict == notOurs:
 			passed = max(passed, m.UID)
@@ -238,12 +239,14 @@ const (
 // sift goes through messages by their headers, in their order, until so many are to be
 // downloaded, or what becomes of those is to be known first. It commits what need not be,
 // and returns the UIDs of the others, how many messages it got through, and the highest
-// UID that is left alone without a row.
-func (f *folderPass) sift(ctx context.Context, uids []uint32, since time.Time, most int, rows bool) (left []uint32, through int, passed uint32, err error) {
+// UID that is left alone without a row. late says that the messages came after the folder
+// was numbered anew.
+func (f *folderPass) sift(ctx context.Context, uids []uint32, since time.Time, most int, late bool) (left []uint32, through int, passed uint32, err error) {
 	s, err := f.newSieve(ctx, since)
 	if err != nil {
 		return nil, 0, 0, err
 	}
+	s.late = late
 	began := f.runner.now()
 	for through < len(uids) && len(s.unknown()) < most && through < maxSifted && f.runner.since(began) < siftPatience && !f.mustEnd() {
 		window := uids[through:min(len(uids), through+headerWindow)]
@@ -257,7 +260,7 @@ func (f *folderPass) sift(ctx context.Context, uids []uint32, since time.Time, m
 		}
 		through += len(window)
 	}
-	passed, err = s.settle(ctx, rows)
+	passed, err = s.settle(ctx)
 	return s.unknown(), through, passed, err
 }
 

@@ -49,6 +49,42 @@ func (f *folderPass) start() (uid uint32, messages int64, err error) {
 	return 0, 0, nil
 }
 
+// begins is where a folder that was never read begins. Where the mailbox was read
+// before, for these folders of this account, it was not shown then, and what the server
+// received since is new.
+func (f *folderPass) begins() (start uint32, messages int64, err error) {
+	start, messages, err = f.start()
+	at := f.provider.FoldersAt
+	if err != nil || start == 0 || at == nil || !at.Before(f.started) {
+		return start, messages, err
+	}
+	start, uids, err := f.beforeNew(start, *at)
+	below, _ := slices.BinarySearch(uids, start+1)
+	return start, int64(below), err
+}
+
+// beforeNew moves a start to before the first message that the server received since a
+// time. uids are all that it shows.
+func (f *folderPass) beforeNew(start uint32, since time.Time) (_ uint32, uids []uint32, err error) {
+	exists, uids, err := f.shown()
+	if err != nil {
+		return 0, nil, err
+	}
+	age := f.runner.since(since)
+	// What is not shown may be new, and is taken for old once the folder has begun.
+	if unseen := exists - int64(len(uids)); unseen > 0 && (len(uids) == 0 || age < surplusPatience) {
+		return 0, nil, Mismatch(exists, unseen)
+	}
+	first, err := f.receivedSince(uids, len(uids), since.Truncate(time.Second))
+	if errors.Is(err, errUndated) && age >= surplusPatience {
+		first, err = len(uids), nil // neither is what a server without dates shows
+	}
+	if first < len(uids) {
+		start = min(start, uids[first]-1)
+	}
+	return start, uids, err
+}
+
 // mayBeAway reports whether a folder without messages may have some, and start leaves
 // them out: the account has none in any folder, and this one has had none, as the server
 // says.

@@ -60,7 +60,7 @@ func (f *folderPass) readByPlace(ctx context.Context, budget int) error {
 			place = max(place, at+1)
 		}
 	}
-	return f.store(ctx, f.cursor.sweptTo(place, f.status.UIDNext, len(left), f.runner.now()))
+	return f.store(ctx, f.cursor.sweptTo(place, f.status.UIDNext, len(left), int64(f.runner.Options.MaxOldUnknown), f.runner.now()))
 }
 
 // down looks at the messages of a window below a place, which it moves. It returns how
@@ -97,6 +97,6 @@ func (s *sieve) settleByPlace(ctx context.Context) error {
 			m.verdict = known
 		}
 	}
-	_, err := s.settle(ctx, false)
+	_, err := s.settle(ctx)
 	return err
 }
