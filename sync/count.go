@@ -109,10 +109,11 @@ func (f *folderPass) unknown(ctx context.Context, uids []uint32) (unknown []uint
 	return unknown, nil
 }
 
-// newBelowStart gives those of the UIDs below the start that the server received since the
-// first look: UIDNEXT was too high then. What has left the ledger is not among them.
+// newBelowStart gives those of the UIDs below the start that the server received after the
+// second of the first look: UIDNEXT was too high then. What has left the ledger is not
+// among them.
 func (f *folderPass) newBelowStart(ctx context.Context, uids []uint32) ([]uint32, error) {
-	since := f.firstLook().Truncate(time.Second)
+	since := f.firstLook().Truncate(time.Second).Add(time.Second)
 	if horizon := f.cursor.HorizonAt; horizon != nil && horizon.After(since) {
 		since = *horizon
 	}

@@ -37,7 +37,9 @@ func TestFailure18_UIDNEXTTooHighAtTheFirstLook(t *testing.T) {
 			if start := env.state("INBOX").StartUID; int(start) != old+2 {
 				t.Fatalf("begun behind UID %d, want %d", start, old+2)
 			}
-			env.append("INBOX", 3) // so UIDNEXT does not go back
+			for range 3 { // so UIDNEXT does not go back
+				env.received("INBOX", time.Now().Add(time.Minute))
+			}
 			env.later(5 * time.Minute)
 			env.passed()
 			env.later(time.Hour)
