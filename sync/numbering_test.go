@@ -544,6 +544,33 @@ func TestFailure07_ARowStandsForOneMessage(t *testing.T) {
 	}
 }
 
+// TestFailure07_NewestFirst: mail that came just before the change does not wait for all
+// that stands below it.
+func TestFailure07_NewestFirst(t *testing.T) {
+	t.Parallel()
+	env := newSharedServers(t).start(t, imapserver.TLS, inbox)
+	box := env.replaceBox("INBOX")
+	for range newestFirst - 1 {
+		env.received("INBOX", time.Now())
+	}
+	env.passed()
+	known := box.Messages()
+	env.set(func(p *db.Provider) { p.MaxEmailsPerSync = 2 })
+	env.replaceBox("INBOX")
+	for range headerWindow {
+		env.received("INBOX", time.Now())
+	}
+	for _, m := range known {
+		env.srv.Mailbox("INBOX").AppendAt(string(m.Raw), m.Date)
+	}
+	env.received("INBOX", time.Now())
+	env.srv.Mailbox("INBOX").SetUIDValidity(9)
+	newest := fmt.Sprintf("dated %05d", env.n)
+	if env.passed(); slices.Contains(env.missing("INBOX"), newest) {
+		t.Errorf("%q waits for the mail below it", newest)
+	}
+}
+
 // TestFailure07_QuarantineMovesAlong: no entry dies of a renumbering, and the attempts
 // it had count.
 func TestFailure07_QuarantineMovesAlong(t *testing.T) {

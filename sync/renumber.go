@@ -148,8 +148,12 @@ func (f *folderPass) startsInThePast() bool {
 	return f.provider.Start == "all" || strings.HasPrefix(f.provider.Start, "since:")
 }
 
-// sweep goes through a folder that was numbered anew, lowest UID first. What has come
-// since is not kept waiting: half of the budget is for it.
+// newestFirst is how many messages of a folder that was numbered anew are looked at before
+// the others: what came just before the change is not to wait for all of them.
+const newestFirst = 2 * headerWindow
+
+// sweep goes through a folder that was numbered anew, lowest UID first, but for the newest
+// messages. What has come since is not kept waiting: half of the budget is for it.
 func (f *folderPass) sweep(ctx context.Context, uids []uint32, budget int) error {
 	split, _ := slices.BinarySearch(uids, f.cursor.LastUID+1)
 	old, fresh := uids[:split], uids[split:]
@@ -162,21 +166,27 @@ func (f *folderPass) sweep(ctx context.Context, uids []uint32, budget int) error
 		return err
 	}
 	left = left[:min(len(left), share)]
-	var through int
-	var passed uint32
-	var below []uint32 // to be downloaded, of what was there at the change
-	for through < len(old) && len(left)+len(below) < budget && !f.sweptEnough() {
-		more, n, highest, err := f.sift(ctx, old[through:], *f.cursor.ResyncSince, budget-len(left)-len(below), false)
-		if err != nil {
-			return err
+	var unlooked, below []uint32 // below are to be downloaded, of what was there at the change
+	var passed [2]uint32         // the highest left alone of the newest, and of the others
+	newest := max(0, len(old)-newestFirst)
+	for i, part := range [][]uint32{old[newest:], old[:newest]} {
+		for len(part) > 0 && len(left)+len(below) < budget && !f.sweptEnough() {
+			more, n, highest, err := f.sift(ctx, part, *f.cursor.ResyncSince, budget-len(left)-len(below), false)
+			if err != nil {
+				return err
+			}
+			below, part, passed[i] = append(below, more...), part[n:], max(passed[i], highest)
+			if n == 0 {
+				break
+			}
 		}
-		below, through, passed = append(below, more...), through+n, max(passed, highest)
-		if n == 0 {
-			break
-		}
+		unlooked = append(unlooked, part...)
+	}
+	if slices.Sort(unlooked); len(unlooked) == 0 {
+		passed[1] = max(passed[1], passed[0])
 	}
 	handleErr := f.handle(ctx, append(left, below[:min(len(below), budget-len(left))]...), budget)
-	if err := f.endSweep(ctx, uids, old[through:], f.cursor.wanted(below), passed); err != nil {
+	if err := f.endSweep(ctx, uids, unlooked, f.cursor.wanted(below), passed[1]); err != nil {
 		return errors.Join(handleErr, err)
 	}
 	return handleErr
