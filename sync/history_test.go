@@ -403,8 +403,9 @@ func (h *history) end() ending {
 			return ending{}
 		}
 		if why := h.wrong(); why == "" {
+			end := ending{i + 1, h.now.Sub(began)}
 			h.nothingMore()
-			return ending{i + 1, h.now.Sub(began)}
+			return end
 		}
 	}
 	h.t.Errorf("%d passes in %s after the last lie: %s", len(afterTheLies()), h.now.Sub(began), h.wrong())
