@@ -241,8 +241,7 @@ func takeOver(ctx context.Context, tx *txn, fence Fence, c Commit) (rest []Messa
 		return c.Messages, 0
 	}
 	for _, m := range c.Messages {
-		if m.Outcome == Duplicate && tx.exec(ctx, "take over ledger", takeOverRow, fence.Tenant, fence.ProviderID, c.State.Folder,
-			c.State.UIDValidity, m.UID, c.At, m.Size, m.InternalDate, Clean(m.MessageID), cmp.Or(m.CopyOf, m.EventKey), m.Fingerprint) > 0 {
+		if m.Outcome == Duplicate && takeOverRow(ctx, tx, fence, c, m) {
 			taken++
 		} else {
 			rest = append(rest, m)
@@ -251,13 +250,25 @@ func takeOver(ctx context.Context, tx *txn, fence Fence, c Commit) (rest []Messa
 	return rest, taken
 }
 
-// A row is found by its Message-ID or, where it has none, by its header print.
-const takeOverRow = `
-	UPDATE imap_messages SET uid_validity = $4, uid = $5, processed_at = $6, size = $7, internal_date = coalesce($8, internal_date)
-	WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND (uid_validity, uid) = (
-			SELECT uid_validity, uid FROM imap_messages
-			WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity <> $4 AND event_key = $10
-				AND outcome IN ('published', 'duplicate') AND ($9 <> '' AND message_id = $9 OR $9 = '' AND message_id IS NULL AND fingerprint = $11)
-			ORDER BY internal_date IS NOT DISTINCT FROM $8 DESC, size = $7 DESC, outcome DESC, uid_validity, uid LIMIT 1
-		) AND NOT EXISTS (
-			SELECT FROM imap_messages WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = $5)`
+// takeOverRow reports whether there was a row for a duplicate to take over. What it has
+// been taken for under its new UID, before it was known what it is, makes room.
+func takeOverRow(ctx context.Context, tx *txn, fence Fence, c Commit, m Message) bool {
+	args := []any{fence.Tenant, fence.ProviderID, c.State.Folder, c.State.UIDValidity, m.UID, m.Fingerprint,
+		m.Size, m.InternalDate, Clean(m.MessageID), cmp.Or(m.CopyOf, m.EventKey)}
+	tx.exec(ctx, "make room in ledger", `
+		DELETE FROM imap_messages
+		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = $5
+			AND outcome IN ('expunged', 'quarantined') AND EXISTS `+spareRow, args...)
+	return tx.exec(ctx, "take over ledger", `
+		UPDATE imap_messages SET uid_validity = $4, uid = $5, processed_at = $11, size = $7, internal_date = coalesce($8, internal_date)
+		WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND (uid_validity, uid) = `+spareRow+` AND NOT EXISTS (
+			SELECT FROM imap_messages WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity = $4 AND uid = $5)`,
+		append(args, c.At)...) > 0
+}
+
+// spareRow is found by its Message-ID or, where it has none, by its header print.
+const spareRow = `(
+	SELECT uid_validity, uid FROM imap_messages
+	WHERE tenant = $1 AND provider_id = $2 AND folder = $3 AND uid_validity <> $4 AND event_key = $10
+		AND outcome IN ('published', 'duplicate') AND ($9 <> '' AND message_id = $9 OR $9 = '' AND message_id IS NULL AND fingerprint = $6)
+	ORDER BY internal_date IS NOT DISTINCT FROM $8 DESC, size = $7 DESC, outcome DESC, uid_validity, uid LIMIT 1)`
