@@ -113,10 +113,7 @@ func (f *folderPass) unknown(ctx context.Context, uids []uint32) (unknown []uint
 // second of the first look: UIDNEXT was too high then. What has left the ledger is not
 // among them.
 func (f *folderPass) newBelowStart(ctx context.Context, uids []uint32) ([]uint32, error) {
-	since := f.firstLook().Truncate(time.Second).Add(time.Second)
-	if horizon := f.cursor.HorizonAt; horizon != nil && horizon.After(since) {
-		since = *horizon
-	}
+	since := f.withinLedger(f.firstLook().Truncate(time.Second).Add(time.Second))
 	uids, err := f.unknown(ctx, uids)
 	var found []uint32
 	for window := range slices.Chunk(uids, datesWindow) {

@@ -85,10 +85,10 @@ func (s *sieve) match(g *group) {
 	for _, row := range g.rows {
 		enough = enough && (s.exact || row.EventKey == g.rows[0].EventKey)
 	}
-	if !enough && s.doubtful == nil {
-		s.doubtful = map[likeness]bool{}
-	}
 	if !enough {
+		if s.doubtful == nil {
+			s.doubtful = map[likeness]bool{}
+		}
 		s.doubtful[g.likeness] = true
 	}
 	for i, m := range g.messages {

@@ -281,8 +281,14 @@ func (f *folderPass) reach() time.Time {
 	if day := f.startDay(); f.startsInThePast() && day.Before(since) {
 		since = day
 	}
+	return f.withinLedger(since)
+}
+
+// withinLedger is a time, or the ledger's horizon where that is later: what was received
+// before it and has no row was handled, and has left the ledger.
+func (f *folderPass) withinLedger(since time.Time) time.Time {
 	if horizon := f.cursor.HorizonAt; horizon != nil && horizon.After(since) {
-		since = *horizon
+		return *horizon
 	}
 	return since
 }

@@ -60,7 +60,7 @@ func (f *folderPass) begins() (start uint32, messages int64, err error) {
 	}
 	start, uids, err := f.beforeNew(start, *at)
 	below, _ := slices.BinarySearch(uids, start+1)
-	return start, int64(below), err
+	return start, f.exists - int64(len(uids)-below), err
 }
 
 // beforeNew moves a start to before the first message that the server received since a
