@@ -381,21 +381,27 @@ func TestFailure39_QueueThatLostItsEnd(t *testing.T) {
 	must(t, js.DeleteStream(t.Context(), event.StreamName)) // nobody reads a queue twice
 }
 
-// Mail that is no longer on the server is listed by key, and does not hold up the rest.
-func TestFailure39_MailThatIsGoneIsListed(t *testing.T) {
-	t.Parallel()
-	env := newHealEnv(t, 3)
+// setBackAndExpunge has the stream lose the events of mails 4 to 6, and the server mail 5.
+func (env *healEnv) setBackAndExpunge() {
+	env.t.Helper()
 	env.setBack(func() {
 		env.deliver(4, 6)
 		env.pass(env.p)
 	})
 	c, err := env.d.Login("u")
-	must(t, err)
+	must(env.t, err)
 	defer c.Close()
 	_, err = c.Select("INBOX", nil).Wait()
-	must(t, err)
-	must(t, c.Store(seqSet(5), &deleted, nil).Close())
-	must(t, c.Expunge().Close())
+	must(env.t, err)
+	must(env.t, c.Store(seqSet(5), &deleted, nil).Close())
+	must(env.t, c.Expunge().Close())
+}
+
+// Mail that is no longer on the server is listed by key, and does not hold up the rest.
+func TestFailure39_MailThatIsGoneIsListed(t *testing.T) {
+	t.Parallel()
+	env := newHealEnv(t, 3)
+	env.setBackAndExpunge()
 	var key string
 	must(t, env.pool().QueryRow(`SELECT event_key FROM imap_messages WHERE uid = 5`).Scan(&key))
 	if summary := env.again(env.p); summary.Republished != 2 {
@@ -429,17 +435,7 @@ func TestFailure39_MailThatIsGoneIsListed(t *testing.T) {
 func TestFailure39_OneLookIsNoEvidence(t *testing.T) {
 	t.Parallel()
 	env := newHealEnv(t, 3)
-	env.setBack(func() {
-		env.deliver(4, 6)
-		env.pass(env.p)
-	})
-	c, err := env.d.Login("u")
-	must(t, err)
-	defer c.Close()
-	_, err = c.Select("INBOX", nil).Wait()
-	must(t, err)
-	must(t, c.Store(seqSet(5), &deleted, nil).Close())
-	must(t, c.Expunge().Close())
+	env.setBackAndExpunge()
 	spans, err := env.store.PublishedSpans(t.Context(), time.Time{}, time.Now().Add(time.Hour), 3)
 	must(t, err)
 	must(t, env.store.MarkLost(t.Context(), spans[0], db.LostHeal, time.Now(), db.Audit{Tenant: env.p.Tenant, ProviderID: env.p.ID, At: time.Now(), Actor: "test", Action: "events_lost"}))

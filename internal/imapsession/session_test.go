@@ -230,17 +230,24 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// inInbox is a session that has opened INBOX.
+func inInbox(t *testing.T, srv *imapserver.Server) *Session {
+	t.Helper()
+	a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username}
+	s, err := open(t, a, srv.Password, nil)
+	must(t, err)
+	_, err = s.Examine("INBOX")
+	must(t, err)
+	return s
+}
+
 // TestListUIDs lists a folder by FETCH, on a server whose SEARCH is of no use.
 func TestListUIDs(t *testing.T) {
 	srv := imapserver.Test(t, imapserver.Config{}, 5)
 	srv.Mailbox("INBOX").Expunge(2)
 	srv.Play(quirkNamed(t, "search-refused"))
-	a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username}
-	s, err := open(t, a, srv.Password, nil)
-	must(t, err)
+	s := inInbox(t, srv)
 	defer s.Close()
-	_, err = s.Examine("INBOX")
-	must(t, err)
 	for name, list := range map[string]func() ([]uint32, error){
 		"asked for":   func() ([]uint32, error) { return s.ListUIDs(1, MaxUID) },
 		"for SEARCH":  func() ([]uint32, error) { return s.Search(1, MaxUID, nil) },
@@ -263,12 +270,8 @@ func TestListUIDs(t *testing.T) {
 // TestFetchBodiesUntilEnough: what is not wanted any more is not downloaded.
 func TestFetchBodiesUntilEnough(t *testing.T) {
 	srv := imapserver.Test(t, imapserver.Config{}, 5)
-	a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username}
 	for enough, alive := range map[int]bool{1: false, 4: false, 5: true} {
-		s, err := open(t, a, srv.Password, nil)
-		must(t, err)
-		_, err = s.Examine("INBOX")
-		must(t, err)
+		s := inInbox(t, srv)
 		given := 0
 		must(t, s.FetchBodies([]uint32{1, 2, 3, 4, 5}, false, 1<<20, func(uint32, []byte) bool { given++; return given < enough }))
 		if given != enough || s.Alive() != alive {
@@ -281,12 +284,8 @@ func TestFetchBodiesUntilEnough(t *testing.T) {
 // TestFetchOfNothing: a set without a UID is a syntax error, and no question.
 func TestFetchOfNothing(t *testing.T) {
 	srv := imapserver.Test(t, imapserver.Config{}, 1)
-	a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username}
-	s, err := open(t, a, srv.Password, nil)
-	must(t, err)
+	s := inInbox(t, srv)
 	defer s.Close()
-	_, err = s.Examine("INBOX")
-	must(t, err)
 	before := len(srv.Commands())
 	sizes, err := s.FetchSizes(nil)
 	must(t, err)
@@ -303,12 +302,8 @@ func TestSearchWithoutAList(t *testing.T) {
 	srv.Play(imapserver.Quirk{Stage: imapserver.Search, Do: func(x *imapserver.Exchange) error {
 		return x.Untagged(`* ESEARCH (TAG "` + x.Tag + `") UID COUNT 3`)
 	}})
-	a := Account{Server: Server{Host: srv.Host(), Port: srv.Port(), TLS: TLSImplicit, CAPEM: string(srv.CertPEM())}, Username: srv.Username}
-	s, err := open(t, a, srv.Password, nil)
-	must(t, err)
+	s := inInbox(t, srv)
 	defer s.Close()
-	_, err = s.Examine("INBOX")
-	must(t, err)
 	uids, err := s.Search(2, MaxUID, nil)
 	must(t, err)
 	if diff := cmp.Diff([]uint32{2, 3}, uids); diff != "" {
